@@ -1,0 +1,222 @@
+"""The three contracts of a database: `Database` (SQL), `ChangeFeed` (row changes), `MessageStore` (history).
+
+Every backend keeps them in words and in tests: tests/contract/ runs one suite against each.
+
+Threads: every method is called on the event loop's thread, and every callback is called there. No callback
+may raise or wait. Methods without `async` return at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Raw, Struct
+
+from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.messages import Operation
+
+Value = None | bool | int | float | str | list[Any] | dict[str, Any]
+"""A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
+Row = dict[str, Value]
+
+
+class Change(Struct, frozen=True, gc=False):
+    """One row change of one table.
+
+    `data` is the new row (for DELETE the deleted one), `old` the previous row (None for INSERT, for DELETE
+    equal to `data`). `timestamp` is when it was made, in ms since the Unix epoch, by the writer's clock.
+    `cursor` is where it stands in its table's log, opaque to everyone but the feed that made it.
+    """
+
+    table: str
+    operation: Operation
+    data: Row
+    old: Row | None
+    timestamp: int
+    cursor: str
+
+
+class Replay(Struct, frozen=True):
+    """A part of a table's log.
+
+    `changes` are in log order and end at `cursor`. `recovered` is False when changes between the asked
+    cursor and these are gone (too old, another epoch, a rebuilt table). `more`: ask again from `cursor`;
+    without it, the next change given to `ChangeListener.changed` is exactly the one that follows.
+    """
+
+    changes: Sequence[Change]
+    cursor: str
+    recovered: bool
+    more: bool
+
+
+class ChangeListener(Protocol):
+    """Who hears of changes. Called in log order, on the loop's thread."""
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """Committed changes of watched tables, in the order of the log, each once."""
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        """The table's log has lost its thread: something may be missing before `cursor`.
+
+        The table was rebuilt, restored, replaced, or dropped (`present` False: it does not exist now; another
+        call with True follows when it is back and watched again). Subscribers resynchronise.
+        """
+
+
+class ChangeFeed(Protocol):
+    """Row changes of watched tables, whoever writes them, including while nobody listens.
+
+    Order: per table the order of commits, and within a commit the order of writes. Nothing that is rolled
+    back appears. A change survives a crash of this process as soon as its writer's commit does.
+    """
+
+    async def watch(self, table: str) -> None:
+        """Record every change of `table` from now on, across restarts, until `unwatch`. Idempotent.
+
+        Raises NotFound when there is no such table, Unavailable when the database stays locked or cannot be
+        written.
+        """
+
+    async def unwatch(self, table: str) -> None:
+        """Remove every trace of the watch from the database. Raises NotFound when `table` is not watched."""
+
+    def watches(self, table: str) -> bool:
+        """Whether `table` is watched and exists, as this process knows it now."""
+
+    def columns(self, table: str) -> Sequence[str]:
+        """The column names of a watched table, in its order."""
+
+    def cursor(self, table: str) -> str:
+        """Where a watched table's log stands: the position after the last change given to the listener."""
+
+    def replay(
+        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+    ) -> None:
+        """Read a watched table's log after the cursor `since` and call `then` with it, or `failed`.
+
+        The seam: when `then` gets a part without `more`, it runs between two calls of the listener such that
+        the next change of the table given to `changed` is the first one after the part.
+        """
+
+    def wake(self) -> None:
+        """Look for changes at once: something was just committed."""
+
+
+class QueryResult(Struct, frozen=True):
+    """`rows` of a statement that returns some; `count`: rows returned, else rows changed.
+
+    `cursor` is where the change log stood at the statement's commit: a subscriber whose cursor has reached
+    it has seen what the statement did.
+    """
+
+    rows: list[Row]
+    count: int
+    cursor: str
+
+
+class TableStatus(Struct, frozen=True):
+    """A user's table: whether it is watched and, if so, how many changes its log holds."""
+
+    name: str
+    watched: bool
+    changes: int
+
+
+class NewMessage(Struct, frozen=True, gc=False):
+    """A message to be stored. `id` is unique per topic and user; `position` is its place in the channel's order."""
+
+    topic: str
+    id: str
+    user_id: str
+    event: str
+    data: Raw
+    position: int
+
+
+class StoredMessage(Struct, frozen=True, gc=False):
+    """A stored message. `created_at` is in ms since the Unix epoch, strictly increasing within its topic."""
+
+    topic: str
+    id: str
+    user_id: str
+    event: str
+    data: Raw
+    position: int
+    created_at: int
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """The outcome of an append: `created_at` of the message; `duplicate` when it was there before."""
+
+    message: StoredMessage
+    duplicate: bool
+
+
+class Retention(Struct, frozen=True):
+    """How long the messages of the topics that match `pattern` are kept; None: no bound.
+
+    `pattern` is a topic without its project, where `*` stands for any characters (`chat/*`); the first that
+    matches counts.
+    """
+
+    pattern: str
+    max_age_seconds: float | None = None
+    max_count: int | None = None
+
+
+class MessageStore(Protocol):
+    """Persisted messages by group commit.
+
+    `append` calls return at once; whatever is waiting when the database is free is written in one durable
+    transaction. Outcomes come in the order of the appends, after the commit. A failed commit is the failure
+    of its messages only; a full disk is Unavailable.
+    """
+
+    def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
+        """Store a message and call `done` with the outcome.
+
+        Appending what has the topic, user and id of a stored message stores nothing and gives that message
+        with `duplicate`. Raises Overloaded when too many are waiting.
+        """
+
+    async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
+        """The newest `limit` messages of a topic (created before `before`, in ms), newest first."""
+
+    async def prune(self, now: int) -> int:
+        """Delete what the retention lets go, in small steps; `now` in ms. Returns how many."""
+
+    async def high_water(self) -> int:
+        """The mark below which all positions were ever handed out; 0 in a new database."""
+
+    async def raise_high_water(self, position: int) -> None:
+        """Make the mark at least `position`, durably."""
+
+
+class Database(Protocol):
+    """A user's database with the two logs kept in it."""
+
+    @property
+    def epoch(self) -> str:
+        """Random, fixed while the logs go on without a break: a restored or new database has another."""
+
+    @property
+    def changes(self) -> ChangeFeed: ...
+
+    @property
+    def messages(self) -> MessageStore: ...
+
+    async def query(self, sql: str, params: Sequence[Value] = ()) -> QueryResult:
+        """Run one statement with `?` placeholders, in a transaction of its own.
+
+        Raises BadMessage with the database's own message for an SQL error or a broken constraint,
+        Unavailable when the database stays locked, is full or cannot be reached.
+        """
+
+    async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
+        """Run statements in one transaction: all, or on the first error none. Raises as `query`."""
+
+    async def tables(self) -> list[TableStatus]:
+        """The user's tables by name, ours left out."""
+
+    async def close(self) -> None:
+        """Store what was accepted, then let go of files and threads. Idempotent."""

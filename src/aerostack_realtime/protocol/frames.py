@@ -1,0 +1,38 @@
+"""WebSocket frames (RFC 6455) as the server sends them: unmasked, unfragmented, ready to be shared.
+
+A text frame is built once and the same bytes are written to every subscriber, so the header is part of it.
+"""
+
+from struct import Struct
+from typing import Final
+
+PING: Final = b"\x89\x00"
+
+_SHORT = Struct("!BB").pack
+_MEDIUM = Struct("!BBH").pack
+_LONG = Struct("!BBQ").pack
+_CODE = Struct("!H").pack
+
+_TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A
+_MAX_CONTROL = 125  # RFC 6455 §5.5
+
+
+def text(payload: bytes) -> bytes:
+    """A complete text frame around UTF-8 `payload`."""
+    size = len(payload)
+    if size < 126:
+        return _SHORT(_TEXT, size) + payload
+    if size < 65536:
+        return _MEDIUM(_TEXT, 126, size) + payload
+    return _LONG(_TEXT, 127, size) + payload
+
+
+def close(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason beyond what a control frame holds is cut at a character."""
+    body = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
+    return _SHORT(_CLOSE, 2 + len(body)) + _CODE(code) + body
+
+
+def pong(payload: bytes) -> bytes:
+    """The answer to a ping of the same payload (at most 125 bytes, as the ping had)."""
+    return _SHORT(_PONG, len(payload)) + payload

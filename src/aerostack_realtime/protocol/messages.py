@@ -1,0 +1,257 @@
+"""The messages of the wire as closed unions of structs: `Command` from a client, `Reply` from the server.
+
+`data` and `state` stay `msgspec.Raw`: the server passes them from socket to socket without parsing them.
+Field meanings are those of docs/protocol.md §§3-4.
+"""
+
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, UnknownType
+
+Operation = Literal["INSERT", "UPDATE", "DELETE"]
+Filter = dict[str, Any]
+"""`{column: value}`, as a client sent it; channels.views gives it a meaning."""
+
+
+class _Message(Struct, frozen=True, tag_field="type", rename="camel", omit_defaults=False, gc=False):
+    pass
+
+
+class Subscribe(_Message, tag="subscribe"):
+    topic: str
+    filter: Filter | None = None
+    since: str | None = None
+    snapshot: Raw | None = None
+    presence: bool = True
+    id: str | UnsetType = UNSET
+
+
+class Unsubscribe(_Message, tag="unsubscribe"):
+    topic: str
+    id: str | UnsetType = UNSET
+
+
+class Publish(_Message, tag="publish"):
+    topic: str
+    event: str
+    data: Raw = Raw(b"null")
+    persist: bool = False
+    id: str | UnsetType = UNSET
+    echo: bool = True
+
+
+class Track(_Message, tag="track"):
+    topic: str
+    state: dict[str, Any]
+    id: str | UnsetType = UNSET
+
+
+class Untrack(_Message, tag="untrack"):
+    topic: str
+    id: str | UnsetType = UNSET
+
+
+class AskPresence(_Message, tag="presence"):
+    topic: str
+    id: str
+
+
+class Auth(_Message, tag="auth"):
+    token: str
+
+
+class Chat(_Message, tag="chat"):
+    room_id: str
+    text: str
+    metadata: Raw | None = None
+
+
+class Ping(_Message, tag="ping"):
+    pass
+
+
+Command = Subscribe | Unsubscribe | Publish | Track | Untrack | AskPresence | Auth | Chat | Ping
+
+
+class Connected(_Message, tag="connected"):
+    connection_id: str
+    user_id: str | None
+    heartbeat: int
+    version: str
+
+
+class Subscribed(_Message, tag="subscribed"):
+    topic: str
+    cursor: str
+    recovered: bool | None
+    id: str | UnsetType = UNSET
+
+
+class Unsubscribed(_Message, tag="unsubscribed"):
+    topic: str
+    reason: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+
+
+class Event(_Message, tag="event"):
+    topic: str
+    event: str
+    data: Raw
+    timestamp: int
+    id: str
+    cursor: str
+    user_id: str | UnsetType = UNSET
+    snapshot: bool | UnsetType = UNSET
+
+
+class DbChange(_Message, tag="db_change"):
+    topic: str
+    operation: Operation
+    data: Raw
+    timestamp: int
+    cursor: str
+    old: Raw | UnsetType = UNSET
+
+
+class Snapshot(_Message, tag="snapshot"):
+    topic: str
+    rows: list[Raw]
+    cursor: str
+    last: bool
+    id: str | UnsetType = UNSET
+
+
+class Member(Struct, frozen=True, rename="camel"):
+    """One present user. `since` is when it joined, in milliseconds since the Unix epoch."""
+
+    user_id: str
+    state: Raw
+    since: int
+
+
+class Presence(_Message, tag="presence"):
+    topic: str
+    members: list[Member]
+    id: str
+
+
+class Ack(_Message, tag="ack"):
+    id: str
+    cursor: str | UnsetType = UNSET
+    timestamp: int | UnsetType = UNSET
+    duplicate: bool | UnsetType = UNSET
+
+
+class Error(_Message, tag="error"):
+    code: str
+    message: str
+    retryable: bool
+    topic: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+
+    @classmethod
+    def of(
+        cls, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET
+    ) -> "Error":
+        return cls(code=error.code, message=error.message, retryable=error.retryable, topic=topic, id=id)
+
+
+class Authenticated(_Message, tag="authenticated"):
+    user_id: str
+
+
+class Pong(_Message, tag="pong"):
+    pass
+
+
+Reply = (
+    Connected
+    | Subscribed
+    | Unsubscribed
+    | Event
+    | DbChange
+    | Snapshot
+    | Presence
+    | Ack
+    | Error
+    | Authenticated
+    | Pong
+)
+
+
+class _Envelope(Struct):
+    """What can be read of a command that is otherwise wrong, so that the error names what it answers."""
+
+    type: Any = UNSET
+    topic: Any = UNSET
+    id: Any = UNSET
+
+
+_TYPES: Final = frozenset(str(command.__struct_config__.tag) for command in get_args(Command))
+_REPLY_TYPES: Final = frozenset(str(reply.__struct_config__.tag) for reply in get_args(Reply))
+_decode_command = msgspec.json.Decoder(Command).decode
+_decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+encode = msgspec.json.Encoder().encode
+"""The JSON text of any message, as bytes."""
+
+
+class Refused(Exception):
+    """A frame that is no command: the error to answer with, which names the frame's topic and id if it can."""
+
+    def __init__(
+        self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET
+    ) -> None:
+        super().__init__(error.message)
+        self.reply = Error.of(error, topic, id)
+
+
+def decode_command(frame: bytes) -> Command:
+    """The command in a text frame. Raises Refused with the `error` to answer."""
+    try:
+        if not frame.isascii():
+            frame.decode()  # msgspec does not look inside the strings of a Raw
+        return _decode_command(frame)
+    except msgspec.ValidationError as invalid:
+        envelope = _envelope(frame)
+        kind = envelope.type
+        error: AerostackError
+        if isinstance(kind, str) and kind not in _TYPES:
+            error = UnknownType(f"There is no command of type {kind[:64]!r}; see docs/protocol.md §3.")
+        else:
+            error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
+        raise Refused(error, _text(envelope.topic), _text(envelope.id)) from None
+    except RecursionError:
+        raise Refused(BadMessage("The frame is nested too deeply; flatten its data.")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+        raise Refused(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
+
+
+def decode_reply(frame: bytes | str) -> Reply | None:
+    """The message in a frame from the server; None for a type this version does not know.
+
+    Raises BadMessage when the frame is not of the protocol.
+    """
+    try:
+        return _decode_reply(frame)
+    except msgspec.ValidationError as invalid:
+        kind = _decode_envelope(frame).type
+        if isinstance(kind, str) and kind not in _REPLY_TYPES:
+            return None
+        raise BadMessage(f"The server sent a frame that is not of the protocol: {invalid}.") from invalid
+    except msgspec.DecodeError as malformed:
+        raise BadMessage(f"The server sent a frame that is not JSON: {malformed}.") from malformed
+
+
+def _envelope(frame: bytes) -> _Envelope:
+    try:
+        return _decode_envelope(frame)
+    except (msgspec.DecodeError, RecursionError):
+        return _Envelope()
+
+
+def _text(value: Any) -> str | UnsetType:
+    return value if isinstance(value, str) else UNSET

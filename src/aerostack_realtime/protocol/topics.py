@@ -1,0 +1,44 @@
+"""Topics: what a user writes, and the one canonical form that stands on the wire (docs/protocol.md §1)."""
+
+import re
+from typing import Final
+
+from aerostack_realtime.protocol.errors import InvalidTopic
+
+MAX_BYTES: Final = 256
+TABLE: Final = "table"
+
+_SEGMENTS = re.compile(r"[A-Za-z0-9_\-.:@~+]+(?:/[A-Za-z0-9_\-.:@~+]+)*")
+_ALLOWED = "segments of A-Z a-z 0-9 _ - . : @ ~ + separated by single slashes"
+
+
+def canonical(topic: str, project: str) -> str:
+    """The canonical form of `topic`, which may be written bare, without the project, or canonical already.
+
+    `orders` and `table/orders` become `table/orders/P`, `chat/general` becomes `chat/general/P`. A topic of
+    three or more segments whose last is the project is canonical already; one of two is not, since the
+    shortest canonical topic has three.
+
+    Raises InvalidTopic.
+    """
+    if len(topic) > MAX_BYTES + 1 + len(project):
+        raise InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic.encode())}.")
+    if not _SEGMENTS.fullmatch(topic):
+        raise InvalidTopic(f"A topic is made of {_ALLOWED}; {topic[:80]!r} is not.")
+    segments = topic.split("/")
+    if len(segments) >= 3 and segments[-1] == project:
+        segments.pop()
+    elif len(segments) == 1:
+        segments.insert(0, TABLE)
+    if segments[0] == TABLE and len(segments) != 2:
+        raise InvalidTopic(f"A table topic is written 'orders' or 'table/orders'; {topic[:80]!r} is neither.")
+    bare = "/".join(segments)
+    if len(bare) > MAX_BYTES and len(topic) > MAX_BYTES:
+        raise InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic)}.")
+    return f"{bare}/{project}"
+
+
+def table_of(canonical_topic: str) -> str | None:
+    """The table whose row changes a canonical topic carries, or None for a custom channel."""
+    segments = canonical_topic.split("/")
+    return segments[1] if len(segments) == 3 and segments[0] == TABLE else None
