@@ -123,7 +123,7 @@ class TableStatus(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True, gc=False):
-    """A message to be stored. `id` is unique per topic and user; `position` is its place in the channel's order."""
+    """A message to store: `id` is unique per topic and user, `position` its place in the channel's order."""
 
     topic: str
     id: str

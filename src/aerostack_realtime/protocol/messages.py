@@ -4,6 +4,7 @@
 Field meanings are those of docs/protocol.md §§3-4.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -20,7 +21,7 @@ class _Message(Struct, frozen=True, tag_field="type", rename="camel", omit_defau
     pass
 
 
-class Subscribe(_Message, tag="subscribe"):
+class Subscribe(_Message, frozen=True, tag="subscribe"):
     topic: str
     filter: Filter | None = None
     since: str | None = None
@@ -29,12 +30,12 @@ class Subscribe(_Message, tag="subscribe"):
     id: str | UnsetType = UNSET
 
 
-class Unsubscribe(_Message, tag="unsubscribe"):
+class Unsubscribe(_Message, frozen=True, tag="unsubscribe"):
     topic: str
     id: str | UnsetType = UNSET
 
 
-class Publish(_Message, tag="publish"):
+class Publish(_Message, frozen=True, tag="publish"):
     topic: str
     event: str
     data: Raw = Raw(b"null")
@@ -43,60 +44,60 @@ class Publish(_Message, tag="publish"):
     echo: bool = True
 
 
-class Track(_Message, tag="track"):
+class Track(_Message, frozen=True, tag="track"):
     topic: str
     state: dict[str, Any]
     id: str | UnsetType = UNSET
 
 
-class Untrack(_Message, tag="untrack"):
+class Untrack(_Message, frozen=True, tag="untrack"):
     topic: str
     id: str | UnsetType = UNSET
 
 
-class AskPresence(_Message, tag="presence"):
+class AskPresence(_Message, frozen=True, tag="presence"):
     topic: str
     id: str
 
 
-class Auth(_Message, tag="auth"):
+class Auth(_Message, frozen=True, tag="auth"):
     token: str
 
 
-class Chat(_Message, tag="chat"):
+class Chat(_Message, frozen=True, tag="chat"):
     room_id: str
     text: str
     metadata: Raw | None = None
 
 
-class Ping(_Message, tag="ping"):
+class Ping(_Message, frozen=True, tag="ping"):
     pass
 
 
 Command = Subscribe | Unsubscribe | Publish | Track | Untrack | AskPresence | Auth | Chat | Ping
 
 
-class Connected(_Message, tag="connected"):
+class Connected(_Message, frozen=True, tag="connected"):
     connection_id: str
     user_id: str | None
     heartbeat: int
     version: str
 
 
-class Subscribed(_Message, tag="subscribed"):
+class Subscribed(_Message, frozen=True, tag="subscribed"):
     topic: str
     cursor: str
     recovered: bool | None
     id: str | UnsetType = UNSET
 
 
-class Unsubscribed(_Message, tag="unsubscribed"):
+class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):
     topic: str
     reason: str | UnsetType = UNSET
     id: str | UnsetType = UNSET
 
 
-class Event(_Message, tag="event"):
+class Event(_Message, frozen=True, tag="event"):
     topic: str
     event: str
     data: Raw
@@ -107,7 +108,7 @@ class Event(_Message, tag="event"):
     snapshot: bool | UnsetType = UNSET
 
 
-class DbChange(_Message, tag="db_change"):
+class DbChange(_Message, frozen=True, tag="db_change"):
     topic: str
     operation: Operation
     data: Raw
@@ -116,7 +117,7 @@ class DbChange(_Message, tag="db_change"):
     old: Raw | UnsetType = UNSET
 
 
-class Snapshot(_Message, tag="snapshot"):
+class Snapshot(_Message, frozen=True, tag="snapshot"):
     topic: str
     rows: list[Raw]
     cursor: str
@@ -132,20 +133,20 @@ class Member(Struct, frozen=True, rename="camel"):
     since: int
 
 
-class Presence(_Message, tag="presence"):
+class Presence(_Message, frozen=True, tag="presence"):
     topic: str
     members: list[Member]
     id: str
 
 
-class Ack(_Message, tag="ack"):
+class Ack(_Message, frozen=True, tag="ack"):
     id: str
     cursor: str | UnsetType = UNSET
     timestamp: int | UnsetType = UNSET
     duplicate: bool | UnsetType = UNSET
 
 
-class Error(_Message, tag="error"):
+class Error(_Message, frozen=True, tag="error"):
     code: str
     message: str
     retryable: bool
@@ -159,11 +160,11 @@ class Error(_Message, tag="error"):
         return cls(code=error.code, message=error.message, retryable=error.retryable, topic=topic, id=id)
 
 
-class Authenticated(_Message, tag="authenticated"):
+class Authenticated(_Message, frozen=True, tag="authenticated"):
     user_id: str
 
 
-class Pong(_Message, tag="pong"):
+class Pong(_Message, frozen=True, tag="pong"):
     pass
 
 
@@ -192,15 +193,15 @@ class _Envelope(Struct):
 
 _TYPES: Final = frozenset(str(command.__struct_config__.tag) for command in get_args(Command))
 _REPLY_TYPES: Final = frozenset(str(reply.__struct_config__.tag) for reply in get_args(Reply))
-_decode_command = msgspec.json.Decoder(Command).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_command: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
+_decode_reply: Callable[[bytes | str], Reply] = msgspec.json.Decoder(Reply).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 encode = msgspec.json.Encoder().encode
 """The JSON text of any message, as bytes."""
 
 
 class Refused(Exception):
-    """A frame that is no command: the error to answer with, which names the frame's topic and id if it can."""
+    """A frame that is no command; `reply` is the error to answer, with the frame's topic and id if any."""
 
     def __init__(
         self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET
