@@ -7,7 +7,11 @@ from msgspec import Raw, Struct
 
 
 class Accepted(Struct, frozen=True, gc=False):
-    """An event that its channel has accepted, with its place in the channel's order."""
+    """An event that its channel has accepted, with its place in the channel's order.
+
+    `timestamp` is in ms since the Unix epoch. `without` is the connection that shall not receive it (a
+    publisher that asked for no echo).
+    """
 
     topic: str
     event: str
@@ -16,6 +20,8 @@ class Accepted(Struct, frozen=True, gc=False):
     id: str
     timestamp: int
     position: int
+    presence: bool = False
+    without: str | None = None
 
 
 Deliver = Callable[[Accepted], None]

@@ -1,0 +1,123 @@
+"""Fan-out: the subscribers that receive the same bytes, and one shared buffer per loop tick.
+
+The whole cost of a delivery is in `Audience.flush`: no `await`, no task, no queue and no encoding per
+subscriber. docs/performance.md has the figures.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Subscriber(Protocol):
+    """A connection as the channels see it.
+
+    `write` hands bytes to its transport and returns at once; `buffered` is how many of them the peer has not
+    taken yet. Neither raises. `overflow` is called once when the peer is too slow: the connection ends, and
+    its client resumes from its cursor.
+    """
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def buffered(self) -> Callable[[], int]: ...
+
+    def overflow(self) -> None: ...
+
+
+class Audience:
+    """Subscribers of one stream of frames.
+
+    `defer` is called with the audience when its buffer gets its first frame: whoever owns the audience
+    flushes it at the end of the tick. Subscribers that did not ask for presence are quiet.
+    """
+
+    __slots__ = ("_defer", "_frames", "_limit", "_loud", "_presence", "_quiet", "_withheld")
+
+    def __init__(self, defer: "Callable[[Audience], None]", limit: int) -> None:
+        self._defer = defer
+        self._limit = limit
+        self._loud: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
+        self._quiet: set[Subscriber] = set()
+        self._frames: list[bytes] = []
+        self._presence: list[int] = []
+        self._withheld: dict[Subscriber, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._loud) + len(self._quiet)
+
+    def add(self, subscriber: Subscriber, *, presence: bool) -> None:
+        """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
+        self.flush()
+        if presence:
+            self._quiet.discard(subscriber)
+            self._loud[subscriber] = (subscriber.write, subscriber.buffered)
+        else:
+            self._loud.pop(subscriber, None)
+            self._quiet.add(subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Send nothing more to `subscriber`, not even what waits for the end of the tick."""
+        self._loud.pop(subscriber, None)
+        self._quiet.discard(subscriber)
+        self._withheld.pop(subscriber, None)
+
+    def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
+        """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
+        frames = self._frames
+        if not frames:
+            if not self._loud and not self._quiet:
+                return
+            self._defer(self)
+        if presence:
+            self._presence.append(len(frames))
+        if without is not None:
+            self._withheld.setdefault(without, []).append(len(frames))
+        frames.append(frame)
+
+    def flush(self) -> None:
+        """Write the buffer to every subscriber."""
+        frames = self._frames
+        if not frames:
+            return
+        self._frames = []
+        withheld, self._withheld = self._withheld, {}
+        presence, self._presence = self._presence, []
+        chunk = frames[0] if len(frames) == 1 else b"".join(frames)
+        limit = self._limit
+        slow: list[Subscriber] = []
+        if not withheld:
+            for subscriber, (write, buffered) in self._loud.items():
+                if buffered() > limit:
+                    slow.append(subscriber)
+                else:
+                    write(chunk)
+        else:
+            for subscriber, (write, _) in self._loud.items():
+                _write(subscriber, write, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
+        if self._quiet:
+            spoken = _chunk(frames, chunk, presence)
+            for subscriber in self._quiet:
+                own = withheld.get(subscriber)
+                part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
+                _write(subscriber, subscriber.write, part, limit, slow)
+        for subscriber in slow:
+            subscriber.overflow()
+
+
+def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | tuple[()]") -> bytes:
+    if not left_out:
+        return chunk
+    return b"".join(frame for index, frame in enumerate(frames) if index not in left_out)
+
+
+def _write(
+    subscriber: Subscriber, write: Callable[[bytes], None], part: bytes, limit: int, slow: list[Subscriber]
+) -> None:
+    if subscriber.buffered() > limit:
+        slow.append(subscriber)
+    elif part:
+        write(part)

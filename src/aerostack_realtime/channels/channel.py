@@ -1,0 +1,160 @@
+"""One topic: who is subscribed to it, who is present, and in which order its events go out."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from msgspec import UNSET, Raw, Struct
+
+from aerostack_realtime.backplane.base import Accepted
+from aerostack_realtime.channels.audience import Audience, Subscriber
+from aerostack_realtime.channels.log import Log
+from aerostack_realtime.channels.presence import Presence
+from aerostack_realtime.channels.views import View, Views
+from aerostack_realtime.database.base import Change
+from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.messages import Operation
+
+
+class Channel(Protocol):
+    """What the hub needs of either kind of channel."""
+
+    topic: str
+    presence: Presence
+
+    def audiences(self) -> Iterable[Audience]: ...
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        """End its subscription; whether it had one."""
+
+    @property
+    def subscribers(self) -> int: ...
+
+
+class Held(Struct):
+    """An accepted event that waits for a commit: its own, or that of one accepted before it."""
+
+    event: Accepted
+    settled: bool
+
+
+class CustomChannel:
+    """A topic with a slash: events that clients and servers publish.
+
+    Events are sent in the order they were accepted. A persisted one waits for its commit, and what was
+    accepted after it waits with it.
+    """
+
+    def __init__(self, topic: str, audience: Audience, log: Log) -> None:
+        self.topic = topic
+        self.presence = Presence()
+        self.audience = audience
+        self.log = log
+        self._held: deque[Held] = deque()
+        self._subscribers: set[Subscriber] = set()
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self._subscribers or len(self.presence) or self._held or len(self.log))
+
+    def audiences(self) -> Iterable[Audience]:
+        return (self.audience,)
+
+    def add(self, subscriber: Subscriber, *, presence: bool) -> None:
+        self._subscribers.add(subscriber)
+        self.audience.add(subscriber, presence=presence)
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        if subscriber not in self._subscribers:
+            return False
+        self._subscribers.discard(subscriber)
+        self.audience.remove(subscriber)
+        return True
+
+    @property
+    def holds(self) -> bool:
+        """Whether an accepted event waits for a commit, so that every later one waits too."""
+        return bool(self._held)
+
+    def hold(self, event: Accepted, *, settled: bool) -> Held:
+        """Keep an event in its place until it is settled and all before it are gone."""
+        held = Held(event, settled)
+        self._held.append(held)
+        return held
+
+    def drop(self, held: Held) -> None:
+        """Take out an event whose commit failed, or which was there before."""
+        self._held.remove(held)
+
+    def release(self) -> list[Accepted]:
+        """The events that wait for nothing any more, in order."""
+        released = []
+        while self._held and self._held[0].settled:
+            released.append(self._held.popleft().event)
+        return released
+
+
+class TableChannel:
+    """The topic of a table: its row changes, in the order of the change log, as each view shows them."""
+
+    def __init__(self, topic: str, table: str, audience: Callable[[], Audience]) -> None:
+        self.topic = topic
+        self.table = table
+        self.presence = Presence()
+        self.views = Views(audience)
+        self._subscribers: dict[Subscriber, View] = {}
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
+    @property
+    def idle(self) -> bool:
+        return not (self._subscribers or len(self.presence))
+
+    def audiences(self) -> Iterable[Audience]:
+        return [view.audience for view in self.views]
+
+    def add(self, subscriber: Subscriber, view: View, *, presence: bool) -> None:
+        self.remove(subscriber)
+        self._subscribers[subscriber] = view
+        view.audience.add(subscriber, presence=presence)
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        view = self._subscribers.pop(subscriber, None)
+        if view is None:
+            return False
+        view.audience.remove(subscriber)
+        self.views.discard(view)
+        return True
+
+    def deliver(self, change: Change) -> None:
+        """Send a change to the views it concerns, encoded once for each thing it is to them."""
+        encoded: dict[Operation, bytes] = {}
+        for view, operation in self.views.route(change):
+            frame = encoded.get(operation)
+            if frame is None:
+                frame = encoded[operation] = self._frame(change, operation)
+            view.audience.append(frame)
+
+    def replayed(self, changes: Sequence[Change], view: View) -> bytes:
+        """The frames of past changes, as one view shows them."""
+        concerned = ((change, view.operation(change)) for change in changes)
+        return b"".join(self._frame(change, operation) for change, operation in concerned if operation)
+
+    def _frame(self, change: Change, operation: Operation) -> bytes:
+        row = change.old if operation == "DELETE" and change.old is not None else change.data
+        message = messages.DbChange(
+            topic=self.topic,
+            operation=operation,
+            data=Raw(messages.encode(row)),
+            old=UNSET if operation == "INSERT" or change.old is None else Raw(messages.encode(change.old)),
+            timestamp=change.timestamp,
+            cursor=change.cursor,
+        )
+        return frames.text(messages.encode(message))

@@ -1,0 +1,77 @@
+"""Every channel of this node by its topic, and the flush of their buffers at the end of a tick."""
+
+from collections.abc import Callable, Iterator
+
+from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.channel import CustomChannel, TableChannel
+from aerostack_realtime.channels.log import Log
+
+
+class Directory:
+    """Channels are made when they are first used, and let go of when nothing would be lost with them.
+
+    `defer` runs a callable once the current tick has ended; `buffer_limit` is how many bytes may wait for a
+    subscriber before it is too slow; `start` is the position before everything this node knows.
+    """
+
+    def __init__(self, defer: Callable[[Callable[[], None]], object], buffer_limit: int, start: int) -> None:
+        self._defer = defer
+        self._buffer_limit = buffer_limit
+        self._forgotten = start
+        self._custom: dict[str, CustomChannel] = {}
+        self._tables: dict[str, TableChannel] = {}
+        self._by_table: dict[str, TableChannel] = {}
+        self._dirty: list[Audience] = []
+
+    def __iter__(self) -> Iterator[CustomChannel | TableChannel]:
+        yield from list(self._custom.values())
+        yield from list(self._tables.values())
+
+    def find(self, topic: str) -> CustomChannel | TableChannel | None:
+        return self._custom.get(topic) or self._tables.get(topic)
+
+    def of_table(self, table: str) -> TableChannel | None:
+        return self._by_table.get(table)
+
+    def custom(self, topic: str) -> CustomChannel:
+        channel = self._custom.get(topic)
+        if channel is None:
+            channel = self._custom[topic] = CustomChannel(topic, self._audience(), Log(self._forgotten))
+        return channel
+
+    def table(self, topic: str, table: str) -> TableChannel:
+        channel = self._tables.get(topic)
+        if channel is None:
+            channel = self._tables[topic] = self._by_table[table] = TableChannel(topic, table, self._audience)
+        return channel
+
+    def tidy(self, channel: CustomChannel | TableChannel) -> None:
+        """Let go of a channel that is idle."""
+        if not channel.idle:
+            return
+        if isinstance(channel, CustomChannel):
+            self._forgotten = max(self._forgotten, channel.log.last)
+            del self._custom[channel.topic]
+        else:
+            del self._tables[channel.topic]
+            del self._by_table[channel.table]
+
+    def expire(self, before: int) -> None:
+        """Forget the events before a position, and the channels that are idle without them."""
+        for channel in list(self._custom.values()):
+            channel.log.expire(before)
+            self.tidy(channel)
+
+    def flush(self) -> None:
+        """Write every buffer."""
+        dirty, self._dirty = self._dirty, []
+        for audience in dirty:
+            audience.flush()
+
+    def _audience(self) -> Audience:
+        return Audience(self._touch, self._buffer_limit)
+
+    def _touch(self, audience: Audience) -> None:
+        if not self._dirty:
+            self._defer(self.flush)
+        self._dirty.append(audience)
