@@ -1,0 +1,368 @@
+import { Channel, type ChannelOptions, type PublishOptions, type Wire } from './channel.js'
+import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
+import { AerostackError, wrap } from './errors.js'
+import { fetchHistory } from './history.js'
+import { type Ack, Outbox } from './outbox.js'
+import type { Events } from './payload.js'
+import { encode, type Member, type ServerFrame } from './protocol.js'
+import { Reply } from './reply.js'
+import { Subscriptions } from './subscriptions.js'
+import { canonical } from './topic.js'
+import { Tracking } from './tracking.js'
+
+export interface ClientOptions {
+  /** The server's address: `http(s)://` or `ws(s)://`. Default: the page's own origin. */
+  url?: string
+  /** Default `default`. */
+  projectId?: string
+  /** A JWT that says who the user is. */
+  token?: string | null
+  /** Asked for a token at every connection, and when the server says that the one it has expired. */
+  getToken?: () => string | null | undefined | Promise<string | null | undefined>
+  /** Who an anonymous client is, where the server allows them. */
+  userId?: string
+  apiKey?: string
+  /** Hears every error that no promise of the app's carries. */
+  onError?: (error: AerostackError) => void
+  /** Where the platform has no global one (Node 20): that of `ws`. */
+  WebSocket?: SocketConstructor
+  fetch?: typeof globalThis.fetch
+  clock?: Clock
+  /** In [0, 1), for back-off. */
+  random?: () => number
+}
+
+/** Publishes that may wait for the server; beyond it something is wrong that memory does not cure. */
+const OUTBOX_LIMIT = 10_000
+
+const CLOCK: Clock = {
+  now: () => Date.now(),
+  setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
+  clearTimeout: (timer) => clearTimeout(timer as number),
+}
+
+/** A connection to one project of a server. It does nothing until `connect` or the first call that needs it. */
+export class Client {
+  readonly projectId: string
+  readonly #options: ClientOptions
+  readonly #origin: string
+  readonly #connection: Connection
+  readonly #subscriptions: Subscriptions
+  readonly #outbox = new Outbox()
+  readonly #tracking = new Tracking()
+  /** Questions of who is present, by id. */
+  readonly #requests = new Map<string, { text: string; reply: Reply<Member[]> }>()
+  readonly #onStatus = new Set<(status: Status) => void>()
+  readonly #onError = new Set<(error: AerostackError) => void>()
+  readonly #told = new WeakSet<AerostackError>()
+  #connecting: Reply<void> | undefined
+  /** The server wants other credentials. */
+  #refused = false
+  #token: string | null
+  #number = 0
+  readonly #name = Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join(
+    '',
+  )
+
+  constructor(options: ClientOptions) {
+    const { clock = CLOCK, random = Math.random, projectId = 'default' } = options
+    this.#options = options
+    this.#origin = origin(options.url)
+    this.#token = options.token ?? null
+    this.projectId = projectId
+    if (options.onError) this.#onError.add(options.onError)
+    this.#connection = new Connection(
+      {
+        url: address(this.#origin, projectId, options.userId),
+        Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
+        apiKey: options.apiKey,
+        token: () => this.#currentToken(),
+        renewable: () => options.getToken !== undefined,
+        clock,
+        random,
+      },
+      {
+        opened: () => this.#opened(),
+        received: (frame) => this.#received(frame),
+        status: (status) => this.#statusChanged(status),
+        lost: () => this.#subscriptions.lost(),
+        ended: (error) => this.#ended(error),
+        failed: (error) => this.#failed(error),
+      },
+    )
+    this.#subscriptions = new Subscriptions({
+      connected: () => this.status === 'connected',
+      send: (frame) => this.#connection.send(frame),
+      id: () => this.#id(),
+      members: (topic) => this.#members(topic),
+      failed: (error) => this.#failed(error),
+      clock,
+      random,
+    })
+  }
+
+  get status(): Status {
+    return this.#connection.status
+  }
+
+  /** The token in use, if any. */
+  get token(): string | null {
+    return this.#token
+  }
+
+  /** Connect now. Resolves when the server has accepted the credentials; rejects when it refuses for good. */
+  connect(): Promise<void> {
+    if (this.status === 'connected') return Promise.resolve()
+    this.#connecting ??= new Reply<void>((error) => this.#failed(error))
+    const connecting = this.#connecting
+    this.#refused = false
+    watch(this.#wake, true)
+    this.#connection.connect()
+    return connecting
+  }
+
+  /** Leave and stay away until `connect`. Subscriptions, presence and unsent publishes are kept for then. */
+  disconnect(): void {
+    watch(this.#wake, false)
+    this.#connection.disconnect()
+  }
+
+  /**
+   * A handle on a topic: `'orders'` is the changes of that table, `'chat/general'` a custom channel. Every call
+   * gives a new handle; they share one subscription on the wire.
+   *
+   * Throws AerostackError `invalid_topic`.
+   */
+  channel<E extends Events = Events>(topic: string, options: ChannelOptions = {}): Channel<E> {
+    return new Channel<E>(topic, canonical(topic, this.projectId), options, this.#wire)
+  }
+
+  /** Call `listener` with the status, soon with the one that is and then with every new one; returns how to stop. */
+  onStatusChange(listener: (status: Status) => void): () => void {
+    let told = false
+    const each = (status: Status) => {
+      told = true
+      listener(status)
+    }
+    this.#onStatus.add(each)
+    queueMicrotask(() => {
+      if (!told && this.#onStatus.has(each)) each(this.status)
+    })
+    return () => {
+      this.#onStatus.delete(each)
+    }
+  }
+
+  /** Call `listener` with every error that no promise of the app's carries; returns how to stop. */
+  onError(listener: (error: AerostackError) => void): () => void {
+    this.#onError.add(listener)
+    return () => {
+      this.#onError.delete(listener)
+    }
+  }
+
+  /** Use another token from now on, on the connection that is; null: reconnect as nobody. */
+  setToken(token: string | null): void {
+    if (token === this.#token) return
+    this.#token = token
+    if (this.status === 'connected' && token) this.#connection.send({ type: 'auth', token })
+    else if (this.#refused) this.connect()
+    else this.#connection.reopen()
+  }
+
+  readonly #wake = (): void => {
+    if (globalThis.document?.visibilityState !== 'hidden') this.#connection.wake()
+  }
+
+  /** What channels need of this client. */
+  readonly #wire: Wire = {
+    attach: (topic, subscriber, settle) => {
+      const subscription = this.#subscriptions.attach(topic, subscriber, settle)
+      this.#need()
+      return subscription
+    },
+    detach: (topic, subscriber) => this.#subscriptions.detach(topic, subscriber),
+    subscription: (topic) => this.#subscriptions.get(topic),
+    publish: (topic, event, data, options) => this.#publish(topic, event, data, options),
+    track: (topic, by, state) => this.#track(topic, by, state),
+    untrack: (topic, by) => {
+      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#announce(topic))
+    },
+    members: (topic) => this.#members(topic),
+    history: async (room, limit, before) => {
+      const token = this.#token ?? (await this.#currentToken())
+      const request = { origin: this.#origin, room, limit, before, apiKey: this.#options.apiKey, token }
+      return fetchHistory(request, this.#options.fetch ?? globalThis.fetch)
+    },
+    failed: (error) => this.#failed(error),
+  }
+
+  /** The first call that needs a connection makes it; after `disconnect` it waits for `connect`. */
+  #need(): void {
+    if (this.status === 'idle') this.connect()
+  }
+
+  #id(): string {
+    return `${this.#name}-${++this.#number}`
+  }
+
+  #reply<T>(): Reply<T> {
+    return new Reply<T>((error) => this.#failed(error))
+  }
+
+  #publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<Ack> {
+    const reply = this.#reply<Ack>()
+    const id = this.#id()
+    try {
+      if (this.#outbox.size >= OUTBOX_LIMIT)
+        throw new AerostackError(
+          'overloaded',
+          `${OUTBOX_LIMIT} publishes wait to be acknowledged.`,
+          true,
+          topic,
+        )
+      const { persist, echo } = options
+      const text = encode({ type: 'publish', topic, event, data, id, persist, echo })
+      this.#outbox.add(id, text, reply)
+      this.#connection.send(text)
+    } catch (error) {
+      reply.reject(wrap(error, 'bad_message'))
+    }
+    this.#need()
+    return reply
+  }
+
+  #track(topic: string, by: object, state: object): Promise<void> {
+    const reply = this.#reply<void>()
+    try {
+      encode({ type: 'track', topic, state, id: '' })
+      this.#tracking.track(topic, by, state, reply)
+      this.#announce(topic)
+    } catch (error) {
+      reply.reject(wrap(error, 'bad_message'))
+    }
+    this.#need()
+    return reply
+  }
+
+  /** Tell the server the state that stands for this client on `topic`. */
+  #announce(topic: string): void {
+    const state = this.#tracking.state(topic)
+    const id = this.#id()
+    this.#tracking.asked(topic, id)
+    this.#connection.send(state ? { type: 'track', topic, state, id } : { type: 'untrack', topic })
+  }
+
+  #members(topic: string): Promise<Member[]> {
+    const reply = this.#reply<Member[]>()
+    const id = this.#id()
+    const text = encode({ type: 'presence', topic, id })
+    this.#requests.set(id, { text, reply })
+    this.#connection.send(text)
+    this.#need()
+    return reply
+  }
+
+  async #currentToken(): Promise<string | null> {
+    const token = await this.#options.getToken?.()
+    if (token) this.#token = token
+    return this.#token
+  }
+
+  async #renew(expired: AerostackError): Promise<void> {
+    const before = this.#token
+    try {
+      const token = await this.#currentToken()
+      if (!token || token === before) throw expired
+      this.#connection.send({ type: 'auth', token })
+    } catch (error) {
+      this.#failed(wrap(error, 'token_expired'))
+    }
+  }
+
+  /** A new connection knows nothing: subscriptions first, so that they miss nothing of what follows. */
+  #opened(): void {
+    this.#subscriptions.opened()
+    for (const topic of this.#tracking.topics()) this.#announce(topic)
+    for (const { text } of this.#requests.values()) this.#connection.send(text)
+    for (const text of this.#outbox.texts()) this.#connection.send(text)
+  }
+
+  #received(frame: ServerFrame): void {
+    if (frame.type === 'ack') {
+      const { type: _, ...ack } = frame
+      if (!this.#outbox.settle(frame.id, ack)) this.#tracking.settle(frame.id)
+    } else if (frame.type === 'presence') {
+      this.#requests.get(frame.id)?.reply.resolve(frame.members)
+      this.#requests.delete(frame.id)
+    } else if (frame.type === 'error') {
+      this.#refusal(new AerostackError(frame.code, frame.message, frame.retryable, frame.topic), frame.id)
+    } else this.#subscriptions.receive(frame)
+  }
+
+  #refusal(error: AerostackError, id: string | undefined): void {
+    if (id === undefined) {
+      if (error.code === 'token_expired') this.#renew(error)
+      else this.#failed(error)
+    } else if (this.#requests.has(id)) {
+      this.#requests.get(id)?.reply.reject(error)
+      this.#requests.delete(id)
+    } else if (
+      !this.#outbox.settle(id, error) &&
+      !this.#tracking.settle(id, error) &&
+      !this.#subscriptions.refused(id, error)
+    )
+      this.#failed(error)
+  }
+
+  #statusChanged(status: Status): void {
+    const connecting = this.#connecting
+    if (status === 'connected') {
+      this.#connecting = undefined
+      connecting?.resolve()
+    }
+    for (const listener of [...this.#onStatus]) listener(status)
+  }
+
+  #ended(error: AerostackError): void {
+    watch(this.#wake, false)
+    this.#refused = error.code === 'unauthorized'
+    const connecting = this.#connecting
+    this.#connecting = undefined
+    if (connecting) connecting.reject(error)
+    else this.#failed(error)
+    this.#subscriptions.ended(error)
+    this.#tracking.fail(error)
+    this.#outbox.fail(error)
+    for (const { reply } of this.#requests.values()) reply.reject(error)
+    this.#requests.clear()
+  }
+
+  #failed(error: AerostackError): void {
+    if (this.#told.has(error)) return // one failure may reject many promises
+    this.#told.add(error)
+    if (!this.#onError.size) console.error(error)
+    for (const listener of [...this.#onError]) listener(error)
+  }
+}
+
+export function createClient(options: ClientOptions = {}): Client {
+  return new Client(options)
+}
+
+function origin(url: string | undefined): string {
+  return (url ?? globalThis.location?.origin ?? '').replace(/^ws/, 'http').replace(/\/+$/, '')
+}
+
+function address(origin: string, projectId: string, userId: string | undefined): string {
+  const query = new URLSearchParams({ projectId })
+  if (userId) query.set('userId', userId)
+  return `${origin.replace(/^http/, 'ws')}/api/realtime?${query}`
+}
+
+/** Hear when the network comes back or the page is looked at again, where there is such a thing. */
+function watch(wake: () => void, on: boolean): void {
+  const change = on ? 'addEventListener' : 'removeEventListener'
+  globalThis[change]?.('online', wake)
+  globalThis.document?.[change]('visibilitychange', wake)
+}

@@ -1,0 +1,8 @@
+export { Channel, type ChannelOptions, type PublishOptions } from './channel.js'
+export { Client, type ClientOptions, createClient } from './client.js'
+export type { Clock, Socket, SocketConstructor, Status } from './connection.js'
+export { AerostackError, type ErrorCode } from './errors.js'
+export type { HistoryMessage } from './history.js'
+export type { Ack } from './outbox.js'
+export type { Events, PresenceEvent, RealtimePayload } from './payload.js'
+export type { Filter, Member, Operation } from './protocol.js'

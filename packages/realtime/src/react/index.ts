@@ -1,0 +1,13 @@
+'use client'
+
+export type { User } from './auth.js'
+export { useChannel, useEvent, usePresence, useStatus } from './channel.js'
+export { type History, type HistoryOptions, useHistory } from './history.js'
+export {
+  AerostackProvider,
+  type AerostackProviderProps,
+  type Auth,
+  useAerostack,
+  useAuth,
+} from './provider.js'
+export { type Table, type TableOptions, useTable } from './table.js'
