@@ -9,13 +9,13 @@ Due = Literal["nothing", "ping", "give up"]
 class Heartbeat:
     """One connection's signs of life.
 
-    A ping is due when either side has been silent for `interval` seconds: the server also wants to hear from a
-    client that only listens. The connection is given up when nothing at all was heard within `interval` of a
-    ping. `clock` returns seconds and never goes back.
+    A ping is due when either side has been silent for `interval` seconds: the server also wants to hear
+    from a client that only listens. The connection is given up when nothing at all was heard within
+    `interval` of a ping. `clock` returns seconds and never goes back.
     """
 
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
-        self._interval = interval
+        self.interval = interval
         self._clock = clock
         self._heard = self._sent = clock()
         self._asked: float | None = None
@@ -37,7 +37,7 @@ class Heartbeat:
     def deadline(self) -> float:
         """The time of the clock at which something is due next, if nothing happens until then."""
         silent_since = min(self._heard, self._sent) if self._asked is None else self._asked
-        return silent_since + self._interval
+        return silent_since + self.interval
 
     def due(self) -> Due:
         """What is to be done now."""

@@ -15,11 +15,11 @@ class Payload(Struct, frozen=True, kw_only=True):
     longer has what was missed; reload what you show. A gap's `data` is `{"since": cursor}`, the last cursor
     before it.
 
-    `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is the
-    published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row of an
-    UPDATE or DELETE. `timestamp` is in milliseconds since the Unix epoch. `cursor`, opaque, is where the event
-    stands in its channel: `channel(topic, since=cursor)` continues after it. It is None for what has no
-    place of its own, such as the members already present at a subscription.
+    `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is
+    the published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row
+    of an UPDATE or DELETE. `timestamp` is in milliseconds since the Unix epoch. `cursor`, opaque, is where
+    the event stands in its channel: `channel(topic, since=cursor)` continues after it. It is None for what
+    has no place of its own, such as the members already present at a subscription.
     """
 
     type: Literal["event", "db_change", "gap"]

@@ -16,7 +16,7 @@ _ABSENT: Final = object()
 
 
 class Transition(NamedTuple):
-    """One difference to tell: `event` is JOIN, UPDATE or LEAVE; `state` the new state, or for LEAVE the last."""
+    """One difference to tell: `event` is JOIN, UPDATE or LEAVE; `state` the new one, or at LEAVE the last."""
 
     event: str
     user_id: str

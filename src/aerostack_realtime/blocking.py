@@ -1,0 +1,109 @@
+"""The SDK for code without an event loop, such as Django and Flask views.
+
+The one async implementation runs on a loop in a thread of its own; calls may come from any thread. The thread
+starts with the first call, so an object made before a server forks its workers is good in every worker.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from aerostack_realtime.sdk import aerostack
+from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, QueryResult
+
+_Result = TypeVar("_Result")
+_Async = aerostack.Aerostack
+
+
+class Aerostack:
+    """As `aerostack_realtime.Aerostack`, with the same arguments, errors and results, without `await`."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self._make = partial(_Async, url, **settings)
+        self._make()  # raises for wrong arguments here, not at the first call
+        self._lock = threading.Lock()
+        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, _Async] | None = None
+        self.socket = Socket(self)
+        self.db = Db(self)
+
+    def __enter__(self) -> "Aerostack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def publish(self, topic: str, event: str, data: Any = None, *, persist: bool = False) -> Ack:
+        """As `Channel.publish`, over the WebSocket: it needs no secret key, and waits out a reconnect."""
+        return self.run(lambda sdk: sdk.realtime.channel(topic).publish(event, data, persist=persist))
+
+    def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
+        """As `Channel.get_history`."""
+        return self.run(lambda sdk: sdk.realtime.history(topic, limit, before))
+
+    def listen(self, topic: str) -> Iterator[Payload]:
+        """The events of a channel as they come, until `close`."""
+        events: list[AsyncIterator[Payload]] = []
+
+        async def following(sdk: _Async) -> Payload | None:
+            if not events:
+                events.append(aiter(sdk.realtime.channel(topic)))
+            return await anext(events[0], None)
+
+        while (payload := self.run(following)) is not None:
+            yield payload
+
+    def run(self, call: Callable[[_Async], Awaitable[_Result]]) -> _Result:
+        """The result of any call of the async SDK, made on its loop: `run(lambda sdk: sdk.realtime…)`."""
+        with self._lock:
+            if self._running is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever, name="aerostack", daemon=True)
+                thread.start()
+                self._running = (loop, thread, self._make())
+            loop, _, sdk = self._running
+
+        async def made() -> _Result:
+            return await call(sdk)
+
+        future = asyncio.run_coroutine_threadsafe(made(), loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # when Ctrl-C interrupts the waiting; otherwise it is done
+
+    def close(self) -> None:
+        """Disconnect and end the thread. A later call starts anew."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is not None:
+            loop, thread, sdk = running
+            for ending in (sdk.close(), loop.shutdown_asyncgens()):
+                asyncio.run_coroutine_threadsafe(ending, loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+class Socket:
+    """As `sdk.socket`."""
+
+    def __init__(self, facade: Aerostack) -> None:
+        self._run = facade.run
+
+    def emit(self, event: str, data: Any, topic: str, *, persist: bool = False) -> Ack:
+        return self._run(lambda sdk: sdk.socket.emit(event, data, topic, persist=persist))
+
+
+class Db:
+    """As `sdk.db`."""
+
+    def __init__(self, facade: Aerostack) -> None:
+        self._run = facade.run
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> QueryResult:
+        return self._run(lambda sdk: sdk.db.query(sql, params))
+
+    def batch(self, queries: Iterable[aerostack.Query]) -> list[QueryResult]:
+        return self._run(lambda sdk: sdk.db.batch(queries))

@@ -1,0 +1,276 @@
+"""One WebSocket to the server: opened, kept alive, opened again.
+
+    idle ──open──▶ connecting ──▶ connected ──▶ reconnecting ──▶ connected …
+                        └────────────┴───── close, or refused for good ──▶ disconnected ──open──▶ connecting
+
+It knows nothing of channels: its listener gets every reply, and sends again what a new connection needs.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, Protocol
+
+import aiohttp
+from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
+
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, Unavailable
+from aerostack_realtime.protocol.messages import Connected, Ping, Reply, decode_reply, encode
+from aerostack_realtime.sdk.backoff import Backoff
+from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, Endpoint, Refusal
+from aerostack_realtime.sdk.heartbeat import Heartbeat
+from aerostack_realtime.sdk.refusal import error_of_close, verdict_of_close
+
+logger = logging.getLogger("aerostack_realtime.sdk")
+
+Status = Literal["idle", "connecting", "connected", "reconnecting", "disconnected"]
+GetToken = Callable[[], Awaitable[str] | str]
+"""Makes a token when there is none, or when the server no longer takes the last one."""
+
+_PING: Final = encode(Ping())
+
+
+class ConnectionListener(Protocol):
+    """Who hears of a connection. All are called on the loop's thread and return at once."""
+
+    def changed(self, status: Status) -> None:
+        """The status is another one now."""
+
+    def opened(self) -> None:
+        """A connection is usable: send what it needs before anything else is sent."""
+
+    def received(self, reply: Reply) -> None:
+        """A message arrived."""
+
+    def failed(self, error: AerostackError) -> None:
+        """Something went wrong that no call waits for. With the status `disconnected`: for good."""
+
+
+class Connection:
+    """Holds at most one WebSocket, and the one task that opens, reads and reopens it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        listener: ConnectionListener,
+        *,
+        backoff: Backoff | None = None,
+        get_token: GetToken | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self._listener = listener
+        self._backoff = backoff or Backoff()
+        self._get_token = get_token
+        self._clock = clock
+        self._status: Status = "idle"
+        self._task: asyncio.Task[None] | None = None
+        self._outgoing: asyncio.Queue[bytes] | None = None
+        self._settled = asyncio.Event()
+        self._error: AerostackError | None = None
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def error(self) -> AerostackError | None:
+        """What ended the connection for good; None when nothing did, or `close`."""
+        return self._error
+
+    def open(self) -> None:
+        """Start connecting, unless that was done already. Returns at once."""
+        if self._task is None:
+            self._error = None
+            self._settled.clear()
+            self._change("connecting")
+            self._task = asyncio.create_task(self._run(), name="aerostack connection")
+
+    async def wait_opened(self) -> None:
+        """Wait until the connection is usable. Raises the error that ended it for good."""
+        await self._settled.wait()
+        if self._status != "connected":
+            raise self._error or Unavailable("The connection was closed by disconnect().")
+
+    async def close(self) -> None:
+        """Close the connection and stay away."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._task is None and self._status != "idle":
+            self._finish(None)
+
+    def send(self, frame: bytes) -> None:
+        """Send a message, in the order of the calls; without a connection nothing happens."""
+        if self._outgoing is not None:
+            self._outgoing.put_nowait(frame)
+
+    # --- the task ----------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            error = await self._stay_connected()
+        except Exception:  # a fault of ours: told like a refusal, so that nobody waits for a dead task
+            logger.critical("The connection's task failed", exc_info=True)
+            error = Internal("The client's connection failed by a fault of its own; its log has the details.")
+        self._task = None
+        self._finish(error)
+        self._listener.failed(error)
+
+    async def _stay_connected(self) -> AerostackError:
+        """Connect again and again; the error that forbids it."""
+        while True:
+            refusal, used = await self._attempt()
+            self._change("connecting" if self._status == "connecting" else "reconnecting")
+            match refusal.verdict:
+                case "stop":
+                    return refusal.error
+                case "renew" if not await self._renew(used):
+                    return refusal.error
+                case "retry late":
+                    wait = self._backoff.longest()
+                case _:
+                    wait = self._backoff.wait()
+            logger.warning("%s Next attempt in %.1f s.", refusal.error.message, wait)
+            await asyncio.sleep(wait)
+
+    async def _attempt(self) -> tuple[Refusal, str | None]:
+        """Connect and stay until the connection ends; why it did, and the token it used."""
+        if self._get_token is not None and self._endpoint.token is None:
+            await self._renew(None)
+        used = self._endpoint.token
+        try:
+            socket = await self._endpoint.dial()
+        except Refusal as refusal:
+            return refusal, used
+        reason = ""
+        try:
+            reason = await self._converse(socket)
+        except Exception:  # ours, not the network's; a new connection starts from a clean state
+            logger.exception("The connection failed by a fault of the client")
+        finally:
+            self._outgoing = None
+            await _hang_up(socket)
+        code = socket.close_code
+        return Refusal(error_of_close(code, reason), verdict_of_close(code)), used
+
+    async def _renew(self, used: str | None) -> bool:
+        """Whether there is a token other than the one that was refused."""
+        if self._endpoint.token == used and self._get_token is not None:
+            try:
+                token = self._get_token()
+                self._endpoint.token = token if isinstance(token, str) else await token
+            except Exception:
+                logger.exception("get_token failed; it is called again at the next attempt")
+                return True
+        return self._endpoint.token != used
+
+    # --- one socket --------------------------------------------------------------------------------------
+
+    async def _converse(self, socket: ClientWebSocketResponse) -> str:
+        """Exchange messages until either side is gone; the reason the server gave for it, if any."""
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                greeting = await self._greeting(socket)
+        except TimeoutError:
+            return ""
+        if isinstance(greeting, str):
+            return greeting
+        heartbeat = Heartbeat(greeting.heartbeat, self._clock)
+        outgoing = self._outgoing = asyncio.Queue()
+        self._backoff.opened()
+        self._change("connected")
+        self._listener.opened()
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write(socket, outgoing, heartbeat), name="aerostack writer")
+            reason = await self._read(socket, heartbeat)
+            writer.cancel()
+        return reason
+
+    async def _greeting(self, socket: ClientWebSocketResponse) -> Connected | str:
+        """The server's first word, or the reason why it closed instead."""
+        while True:
+            frame = await socket.receive()
+            if frame.type is not WSMsgType.TEXT:
+                return _reason(frame)
+            reply = self._decode(frame.data)
+            if isinstance(reply, Connected):
+                return reply
+            if reply is not None:
+                self._listener.received(reply)
+
+    async def _read(self, socket: ClientWebSocketResponse, heartbeat: Heartbeat) -> str:
+        while True:
+            frame = await socket.receive()
+            if frame.type is not WSMsgType.TEXT:
+                return _reason(frame)
+            heartbeat.heard()
+            reply = self._decode(frame.data)
+            if reply is not None:
+                self._listener.received(reply)
+
+    def _decode(self, frame: str) -> Reply | None:
+        try:
+            return decode_reply(frame)
+        except BadMessage as error:
+            self._listener.failed(error)
+            return None
+
+    async def _write(
+        self, socket: ClientWebSocketResponse, outgoing: "asyncio.Queue[bytes]", heartbeat: Heartbeat
+    ) -> None:
+        try:
+            while True:
+                frame = await _next(outgoing, heartbeat.deadline - self._clock())
+                due = heartbeat.due()
+                if frame is None and due == "nothing":
+                    continue
+                if due == "give up":
+                    break
+                async with asyncio.timeout(heartbeat.interval):
+                    await socket.send_str((frame or _PING).decode())
+                heartbeat.sent() if frame else heartbeat.pinged()
+        except TimeoutError:
+            pass  # the server does not take what is sent
+        except (aiohttp.ClientError, ConnectionError):
+            return  # the reader sees the same end, with its close code
+        logger.warning("The server is silent beyond the heartbeat; connecting anew.")
+        await _hang_up(socket)
+
+    # --- status ------------------------------------------------------------------------------------------
+
+    def _finish(self, error: AerostackError | None) -> None:
+        self._error = error
+        self._change("disconnected")
+
+    def _change(self, status: Status) -> None:
+        if status in ("connected", "disconnected"):
+            self._settled.set()
+        else:
+            self._settled.clear()
+        if status != self._status:
+            self._status = status
+            self._listener.changed(status)
+
+
+async def _next(outgoing: "asyncio.Queue[bytes]", within: float) -> bytes | None:
+    """The next frame to send; None when there is none within so many seconds."""
+    try:
+        async with asyncio.timeout(within):
+            return await outgoing.get()
+    except TimeoutError:
+        return None
+
+
+async def _hang_up(socket: ClientWebSocketResponse) -> None:
+    """Close; without the peer's consent when it does not answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await socket.close()
+
+
+def _reason(frame: WSMessage) -> str:
+    return str(frame.extra or "") if frame.type is WSMsgType.CLOSE else ""

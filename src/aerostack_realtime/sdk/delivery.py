@@ -1,0 +1,142 @@
+"""Hands a channel's payloads to its handlers: in order, one after another, never in the reader's way."""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.sdk.payload import Payload
+from aerostack_realtime.sdk.subscription import Subscription
+
+logger = logging.getLogger("aerostack_realtime.sdk")
+
+BUFFER: Final = 4096
+"""Payloads that may wait for a channel's handlers. Beyond it the channel (not the socket, which would also
+hold up acknowledgements, heartbeats and every other channel) is paused, and resumed from its cursor once the
+handlers have caught up."""
+
+
+class Delivery:
+    """The waiting payloads of one channel and, while there are any, the task that hands them over.
+
+    `drained` is called whenever nothing waits any more.
+    """
+
+    def __init__(
+        self, subscription: Subscription, drained: Callable[[], None], *, buffer: int = BUFFER
+    ) -> None:
+        self._subscription = subscription
+        self._drained = drained
+        self._buffer = buffer
+        self._waiting: deque[Payload] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the channel has to be paused."""
+        return len(self._waiting) >= self._buffer
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and no handler runs."""
+        return self._task is None
+
+    def put(self, payload: Payload) -> None:
+        """Queue a payload for the handlers."""
+        self._waiting.append(payload)
+        if self._task is None:
+            self._start()
+
+    def clear(self) -> None:
+        """Throw away what waits; a running handler finishes."""
+        self._waiting.clear()
+        self._subscription.forget_unhandled()
+
+    async def stop(self) -> None:
+        """Throw away what waits and cancel a running handler, unless it is the caller."""
+        self.clear()
+        task = self._task
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._hand_over(), name=f"delivery {self._subscription.topic}")
+        self._task.add_done_callback(self._ended)
+
+    async def _hand_over(self) -> None:
+        while self._waiting:
+            payload = self._waiting.popleft()
+            for handler in self._subscription.handlers(payload):
+                try:
+                    outcome = handler(payload)
+                    if inspect.isawaitable(outcome):
+                        await outcome
+                except Exception:
+                    logger.exception(
+                        "A handler of %r on channel %r failed", payload.name, self._subscription.topic
+                    )
+            self._subscription.handled(payload)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("Delivery on %r failed", self._subscription.topic, exc_info=error)
+        if self._waiting:  # a handler let a cancellation through: the others still want their events
+            self._start()
+        else:
+            self._drained()
+
+
+class Stream:
+    """One `async for` over a channel.
+
+    Its `take` is a handler: it finishes when the loop comes back for the next event, so an event counts as
+    handled when the loop's body is through with it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Payload, asyncio.Event]] = deque()
+        self._current: asyncio.Event | None = None
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._error: AerostackError | None = None
+
+    async def take(self, payload: Payload) -> None:
+        """Give the loop an event, and wait until it is through with it."""
+        if self._ended:
+            return
+        finished = asyncio.Event()
+        self._waiting.append((payload, finished))
+        self._wake.set()
+        await finished.wait()
+
+    async def next(self) -> Payload | None:
+        """The next event; None at the end. Raises the error that ended the subscription."""
+        if self._current is not None:
+            self._current.set()
+            self._current = None
+        while not self._waiting:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        payload, self._current = self._waiting.popleft()
+        return payload
+
+    def end(self, error: AerostackError | None = None) -> None:
+        """There will be no more events; what was not taken up is dropped."""
+        self._ended = True
+        self._error = error
+        for _, finished in self._waiting:
+            finished.set()
+        self._waiting.clear()
+        if self._current is not None:
+            self._current.set()
+            self._current = None
+        self._wake.set()
