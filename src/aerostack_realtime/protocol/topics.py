@@ -21,21 +21,25 @@ def canonical(topic: str, project: str) -> str:
 
     Raises InvalidTopic.
     """
-    if len(topic) > MAX_BYTES + 1 + len(project):
-        raise InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic.encode())}.")
+    if len(topic) > MAX_BYTES + len(TABLE) + 2 + len(project):
+        raise _too_long(topic)
     if not _SEGMENTS.fullmatch(topic):
         raise InvalidTopic(f"A topic is made of {_ALLOWED}; {topic[:80]!r} is not.")
     segments = topic.split("/")
     if len(segments) >= 3 and segments[-1] == project:
         segments.pop()
-    elif len(segments) == 1:
-        segments.insert(0, TABLE)
-    if segments[0] == TABLE and len(segments) != 2:
+    if len(segments) == 2 and segments[0] == TABLE:
+        del segments[0]
+    if segments[0] == TABLE and len(segments) > 1:
         raise InvalidTopic(f"A table topic is written 'orders' or 'table/orders'; {topic[:80]!r} is neither.")
-    bare = "/".join(segments)
-    if len(bare) > MAX_BYTES and len(topic) > MAX_BYTES:
-        raise InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic)}.")
-    return f"{bare}/{project}"
+    written = "/".join(segments)
+    if len(written) > MAX_BYTES:
+        raise _too_long(written)
+    return f"{TABLE}/{written}/{project}" if len(segments) == 1 else f"{written}/{project}"
+
+
+def _too_long(topic: str) -> InvalidTopic:
+    return InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic.encode())}.")
 
 
 def table_of(canonical_topic: str) -> str | None:

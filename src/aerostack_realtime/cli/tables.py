@@ -1,0 +1,81 @@
+"""`aerostack tables`: which tables are watched; works on the database itself, with or without a server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from aerostack_realtime import config
+from aerostack_realtime.cli.console import fail, out
+from aerostack_realtime.database.base import Change, Database
+from aerostack_realtime.database.sqlite.connection import DatabaseUnusable
+from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.protocol.errors import AerostackError
+
+
+def tables(
+    action: Annotated[str | None, typer.Argument(help="watch or unwatch; without it, list.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The table.")] = None,
+    database: Annotated[str | None, typer.Option("--db", help="The SQLite database file.")] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="The settings that name it.")] = None,
+) -> None:
+    """List the tables, or begin or end to record a table's changes.
+
+    A table is watched by itself when it is first subscribed to; `watch` does it ahead, and `unwatch` removes
+    every trace of it from the database.
+
+    Example: `aerostack tables watch orders --db shop.db`
+    """
+    try:
+        path = database or config.load(config_file).database
+    except config.SettingsError as error:
+        fail(str(error), 2)
+    if action not in (None, "watch", "unwatch") or (action is None) != (name is None):
+        fail("Say `aerostack tables`, `aerostack tables watch NAME` or `aerostack tables unwatch NAME`.", 2)
+    try:
+        asyncio.run(_act(path, action, name))
+    except DatabaseUnusable as error:
+        fail(str(error), 2)
+    except AerostackError as error:
+        fail(error.message)
+
+
+async def _act(path: str, action: str | None, name: str | None) -> None:
+    async with opened(path) as database:
+        if name is None:
+            listing = Table("table", "watched", "changes kept", box=None, pad_edge=False)
+            for each in await database.tables():
+                listing.add_row(each.name, "yes" if each.watched else "no", str(each.changes))
+            out.print(listing)
+        elif action == "watch":
+            await database.changes.watch(name)
+            out.print(f"watching {name}: every change is recorded from now on", markup=False)
+        else:
+            await database.changes.unwatch(name)
+            out.print(
+                f"no longer watching {name}; nothing of the watch is left in the database", markup=False
+            )
+
+
+class _Nobody:
+    """A command listens to no changes."""
+
+    def changed(self, changes: Sequence[Change]) -> None: ...
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None: ...
+
+
+@asynccontextmanager
+async def opened(path: str) -> AsyncIterator[Database]:
+    """The database of a command. Raises DatabaseUnusable."""
+    if not await asyncio.to_thread(Path(path).exists):
+        raise DatabaseUnusable(f"There is no database at {path}; name it with --db.")
+    database = await SqliteDatabase.open(path, _Nobody())
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,61 @@
+"""The listening socket, and the guard against connections that never become a request."""
+
+import asyncio
+import ssl
+import weakref
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
+
+BACKLOG: Final = 4096
+"""Connections the kernel queues while the loop is busy: a fleet of clients that returns comes at once."""
+
+
+class Listener:
+    """Serves an application on one address, for WebSocket and HTTP alike.
+
+    A connection that has not sent a whole request head within `handshake_seconds` is closed.
+    """
+
+    def __init__(self, app: web.Application, *, handshake_seconds: float, shutdown_seconds: float) -> None:
+        app.middlewares.insert(0, self._mark)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+        self._handshake_seconds = handshake_seconds
+        self._spoken: weakref.WeakSet[object] = weakref.WeakSet()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen, and return the port (the one the system chose when `port` is 0). Raises OSError."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, host, port, ssl=tls, backlog=BACKLOG)
+        chosen: int = self._server.sockets[0].getsockname()[1]
+        return chosen
+
+    def stop_accepting(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def close(self) -> None:
+        self.stop_accepting()
+        await self._runner.cleanup()
+
+    def _protocol(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None, "the runner was set up before it listens"
+        protocol: RequestHandler = server()
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._handshake_seconds, self._expect_request, weakref.ref(protocol))
+        return protocol
+
+    def _expect_request(self, reference: weakref.ref[RequestHandler]) -> None:
+        protocol = reference()
+        if protocol is not None and protocol not in self._spoken and protocol.transport is not None:
+            protocol.transport.close()
+
+    @web.middleware
+    async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._spoken.add(request.protocol)
+        return await handler(request)

@@ -1,0 +1,182 @@
+"""The WebSocket endpoint: a thin shell between aiohttp's socket and a session."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.session import Session, Transport
+from aerostack_realtime.protocol import close_codes, frames, messages
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, Unauthorized
+
+PROTOCOL: Final = "aerostack-v1"
+_KEY, _TOKEN = "aerostack-key.", "aerostack-token."
+
+OpenSession = Callable[[Transport, Callable[[], None], Identity | None], Session]
+"""Makes a session of a transport, the callable that hangs up, and who it is."""
+
+
+def offered(request: web.Request) -> list[str]:
+    """The sub-protocols a client offers, in its order."""
+    header = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    return [each for each in (part.strip() for part in header.split(",")) if each]
+
+
+def select(protocols: Iterable[str]) -> str | None:
+    """The sub-protocol to answer: ours, else the first without a credential, else the first, since a browser
+    closes a socket on which none was selected."""
+    protocols = list(protocols)
+    if PROTOCOL in protocols:
+        return PROTOCOL
+    plain = [each for each in protocols if not each.startswith((_KEY, _TOKEN))]
+    return next(iter(plain or protocols), None)
+
+
+class WebSocketEndpoint:
+    """`GET /api/realtime`. Every connection is one task that reads; writes go straight to its transport."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        origins: Origins,
+        limits: Limits,
+        project: str,
+        query_credentials: bool,
+        open_session: OpenSession,
+    ) -> None:
+        self._authenticator = authenticator
+        self._origins = origins
+        self._limits = limits
+        self._project = project
+        self._query_credentials = query_credentials
+        self._open_session = open_session
+        self._sessions: set[Session] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._sessions)
+
+    def tick(self, now: float) -> None:
+        """Let every session look at its clocks; call it about once a second."""
+        for session in list(self._sessions):
+            session.tick(now)
+
+    def close(self, code: int, reason: str) -> None:
+        """End every connection."""
+        for session in list(self._sessions):
+            session.close(code, reason)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
+            raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
+        protocols = offered(request)
+        chosen = select(protocols)
+        socket = web.WebSocketResponse(
+            autoping=False,
+            autoclose=False,
+            compress=False,
+            max_msg_size=self._limits.frame_bytes_hard,
+            protocols=(chosen,) if chosen else (),
+            decode_text=False,
+        )
+        if not socket.can_prepare(request).ok:
+            return web.json_response(
+                {
+                    "error": {
+                        "code": "bad_message",
+                        "message": "This is a WebSocket endpoint: connect with one.",
+                    }
+                },
+                status=426,
+                headers={"Upgrade": "websocket"},
+            )
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        try:
+            identity = self._identify(request, protocols)
+        except AerostackError as refusal:
+            await self._refuse(socket, transport, refusal)
+            return socket
+        loop = asyncio.get_running_loop()
+        session = self._open_session(
+            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity
+        )
+        self._sessions.add(session)
+        try:
+            await _read(socket, session)
+        finally:
+            self._sessions.discard(session)
+            session.lost()
+            transport.close()
+        return socket
+
+    def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
+        key = _credential(protocols, _KEY)
+        token = _credential(protocols, _TOKEN)
+        if self._query_credentials:
+            key = key or request.query.get("apiKey")
+            token = token or request.query.get("token")
+        if token is None:
+            scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            token = bearer.strip() if scheme.lower() == "bearer" else None
+        project = request.query.get("projectId", self._project)
+        if project != self._project:
+            raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
+        return self._authenticator.identify(key, token, request.query.get("userId"))
+
+    async def _refuse(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, refusal: AerostackError
+    ) -> None:
+        """Say why, with a close code that tells a client whether to come back."""
+        unauthorized = Unauthorized.status == refusal.status
+        code = close_codes.UNAUTHORIZED if unauthorized else close_codes.FORBIDDEN
+        transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
+        transport.write(frames.close(code, refusal.code))
+        _hang_up(asyncio.get_running_loop(), transport, self._limits.close_seconds)
+        while (await socket.receive()).type not in _ENDS:
+            pass
+        transport.close()
+
+
+_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+
+
+async def _read(socket: web.WebSocketResponse, session: Session) -> None:
+    """Hand everything that comes to the session, until the socket ends."""
+    while True:
+        message = await socket.receive()
+        kind = message.type
+        if kind is WSMsgType.TEXT:
+            pending = session.receive(message.data)
+            if pending is not None:
+                await pending
+        elif kind is WSMsgType.PING:
+            session.heard()
+            if session.closed is None:
+                session.write(frames.pong(bytes(message.data)))
+        elif kind is WSMsgType.PONG:
+            session.heard()
+        elif kind is WSMsgType.BINARY:
+            session.heard()
+            session.binary()
+        elif kind is WSMsgType.CLOSE:
+            session.close(message.data or WSCloseCode.OK, "")
+            return
+        else:
+            return
+
+
+def _credential(protocols: list[str], prefix: str) -> str | None:
+    return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
+
+
+def _hang_up(loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
+    """End the socket once the peer has answered the close frame, or after `seconds` if it does not."""
+    loop.call_later(seconds, transport.abort)

@@ -1,0 +1,202 @@
+"""The composition root: builds the parts, owns every task, starts and stops them in order."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Final
+
+from aiohttp import web
+
+from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.backplane.memory import MemoryBackplane
+from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
+from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.config import Settings
+from aerostack_realtime.database.base import Change, Database, MessageStore, Retention
+from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.gateway import pages
+from aerostack_realtime.gateway.http import HttpApi, guard
+from aerostack_realtime.gateway.listener import Listener
+from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.session import Session, Transport
+from aerostack_realtime.gateway.websocket import WebSocketEndpoint
+from aerostack_realtime.protocol import close_codes
+from aerostack_realtime.protocol.errors import AerostackError
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = version("aerostack-realtime")
+TICK_SECONDS: Final = 1.0
+PRUNE_SECONDS: Final = 60.0
+SWITCH_SECONDS: Final = 0.001
+"""How long the database's threads may keep the interpreter from the event loop; Python's default is 5 ms."""
+STOP_SECONDS: Final = 3.0
+"""How long clients have to take their close frame before the socket is cut."""
+
+
+class _Relay:
+    """Hands what the feed says to the hub, which is built on the feed; before that nobody is subscribed."""
+
+    hub: Hub | None = None
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        if self.hub is not None:
+            self.hub.changed(changes)
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        if self.hub is not None:
+            self.hub.interrupted(table, cursor, present)
+
+
+class _Marks:
+    """Keeps the clock's high-water mark ahead of it in the database."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._asked = asyncio.Event()
+        self._mark = 0
+
+    async def clock(self) -> HybridClock:
+        """A clock that goes on above everything that the last run handed out."""
+        found = await self._store.high_water()
+        mark = max(_microseconds(), found) + RESERVE_US
+        await self._store.raise_high_water(mark)
+        return HybridClock(_microseconds, found, mark, self._ask)
+
+    async def keep(self, clock: HybridClock) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            mark = self._mark
+            try:
+                await self._store.raise_high_water(mark)
+            except AerostackError as error:
+                log.warning("cannot store the high-water mark of positions, trying again: %s", error)
+                await asyncio.sleep(TICK_SECONDS)
+                self._ask(mark)
+            else:
+                clock.reserved(mark)
+
+    def _ask(self, mark: int) -> None:
+        self._mark = max(self._mark, mark)
+        self._asked.set()
+
+
+async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio.Event) -> None:
+    """Run one node until `stop` is set; `ready` is called with its address once it listens.
+
+    Raises DatabaseUnusable when the database cannot be opened, OSError when the address is taken, and an
+    ExceptionGroup when a part of it has died.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    relay = _Relay()
+    database = await SqliteDatabase.open(settings.database, relay, retention=_retention(settings))
+    try:
+        marks = _Marks(database.messages)
+        clock = await marks.clock()
+        relay.hub = hub = Hub(
+            epoch=lambda: database.epoch,
+            clock=clock,
+            changes=database.changes,
+            store=database.messages,
+            backplane=MemoryBackplane,
+            defer=asyncio.get_running_loop().call_soon,
+            buffer_limit=settings.limits.buffer_bytes,
+        )
+        endpoint, app = _application(settings, hub, database)
+        listener = Listener(
+            app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
+        )
+        port = await listener.start(settings.host, settings.port)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                owned = [
+                    tasks.create_task(marks.keep(clock)),
+                    tasks.create_task(_tick(hub, endpoint)),
+                    tasks.create_task(_prune(database.messages)),
+                    tasks.create_task(database.failed()),
+                ]
+                ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
+                await stop.wait()
+                listener.stop_accepting()
+                hub.flush()
+                endpoint.close(close_codes.GOING_AWAY, "the server is going away: connect again")
+                for task in owned:
+                    task.cancel()
+        finally:
+            await listener.close()
+    finally:
+        await database.close()
+
+
+async def _tick(hub: Hub, endpoint: WebSocketEndpoint) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        endpoint.tick(time.monotonic())
+        hub.sweep()
+
+
+async def _prune(store: MessageStore) -> None:
+    while True:
+        try:
+            await store.prune(_microseconds() // 1000)
+        except AerostackError as error:
+            log.warning("cannot prune the history, trying again later: %s", error)
+        await asyncio.sleep(PRUNE_SECONDS)
+
+
+def _application(
+    settings: Settings, hub: Hub, database: Database
+) -> tuple[WebSocketEndpoint, web.Application]:
+    authenticator = Authenticator(
+        secret_keys=settings.secret_keys,
+        publishable_keys=settings.publishable_keys,
+        token_secret=settings.token_secret,
+        open_access=settings.anonymous,
+        now=time.time,
+    )
+    origins = Origins(settings.origins, loopback=settings.loopback_origins)
+
+    def open_session(transport: Transport, hang_up: Callable[[], None], identity: Identity | None) -> Session:
+        return Session(
+            transport=transport,
+            hang_up=hang_up,
+            identity=identity,
+            project=settings.project,
+            version=VERSION,
+            hub=hub,
+            changes=database.changes,
+            authenticator=authenticator,
+            limits=settings.limits,
+            now=time.monotonic,
+        )
+
+    endpoint = WebSocketEndpoint(
+        authenticator=authenticator,
+        origins=origins,
+        limits=settings.limits,
+        project=settings.project,
+        query_credentials=settings.query_credentials,
+        open_session=open_session,
+    )
+    api = HttpApi(
+        project=settings.project,
+        hub=hub,
+        database=database,
+        authenticator=authenticator,
+        version=VERSION,
+    )
+    app = web.Application(middlewares=[guard(origins)], client_max_size=settings.limits.body_bytes)
+    app.add_routes([web.get("/api/realtime", endpoint.handle), *api.routes(), *pages.routes()])
+    return endpoint, app
+
+
+def _retention(settings: Settings) -> list[Retention]:
+    return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,62 @@
+"""What a channel test needs: a subscriber that keeps what it is sent, and a tick that ends when told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+def unframed(data: bytes) -> list[dict[str, Any]]:
+    """The JSON messages in a run of unmasked text frames."""
+    found = []
+    while data:
+        assert data[0] == 0x81, "a text frame"
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        found.append(msgspec.json.decode(data[start : start + size]))
+        data = data[start + size :]
+    return found
+
+
+class Peer:
+    """A subscriber whose transport takes everything at once, until `stalled`."""
+
+    def __init__(self, connection_id: str) -> None:
+        self.connection_id = connection_id
+        self.written: list[bytes] = []
+        self.stalled = 0
+        self.overflowed = 0
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.written.append
+
+    @property
+    def buffered(self) -> Callable[[], int]:
+        return lambda: self.stalled
+
+    def overflow(self) -> None:
+        self.overflowed += 1
+
+    def take(self) -> list[dict[str, Any]]:
+        """The messages since the last time."""
+        data = b"".join(self.written)
+        self.written.clear()
+        return unframed(data)
+
+
+class Tick:
+    """The end of a loop tick, by hand."""
+
+    def __init__(self) -> None:
+        self.deferred: list[Callable[[], None]] = []
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        self.deferred.append(callback)
+
+    def end(self) -> None:
+        while self.deferred:
+            self.deferred.pop(0)()

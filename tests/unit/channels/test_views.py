@@ -1,0 +1,137 @@
+"""Views: which changes a filter shows, and as what."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.views import View, Views, parse
+from aerostack_realtime.database.base import Change, Row
+from aerostack_realtime.protocol.errors import InvalidFilter
+from aerostack_realtime.protocol.messages import Filter, Operation
+
+COLUMNS = ("id", "status", "total")
+
+
+def views() -> Views:
+    return Views(lambda: Audience(lambda each: None, 0))
+
+
+def change(old: Row | None, new: Row | None) -> Change:
+    operation: Operation = "UPDATE" if old and new else "INSERT" if new else "DELETE"
+    row = new or old
+    assert row is not None
+    return Change("orders", operation, row, old, 0, "e.1")
+
+
+def row(id: int, status: Any = "open", total: Any = 10) -> Row:
+    return {"id": id, "status": status, "total": total}
+
+
+def routed(all_of_them: Views, what: Change) -> list[tuple[View, Operation]]:
+    return list(all_of_them.route(what))
+
+
+def test_without_a_filter_everything_is_shown_as_it_is() -> None:
+    all_of_them = views()
+    view = all_of_them.view(None, COLUMNS)
+    assert routed(all_of_them, change(None, row(1))) == [(view, "INSERT")]
+    assert routed(all_of_them, change(row(1), row(2))) == [(view, "UPDATE")]
+    assert routed(all_of_them, change(row(1), None)) == [(view, "DELETE")]
+
+
+def test_a_row_that_moves_into_a_view_is_an_insert_and_out_of_it_a_delete() -> None:
+    all_of_them = views()
+    opened = all_of_them.view({"status": "open"}, COLUMNS)
+    paid = all_of_them.view({"status": "paid"}, COLUMNS)
+    moved = routed(all_of_them, change(row(1), row(1, "paid")))
+    assert sorted(moved, key=lambda each: each[1]) == [(opened, "DELETE"), (paid, "INSERT")]
+    assert routed(all_of_them, change(row(1, "lost"), row(1, "late"))) == []
+    assert routed(all_of_them, change(row(1), row(1, total=11))) == [(opened, "UPDATE")]
+
+
+def test_equal_filters_are_one_view_however_they_are_written() -> None:
+    all_of_them = views()
+    assert all_of_them.view({"id": 1, "status": "open"}, COLUMNS) is all_of_them.view(
+        {"status": {"eq": "open"}, "id": 1}, COLUMNS
+    )
+
+
+def test_a_view_nobody_watches_is_forgotten() -> None:
+    all_of_them = views()
+    all_of_them.discard(all_of_them.view({"status": "open"}, COLUMNS))
+    assert list(all_of_them) == []
+    assert routed(all_of_them, change(None, row(1))) == []
+
+
+@pytest.mark.parametrize(
+    ("filter", "shown"),
+    [
+        ({"status": None}, [None]),
+        ({"status": {"ne": "open"}}, [None, "paid", 5]),
+        ({"status": {"in": ["open", "paid"]}}, ["open", "paid"]),
+        ({"status": {"gt": "open"}}, ["paid"]),
+        ({"status": {"gte": 5}}, [5]),
+        ({"status": {"gt": "a", "lt": "p"}}, ["open"]),
+    ],
+)
+def test_operators(filter: Filter, shown: list[Any]) -> None:
+    all_of_them = views()
+    all_of_them.view(filter, COLUMNS)
+    values: list[Any] = [None, "open", "paid", 5]
+    assert [value for value in values if routed(all_of_them, change(None, row(1, value)))] == shown
+
+
+def test_integers_beyond_exact_floats_are_compared_as_the_strings_they_are_on_the_wire() -> None:
+    all_of_them = views()
+    all_of_them.view({"id": 2**53 + 1}, COLUMNS)
+    assert routed(all_of_them, change(None, {"id": str(2**53 + 1)}))
+    assert not routed(all_of_them, change(None, {"id": str(2**53)}))
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"colour": 1},
+        {"status": {"like": "%"}},
+        {"status": [1]},
+        {"status": {"in": "open"}},
+        {"status": {"in": [[1]]}},
+        {"status": {"in": list(range(101))}},
+        {"status": {"eq": {"a": 1}}},
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(filter: Filter) -> None:
+    with pytest.raises(InvalidFilter):
+        parse(filter, COLUMNS)
+
+
+rows = st.fixed_dictionaries(
+    {"id": st.integers(0, 2), "status": st.sampled_from(["a", "b", None]), "total": st.integers(0, 2)}
+)
+filters = st.dictionaries(
+    st.sampled_from(COLUMNS),
+    st.sampled_from([0, 1, "a", None, {"ne": 1}, {"gt": 0}, {"in": ["a", 1, None]}, {"eq": "b"}]),
+    max_size=3,
+)
+
+
+@given(
+    st.lists(filters, min_size=1, max_size=5),
+    st.lists(st.tuples(st.none() | rows, st.none() | rows), max_size=20),
+)
+def test_the_index_shows_each_view_what_asking_it_alone_would(
+    wanted: list[Filter], changes: list[tuple[Row | None, Row | None]]
+) -> None:
+    all_of_them = views()
+    each_view = {all_of_them.view(filter, COLUMNS) for filter in wanted}
+    for old, new in changes:
+        if old is None and new is None:
+            continue
+        what = change(old, new)
+        expected = {(view, view.operation(what)) for view in each_view if view.operation(what)}
+        found = routed(all_of_them, what)
+        assert len(found) == len(set(found))
+        assert set(found) == expected

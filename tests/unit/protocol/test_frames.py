@@ -1,0 +1,30 @@
+"""Frames are byte for byte what RFC 6455 says; websockets' own parser agrees."""
+
+import pytest
+
+from aerostack_realtime.protocol import frames
+
+
+@pytest.mark.parametrize(
+    ("size", "header"),
+    [
+        (0, b"\x81\x00"),
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\x00\x7e"),
+        (65535, b"\x81\x7e\xff\xff"),
+        (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_a_text_frame_has_the_shortest_header(size: int, header: bytes) -> None:
+    assert frames.text(b"x" * size) == header + b"x" * size
+
+
+def test_a_close_frame_holds_its_code_and_as_much_of_the_reason_as_fits() -> None:
+    assert frames.close(4000, "slow") == b"\x88\x06\x0f\xa0slow"
+    cut = frames.close(1001, "ü" * 100)
+    assert len(cut) <= 127
+    assert cut[4:].decode() == "ü" * 61
+
+
+def test_a_pong_returns_the_pings_payload() -> None:
+    assert frames.pong(b"abc") == b"\x8a\x03abc"

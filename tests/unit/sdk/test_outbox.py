@@ -1,0 +1,70 @@
+import pytest
+
+from aerostack_realtime.protocol.errors import Forbidden, Overloaded, Unavailable
+from aerostack_realtime.protocol.messages import Ack
+from aerostack_realtime.sdk.outbox import Outbox, new_id
+
+
+async def test_unanswered_commands_are_kept_in_order() -> None:
+    outbox = Outbox()
+    outbox.add("a", b"1")
+    outbox.add("b", b"2")
+    outbox.add("c", b"3")
+    assert outbox.answer("b", Ack(id="b"))
+    assert list(outbox.frames()) == [b"1", b"3"]
+
+
+async def test_an_answer_settles_its_command_once() -> None:
+    outbox = Outbox()
+    answer = outbox.add("a", b"1")
+    reply = Ack(id="a", duplicate=True)
+    assert outbox.answer("a", reply)
+    assert await answer is reply
+    assert not outbox.answer("a", reply)
+
+
+async def test_an_error_is_raised_where_the_answer_is_awaited() -> None:
+    outbox = Outbox()
+    answer = outbox.add("a", b"1")
+    assert outbox.fail("a", Forbidden("no"))
+    with pytest.raises(Forbidden, match="no"):
+        await answer
+    assert not outbox.fail("a", Forbidden("no"))
+
+
+async def test_a_command_nobody_waits_for_is_not_sent_again() -> None:
+    outbox = Outbox()
+    outbox.add("a", b"1").cancel()
+    outbox.withdraw("a")
+    assert list(outbox.frames()) == []
+    assert not outbox.answer("a", Ack(id="a"))
+
+
+async def test_an_answer_to_a_cancelled_caller_harms_nothing() -> None:
+    outbox = Outbox()
+    outbox.add("a", b"1").cancel()
+    assert outbox.answer("a", Ack(id="a"))
+    assert len(outbox) == 0
+
+
+async def test_the_end_fails_everyone() -> None:
+    outbox = Outbox()
+    answers = [outbox.add(id, b"") for id in "abc"]
+    outbox.fail_all(Unavailable("gone"))
+    for answer in answers:
+        with pytest.raises(Unavailable):
+            await answer
+    assert len(outbox) == 0
+
+
+async def test_it_is_bounded() -> None:
+    outbox = Outbox(limit=1)
+    outbox.add("a", b"")
+    with pytest.raises(Overloaded):
+        outbox.add("b", b"")
+
+
+def test_ids_cannot_be_guessed_or_met_twice() -> None:
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(id) >= 22 for id in ids)  # 128 bits
