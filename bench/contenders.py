@@ -1,0 +1,170 @@
+"""Us and the peers: what each is, its version, how it is installed and started."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import BENCH, ROOT, version
+from bench.servers import NotStarted, Plan, Running, running, scratch
+
+_PEERS = BENCH / "peers"
+_PYTHON = BENCH / ".venv" / "bin" / "python"
+_INSTALL_S = 300
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`prepare` installs what is missing and tells the version; `plan` says how to start it, given a
+    directory.
+    """
+
+    name: str
+    dialect: str
+    prepare: Callable[[], str]
+    plan: Callable[[Path], Plan]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Running]:
+        """The server, while it runs. Raises NotStarted with the reason."""
+        self.prepare()
+        with scratch() as directory:
+            plan = self.plan(directory)
+            with running(plan, directory) as server:
+                if plan.port is not None:
+                    _await_port(plan.port)
+                yield server
+
+
+def _install(command: list[str], what: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
+        raise NotStarted(f"{what} could not be installed: {' '.join(reason)}") from error
+
+
+def _await_port(port: int) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise NotStarted(f"nothing listens on port {port}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _aerostack_version() -> str:
+    found = importlib.metadata.version
+    return f"{found('aerostack-realtime')} (aiohttp {found('aiohttp')})"
+
+
+def _aerostack(directory: Path) -> Plan:
+    command = [str(ROOT / ".venv/bin/aerostack"), "dev", "--port", "0", "--db", str(directory / "bench.db")]
+    if not Path(command[0]).exists():
+        command[0] = shutil.which("aerostack") or "aerostack"
+    return Plan(command, cwd=directory)
+
+
+def _node(package: str) -> Callable[[], str]:
+    def prepare() -> str:
+        if shutil.which("node") is None:
+            raise NotStarted("node is not on PATH")
+        found = _PEERS / "node_modules" / package / "package.json"
+        if not found.exists():
+            _install(["npm", "ci", "--prefix", str(_PEERS)], package)
+        return f"{json.loads(found.read_text())['version']} (node {version(['node', '--version'])})"
+
+    return prepare
+
+
+def _python(package: str) -> Callable[[], str]:
+    def prepare() -> str:
+        show = [str(_PYTHON), "-c", f"import importlib.metadata as m; print(m.version('{package}'))"]
+        if version(show) == "?":
+            _install(["python3.11", "-m", "venv", str(BENCH / ".venv")], "a virtual environment")
+            wanted = str(_PEERS / "requirements.txt")
+            _install([str(_PYTHON), "-m", "pip", "install", "-q", "-r", wanted], package)
+        uvicorn = version([*show[:2], "import importlib.metadata as m; print(m.version('uvicorn'))"])
+        return f"{version(show)} (uvicorn {uvicorn})"
+
+    return prepare
+
+
+def _script(name: str) -> Callable[[Path], Plan]:
+    return lambda _: Plan(["node", name], cwd=_PEERS)
+
+
+def _asgi(module: str) -> Callable[[Path], Plan]:
+    return lambda _: Plan([str(_PYTHON), "uvicorn_server.py", f"{module}:app"], cwd=_PEERS)
+
+
+def _nats_version() -> str:
+    if shutil.which("nats-server") is None:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise NotStarted("no nats-server on PATH, and only root can install Debian's package")
+        _install(["apt-get", "update", "-qq"], "nats-server")
+        _install(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nats-server"], "nats-server")
+    return version(["nats-server", "--version"])
+
+
+def _nats(directory: Path) -> Plan:
+    port, other = _free_port(), _free_port()
+    settings = directory / "nats.conf"
+    settings.write_text(
+        f"host: 127.0.0.1\nport: {other}\n"
+        f'websocket {{ host: "127.0.0.1", port: {port}, no_tls: true, compression: false }}\n'
+    )
+    return Plan(["nats-server", "-c", str(settings)], cwd=directory, port=port)
+
+
+def _centrifugo_binary() -> str:
+    binary = os.environ.get("CENTRIFUGO") or shutil.which("centrifugo")
+    if not binary:
+        raise NotStarted("no centrifugo on PATH nor in CENTRIFUGO")
+    return binary
+
+
+def _centrifugo_version() -> str:
+    binary = _centrifugo_binary()
+    found = subprocess.run([binary, "version"], capture_output=True, text=True, check=False).stdout
+    return next((word for word in found.split() if word[:1].lower() in "v0123456789" and "." in word), "?")
+
+
+def _centrifugo(directory: Path) -> Plan:
+    port = _free_port()
+    listen = {"address": "127.0.0.1", "port": port}
+    settings: dict[str, object] = {"client_insecure": True, "log_level": "error", **listen}
+    if int(_centrifugo_version().lstrip("v").split(".")[0] or 0) >= 6:
+        settings = {
+            "client": {"insecure": True},
+            "log": {"level": "error"},
+            "http_server": listen,
+        }
+    path = directory / "config.json"
+    path.write_text(json.dumps(settings))
+    return Plan([_centrifugo_binary(), "--config", str(path)], cwd=directory, port=port)
+
+
+OURS = Contender("Aerostack Realtime", "aerostack", _aerostack_version, _aerostack)
+WS = Contender("node ws", "plain", _node("ws"), _script("ws.js"))
+SOCKETIO = Contender("Socket.IO", "socket.io", _node("socket.io"), _script("socketio.js"))
+PYTHON_SOCKETIO = Contender("python-socketio", "socket.io", _python("python-socketio"), _asgi("socketio_app"))
+FASTAPI = Contender("FastAPI broadcast loop", "plain", _python("fastapi"), _asgi("fastapi_app"))
+NATS = Contender("NATS over WebSocket", "nats", _nats_version, _nats)
+CENTRIFUGO = Contender("Centrifugo", "centrifugo", _centrifugo_version, _centrifugo)
+
+CONTENDERS = (OURS, WS, SOCKETIO, PYTHON_SOCKETIO, FASTAPI, NATS, CENTRIFUGO)

@@ -1,0 +1,162 @@
+"""The protocols the generator speaks: how to get subscribed, how to publish, what is a heartbeat."""
+
+from typing import ClassVar, NamedTuple
+
+from bench.load import websocket
+
+
+class Exchange(NamedTuple):
+    """One step of the set-up: send `say` (unless None), then wait for a frame that holds `until`."""
+
+    say: bytes | None
+    until: bytes
+
+
+class Dialect:
+    """A protocol over WebSocket. `channel` is a topic, room or subject; `data` is JSON without spaces.
+
+    Where `framed` holds, one message is one WebSocket frame, cut alike for every subscriber. Otherwise the
+    server cuts the stream as it likes: `unit` then finds the messages within the content of the frames.
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[str] = "/"
+    subprotocols: ClassVar[str | None] = None
+    opcode: ClassVar[int] = websocket.TEXT
+    framed: ClassVar[bool] = True
+    terminator: ClassVar[bytes] = b""
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        """The steps until `channel` is subscribed, or for None until publishing is possible."""
+        raise NotImplementedError
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        """The content of the frame that publishes `data`."""
+        raise NotImplementedError
+
+    def answer(self, content: bytes) -> bytes | None:  # noqa: ARG002  (the default has nothing to look at)
+        """None for a message; for a heartbeat or another aside what to send back, b"" for nothing."""
+        return None
+
+    def unit(self, data: bytes, at: int) -> int:
+        """Where the message at `at` ends, 0 while it is incomplete. Only where `framed` is false."""
+        raise NotImplementedError
+
+
+class Aerostack(Dialect):
+    """Ours: docs/protocol.md."""
+
+    name = "aerostack"
+    target = "/api/realtime?projectId=default"
+    subprotocols = "aerostack-v1"
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        steps = [Exchange(None, b'"type":"connected"')]
+        if channel is not None:
+            frame = b'{"type":"subscribe","topic":"bench/%s"}' % channel.encode()
+            steps.append(Exchange(frame, b'"type":"subscribed"'))
+        return steps
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return b'{"type":"publish","topic":"bench/%s","event":"m","data":%s}' % (channel.encode(), data)
+
+
+class Plain(Dialect):
+    """The JSON protocol that a team writes by hand; spoken by peers/ws.js and peers/fastapi_app.py."""
+
+    name = "plain"
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        if channel is None:
+            return []
+        return [Exchange(b'{"type":"subscribe","topic":"%s"}' % channel.encode(), b'"subscribed"')]
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return b'{"type":"publish","topic":"%s","event":"m","data":%s}' % (channel.encode(), data)
+
+
+class SocketIO(Dialect):
+    """Socket.IO protocol 5 over Engine.IO 4, WebSocket only (as after `transports: ["websocket"]`)."""
+
+    name = "socket.io"
+    target = "/socket.io/?EIO=4&transport=websocket"
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        steps = [Exchange(None, b'0{"sid"'), Exchange(b"40", b'40{"sid"')]
+        if channel is not None:
+            steps.append(Exchange(b'420["subscribe","%s"]' % channel.encode(), b"430["))
+        return steps
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return b'42["publish","%s",%s]' % (channel.encode(), data)
+
+    def answer(self, content: bytes) -> bytes | None:
+        if content == b"2":  # Engine.IO ping, pong
+            return b"3"
+        return None
+
+
+class Nats(Dialect):
+    """The NATS client protocol in binary frames. With one `sid` for all, all are sent the same bytes."""
+
+    name = "nats"
+    opcode = websocket.BINARY
+    framed = False
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        options = b'{"verbose":false,"pedantic":false,"echo":true,"lang":"bench","version":"1","protocol":1}'
+        subscribe = b"SUB %s 1\r\n" % channel.encode() if channel is not None else b""
+        return [
+            Exchange(None, b"INFO "),
+            Exchange(b"CONNECT " + options + b"\r\n" + subscribe + b"PING\r\n", b"PONG\r\n"),
+        ]
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return b"PUB %s %d\r\n%s\r\n" % (channel.encode(), len(data), data)
+
+    def answer(self, content: bytes) -> bytes | None:
+        if content == b"PING\r\n":
+            return b"PONG\r\n"
+        return None if content.startswith((b"MSG ", b"-ERR")) else b""
+
+    def unit(self, data: bytes, at: int) -> int:
+        line = data.find(b"\r\n", at)
+        if line < 0:
+            return 0
+        end = line + 2
+        if data.startswith(b"MSG ", at):
+            end += int(data[data.rindex(b" ", at, line) : line]) + 2
+        return end if end <= len(data) else 0
+
+
+class Centrifugo(Dialect):
+    """Centrifugo's JSON protocol, with the permissions that servers.py configures."""
+
+    name = "centrifugo"
+    target = "/connection/websocket"
+    framed = False
+    terminator = b"\n"
+
+    def setup(self, channel: str | None) -> list[Exchange]:
+        steps = [Exchange(b'{"id":1,"connect":{}}', b'"id":1,')]
+        if channel is not None:
+            steps.append(Exchange(b'{"id":2,"subscribe":{"channel":"%s"}}' % channel.encode(), b'"id":2,'))
+        return steps
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return b'{"id":3,"publish":{"channel":"%s","data":%s}}' % (channel.encode(), data)
+
+    def answer(self, content: bytes) -> bytes | None:
+        if content == b"{}\n":  # ping and pong are empty objects
+            return b"{}"
+        if content.startswith(b'{"id":3,') and b'"error"' not in content:
+            return b""
+        return None
+
+    def unit(self, data: bytes, at: int) -> int:
+        return data.find(b"\n", at) + 1
+
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect for dialect in (Aerostack(), Plain(), SocketIO(), Nats(), Centrifugo())
+}

@@ -1,0 +1,101 @@
+"""The set-up of a connection: upgrade, the dialect's steps, then its place is taken by a successor."""
+
+import asyncio
+from typing import cast
+
+from bench.load import websocket
+from bench.load.dialects import Dialect
+
+
+class Refused(ConnectionError):
+    """The server did not let the connection in."""
+
+
+class Entrance(asyncio.Protocol):
+    """`done` holds until the steps are through; from then on `successor` receives what the server sends."""
+
+    def __init__(
+        self, dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol
+    ) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._dialect = dialect
+        self._request = websocket.request(host, port, dialect.target, dialect.subprotocols)
+        self._steps = dialect.setup(channel)
+        self._successor = successor
+        self._upgraded = False
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if not self._upgraded and not self._upgrade():
+            return
+        while self._steps and (frame := websocket.decode(self._data, 0)):
+            self._data = self._data[frame.end :]
+            self._receive(frame)
+        if not self._steps and not self.done.done():
+            self._leave()
+
+    def _upgrade(self) -> bool:
+        head, found, rest = self._data.partition(b"\r\n\r\n")
+        if not found:
+            return False
+        if not head.startswith(b"HTTP/1.1 101") or websocket.ACCEPT not in head:
+            self._refuse(head)
+            return False
+        self._data = rest
+        self._upgraded = True
+        if self._steps:
+            self._say()
+        return True
+
+    def _receive(self, frame: websocket.Frame) -> None:
+        if frame.opcode == websocket.CLOSE:
+            self._refuse(frame.content)
+        elif self._steps[0].until in frame.content:
+            self._steps.pop(0)
+            if self._steps:
+                self._say()
+        elif b'"error"' in frame.content or frame.content.startswith((b"-ERR", b"44")):
+            self._refuse(frame.content)
+
+    def _say(self) -> None:
+        say = self._steps[0].say
+        if say is not None and self._transport is not None:
+            self._transport.write(websocket.encode(say, self._dialect.opcode))
+
+    def _leave(self) -> None:
+        assert self._transport is not None
+        self._transport.set_protocol(self._successor)
+        self._successor.connection_made(self._transport)
+        if self._data:
+            self._successor.data_received(self._data)
+        self.done.set_result(None)
+
+    def _refuse(self, answer: bytes) -> None:
+        self._steps = []
+        if not self.done.done():
+            self.done.set_exception(Refused(f"the server answered {answer[:300]!r}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(Refused(f"the server hung up during set-up ({exc!r})"))
+
+
+async def enter(
+    dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol
+) -> None:
+    """Connect, get subscribed to `channel` (None: only connect) and hand the connection to `successor`.
+
+    Raises Refused when the server says no, TimeoutError after 60 s.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(60):
+        _, entrance = await loop.create_connection(
+            lambda: Entrance(dialect, host, port, channel, successor), host, port
+        )
+        await entrance.done

@@ -1,0 +1,35 @@
+"""CPU time and memory of a server with all its child processes, from /proc (proc_pid_stat(5))."""
+
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_PARENT, _TIMES, _RESIDENT = 1, slice(11, 15), 21
+"""Fields of `stat` counted from the one behind the command: ppid; utime, stime, cutime, cstime; rss."""
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of the tree, in seconds (steps of 10 ms), with that of children waited for."""
+    return sum(int(field) for stat in _tree(root) for field in stat[_TIMES]) / _TICK
+
+
+def resident(root: int) -> int:
+    """Resident memory of the tree, in bytes."""
+    return sum(int(stat[_RESIDENT]) for stat in _tree(root)) * _PAGE
+
+
+def _tree(root: int) -> list[list[str]]:
+    """`stat` of `root` and of all its living descendants."""
+    stats: dict[int, list[str]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                stats[int(entry.name)] = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+    found = [root]
+    for parent in found:
+        found += [pid for pid, stat in stats.items() if int(stat[_PARENT]) == parent]
+    return [stats[pid] for pid in found if pid in stats]

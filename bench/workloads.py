@@ -1,0 +1,57 @@
+"""The work that all are measured on, the same for each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_IN_FLIGHT_BYTES = 65536
+"""Per subscriber at most: more would measure how servers queue, not how they send."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`title` for the report and the fields of a Job. `shape` is its kind: capacity, latency or half."""
+
+    title: str
+    shape: str
+    fields: dict[str, Any]
+
+
+def _capacity(
+    title: str, channels: int, subscribers: int, window: int, payload: int = 100, measure_s: float = 5.0
+) -> Workload:
+    """A closed load that saturates the server's core."""
+    fields = {
+        "channels": channels,
+        "subscribers": subscribers,
+        "payload": payload,
+        "window": max(2, min(window, _IN_FLIGHT_BYTES // payload)),
+        "measure_s": measure_s,
+    }
+    return Workload(title, "capacity", fields)
+
+
+FANOUT = _capacity("1 → 1,000", 1, 1000, 32)
+FANOUT_5000 = _capacity("1 → 5,000", 1, 5000, 32)
+ROOMS = _capacity("100 × 10", 100, 10, 8)
+SMALL_ROOMS = _capacity("1,000 × 2", 1000, 2, 2)
+KILOBYTE = _capacity("1 → 1,000, 1 KiB", 1, 1000, 32, 1024)
+LARGE = _capacity("1 → 1,000, 16 KiB", 1, 1000, 32, 16384)
+CAPACITY = (FANOUT, FANOUT_5000, ROOMS, SMALL_ROOMS, KILOBYTE, LARGE)
+
+ONE_TO_ONE = Workload(
+    "1 → 1, 200 messages/s", "latency", {"subscribers": 1, "rate": 200.0, "measure_s": 10.0, "warm_s": 1.0}
+)
+
+
+def half(slowest: float) -> Workload:
+    """1 → 1,000 at half of `slowest` deliveries/s."""
+    rate = slowest / 2 / 1000
+    title = f"1 → 1,000, {rate:.1f} messages/s"
+    return Workload(title, "half", {"subscribers": 1000, "rate": rate, "measure_s": 10.0, "warm_s": 2.0})
+
+
+def shortened(workload: Workload, measure_s: float) -> Workload:
+    """The same work for a shorter time."""
+    warm_s = min(0.5, workload.fields.get("warm_s", 1.0))
+    fields = {**workload.fields, "measure_s": measure_s, "warm_s": warm_s}
+    return Workload(workload.title, workload.shape, fields)

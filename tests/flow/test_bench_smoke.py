@@ -1,0 +1,126 @@
+"""The benchmark in its shortest form: correctness, never speed; and that its generator sees faults."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from bench.contenders import OURS
+from bench.generator import Outcome, offer
+from bench.load.dialects import DIALECTS
+from bench.load.stream import Faults, Payload, Stream
+from bench.load.subscriber import Subscriber, subscriber
+from bench.servers import Running
+
+PING = b"\x89\x00"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with OURS.running() as ours:
+        yield ours
+
+
+def assert_all_delivered_in_order(outcome: Outcome) -> None:
+    assert outcome.correct, outcome.details
+    assert outcome.received == outcome.expected > 0
+    assert outcome.deliveries > 0
+
+
+def test_a_saturating_fan_out_delivers_all_in_order(server: Running) -> None:
+    assert_all_delivered_in_order(
+        offer("aerostack", server, subscribers=50, window=8, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+    )
+
+
+def test_rooms_deliver_all_in_order(server: Running) -> None:
+    assert_all_delivered_in_order(
+        offer(
+            "aerostack", server, channels=10, subscribers=5, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0
+        )
+    )
+
+
+def test_a_schedule_delivers_all_in_order_and_measures_each_delivery(server: Running) -> None:
+    outcome = offer("aerostack", server, subscribers=5, rate=100.0, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+    assert_all_delivered_in_order(outcome)
+    assert sum(outcome.latency.counts.values()) == 250
+
+
+def test_two_generator_processes_see_the_same_messages(server: Running) -> None:
+    assert_all_delivered_in_order(
+        offer("aerostack", server, 2, subscribers=20, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+    )
+
+
+def frames(*numbers: int) -> list[bytes]:
+    payload = Payload(100)
+    return [b"\x81\x64" + payload(number) for number in numbers]
+
+
+@pytest.fixture
+def pair() -> tuple[Subscriber, Subscriber]:
+    """Two subscribers of one channel; the first has received messages 0 to 4."""
+    stream = Stream("c0", 2, Payload(100), Faults())
+    first, second = (subscriber(DIALECTS["plain"], stream, False) for _ in range(2))
+    first.data_received(b"".join(frames(0, 1, 2, 3, 4)))
+    return first, second
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param((0, 2, 3), id="a lost message"),
+        pytest.param((0, 1, 1, 2), id="a repeated message"),
+        pytest.param((0, 2, 1, 3), id="a reordered message"),
+        pytest.param((1,), id="a lost first message"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 50, 102, 1000])
+def test_a_wrong_stream_is_seen(
+    pair: tuple[Subscriber, Subscriber], numbers: tuple[int, ...], size: int
+) -> None:
+    _, second = pair
+    data = b"".join(frames(*numbers))
+    for at in range(0, len(data), size):
+        second.data_received(data[at : at + size])
+    assert second.broken
+    assert second.stream.faults.count == 1
+
+
+def test_a_message_that_was_never_published_is_seen(pair: tuple[Subscriber, Subscriber]) -> None:
+    first, _ = pair
+    first.data_received(frames(6)[0])
+    assert first.stream.faults.count == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 102, 103, 1000])
+def test_heartbeats_between_messages_are_no_fault(pair: tuple[Subscriber, Subscriber], size: int) -> None:
+    _, second = pair
+    data = PING.join([b"", *frames(0, 1, 2, 3, 4, 5, 6), b""])
+    for at in range(0, len(data), size):
+        second.data_received(data[at : at + size])
+    assert not second.stream.faults.count
+    assert second.stream.whole(second.position) == 7
+
+
+@pytest.mark.parametrize("size", [1, 9, 64, 1000])
+def test_a_stream_cut_into_frames_at_will_is_put_together(size: int) -> None:
+    payload = Payload(100)
+    stream = Stream("c0", 1, payload, Faults())
+    one = subscriber(DIALECTS["nats"], stream, False)
+    content = b"".join(b"MSG c0 1 100\r\n" + payload(number) + b"\r\n" for number in range(5))
+    data = b"".join(
+        bytes((0x82, len(part))) + part
+        for part in (content[at : at + 77] for at in range(0, len(content), 77))
+    )
+    for at in range(0, len(data), size):
+        one.data_received(data[at : at + size])
+    assert not stream.faults.count, stream.faults.details
+    assert len(stream.ends) == 5
+    assert one.position == len(stream.raw)
+
+
+def test_a_payload_is_json_of_the_size_asked_for() -> None:
+    assert len(Payload(100)(7)) == 100
+    assert json.loads(Payload(24)(7)) == {"s": "000000007", "p": ""}
