@@ -7,17 +7,18 @@ starts with the first call, so an object made before a server forks its workers 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aerostack_realtime.sdk import aerostack
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, QueryResult
 
-_Result = TypeVar("_Result")
 _Async = aerostack.Aerostack
+_Result = TypeVar("_Result")
 
 
-class Aerostack:
+class Aerostack(AbstractContextManager["Aerostack"]):
     """As `aerostack_realtime.Aerostack`, with the same arguments, errors and results, without `await`."""
 
     def __init__(self, url: str, **settings: Any) -> None:
@@ -27,9 +28,6 @@ class Aerostack:
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, _Async] | None = None
         self.socket = Socket(self)
         self.db = Db(self)
-
-    def __enter__(self) -> "Aerostack":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -44,14 +42,12 @@ class Aerostack:
 
     def listen(self, topic: str) -> Iterator[Payload]:
         """The events of a channel as they come, until `close`."""
-        events: list[AsyncIterator[Payload]] = []
 
-        async def following(sdk: _Async) -> Payload | None:
-            if not events:
-                events.append(aiter(sdk.realtime.channel(topic)))
-            return await anext(events[0], None)
+        async def opened(sdk: _Async) -> AsyncIterator[Payload]:
+            return aiter(sdk.realtime.channel(topic))
 
-        while (payload := self.run(following)) is not None:
+        events = self.run(opened)
+        while (payload := self.run(lambda _: anext(events, None))) is not None:
             yield payload
 
     def run(self, call: Callable[[_Async], Awaitable[_Result]]) -> _Result:
@@ -67,11 +63,7 @@ class Aerostack:
         async def made() -> _Result:
             return await call(sdk)
 
-        future = asyncio.run_coroutine_threadsafe(made(), loop)
-        try:
-            return future.result()
-        finally:
-            future.cancel()  # when Ctrl-C interrupts the waiting; otherwise it is done
+        return asyncio.run_coroutine_threadsafe(made(), loop).result()
 
     def close(self) -> None:
         """Disconnect and end the thread. A later call starts anew."""
@@ -79,31 +71,28 @@ class Aerostack:
             running, self._running = self._running, None
         if running is not None:
             loop, thread, sdk = running
-            for ending in (sdk.close(), loop.shutdown_asyncgens()):
-                asyncio.run_coroutine_threadsafe(ending, loop).result()
+            asyncio.run_coroutine_threadsafe(sdk.close(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
 
-class Socket:
+class Socket(NamedTuple):
     """As `sdk.socket`."""
 
-    def __init__(self, facade: Aerostack) -> None:
-        self._run = facade.run
+    facade: Aerostack
 
     def emit(self, event: str, data: Any, topic: str, *, persist: bool = False) -> Ack:
-        return self._run(lambda sdk: sdk.socket.emit(event, data, topic, persist=persist))
+        return self.facade.run(lambda sdk: sdk.socket.emit(event, data, topic, persist=persist))
 
 
-class Db:
+class Db(NamedTuple):
     """As `sdk.db`."""
 
-    def __init__(self, facade: Aerostack) -> None:
-        self._run = facade.run
+    facade: Aerostack
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> QueryResult:
-        return self._run(lambda sdk: sdk.db.query(sql, params))
+        return self.facade.run(lambda sdk: sdk.db.query(sql, params))
 
     def batch(self, queries: Iterable[aerostack.Query]) -> list[QueryResult]:
-        return self._run(lambda sdk: sdk.db.batch(queries))
+        return self.facade.run(lambda sdk: sdk.db.batch(queries))

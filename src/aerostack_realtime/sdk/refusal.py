@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import (
     ERRORS,
     AerostackError,
@@ -49,9 +50,9 @@ def verdict_of_close(code: int | None) -> Verdict:
     Codes from 4400 are final except 4401 and 4429, so a code the server gains later is understood too.
     """
     match code:
-        case 4401:
+        case close_codes.UNAUTHORIZED:
             return "renew"
-        case 4429:
+        case close_codes.LIMIT:
             return "retry late"
         case int() if 4400 <= code <= 4499:
             return "stop"
@@ -76,13 +77,13 @@ def error_of_close(code: int | None, reason: str) -> AerostackError:
     """The exception for a connection that ended for good, or before it was usable."""
     said = f": {reason}" if reason else ""
     match code:
-        case 4400:
+        case close_codes.BAD_MESSAGES:
             return BadMessage(f"The server closed the connection after too many bad messages{said}.")
-        case 4401 | 4408:
+        case close_codes.UNAUTHORIZED | close_codes.AUTH_TIMEOUT:
             return Unauthorized(f"The server wants other credentials{said}; give it a valid key or token.")
-        case 4403:
+        case close_codes.FORBIDDEN:
             return Forbidden(f"The server does not admit this client{said}.")
-        case 4429:
+        case close_codes.LIMIT:
             return RateLimited(f"The server has too many connections or requests{said}.")
         case int() if 4400 <= code <= 4499:
             return Forbidden(f"The server closed the connection for good with code {code}{said}.")

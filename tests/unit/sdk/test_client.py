@@ -1,0 +1,59 @@
+"""What holds without a connection; with one, see tests/flow/sdk."""
+
+import gc
+
+import pytest
+
+from aerostack_realtime.protocol.errors import InvalidTopic
+from aerostack_realtime.sdk.client import RealtimeClient
+from aerostack_realtime.sdk.payload import Payload
+
+
+def client() -> RealtimeClient:
+    return RealtimeClient("http://127.0.0.1:9")
+
+
+def ignore(_: Payload) -> None: ...
+
+
+def test_one_topic_is_one_channel_however_it_is_written() -> None:
+    realtime = client()
+    channel = realtime.channel("orders")
+    assert realtime.channel("table/orders") is channel
+    assert realtime.channel("table/orders/default") is channel
+    assert channel.topic == "orders"
+
+
+def test_a_channel_with_listeners_is_held() -> None:
+    realtime = client()
+    first = id(realtime.channel("chat/room").on("message", ignore))
+    gc.collect()
+    assert id(realtime.channel("chat/room")) == first
+
+
+def test_a_channel_nobody_uses_is_let_go() -> None:
+    realtime = client()
+    for room in range(100):
+        realtime.channel(f"chat/{room}").on("message", ignore).off("message", ignore)
+    gc.collect()
+    assert len(realtime._channels) == 0
+    assert len(realtime._in_use) == 0
+
+
+def test_an_impossible_topic_is_refused_at_once() -> None:
+    with pytest.raises(InvalidTopic):
+        client().channel("no spaces")
+
+
+def test_on_and_off_chain() -> None:
+    channel = client().channel("chat/room")
+    assert channel.on("a", ignore).on("b", ignore).off("a", ignore).off("b") is channel
+
+
+async def test_cleaning_up_what_never_started_does_nothing() -> None:
+    async with client() as realtime:
+        channel = realtime.channel("chat/room").on("message", ignore)
+        await channel.untrack()
+        await channel.unsubscribe()
+        assert realtime.status == "idle"
+    assert realtime.status == "idle"

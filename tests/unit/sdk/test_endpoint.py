@@ -1,0 +1,32 @@
+import pytest
+
+from aerostack_realtime.sdk.aerostack import Aerostack
+from aerostack_realtime.sdk.client import RealtimeClient
+from aerostack_realtime.sdk.endpoint import Endpoint
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8787", "ftp://host", "http://", "http://ann:pw@host", "http://host/?token=t", ""]
+)
+def test_a_url_that_is_no_server_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="url"):
+        Endpoint(url)
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "https://h/prefix/", "ws://h", "wss://h:9/"])
+def test_a_server_may_be_written_for_http_or_websocket(url: str) -> None:
+    assert repr(Endpoint(url)).startswith("<Endpoint http")
+
+
+def test_no_repr_shows_a_credential() -> None:
+    sdk = Aerostack("http://h", api_key="ac_secret_1", token="jwt.secret.2")
+    client = RealtimeClient("http://h", api_key="ac_secret_1", token="jwt.secret.2")
+    shown = f"{sdk!r} {sdk.realtime!r} {client!r} {client.channel('chat/room')!r}"
+    assert "secret" not in shown
+
+
+@pytest.mark.parametrize("name", ["api_key", "token"])
+def test_a_credential_that_cannot_be_sent_is_refused_without_being_shown(name: str) -> None:
+    with pytest.raises(ValueError, match=name) as refused:
+        Endpoint("http://h", **{name: "hush hush\n"})
+    assert "hush" not in str(refused.value)

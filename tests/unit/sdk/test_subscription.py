@@ -1,0 +1,261 @@
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from aerostack_realtime.protocol.messages import DbChange, Event, Member, Operation, Presence, Subscribed
+from aerostack_realtime.sdk.payload import Payload
+from aerostack_realtime.sdk.subscription import SEEN_LIMIT, Subscription
+
+ROOM = "chat/room/default"
+
+
+def raw(value: Any) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+def message(cursor: str, data: Any = None, event: str = "message", **more: Any) -> Event:
+    return Event(
+        topic=ROOM, event=event, data=raw(data), timestamp=1, id=f"id-{cursor}", cursor=cursor, **more
+    )
+
+
+def change(cursor: str, operation: Operation, data: Any, old: Any = UNSET) -> DbChange:
+    return DbChange(
+        topic="table/orders/default",
+        operation=operation,
+        data=raw(data),
+        old=UNSET if old is UNSET else raw(old),
+        timestamp=7,
+        cursor=cursor,
+    )
+
+
+def confirmed(
+    subscription: Subscription, cursor: str = "c0", recovered: bool | None = None
+) -> Payload | None:
+    """Ask under a new id and let the server agree."""
+    id = f"ask-{cursor}"
+    subscription.request(id)
+    return subscription.confirm(Subscribed(ROOM, cursor, recovered, id))
+
+
+def subscribed() -> Subscription:
+    subscription = Subscription("chat/room", ROOM)
+    assert confirmed(subscription) is None
+    return subscription
+
+
+def received(subscription: Subscription, *cursors: str) -> list[str | None]:
+    payloads = [subscription.receive(message(cursor)) for cursor in cursors]
+    return [payload.cursor for payload in payloads if payload is not None]
+
+
+def test_an_event_has_the_topic_as_the_user_wrote_it() -> None:
+    payload = subscribed().receive(message("c1", {"text": "hi"}, user_id="ann"))
+    assert payload == Payload(
+        type="event",
+        topic="chat/room",
+        event="message",
+        data={"text": "hi"},
+        user_id="ann",
+        timestamp=1,
+        id="id-c1",
+        cursor="c1",
+    )
+
+
+def test_a_row_change_has_its_operation_and_both_rows() -> None:
+    subscription = Subscription("orders", "table/orders/default")
+    confirmed(subscription)
+    payload = subscription.receive(change("c1", "UPDATE", {"id": 1, "total": 2}, {"id": 1, "total": 1}))
+    assert payload is not None
+    assert (payload.type, payload.operation, payload.event) == ("db_change", "UPDATE", None)
+    assert (payload.data, payload.old) == ({"id": 1, "total": 2}, {"id": 1, "total": 1})
+    assert payload.name == "UPDATE"
+
+
+def test_nothing_is_received_before_the_server_has_confirmed() -> None:
+    subscription = Subscription("chat/room", ROOM)
+    subscription.request("a")
+    assert received(subscription, "c1") == []
+
+
+def test_it_resumes_after_the_last_handled_event() -> None:
+    subscription = subscribed()
+    for cursor in ("c1", "c2", "c3"):
+        payload = subscription.receive(message(cursor))
+        if payload is not None and cursor != "c3":
+            subscription.handled(payload)
+    subscription.lost()
+    assert subscription.request("again").since == "c2"
+
+
+def test_without_an_event_it_resumes_where_it_was_confirmed() -> None:
+    subscription = subscribed()
+    subscription.lost()
+    assert subscription.request("again").since == "c0"
+
+
+def test_the_first_request_starts_from_now_or_from_a_given_cursor() -> None:
+    assert Subscription("chat/room", ROOM).request("a").since is None
+    assert Subscription("chat/room", ROOM, since="c5").request("a").since == "c5"
+
+
+def test_what_a_resumption_repeats_is_heard_once() -> None:
+    subscription = subscribed()
+    assert received(subscription, "c1", "c2") == ["c1", "c2"]
+    subscription.lost()
+    assert confirmed(subscription, "c0", recovered=True) is None
+    assert received(subscription, "c1", "c2", "c3") == ["c3"]
+
+
+def test_what_was_thrown_away_unhandled_is_heard_when_it_comes_again() -> None:
+    subscription = subscribed()
+    received(subscription, "c1", "c2")
+    subscription.forget_unhandled()
+    subscription.lost()
+    confirmed(subscription, "c0", recovered=True)
+    assert received(subscription, "c1", "c2") == ["c1", "c2"]
+
+
+def test_repeats_are_remembered_within_a_bound() -> None:
+    subscription = subscribed()
+    received(subscription, *(f"c{n}" for n in range(1, SEEN_LIMIT + 2)))
+    assert received(subscription, "c2") == []
+    assert received(subscription, "c1") == ["c1"]
+
+
+def test_a_failed_resumption_is_a_gap() -> None:
+    subscription = subscribed()
+    subscription.lost()
+    gap = confirmed(subscription, "c9", recovered=False)
+    assert gap == Payload(type="gap", topic="chat/room", event="gap", data={"since": "c0"}, cursor="c9")
+    subscription.handled(gap)
+    assert subscription.cursor == "c9"
+
+
+def test_a_server_that_cannot_tell_whether_it_resumed_leaves_a_gap() -> None:
+    subscription = subscribed()
+    subscription.lost()
+    gap = confirmed(subscription, "c9", recovered=None)
+    assert gap is not None
+    assert gap.name == "gap"
+
+
+def test_an_interruption_of_the_log_is_a_gap() -> None:
+    subscription = subscribed()
+    gap = subscription.confirm(Subscribed(ROOM, "c9", recovered=False))
+    assert gap is not None
+    assert gap.cursor == "c9"
+    assert received(subscription, "c10") == ["c10"]
+
+
+def test_the_answer_to_an_older_request_counts_for_nothing() -> None:
+    subscription = Subscription("chat/room", ROOM)
+    subscription.request("old")
+    subscription.end()
+    subscription.request("new")
+    subscription.confirm(Subscribed(ROOM, "c1", None, "old"))
+    assert not subscription.confirmed
+    assert received(subscription, "c2") == []
+    subscription.confirm(Subscribed(ROOM, "c3", None, "new"))
+    assert subscription.live
+
+
+def test_a_request_that_outlives_its_connection_is_confirmed_by_the_next() -> None:
+    subscription = Subscription("chat/room", ROOM)
+    subscription.request("a")
+    subscription.lost()
+    subscription.confirm(Subscribed(ROOM, "c1", None, "a"))
+    assert subscription.live
+
+
+def test_a_subscription_after_the_end_starts_from_then_on() -> None:
+    subscription = subscribed()
+    subscription.end()
+    assert received(subscription, "c1") == []
+    assert subscription.request("b").since is None
+
+
+def test_members_already_there_do_not_move_the_cursor() -> None:
+    subscription = subscribed()
+    payload = subscription.receive(
+        message("c7", {"name": "Ann"}, "presence:join", user_id="ann", snapshot=True)
+    )
+    assert payload is not None
+    assert (payload.name, payload.user_id, payload.data) == ("presence:join", "ann", {"name": "Ann"})
+    subscription.handled(payload)
+    assert subscription.cursor == "c0"
+
+
+def test_presence_events_of_one_cursor_are_all_heard() -> None:
+    subscription = subscribed()
+    received(subscription, "c1")
+    told = [
+        subscription.receive(message("c1", {}, "presence:join", user_id="ann")),
+        subscription.receive(message("c1", {}, "presence:join", user_id="bob")),
+        subscription.receive(message("c1", {}, "presence:leave", user_id="ann")),
+    ]
+    assert [(each.name, each.user_id) for each in told if each] == [
+        ("presence:join", "ann"),
+        ("presence:join", "bob"),
+        ("presence:leave", "ann"),
+    ]
+
+
+def test_after_a_reconnect_only_the_difference_in_members_is_heard() -> None:
+    subscription = subscribed()
+    for user in ("ann", "bob"):
+        subscription.receive(message("c1", {"at": 1}, "presence:join", user_id=user))
+    subscription.lost()
+    confirmed(subscription, "c1", recovered=True)
+    again = message("c2", {"at": 1}, "presence:join", user_id="bob", snapshot=True)
+    assert subscription.receive(again) is None
+    told = subscription.reconcile(
+        Presence(ROOM, [Member("bob", raw({"at": 1}), 1), Member("cat", raw({"at": 9}), 2)], "p")
+    )
+    assert [(each.name, each.user_id, each.data) for each in told] == [
+        ("presence:leave", "ann", {"at": 1}),
+        ("presence:join", "cat", {"at": 9}),
+    ]
+
+
+def test_a_member_without_a_user_id_is_known_by_its_state() -> None:
+    payload = subscribed().receive(message("c1", {"userId": "ann"}, "presence:join"))
+    assert payload is not None
+    assert payload.user_id == "ann"
+
+
+def test_listeners_are_told_in_the_order_they_came() -> None:
+    subscription = subscribed()
+    calls: list[str] = []
+
+    def first(_: Payload) -> None:
+        calls.append("first")
+
+    def second(_: Payload) -> None:
+        calls.append("second")
+
+    subscription.on("message", first)
+    subscription.on("*", second)
+    subscription.on("other", first)
+    payload = subscription.receive(message("c1"))
+    assert payload is not None
+    assert subscription.handlers(payload) == [first, second]
+
+
+def test_a_listener_is_removed_alone_or_with_all_of_its_event() -> None:
+    subscription = subscribed()
+    payload = Payload(type="event", topic="chat/room", event="message")
+
+    def one(_: Payload) -> None: ...
+    def two(_: Payload) -> None: ...
+
+    subscription.on("message", one)
+    subscription.on("message", two)
+    subscription.off("message", one)
+    subscription.off("message", one)
+    assert subscription.handlers(payload) == [two]
+    subscription.off("message")
+    assert not subscription.heard
