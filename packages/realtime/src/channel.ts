@@ -2,7 +2,7 @@ import { type AerostackError, wrap } from './errors.js'
 import type { HistoryMessage } from './history.js'
 import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
-import type { Filter, Member } from './protocol.js'
+import type { Filter, Member, Request } from './protocol.js'
 import { Reply } from './reply.js'
 import type { Subscriber, Subscription } from './subscription.js'
 import type { Settle } from './subscriptions.js'
@@ -28,10 +28,9 @@ export interface Wire {
   attach(topic: string, subscriber: Subscriber, settle: Settle): Subscription
   detach(topic: string, subscriber: Subscriber): void
   subscription(topic: string): Subscription | undefined
-  publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<Ack>
+  request<T>(request: Request): Promise<T>
   track(topic: string, by: object, state: object): Promise<void>
   untrack(topic: string, by: object): void
-  members(topic: string): Promise<Member[]>
   history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
   failed(error: AerostackError): void
 }
@@ -116,7 +115,8 @@ export class Channel<E extends Events = Events> {
    * when it is stored. While away it waits, and is sent again until acknowledged; it arrives once.
    */
   publish<K extends keyof E & string>(event: K, data: E[K], options: PublishOptions = {}): Promise<Ack> {
-    return this.#wire.publish(this.#canonical, event, data, options)
+    const { persist, echo } = options
+    return this.#wire.request({ type: 'publish', topic: this.#canonical, event, data, persist, echo })
   }
 
   /** Be present with `state`, now and after every reconnection; call again to change it. */
@@ -131,7 +131,7 @@ export class Channel<E extends Events = Events> {
   /** Ask the server who is present; needs no subscription. */
   // biome-ignore lint/suspicious/noExplicitAny: what a state holds is the app's affair
   presence<S = any>(): Promise<Member<S>[]> {
-    return this.#wire.members(this.#canonical)
+    return this.#wire.request({ type: 'presence', topic: this.#canonical })
   }
 
   /** Persisted messages, newest first; `before` is the `created_at` of the oldest one had. */

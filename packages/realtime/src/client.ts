@@ -1,14 +1,14 @@
-import { Channel, type ChannelOptions, type PublishOptions, type Wire } from './channel.js'
+import { Channel, type ChannelOptions, type Wire } from './channel.js'
 import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
 import { AerostackError, wrap } from './errors.js'
 import { fetchHistory } from './history.js'
-import { type Ack, Outbox } from './outbox.js'
+import { Outbox } from './outbox.js'
 import type { Events } from './payload.js'
-import { encode, type Member, type ServerFrame } from './protocol.js'
+import { Tracking } from './presence.js'
+import { encode, type Request, type ServerFrame } from './protocol.js'
 import { Reply } from './reply.js'
 import { Subscriptions } from './subscriptions.js'
 import { canonical } from './topic.js'
-import { Tracking } from './tracking.js'
 
 export interface ClientOptions {
   /** The server's address: `http(s)://` or `ws(s)://`. Default: the page's own origin. */
@@ -50,19 +50,15 @@ export class Client {
   readonly #subscriptions: Subscriptions
   readonly #outbox = new Outbox()
   readonly #tracking = new Tracking()
-  /** Questions of who is present, by id. */
-  readonly #requests = new Map<string, { text: string; reply: Reply<Member[]> }>()
   readonly #onStatus = new Set<(status: Status) => void>()
   readonly #onError = new Set<(error: AerostackError) => void>()
   readonly #told = new WeakSet<AerostackError>()
   #connecting: Reply<void> | undefined
   /** The server wants other credentials. */
-  #refused = false
+  #unauthorized = false
   #token: string | null
   #number = 0
-  readonly #name = Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join(
-    '',
-  )
+  readonly #name = crypto.getRandomValues(new Uint32Array(3)).join('-')
 
   constructor(options: ClientOptions) {
     const { clock = CLOCK, random = Math.random, projectId = 'default' } = options
@@ -94,7 +90,7 @@ export class Client {
       connected: () => this.status === 'connected',
       send: (frame) => this.#connection.send(frame),
       id: () => this.#id(),
-      members: (topic) => this.#members(topic),
+      members: (topic) => this.#request({ type: 'presence', topic }),
       failed: (error) => this.#failed(error),
       clock,
       random,
@@ -113,9 +109,9 @@ export class Client {
   /** Connect now. Resolves when the server has accepted the credentials; rejects when it refuses for good. */
   connect(): Promise<void> {
     if (this.status === 'connected') return Promise.resolve()
-    this.#connecting ??= new Reply<void>((error) => this.#failed(error))
+    this.#connecting ??= new Reply<void>((error) => error.code === 'disconnected' || this.#failed(error))
     const connecting = this.#connecting
-    this.#refused = false
+    this.#unauthorized = false
     watch(this.#wake, true)
     this.#connection.connect()
     return connecting
@@ -125,6 +121,8 @@ export class Client {
   disconnect(): void {
     watch(this.#wake, false)
     this.#connection.disconnect()
+    this.#connecting?.reject(new AerostackError('disconnected', 'disconnect() was called.'))
+    this.#connecting = undefined
   }
 
   /**
@@ -166,7 +164,7 @@ export class Client {
     if (token === this.#token) return
     this.#token = token
     if (this.status === 'connected' && token) this.#connection.send({ type: 'auth', token })
-    else if (this.#refused) this.connect()
+    else if (this.#unauthorized) this.connect()
     else this.#connection.reopen()
   }
 
@@ -183,12 +181,12 @@ export class Client {
     },
     detach: (topic, subscriber) => this.#subscriptions.detach(topic, subscriber),
     subscription: (topic) => this.#subscriptions.get(topic),
-    publish: (topic, event, data, options) => this.#publish(topic, event, data, options),
-    track: (topic, by, state) => this.#track(topic, by, state),
+    request: (request) => this.#request(request),
+    track: (topic, by, state) =>
+      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, by, state)),
     untrack: (topic, by) => {
-      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#announce(topic))
+      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#untracked(topic))
     },
-    members: (topic) => this.#members(topic),
     history: async (room, limit, before) => {
       const token = this.#token ?? (await this.#currentToken())
       const request = { origin: this.#origin, room, limit, before, apiKey: this.#options.apiKey, token }
@@ -206,61 +204,33 @@ export class Client {
     return `${this.#name}-${++this.#number}`
   }
 
-  #reply<T>(): Reply<T> {
-    return new Reply<T>((error) => this.#failed(error))
-  }
-
-  #publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<Ack> {
-    const reply = this.#reply<Ack>()
+  /** Send what is answered by its id, now and until it is; `accepted` is called when it is fit to be sent. */
+  #request<T>(request: Request, accepted?: () => void): Promise<T> {
+    const reply = new Reply<T>((error) => this.#failed(error))
     const id = this.#id()
     try {
       if (this.#outbox.size >= OUTBOX_LIMIT)
-        throw new AerostackError(
-          'overloaded',
-          `${OUTBOX_LIMIT} publishes wait to be acknowledged.`,
-          true,
-          topic,
-        )
-      const { persist, echo } = options
-      const text = encode({ type: 'publish', topic, event, data, id, persist, echo })
-      this.#outbox.add(id, text, reply)
+        throw new AerostackError('overloaded', 'Too many calls wait for an answer.', true, request.topic)
+      const text = encode({ ...request, id })
+      accepted?.()
+      this.#outbox.add(
+        id,
+        text,
+        reply as Reply<unknown>,
+        request.type.includes('track') ? request.topic : undefined,
+      )
       this.#connection.send(text)
     } catch (error) {
-      reply.reject(wrap(error, 'bad_message'))
+      reply.reject(error as AerostackError)
     }
     this.#need()
     return reply
   }
 
-  #track(topic: string, by: object, state: object): Promise<void> {
-    const reply = this.#reply<void>()
-    try {
-      encode({ type: 'track', topic, state, id: '' })
-      this.#tracking.track(topic, by, state, reply)
-      this.#announce(topic)
-    } catch (error) {
-      reply.reject(wrap(error, 'bad_message'))
-    }
-    this.#need()
-    return reply
-  }
-
-  /** Tell the server the state that stands for this client on `topic`. */
-  #announce(topic: string): void {
+  /** A handle does not track any more: the state of another stands, or nobody is present. */
+  #untracked(topic: string): void {
     const state = this.#tracking.state(topic)
-    const id = this.#id()
-    this.#tracking.asked(topic, id)
-    this.#connection.send(state ? { type: 'track', topic, state, id } : { type: 'untrack', topic })
-  }
-
-  #members(topic: string): Promise<Member[]> {
-    const reply = this.#reply<Member[]>()
-    const id = this.#id()
-    const text = encode({ type: 'presence', topic, id })
-    this.#requests.set(id, { text, reply })
-    this.#connection.send(text)
-    this.#need()
-    return reply
+    this.#request(state ? { type: 'track', topic, state } : { type: 'untrack', topic })
   }
 
   async #currentToken(): Promise<string | null> {
@@ -283,36 +253,26 @@ export class Client {
   /** A new connection knows nothing: subscriptions first, so that they miss nothing of what follows. */
   #opened(): void {
     this.#subscriptions.opened()
-    for (const topic of this.#tracking.topics()) this.#announce(topic)
-    for (const { text } of this.#requests.values()) this.#connection.send(text)
+    for (const topic of this.#tracking.topics())
+      this.#connection.send({ type: 'track', topic, state: this.#tracking.state(topic) as object })
     for (const text of this.#outbox.texts()) this.#connection.send(text)
   }
 
   #received(frame: ServerFrame): void {
     if (frame.type === 'ack') {
       const { type: _, ...ack } = frame
-      if (!this.#outbox.settle(frame.id, ack)) this.#tracking.settle(frame.id)
-    } else if (frame.type === 'presence') {
-      this.#requests.get(frame.id)?.reply.resolve(frame.members)
-      this.#requests.delete(frame.id)
-    } else if (frame.type === 'error') {
-      this.#refusal(new AerostackError(frame.code, frame.message, frame.retryable, frame.topic), frame.id)
+      this.#outbox.settle(frame.id, ack)
+    } else if (frame.type === 'presence') this.#outbox.settle(frame.id, frame.members)
+    else if (frame.type === 'error') {
+      const { code, message, retryable, topic, id } = frame
+      this.#refused(new AerostackError(code, message, retryable, topic), id)
     } else this.#subscriptions.receive(frame)
   }
 
-  #refusal(error: AerostackError, id: string | undefined): void {
-    if (id === undefined) {
-      if (error.code === 'token_expired') this.#renew(error)
-      else this.#failed(error)
-    } else if (this.#requests.has(id)) {
-      this.#requests.get(id)?.reply.reject(error)
-      this.#requests.delete(id)
-    } else if (
-      !this.#outbox.settle(id, error) &&
-      !this.#tracking.settle(id, error) &&
-      !this.#subscriptions.refused(id, error)
-    )
-      this.#failed(error)
+  #refused(error: AerostackError, id: string | undefined): void {
+    if (id !== undefined && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))) return
+    if (id === undefined && error.code === 'token_expired') this.#renew(error)
+    else this.#failed(error)
   }
 
   #statusChanged(status: Status): void {
@@ -326,16 +286,13 @@ export class Client {
 
   #ended(error: AerostackError): void {
     watch(this.#wake, false)
-    this.#refused = error.code === 'unauthorized'
+    this.#unauthorized = error.code === 'unauthorized'
     const connecting = this.#connecting
     this.#connecting = undefined
     if (connecting) connecting.reject(error)
     else this.#failed(error)
     this.#subscriptions.ended(error)
-    this.#tracking.fail(error)
     this.#outbox.fail(error)
-    for (const { reply } of this.#requests.values()) reply.reject(error)
-    this.#requests.clear()
   }
 
   #failed(error: AerostackError): void {

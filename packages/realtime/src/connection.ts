@@ -121,7 +121,7 @@ export class Connection {
     } catch (error) {
       if (turn !== this.#turn) return
       this.#events.failed(wrap(error, 'unauthorized', true))
-      this.#retry(backoff(this.#attempt, this.#options.random()))
+      this.#retry()
       return
     }
     if (turn !== this.#turn) return
@@ -196,12 +196,11 @@ export class Connection {
   /** Give up on a socket that may never close by itself. */
   #drop(reason: string): void {
     this.#abandon(4001, reason)
-    this.#retry(backoff(this.#attempt, this.#options.random()))
+    this.#retry()
   }
 
   #closed(code: number, reason: string): void {
     this.#abandon()
-    const { random } = this.#options
     if (code === 4401 && !this.#renewed && this.#options.renewable()) {
       this.#renewed = true
       this.#become('reconnecting')
@@ -209,7 +208,7 @@ export class Connection {
     } else if (code === 4401 || ENDS[code]) {
       const message = reason || 'The server closed the connection for good.'
       this.#end(new AerostackError(ENDS[code] ?? 'unauthorized', `${message} (close code ${code})`))
-    } else this.#retry(code === 4429 ? longest(random()) : backoff(this.#attempt, random()))
+    } else this.#retry(code === 4429)
   }
 
   #end(error: AerostackError): void {
@@ -218,10 +217,10 @@ export class Connection {
     this.#events.ended(error)
   }
 
-  #retry(delay: number): void {
-    this.#attempt++
+  #retry(limited = false): void {
+    const random = this.#options.random()
     this.#waiting = true
-    this.#after(delay, () => this.#open())
+    this.#after(limited ? longest(random) : backoff(this.#attempt++, random), () => this.#open())
     this.#become('reconnecting')
   }
 

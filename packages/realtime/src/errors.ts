@@ -1,4 +1,4 @@
-/** A code of the protocol, or one of the client's own: `network`, `timeout`, `listener`, `unsupported`. */
+/** A code of the protocol, or one of the client's own: `network`, `disconnected`, `listener`, `unsupported`. */
 export type ErrorCode =
   | 'bad_message'
   | 'unknown_type'
@@ -14,7 +14,7 @@ export type ErrorCode =
   | 'unavailable'
   | 'internal'
   | 'network'
-  | 'timeout'
+  | 'disconnected'
   | 'listener'
   | 'unsupported'
   | (string & {})

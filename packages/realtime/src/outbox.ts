@@ -11,41 +11,48 @@ export interface Ack {
   duplicate?: boolean
 }
 
-interface Item {
-  /** The encoded frame: what was published, whatever becomes of the object it was made of. */
+interface Request {
+  /** The encoded frame: what was asked, whatever becomes of the object it was made of. */
   text: string
-  reply: Reply<Ack>
+  reply: Reply<unknown>
+  replaces: string | undefined
 }
 
-/** Publishes that are not acknowledged yet, in the order they were made. The id makes sending one twice safe. */
+/**
+ * What awaits an answer by its id, in the order it was made; first of all publishes. All of it may be sent again on
+ * a new connection: the id makes that safe.
+ */
 export class Outbox {
-  readonly #items = new Map<string, Item>()
+  readonly #requests = new Map<string, Request>()
 
   get size(): number {
-    return this.#items.size
+    return this.#requests.size
   }
 
-  add(id: string, text: string, reply: Reply<Ack>): void {
-    this.#items.set(id, { text, reply })
+  /** Of those that share a `replaces` the last one counts: earlier ones are settled without an answer. */
+  add(id: string, text: string, reply: Reply<unknown>, replaces?: string): void {
+    if (replaces)
+      for (const [earlier, request] of this.#requests)
+        if (request.replaces === replaces) this.settle(earlier, undefined)
+    this.#requests.set(id, { text, reply, replaces })
   }
 
-  /** All of them, to be sent (again) on a new connection. */
   texts(): string[] {
-    return Array.from(this.#items.values(), (item) => item.text)
+    return Array.from(this.#requests.values(), ({ text }) => text)
   }
 
-  /** Settle the publish that `id` names; false when there is none. */
-  settle(id: string, outcome: Ack | AerostackError): boolean {
-    const item = this.#items.get(id)
-    if (!item) return false
-    this.#items.delete(id)
-    if (outcome instanceof Error) item.reply.reject(outcome)
-    else item.reply.resolve(outcome)
+  /** Settle the request that `id` names; false when there is none. */
+  settle(id: string, outcome: unknown): boolean {
+    const request = this.#requests.get(id)
+    if (!request) return false
+    this.#requests.delete(id)
+    if (outcome instanceof Error) request.reply.reject(outcome as AerostackError)
+    else request.reply.resolve(outcome)
     return true
   }
 
   /** Give up on all of them. */
   fail(error: AerostackError): void {
-    for (const id of [...this.#items.keys()]) this.settle(id, error)
+    for (const id of [...this.#requests.keys()]) this.settle(id, error)
   }
 }

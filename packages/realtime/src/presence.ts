@@ -1,8 +1,7 @@
-/** Who is present on one channel, as pure functions over the members known. */
+/** Who is present: the members of one channel, as pure functions, and where this client is present itself. */
 import type { EventFrame, Member } from './protocol.js'
 
 export type Members = Map<string, Member>
-export type Transition = Pick<EventFrame, 'event' | 'data' | 'userId' | 'timestamp' | 'snapshot'>
 
 const JOIN = 'presence:join'
 const UPDATE = 'presence:update'
@@ -28,37 +27,54 @@ export function apply(members: Members, frame: EventFrame): EventFrame | undefin
 }
 
 /**
- * Make `members` what the server says they are, and return the transitions that lead there: this is how an app
- * hears of those who left while it was away.
+ * Make `members` what the server says they are, and return the events that lead there: this is how an app hears
+ * of those who left while it was away.
  */
-export function reconcile(members: Members, actual: readonly Member[]): Transition[] {
-  const transitions: Transition[] = []
-  const present = new Set(actual.map((member) => member.userId))
-  for (const [userId, member] of [...members])
-    if (!present.has(userId)) {
-      members.delete(userId)
-      transitions.push({ event: LEAVE, data: member.state, userId })
-    }
-  for (const member of actual) {
-    const known = members.get(member.userId)
-    members.set(member.userId, member)
-    if (!known || !same(known.state, member.state))
-      transitions.push({ event: known ? UPDATE : JOIN, data: member.state, userId: member.userId })
-  }
-  return transitions
+export function reconcile(members: Members, actual: readonly Member[]): EventFrame[] {
+  const present = new Set(actual.map(({ userId }) => userId))
+  const gone = [...members.values()].filter(({ userId }) => !present.has(userId))
+  const frames = [
+    ...gone.map((member) => event(LEAVE, member)),
+    ...actual.map((member) => event(JOIN, member)),
+  ]
+  return frames.flatMap((frame) => apply(members, frame) ?? [])
 }
 
 /** One join per member, for a listener that comes later than they did. */
-export function joins(members: Members): Transition[] {
-  return Array.from(members.values(), ({ userId, state, since }) => ({
-    event: JOIN,
-    data: state,
-    userId,
-    timestamp: since,
-    snapshot: true,
-  }))
+export function joins(members: Members): EventFrame[] {
+  return Array.from(members.values(), (member) => ({ ...event(JOIN, member), snapshot: true }))
+}
+
+function event(event: string, { userId, state, since }: Member): EventFrame {
+  return { type: 'event', topic: '', event, data: state, userId, timestamp: since }
 }
 
 function same(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
+}
+
+/** Where this client is present, and with which state: per topic the one tracked last by a handle that still tracks. */
+export class Tracking {
+  readonly #topics = new Map<string, Map<object, object>>()
+
+  track(topic: string, by: object, state: object): void {
+    const states = this.#topics.get(topic) ?? new Map<object, object>()
+    this.#topics.set(topic, states)
+    states.delete(by)
+    states.set(by, state)
+  }
+
+  /** End what `by` tracks; false when it tracked nothing. */
+  untrack(topic: string, by: object): boolean {
+    return this.#topics.get(topic)?.delete(by) ?? false
+  }
+
+  /** The state that stands for this client, or undefined when it is not present on `topic`. */
+  state(topic: string): object | undefined {
+    return [...(this.#topics.get(topic)?.values() ?? [])].at(-1)
+  }
+
+  topics(): string[] {
+    return [...this.#topics.keys()].filter((topic) => this.state(topic))
+  }
 }

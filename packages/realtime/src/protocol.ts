@@ -42,11 +42,17 @@ export type ClientFrame =
       persist?: boolean
       echo?: boolean
     }
-  | { type: 'track'; topic: string; state: object; id: string }
+  | { type: 'track'; topic: string; state: object; id?: string }
   | { type: 'untrack'; topic: string; id?: string }
   | { type: 'presence'; topic: string; id: string }
   | { type: 'auth'; token: string }
   | { type: 'ping' }
+
+/** A frame that is answered by its id, before it has one. */
+export type Request =
+  | Omit<Extract<ClientFrame, { type: 'publish' }>, 'id'>
+  | Omit<Extract<ClientFrame, { type: 'track' }>, 'id'>
+  | { type: 'untrack' | 'presence'; topic: string }
 
 export interface EventFrame {
   type: 'event'
@@ -117,6 +123,6 @@ export function decode(text: unknown): ServerFrame {
     frame = null
   }
   if (typeof (frame as { type?: unknown } | null)?.type !== 'string')
-    throw new AerostackError('bad_message', `The server sent a frame that is not of the protocol: ${text}`)
+    throw new AerostackError('bad_message', `Not a frame of the protocol: ${text}`)
   return frame as ServerFrame
 }

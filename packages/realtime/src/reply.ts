@@ -13,7 +13,7 @@ export class Reply<T> implements Promise<T> {
   resolve!: (value: T) => void
   reject!: (error: AerostackError) => void
 
-  constructor(unheard: (error: AerostackError) => void) {
+  constructor(unheard: (error: AerostackError) => unknown) {
     this.#promise = new Promise<T>((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject

@@ -1,7 +1,7 @@
 /** One wire subscription: pure state, frames in and payloads out, shared by every channel handle on its topic. */
 import { seen } from './filter.js'
 import type { RealtimePayload } from './payload.js'
-import { apply, isPresence, joins, type Members, reconcile, type Transition } from './presence.js'
+import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
 import type { ChangeFrame, ClientFrame, EventFrame, Filter, Member, ServerFrame } from './protocol.js'
 
 /** A channel handle, as its subscription sees it. */
@@ -80,7 +80,7 @@ export class Subscription {
   /** Tell `subscriber`, which came later, who is there. */
   greet(subscriber: Subscriber): void {
     if (!this.has(subscriber) || !subscriber.presence) return
-    for (const join of joins(this.#members)) subscriber.deliver({ type: 'event', ...join })
+    for (const join of joins(this.#members)) subscriber.deliver(join)
   }
 
   /** The frame that asks the server; what it covers is the union of what the subscribers want. */
@@ -126,21 +126,18 @@ export class Subscription {
 
   /** Take the server's list of members, and tell what it changes. */
   reconcile(members: readonly Member[]): void {
-    const transitions = reconcile(this.#members, members)
-    if (transitions.length) this.#roster = [...this.#members.values()]
-    for (const transition of transitions) this.#presence(transition)
+    for (const event of reconcile(this.#members, members)) this.#presence(event)
   }
 
   #event(frame: EventFrame): Promise<unknown>[] {
     if (!isPresence(frame.event)) return this.#tell(frame)
-    const transition = apply(this.#members, frame)
-    if (!transition) return []
-    this.#roster = [...this.#members.values()]
-    return this.#presence(transition)
+    const event = apply(this.#members, frame)
+    return event ? this.#presence(event) : []
   }
 
-  #presence(transition: Transition): Promise<unknown>[] {
-    return this.#tell({ type: 'event', ...transition }, (subscriber) => subscriber.presence)
+  #presence(event: EventFrame): Promise<unknown>[] {
+    this.#roster = [...this.#members.values()]
+    return this.#tell(event, (subscriber) => subscriber.presence)
   }
 
   #change(frame: ChangeFrame): Promise<unknown>[] {

@@ -1,6 +1,9 @@
 import { AerostackError } from './errors.js'
 
+const TABLE = 'table'
 const MAX_BYTES = 256
+const RULE =
+  "a table's is 'orders' or 'table/orders'; others are segments of A-Z a-z 0-9 _ - . : @ ~ + with slashes between, at most 256 bytes"
 const SEGMENTS = /^[\w\-.:@~+]+(\/[\w\-.:@~+]+)*$/
 
 /**
@@ -12,18 +15,12 @@ const SEGMENTS = /^[\w\-.:@~+]+(\/[\w\-.:@~+]+)*$/
  * Throws AerostackError `invalid_topic`.
  */
 export function canonical(topic: string, project: string): string {
-  if (!SEGMENTS.test(topic))
-    throw invalid(topic, 'is made of segments of A-Z a-z 0-9 _ - . : @ ~ + separated by single slashes')
   const segments = topic.split('/')
   if (segments.length > 2 && segments.at(-1) === project) segments.pop()
-  if (segments.length === 1) segments.unshift('table')
-  if (segments[0] === 'table' && segments.length !== 2)
-    throw invalid(topic, "of a table is written 'orders' or 'table/orders'")
+  if (segments.length === 1) segments.unshift(TABLE)
   const bare = segments.join('/')
-  if (bare.length > MAX_BYTES && topic.length > MAX_BYTES) throw invalid(topic, `has 1 to ${MAX_BYTES} bytes`)
+  const long = bare.length > MAX_BYTES && topic.length > MAX_BYTES
+  if (long || !SEGMENTS.test(topic) || (segments[0] === TABLE && segments.length !== 2))
+    throw new AerostackError('invalid_topic', `'${topic.slice(0, 80)}' is no topic: ${RULE}.`, false, topic)
   return `${bare}/${project}`
-}
-
-function invalid(topic: string, rule: string): AerostackError {
-  return new AerostackError('invalid_topic', `A topic ${rule}; '${topic.slice(0, 80)}' is not.`, false, topic)
 }
