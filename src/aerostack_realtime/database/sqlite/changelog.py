@@ -1,0 +1,296 @@
+"""Our tables in the user's database: the log of row changes, the shapes that explain it, what is watched.
+
+One log for all watched tables; its AUTOINCREMENT id is the global position. A row names its *shape*: which
+table with which columns wrote it, so old entries keep their meaning after ALTER TABLE. Values stand in untyped
+columns (`o0…` old, `n0…` new), which store any SQLite value exactly. A watched table's log is whole after its
+`start`: what is older was pruned, or came before the table was rebuilt.
+
+Every function runs on the thread of its connection, those that write inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+
+import apsw
+from msgspec import Struct
+
+from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.sqlite.schema import PREFIX, Table, quote, read_table
+from aerostack_realtime.database.sqlite.triggers import (
+    CHANGES,
+    DELETE,
+    INSERT,
+    REPLACED,
+    trigger_prefix,
+    triggers,
+)
+from aerostack_realtime.database.sqlite.values import repair, size, to_row, tolerant
+from aerostack_realtime.protocol.errors import NotFound
+
+META = f"{PREFIX}meta"
+SHAPES = f"{PREFIX}shapes"
+WATCHED = f"{PREFIX}watched"
+
+_LAYOUT = f"""
+CREATE TABLE IF NOT EXISTS {META}(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS {CHANGES}(id INTEGER PRIMARY KEY AUTOINCREMENT, shape, op, at);
+CREATE TABLE IF NOT EXISTS {REPLACED}(id INTEGER PRIMARY KEY, shape);
+CREATE TABLE IF NOT EXISTS {SHAPES}(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, columns TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS {WATCHED}(name TEXT PRIMARY KEY, shape INTEGER, start INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Shape(Struct, frozen=True):
+    """What an entry's values mean: the table and its columns when the entry was written."""
+
+    id: int
+    table: str
+    columns: tuple[str, ...]
+
+
+class Watch(Struct, frozen=True):
+    """A watched table; `shape` is None while the table does not exist."""
+
+    table: str
+    shape: Shape | None
+    start: int
+
+
+class Reading(Struct, frozen=True):
+    """A part of the log that ends at position `end`; `more` when the log goes on before the bound asked for."""
+
+    changes: list[Change]
+    end: int
+    more: bool
+
+
+def lay_out(connection: apsw.Connection) -> None:
+    """Make our tables and the epoch where they are missing."""
+    connection.execute(_LAYOUT)
+    connection.execute(f"INSERT OR IGNORE INTO {META} VALUES('epoch', ?)", (_new_epoch(),))
+
+
+def put_in_order(connection: apsw.Connection) -> dict[str, Watch]:
+    """Make anew the triggers of every watched table whose triggers are not as they should be."""
+    watches = watched(connection)
+    for watch in watches.values():
+        if not in_order(connection, watch):
+            watches[watch.table] = install(connection, watch.table)
+    return watches
+
+
+def renew_epoch(connection: apsw.Connection) -> str:
+    """Give the logs another epoch: every cursor handed out before is of no use any more."""
+    epoch = _new_epoch()
+    set_meta(connection, "epoch", epoch)
+    return epoch
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(8)
+
+
+def meta(connection: apsw.Connection, key: str) -> apsw.SQLiteValue:
+    row = connection.execute(f"SELECT value FROM {META} WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def set_meta(connection: apsw.Connection, key: str, value: str | int) -> None:
+    connection.execute(f"INSERT OR REPLACE INTO {META} VALUES(?, ?)", (key, value))
+
+
+def epoch_and_position(connection: apsw.Connection) -> tuple[str, int]:
+    """The log's epoch and the highest position ever given in it."""
+    row = connection.execute(
+        f"SELECT (SELECT value FROM {META} WHERE key = 'epoch'), "
+        f"coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{CHANGES}'), 0)"
+    ).fetchone()
+    return str(row[0]), int(row[1])
+
+
+def watched(connection: apsw.Connection) -> dict[str, Watch]:
+    """What is watched, as the database remembers it."""
+    found = {}
+    for name, shape, start in connection.execute(f"SELECT name, shape, start FROM {WATCHED}").fetchall():
+        found[str(name)] = Watch(
+            str(name), None if shape is None else read_shape(connection, int(shape)), int(start)
+        )
+    return found
+
+
+def read_shape(connection: apsw.Connection, shape: int) -> Shape | None:
+    row = connection.execute(f"SELECT name, columns FROM {SHAPES} WHERE id = ?", (shape,)).fetchone()
+    return Shape(shape, str(row[0]), tuple(json.loads(str(row[1])))) if row else None
+
+
+def in_order(connection: apsw.Connection, watch: Watch) -> bool:
+    """Whether the table's triggers are exactly those that its present form asks for, and the newest."""
+    table = _table(connection, watch.table)
+    if watch.shape is None or table is None:
+        return watch.shape is None and table is None
+    if table.columns != watch.shape.columns:
+        return False
+    prefix = trigger_prefix(watch.shape.id)
+    present = connection.execute(
+        "SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' "
+        "AND (tbl_name = ?1 OR substr(name, 1, ?3) = ?2) ORDER BY rowid DESC",
+        (watch.table, prefix, len(prefix)),
+    ).fetchall()
+    wanted = triggers(watch.shape.id, table)
+    newest = {str(name): sql for name, sql, _ in present[: len(wanted)]}
+    return newest == wanted and all(
+        row[2] == watch.table for row in present if str(row[0]).startswith(prefix)
+    )
+
+
+def _table(connection: apsw.Connection, name: str) -> Table | None:
+    try:
+        return read_table(connection, name)
+    except NotFound:
+        return None
+
+
+def install(connection: apsw.Connection, name: str) -> Watch:
+    """Watch `name` from here on, with triggers made anew; a missing table is waited for. Raises NotFound."""
+    remove_triggers(connection, name)
+    table = _table(connection, name)
+    _, position = epoch_and_position(connection)
+    shape = None
+    if table is not None:
+        connection.execute(
+            f"INSERT INTO {SHAPES}(name, columns) VALUES(?, ?)", (name, json.dumps(table.columns))
+        )
+        shape = Shape(connection.last_insert_rowid(), name, table.columns)
+        _widen(connection, CHANGES, "on", len(table.columns))
+        _widen(connection, REPLACED, "o", len(table.columns))
+        _widen(connection, REPLACED, "k", len(table.identity))
+        for statement in triggers(shape.id, table).values():
+            connection.execute(statement)
+    connection.execute(
+        f"INSERT OR REPLACE INTO {WATCHED} VALUES(?, ?, ?)", (name, shape.id if shape else None, position)
+    )
+    return Watch(name, shape, position)
+
+
+def remove_triggers(connection: apsw.Connection, name: str) -> None:
+    """Drop the triggers of every shape that `name` ever had, wherever a RENAME took them."""
+    for (shape,) in connection.execute(f"SELECT id FROM {SHAPES} WHERE name = ?", (name,)).fetchall():
+        prefix = trigger_prefix(int(shape))  # type: ignore[arg-type]
+        for (trigger,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?",
+            (len(prefix), prefix),
+        ).fetchall():
+            connection.execute(f"DROP TRIGGER {quote(str(trigger))}")
+        connection.execute(f"DELETE FROM {REPLACED} WHERE shape = ?", (shape,))
+
+
+def forget(connection: apsw.Connection, name: str) -> None:
+    """Take the triggers and the watch away; the log's entries go by `clear`."""
+    remove_triggers(connection, name)
+    connection.execute(f"DELETE FROM {WATCHED} WHERE name = ?", (name,))
+
+
+def _widen(connection: apsw.Connection, table: str, letters: str, count: int) -> None:
+    present = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})").fetchall()}
+    for number in range(count):
+        for letter in letters:
+            if f"{letter}{number}" not in present:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {letter}{number}")
+
+
+def read(
+    connection: apsw.Connection,
+    shapes: dict[int, Shape],
+    epoch: str,
+    after: int,
+    until: int,
+    rows: int,
+    max_bytes: int,
+    only: Sequence[int] | None = None,
+) -> Reading:
+    """Entries after one position up to another, at most so many rows and about so many bytes.
+
+    `shapes` is a cache that is filled on the way; `only` leaves out all shapes but these. Entries of
+    unknown shape are passed over.
+    """
+    width = _width(connection)
+    chosen = "" if only is None else f"AND shape IN ({', '.join(map(str, only))}) "
+    names = [f"{letter}{number}" for number in range(width) for letter in "on"]
+    head = "SELECT id, shape, op, at"
+    tail = f"FROM {CHANGES} WHERE id > ? AND id <= ? {chosen}ORDER BY id LIMIT ?"
+    changes: list[Change] = []
+    end, count, taken = after, 0, 0
+    cursor = connection.execute(f"{', '.join([head, *names])} {tail}", (after, until, rows))
+    while count < rows and taken <= max_bytes:
+        try:
+            row = next(cursor, None)
+        except UnicodeDecodeError:
+            cursor.close(force=True)
+            doubled = ", ".join([head, *map(tolerant, names)])
+            found = connection.execute(f"{doubled} {tail}", (end, until, 1)).fetchall()
+            row = (*found[0][:4], *repair(found[0][4:]))
+            cursor = connection.execute(
+                f"{', '.join([head, *names])} {tail}",
+                (int(row[0]), until, rows - count - 1),  # type: ignore[arg-type]
+            )
+        if row is None:
+            return Reading(changes, until, False)
+        end = int(row[0])  # type: ignore[arg-type]
+        count += 1
+        taken += size(row)
+        change = _change(connection, shapes, epoch, row)
+        if change is not None:
+            changes.append(change)
+    cursor.close(force=True)
+    return Reading(changes, end, end < until)
+
+
+def first(connection: apsw.Connection) -> int:
+    """The position of the oldest entry; of the next one when there is none."""
+    row = connection.execute(f"SELECT min(id) FROM {CHANGES}").fetchone()
+    return int(row[0]) if row[0] is not None else epoch_and_position(connection)[1] + 1
+
+
+def _width(connection: apsw.Connection) -> int:
+    columns = connection.execute(f"PRAGMA table_info({CHANGES})").fetchall()
+    return (len(columns) - 4) // 2
+
+
+def _change(
+    connection: apsw.Connection, shapes: dict[int, Shape], epoch: str, row: Sequence[apsw.SQLiteValue]
+) -> Change | None:
+    number = row[1]
+    if not isinstance(number, int):
+        return None
+    shape = shapes.get(number)
+    if shape is None:
+        shape = read_shape(connection, number)
+        if shape is None:
+            return None
+        shapes[number] = shape
+    last = 4 + 2 * len(shape.columns)
+    cursor = f"{epoch}.{row[0]}"
+    at = int(row[3] or 0)
+    if row[2] == INSERT:
+        return Change(shape.table, "INSERT", to_row(shape.columns, row[5:last:2]), None, at, cursor)
+    old = to_row(shape.columns, row[4:last:2])
+    if row[2] == DELETE:
+        return Change(shape.table, "DELETE", old, old, at, cursor)
+    return Change(shape.table, "UPDATE", to_row(shape.columns, row[5:last:2]), old, at, cursor)
+
+
+def shapes_of(connection: apsw.Connection, name: str) -> list[int]:
+    """Every shape that a table ever had here."""
+    rows = connection.execute(f"SELECT id FROM {SHAPES} WHERE name = ?", (name,)).fetchall()
+    return [int(row[0]) for row in rows]  # type: ignore[arg-type]
+
+
+def counts(connection: apsw.Connection) -> Mapping[str, int]:
+    """How many entries the log holds, by table."""
+    rows = connection.execute(
+        f"SELECT s.name, count(*) FROM {CHANGES} AS c JOIN {SHAPES} AS s ON s.id = c.shape GROUP BY s.name"
+    ).fetchall()
+    return {str(name): int(count) for name, count in rows}  # type: ignore[arg-type]

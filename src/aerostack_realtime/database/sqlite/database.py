@@ -1,0 +1,204 @@
+"""A user's SQLite database: queries on one thread, messages on another, the feed of changes on a third."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+import apsw
+from msgspec import Struct
+
+from aerostack_realtime.database.base import (
+    ChangeFeed,
+    ChangeListener,
+    MessageStore,
+    QueryResult,
+    Retention,
+    TableStatus,
+    Value,
+)
+from aerostack_realtime.database.sqlite import changelog, messages, statements
+from aerostack_realtime.database.sqlite.changes import SqliteChangeFeed
+from aerostack_realtime.database.sqlite.connection import first_connection, transaction, translate, unusable
+from aerostack_realtime.database.sqlite.files import DatabaseFile
+from aerostack_realtime.database.sqlite.messages import SqliteMessageStore
+from aerostack_realtime.database.sqlite.reader import Limits
+from aerostack_realtime.database.sqlite.schema import PREFIX
+from aerostack_realtime.database.sqlite.worker import Inbox, Worker
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+
+WAITING_QUERIES = 1_000
+"""Queries that may wait for the thread: beyond, each would wait longer than its client does."""
+
+Result = TypeVar("Result")
+
+
+class _Job(Struct, frozen=True):
+    run: Callable[[apsw.Connection], None]
+    failed: Callable[[AerostackError], None]
+
+
+def _clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteDatabase:
+    """Implements `Database` on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        """Use `open`."""
+        self._path = path
+        self._file = DatabaseFile(path)
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._inbox: Inbox[_Job] = Inbox()
+        self._waiting = 0
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        listener: ChangeListener,
+        *,
+        retention: Sequence[Retention] = (),
+        log_max_age_seconds: float = 24 * 3600,
+        log_max_changes: int = 1_000_000,
+        busy_seconds: float = 5.0,
+        now: Callable[[], int] = _clock,
+    ) -> Self:
+        """Open the database file, making it (in WAL) when there is none.
+
+        `retention`: what `messages.prune` lets go. `log_max_age_seconds`, `log_max_changes`: how long row
+        changes can be replayed. `busy_seconds`: how long a locked database is waited for. `now`: ms since the
+        Unix epoch. Raises DatabaseUnusable with one sentence that names the path and what to do.
+        """
+        database = cls(Path(path))
+        busy_ms = int(busy_seconds * 1000)
+        await asyncio.to_thread(_prepare, database._path, busy_ms)
+        limits = Limits(log_max_age_seconds, log_max_changes, busy_seconds)
+        database._seat = database._file.seat(busy_ms, database._inbox.rouse)
+        database._feed = SqliteChangeFeed(database._file, listener, limits, now, database._died)
+        database._messages = SqliteMessageStore(database._file, retention, busy_ms, now, database._died)
+        database._worker = Worker("aerostack-queries", database._run, database._died)
+        await database._feed.started()
+        return database
+
+    @property
+    def epoch(self) -> str:
+        return self._feed.epoch
+
+    @property
+    def changes(self) -> ChangeFeed:
+        return self._feed
+
+    @property
+    def messages(self) -> MessageStore:
+        return self._messages
+
+    async def query(self, sql: str, params: Sequence[Value] = ()) -> QueryResult:
+        return await self._ask(lambda connection: statements.run(connection, sql, params))
+
+    async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
+        return await self._ask(lambda connection: statements.run_all(connection, queries))
+
+    async def tables(self) -> list[TableStatus]:
+        return await self._ask(_tables)
+
+    async def failed(self) -> BaseException:
+        """Wait until a thread has died, which none does by itself; the server ends the process then."""
+        return await asyncio.shield(self._failure)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.close()
+        self._seat.interrupt()
+        await self._worker.ended()
+        await self._messages.close()
+        await self._feed.close()
+
+    def _died(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+    async def _ask(self, run: Callable[[apsw.Connection], Result]) -> Result:
+        if self._closed:
+            raise Unavailable("The server is closing. Try again after its restart.")
+        if self._waiting >= WAITING_QUERIES:
+            raise Overloaded("Too many queries wait for the database. Try again in a moment.")
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def resolve(result: Result) -> None:
+            self._waiting -= 1
+            if not answer.done():
+                answer.set_result(result)
+
+        def failed(error: AerostackError) -> None:
+            self._waiting -= 1
+            if not answer.done():
+                answer.set_exception(error)
+
+        self._waiting += 1
+        self._inbox.put(_Job(lambda connection: self._worker.post(resolve, run(connection)), failed))
+        return await answer
+
+    def _run(self) -> None:
+        try:
+            while not self._inbox.closed:
+                jobs = self._inbox.take()
+                for job in jobs:
+                    self._do(job)
+                if not jobs:
+                    self._release_replaced_file()
+        finally:
+            self._seat.leave()
+
+    def _do(self, job: _Job) -> None:
+        try:
+            if self._inbox.closed:
+                raise Unavailable("The server is closing. Try again after its restart.")
+            connection = self._seat.connection()
+            job.run(connection)
+            if connection.total_changes():
+                self._feed.wake()
+        except Exception as error:
+            self._worker.post(job.failed, translate(error, self._path))
+
+    def _release_replaced_file(self) -> None:
+        try:
+            self._seat.connection()
+        except (apsw.Error, AerostackError):
+            self._seat.leave()
+
+
+def _prepare(path: Path, busy_ms: int) -> None:
+    """Make our tables and put the triggers in order, before any other thread looks. Raises DatabaseUnusable."""
+    connection = first_connection(path, busy_ms=busy_ms)
+    try:
+        with transaction(connection):
+            changelog.lay_out(connection)
+            messages.lay_out(connection)
+            inode = str(path.stat().st_ino)
+            if changelog.meta(connection, "inode") != inode:
+                changelog.renew_epoch(connection)
+                changelog.set_meta(connection, "inode", inode)
+            changelog.put_in_order(connection)
+            changelog.set_meta(connection, "opened", _clock())
+    except apsw.Error as error:
+        raise unusable(error, path) from error
+    finally:
+        connection.close()
+
+
+def _tables(connection: apsw.Connection) -> list[TableStatus]:
+    with transaction(connection, "DEFERRED"):
+        names = connection.execute(
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
+            "AND substr(name, 1, 7) <> 'sqlite_' AND substr(name, 1, ?) <> ? ORDER BY name",
+            (len(PREFIX), PREFIX),
+        ).fetchall()
+        watches = changelog.watched(connection)
+        counts = changelog.counts(connection)
+    return [TableStatus(str(name), name in watches, counts.get(str(name), 0)) for (name,) in names]

@@ -1,0 +1,116 @@
+"""The database's file as it is at its path now: a restore may put another one there while we run.
+
+A connection to the file that was there keeps writing to it, into the void; and a connection to the new file
+opened while an old one is still open shares its `-wal` by name, which mixes two databases. So every seat checks
+the file before its work, and after a replacement none opens the new file before all have let go of the old.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+
+from aerostack_realtime.database.sqlite.connection import connect, identity
+from aerostack_realtime.protocol.errors import Unavailable
+
+VACANT_SECONDS = 10.0
+"""How long a seat waits for the others to let go of a replaced file: longer than a lock is waited for."""
+
+
+class DatabaseFile:
+    """The path, and who has a connection to what is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seats: list[Seat] = []
+        self._changed = threading.Condition()
+        self._wal: tuple[int, int] | None = None
+
+    def seat(self, busy_ms: int, rouse: Callable[[], None]) -> "Seat":
+        """A place for one thread's connection; `rouse` makes that thread call `Seat.connection` soon."""
+        seat = Seat(self, busy_ms, rouse)
+        with self._changed:
+            self._seats.append(seat)
+        return seat
+
+    def occupied(self) -> None:
+        """A seat has just opened a connection."""
+        if self._wal is None:
+            self._wal = identity(self._wal_path())
+
+    def vacated(self) -> None:
+        """A seat has just let go of its connection."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_until_free(self, of_other_than: tuple[int, int]) -> None:
+        """Return when no seat has a connection to another file. Raises Unavailable when that takes too long."""
+
+        def others() -> "list[Seat]":
+            return [seat for seat in self._seats if seat.identity not in (None, of_other_than)]
+
+        with self._changed:
+            if not others() and all(seat.identity is None for seat in self._seats):
+                self._drop_stale_wal()
+                return
+            for seat in others():
+                seat.rouse()
+            if not self._changed.wait_for(lambda: not others(), VACANT_SECONDS):
+                raise Unavailable("The database file was replaced and is still being let go of. Try again.")
+            if all(seat.identity is None for seat in self._seats):
+                self._drop_stale_wal()
+
+    def _drop_stale_wal(self) -> None:
+        """The `-wal` that belongs to the file that is gone would be replayed over the new one."""
+        if self._wal is not None and identity(self._wal_path()) == self._wal:
+            for suffix in ("-wal", "-shm"):
+                with suppress(OSError):
+                    self.path.with_name(self.path.name + suffix).unlink()
+        self._wal = None
+
+    def _wal_path(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
+
+class Seat:
+    """One thread's connection to the file. `identity` is the file's that it is open to, None when closed."""
+
+    def __init__(self, file: DatabaseFile, busy_ms: int, rouse: Callable[[], None]) -> None:
+        self._file = file
+        self._busy_ms = busy_ms
+        self._connection: apsw.Connection | None = None
+        self.rouse = rouse
+        self.identity: tuple[int, int] | None = None
+
+    def connection(self) -> apsw.Connection:
+        """The connection to the file at the path now. Raises Unavailable when there is none, apsw.Error."""
+        present = identity(self._file.path)
+        if self._connection is not None and present == self.identity:
+            return self._connection
+        self.leave()
+        if present is None:
+            raise Unavailable(f"The database file {self._file.path} is gone. Put it back, then try again.")
+        self._file.wait_until_free(present)
+        self._connection = connect(self._file.path, busy_ms=self._busy_ms)
+        self._connection.execute("PRAGMA schema_version").fetchall()
+        self.identity = present
+        self._file.occupied()
+        return self._connection
+
+    def interrupt(self) -> None:
+        """End the statement that is running. Any thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(apsw.Error):
+                connection.interrupt()
+
+    def leave(self) -> None:
+        """Close the connection. Idempotent."""
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.close(force=True)
+            self._connection = None
+            self.identity = None
+            self._file.vacated()

@@ -1,0 +1,60 @@
+"""What the log of changes lets go, in steps small enough for writers to get in between."""
+
+import apsw
+
+from aerostack_realtime.database.sqlite.changelog import CHANGES, SHAPES, WATCHED, shapes_of
+
+STEP = 1_000
+"""Entries per transaction: some 5 ms of the write lock."""
+
+
+def prune(connection: apsw.Connection, given: int, keep: int, oldest: int) -> int:
+    """Delete up to STEP of the oldest entries, of those up to position `given`; returns how many.
+
+    An entry goes when it is older than `oldest` (ms) or when more than `keep` follow it. In the caller's
+    transaction.
+    """
+    first = connection.execute(f"SELECT id, at FROM {CHANGES} ORDER BY id LIMIT {STEP}").fetchall()
+    newest = connection.execute(f"SELECT max(id) FROM {CHANGES}").fetchone()[0]
+    last = None
+    for position, at in first:
+        if int(position) > given or (int(at) >= oldest and int(newest) - int(position) < keep):
+            break
+        last = int(position)
+    if last is None:
+        return 0
+    connection.execute(
+        f"UPDATE {WATCHED} SET start = max(start, coalesce((SELECT max(id) FROM {CHANGES} WHERE id <= ?1 "
+        f"AND shape IN (SELECT id FROM {SHAPES} WHERE name = {WATCHED}.name)), 0))",
+        (last,),
+    )
+    connection.execute(f"DELETE FROM {CHANGES} WHERE id <= ?", (last,))
+    deleted = connection.changes()
+    if deleted < STEP:
+        _forget_shapes(connection)
+    return deleted
+
+
+def clear(connection: apsw.Connection, name: str, after: int) -> int | None:
+    """Delete a forgotten table's entries within the next STEP after a position.
+
+    Returns the position to go on from, or None when nothing of the table is left.
+    """
+    shapes = ", ".join(map(str, shapes_of(connection, name)))
+    until = after + STEP
+    connection.execute(
+        f"DELETE FROM {CHANGES} WHERE id > ? AND id <= ? AND shape IN ({shapes})", (after, until)
+    )
+    following = connection.execute(f"SELECT min(id) FROM {CHANGES} WHERE id > ?", (until,)).fetchone()[0]
+    if following is not None:
+        return int(following) - 1
+    connection.execute(f"DELETE FROM {SHAPES} WHERE name = ?", (name,))
+    return None
+
+
+def _forget_shapes(connection: apsw.Connection) -> None:
+    """Delete the shapes that neither an entry nor a watched table's triggers can name any more."""
+    connection.execute(
+        f"DELETE FROM {SHAPES} WHERE id NOT IN (SELECT shape FROM {WATCHED} WHERE shape IS NOT NULL) "
+        f"AND NOT EXISTS (SELECT 1 FROM {CHANGES} AS c WHERE c.shape = {SHAPES}.id)"
+    )

@@ -1,0 +1,353 @@
+"""The feed's thread: watches for commits, reads the log in order, puts triggers in place.
+
+Everything the loop learns from it (changes, interruptions, parts of a replay) it posts itself, in the order of
+the log; that order is what makes the seam between a replay and the live changes exact.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import apsw
+from msgspec import Struct
+
+from aerostack_realtime.database.base import Change, Replay
+from aerostack_realtime.database.sqlite import changelog, pruning
+from aerostack_realtime.database.sqlite.changelog import Shape, Watch
+from aerostack_realtime.database.sqlite.connection import transaction, translate
+from aerostack_realtime.database.sqlite.files import DatabaseFile
+from aerostack_realtime.database.sqlite.schema import read_table
+from aerostack_realtime.database.sqlite.worker import Inbox
+from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
+
+LOOK_SECONDS = 0.004
+"""Between looks for a foreign commit: at 10 µs a look, well under 1 % of a core."""
+IDLE_SECONDS = 1.0
+"""Between looks while nothing is watched: only another process could change that."""
+BATCH_ROWS = 250
+BATCH_BYTES = 1 << 20
+"""What is handed to the loop at once: its longest pause in a bulk write is this batch's time."""
+BATCHES_AHEAD = 2
+"""How far reading may be ahead of the loop; bounds the memory of a bulk write."""
+REPLAY_WINDOW = 20_000
+"""Positions that one part of a replay may look through for its table's entries: some 10 ms."""
+PRUNE_SECONDS = 30.0
+PRUNE_GAP_SECONDS = 0.02
+"""Between two steps of pruning, for writers to get in."""
+
+
+class Limits(Struct, frozen=True):
+    """How long the log is kept and how long a locked database is waited for."""
+
+    max_age_seconds: float
+    max_changes: int
+    busy_seconds: float
+
+
+class Outlet(Protocol):
+    """The loop's side of the thread; called on the loop, in the order posted."""
+
+    def began(self, epoch: str, position: int, watches: Sequence[Watch]) -> None: ...
+    def watching(self, watch: Watch) -> None: ...
+    def unwatched(self, table: str) -> None: ...
+    def delivered(self, changes: Sequence[Change], position: int) -> None: ...
+    def interrupted(self, watch: Watch, position: int) -> None: ...
+
+
+class Job(Struct):
+    """Something to do on the thread. `deadline`: how long it may wait for a lock (monotonic seconds)."""
+
+    run: Callable[[], None]
+    failed: Callable[[AerostackError], None]
+    deadline: float
+
+
+class NotYet(Exception):
+    """The job has to wait for the feed to read on."""
+
+
+class LogReader:
+    """Runs on its own thread by `main`; `submit`, `rouse` and `stop` are called from the loop's."""
+
+    def __init__(
+        self,
+        file: DatabaseFile,
+        outlet: Outlet,
+        limits: Limits,
+        post: Callable[..., None],
+        now: Callable[[], int],
+    ) -> None:
+        self._file = file
+        self._outlet = outlet
+        self._limits = limits
+        self._post = post
+        self._now = now
+        self._inbox: Inbox[Job] = Inbox()
+        self._waiting: list[Job] = []
+        self._credit = threading.Semaphore(BATCHES_AHEAD)
+        self._watches: dict[str, Watch] = {}
+        self._shapes: dict[int, Shape] = {}
+        self._interruptions: deque[tuple[int, Watch]] = deque()
+        self._opened: tuple[int, int] | None = None
+        self._epoch = ""
+        self._position = 0
+        self._version: object = None
+        self._schema: object = None
+        self._behind = False
+        self._prune_at = time.monotonic() + PRUNE_SECONDS
+
+    # --- from the loop's thread ---
+
+    def submit(self, run: Callable[[], None], failed: Callable[[AerostackError], None]) -> None:
+        self._inbox.put(Job(run, failed, time.monotonic() + self._limits.busy_seconds))
+
+    def rouse(self) -> None:
+        self._inbox.rouse()
+
+    def stop(self) -> None:
+        self._inbox.close()
+        self._credit.release()
+
+    # --- the thread ---
+
+    def main(self) -> None:
+        """Read until stopped. What a look finds locked or gone is looked for again."""
+        self._seat = self._file.seat(busy_ms=10, rouse=self.rouse)
+        try:
+            self._start()
+            while not self._inbox.closed:
+                jobs = self._waiting + self._inbox.take(self._timeout())
+                self._waiting = []
+                for job in jobs:
+                    self._do(job)
+                self._look_safely()
+                self._prune_when_due()
+        finally:
+            self._seat.leave()
+            for job in self._waiting + self._inbox.take(0):
+                self._post(job.failed, Unavailable("The server is closing. Try again after its restart."))
+
+    def _timeout(self) -> float:
+        if self._behind:
+            return 0.0
+        return LOOK_SECONDS if self._watches or self._waiting else IDLE_SECONDS
+
+    def _do(self, job: Job) -> None:
+        try:
+            job.run()
+        except (apsw.BusyError, apsw.LockedError, NotYet) as error:
+            if time.monotonic() < job.deadline:
+                self._waiting.append(job)
+            else:
+                self._post(job.failed, translate(apsw.BusyError(str(error)), self._file.path))
+        except (apsw.Error, AerostackError) as error:
+            self._post(job.failed, translate(error, self._file.path))
+
+    def _look_safely(self) -> None:
+        try:
+            self._look()
+        except (apsw.BusyError, apsw.LockedError):
+            self._behind = False
+        except (apsw.Error, AerostackError):
+            self._behind = False
+            self._version = None
+            self._lose_tables()
+
+    def _start(self) -> None:
+        """Find the place in the log. What is in it by now is replayed on demand, not delivered."""
+        while not self._inbox.closed:
+            with suppress(apsw.BusyError, apsw.LockedError):
+                connection = self._seat.connection()
+                with transaction(connection, "DEFERRED"):
+                    self._watches = changelog.watched(connection)
+                    self._epoch, self._position = changelog.epoch_and_position(connection)
+                self._opened = self._seat.identity
+                self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        connection = self._seat.connection()
+        version = (self._seat.identity, _pragma(connection, "data_version"))
+        if version == self._version and not self._behind:
+            return
+        schema = _pragma(connection, "schema_version")
+        try:
+            epoch, position = changelog.epoch_and_position(connection)
+        except apsw.SQLError:
+            epoch, position = "", 0
+        replaced = self._seat.identity != self._opened
+        if replaced or epoch != self._epoch or position < self._position:
+            self._begin_anew(connection)
+            return
+        if (self._seat.identity, schema) != self._schema:
+            self._reconcile(connection)
+        self._version = version
+        self._behind = self._read_on(connection, position)
+
+    def _read_on(self, connection: apsw.Connection, position: int) -> bool:
+        """Hand one batch to the loop; whether there is more to read."""
+        until = self._interruptions[0][0] if self._interruptions else position
+        if until > self._position:
+            part = changelog.read(
+                connection, self._shapes, self._epoch, self._position, until, BATCH_ROWS, BATCH_BYTES
+            )
+            self._position = part.end
+            if not self._acquire_credit():
+                return False
+            changes = [change for change in part.changes if change.table in self._watches]
+            self._post(self._deliver, changes, part.end)
+        while self._interruptions and self._interruptions[0][0] <= self._position:
+            at, watch = self._interruptions.popleft()
+            self._post(self._outlet.interrupted, watch, at)
+        return bool(self._interruptions) or self._position < position
+
+    def _acquire_credit(self) -> bool:
+        self._credit.acquire()
+        return not self._inbox.closed
+
+    def _deliver(self, changes: Sequence[Change], position: int) -> None:
+        """On the loop."""
+        try:
+            self._outlet.delivered(changes, position)
+        finally:
+            self._credit.release()
+
+    # --- schema changes and replaced files ---
+
+    def _reconcile(self, connection: apsw.Connection) -> None:
+        """Put the triggers in order after the schema has changed; note what may have been missed."""
+        remembered = changelog.watched(connection)
+        schema = _pragma(connection, "schema_version")
+        wrong = [watch for watch in remembered.values() if not changelog.in_order(connection, watch)]
+        known = {watch.table: watch for watch in self._watches.values()}
+        if wrong or remembered != known:
+            with transaction(connection):
+                remembered = changelog.put_in_order(connection)
+                _, position = changelog.epoch_and_position(connection)
+                schema = _pragma(connection, "schema_version")
+            for table, watch in known.items():
+                if table not in remembered:
+                    self._interruptions.append((position, Watch(table, None, position)))
+            self._interruptions.extend(
+                (position, watch) for table, watch in remembered.items() if known.get(table) != watch
+            )
+            self._watches = remembered
+        self._schema = (self._seat.identity, schema)
+
+    def _begin_anew(self, connection: apsw.Connection) -> None:
+        """The log is no continuation of what was read: another epoch, every table watched afresh."""
+        with transaction(connection):
+            changelog.lay_out(connection)
+            self._epoch = changelog.renew_epoch(connection)
+            tables = {*self._watches, *changelog.watched(connection)}
+            self._watches = {table: changelog.install(connection, table) for table in sorted(tables)}
+            _, self._position = changelog.epoch_and_position(connection)
+        self._opened = self._seat.identity
+        self._interruptions.clear()
+        self._shapes.clear()
+        self._version = self._schema = None
+        self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
+        for watch in self._watches.values():
+            self._post(self._outlet.interrupted, watch, self._position)
+
+    def _lose_tables(self) -> None:
+        """The file is gone or damaged: no table is there until it is back."""
+        for table, watch in self._watches.items():
+            if watch.shape is not None:
+                self._watches[table] = lost = Watch(table, None, watch.start)
+                self._post(self._outlet.interrupted, lost, self._position)
+        self._epoch = ""
+
+    # --- jobs ---
+
+    def watch(self, table: str, done: Callable[[], None]) -> None:
+        connection = self._seat.connection()
+        known = self._watches.get(table)
+        if known is None or known.shape is None:
+            with transaction(connection):
+                if read_table(connection, table) is None:
+                    raise NotFound(f"There is no table {table!r}. Create it first.")
+                known = changelog.install(connection, table)
+            self._watches[table] = known
+        self._post(self._outlet.watching, known)
+        self._post(done)
+
+    def unwatch(self, table: str, done: Callable[[], None]) -> None:
+        connection = self._seat.connection()
+        if table not in self._watches:
+            raise NotFound(f"{table!r} is not watched.")
+        with transaction(connection):
+            changelog.forget(connection, table)
+        del self._watches[table]
+        self._post(self._outlet.unwatched, table)
+        self._clear(table, 0, done)
+
+    def _clear(self, table: str, after: int, done: Callable[[], None]) -> None:
+        connection = self._seat.connection()
+        with transaction(connection):
+            following = pruning.clear(connection, table, after)
+        if following is None:
+            self._post(done)
+            return
+        self.submit(lambda: self._clear(table, following, done), lambda error: done())
+
+    def replay(self, table: str, since: str, then: Callable[[Replay], None]) -> None:
+        connection = self._seat.connection()
+        watch = self._watches.get(table)
+        if watch is None or watch.shape is None:
+            raise NotFound(f"{table!r} is not watched, or gone. Subscribe again.")
+        with transaction(connection, "DEFERRED"):
+            _, written = changelog.epoch_and_position(connection)
+            asked = self._parse(since, written)
+            if asked is not None and asked > self._position:
+                self._version = None
+                raise NotYet
+            start = changelog.watched(connection)[table].start
+            after = max(start if asked is None else asked, changelog.first(connection) - 1)
+            until = min(self._position, after + REPLAY_WINDOW)
+            part = changelog.read(
+                connection,
+                self._shapes,
+                self._epoch,
+                after,
+                until,
+                BATCH_ROWS,
+                BATCH_BYTES,
+                only=changelog.shapes_of(connection, table),
+            )
+        end = max(part.end, after)
+        recovered = asked is not None and asked >= start
+        more = end < self._position
+        self._post(then, Replay(part.changes, f"{self._epoch}.{end}", recovered, more))
+
+    def _parse(self, cursor: str, written: int) -> int | None:
+        """The position of a cursor of this log; None for any other text."""
+        epoch, _, number = cursor.rpartition(".")
+        if epoch != self._epoch or not (number.isascii() and number.isdigit()) or len(number) > 18:
+            return None
+        return int(number) if int(number) <= written else None
+
+    # --- pruning ---
+
+    def _prune_when_due(self) -> None:
+        if time.monotonic() < self._prune_at:
+            return
+        deleted = 0
+        try:
+            connection = self._seat.connection()
+            oldest = self._now() - int(self._limits.max_age_seconds * 1000)
+            with transaction(connection):
+                deleted = pruning.prune(connection, self._position, self._limits.max_changes, oldest)
+        except (apsw.Error, AerostackError):
+            deleted = 0
+        self._prune_at = time.monotonic() + (PRUNE_GAP_SECONDS if deleted else PRUNE_SECONDS)
+
+
+def _pragma(connection: apsw.Connection, name: str) -> apsw.SQLiteValue:
+    return connection.execute(f"PRAGMA {name}").fetchall()[0][0]

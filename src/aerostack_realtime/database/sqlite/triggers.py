@@ -1,0 +1,191 @@
+"""The SQL of a watched table's triggers, from its shape. Pure text.
+
+They run in the *writer's* SQLite, which may be years old and have any pragma set, and must never make its
+statement fail. So: only SQL of SQLite 3.8, no functions over values, no conflict clauses (the writer's own
+would override them), every name quoted.
+
+**Columns that may go.** `ALTER TABLE … DROP COLUMN c` fails while a trigger says `NEW.c`. Every reference
+therefore stands in a scalar subquery below a *padding*, a subselect of NULLs named like the trigger's row:
+in `SELECT (SELECT NEW."c") FROM (SELECT NULL AS "c") AS NEW` the inner `NEW` is the trigger's row as long as it
+has the column, and the padding afterwards.
+
+**Replaced rows.** REPLACE fires DELETE triggers only when the writer set `recursive_triggers`. So before a
+row is written, the rows that it conflicts with on any unique key are noted; after it, those notes whose row is
+really gone become DELETEs, ahead of the change itself. The DELETE trigger strikes the note of the row it
+reports. Notes whose row is still there are stale (IGNORE, DO NOTHING, a failed row) and never reported.
+
+**Order.** SQLite fires the newest trigger first. Ours must come before the user's AFTER triggers, so that what
+those write is logged after what set them off; `changelog` makes them anew when a newer one turns up.
+"""
+
+from collections.abc import Sequence
+
+from aerostack_realtime.database.sqlite.schema import PREFIX, Key, Table, Term, quote
+
+CHANGES = f"{PREFIX}changes"
+REPLACED = f"{PREFIX}replaced"
+INSERT, UPDATE, DELETE = 1, 2, 3
+
+_NOW = "CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)"
+
+
+def trigger_prefix(shape: int) -> str:
+    """How the names of a shape's triggers begin."""
+    return f"{PREFIX}{shape}_"
+
+
+def triggers(shape: int, table: Table) -> dict[str, str]:
+    """CREATE TRIGGER statements by trigger name, in the order they are to be made."""
+    bodies = {"delete": ("AFTER DELETE", [*_strike(shape, table), _log_delete(shape, table)])}
+    if table.keys:
+        bodies["before_insert"] = ("BEFORE INSERT", _note_conflicts(shape, table, moving=False))
+        bodies["before_update"] = ("BEFORE UPDATE", _note_conflicts(shape, table, moving=True))
+    bodies["update"] = (
+        "AFTER UPDATE",
+        [*_report_replaced(shape, table, moving=True), _log_update(shape, table)],
+    )
+    bodies["insert"] = (
+        "AFTER INSERT",
+        [*_report_replaced(shape, table, moving=False), _log_insert(shape, table)],
+    )
+    statements = {}
+    for suffix, (event, body) in bodies.items():
+        name = trigger_prefix(shape) + suffix
+        guard = _keys_changed(table) if suffix == "before_update" else ""
+        lines = "".join(f"\n  {statement};" for statement in body)
+        statements[name] = (
+            f"CREATE TRIGGER {quote(name)} {event} ON {quote(table.name)} FOR EACH ROW{guard} BEGIN{lines}\nEND"
+        )
+    return statements
+
+
+def _padding(table: Table, alias: str) -> str:
+    return f"(SELECT {', '.join(f'NULL AS {quote(column)}' for column in table.columns)}) AS {alias}"
+
+
+def _values(table: Table, row: str) -> str:
+    return ", ".join(f"(SELECT {row}.{quote(column)})" for column in table.columns)
+
+
+def _columns(letter: str, count: int) -> str:
+    return ", ".join(f"{letter}{number}" for number in range(count))
+
+
+def _log_insert(shape: int, table: Table) -> str:
+    return (
+        f"INSERT INTO {CHANGES}(shape, op, at, {_columns('n', len(table.columns))}) "
+        f"SELECT {shape}, {INSERT}, {_NOW}, {_values(table, 'NEW')} FROM {_padding(table, 'NEW')}"
+    )
+
+
+def _log_update(shape: int, table: Table) -> str:
+    count = len(table.columns)
+    return (
+        f"INSERT INTO {CHANGES}(shape, op, at, {_columns('o', count)}, {_columns('n', count)}) "
+        f"SELECT {shape}, {UPDATE}, {_NOW}, {_values(table, 'OLD')}, {_values(table, 'NEW')} "
+        f"FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')}"
+    )
+
+
+def _log_delete(shape: int, table: Table) -> str:
+    return (
+        f"INSERT INTO {CHANGES}(shape, op, at, {_columns('o', len(table.columns))}) "
+        f"SELECT {shape}, {DELETE}, {_NOW}, {_values(table, 'OLD')} FROM {_padding(table, 'OLD')}"
+    )
+
+
+def _same(table: Table, left: str, right: str) -> str:
+    """The rows `left` (with the column's collation) and `right` (a note) are one by identity."""
+    return " AND ".join(
+        f"{left}.{quote(name)} = {right}.k{number}" for number, name in enumerate(table.identity)
+    )
+
+
+def _still_there(table: Table, note: str) -> str:
+    return f"EXISTS (SELECT 1 FROM {quote(table.name)} AS r WHERE {_same(table, 'r', note)})"
+
+
+def _strike(shape: int, table: Table) -> list[str]:
+    if not table.keys:
+        return []
+    return [f"DELETE FROM {REPLACED} WHERE shape = {shape} AND {_same(table, 'OLD', REPLACED)}"]
+
+
+def _note_conflicts(shape: int, table: Table, *, moving: bool) -> list[str]:
+    identity = range(len(table.identity))
+    clear = f"DELETE FROM {REPLACED} WHERE shape = {shape} AND {_still_there(table, REPLACED)}"
+    other = f" AND NOT ({_same(table, 'OLD', 'c')})" if moving else ""
+    old = ", ".join(
+        f"(SELECT r.{quote(column)} FROM {quote(table.name)} AS r WHERE {_same(table, 'r', 'c')})"
+        for column in table.columns
+    )
+    noted = " AND ".join(f"p.k{number} = c.k{number}" for number in identity)
+    statements = [clear]
+    for key in table.keys:
+        found = ", ".join(
+            f"{_conflicting(table, key, name)} AS k{n}" for n, name in enumerate(table.identity)
+        )
+        statements.append(
+            f"INSERT INTO {REPLACED}(shape, {_columns('k', len(identity))}, {_columns('o', len(table.columns))}) "
+            f"SELECT {shape}, {', '.join(f'c.k{n}' for n in identity)}, {old} "
+            f"FROM (SELECT {found}) AS c, {_padding(table, 'r')} WHERE c.k0 IS NOT NULL{other} "
+            f"AND NOT EXISTS (SELECT 1 FROM {REPLACED} AS p WHERE p.shape = {shape} AND {noted})"
+        )
+    return statements
+
+
+def _conflicting(table: Table, key: Key, name: str) -> str:
+    """The identity column `name` of the row that conflicts with NEW on `key`; there is one at most."""
+    conditions = [_equal(table, term) for term in key.terms]
+    if key.condition is not None:
+        conditions += [f"({key.condition})", _of_new(table, key.condition)]
+    return (
+        f"(SELECT (SELECT (SELECT r.{quote(name)} FROM {quote(table.name)} AS r WHERE {' AND '.join(conditions)}) "
+        f"FROM {_padding(table, 'NEW')}) FROM {_padding(table, 'r')})"
+    )
+
+
+def _equal(table: Table, term: Term) -> str:
+    if term.column is None:
+        return f"({term.expression}) COLLATE {quote(term.collation)} = {_of_new(table, term.expression)}"
+    column = quote(term.column)
+    if (term.column,) == table.identity:
+        return f"r.{column} = NEW.{column}"
+    return f"r.{column} COLLATE {quote(term.collation)} = NEW.{column}"
+
+
+def _of_new(table: Table, expression: str) -> str:
+    """An index's expression, whose names are bare, over the new row; affinity and collation are kept."""
+    columns = ", ".join(f"NEW.{quote(column)} AS {quote(column)}" for column in table.columns)
+    return f"(SELECT {expression} FROM (SELECT {columns}))"
+
+
+def _keys_changed(table: Table) -> str:
+    """A WHEN clause that spares updates which cannot conflict; none when expressions are in play."""
+    columns: list[str] = []
+    for key in table.keys:
+        if key.condition is not None or any(term.column is None for term in key.terms):
+            return ""
+        columns += [term.column for term in key.terms if term.column not in (None, *columns)]
+    changed = " OR ".join(f"(SELECT NEW.{quote(c)}) IS NOT (SELECT OLD.{quote(c)})" for c in columns)
+    return f" WHEN (SELECT {changed} FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')})"
+
+
+def _report_replaced(shape: int, table: Table, *, moving: bool) -> Sequence[str]:
+    if not table.keys:
+        return []
+
+    def gone(note: str) -> str:
+        taken = _same(table, "NEW", note)
+        if moving:
+            stayed = " AND ".join(f"OLD.{quote(name)} = NEW.{quote(name)}" for name in table.identity)
+            taken += f" AND NOT ({stayed})"
+        return f"{note}.shape = {shape} AND (({taken}) OR NOT {_still_there(table, note)})"
+
+    count = len(table.columns)
+    return [
+        f"INSERT INTO {CHANGES}(shape, op, at, {_columns('o', count)}) "
+        f"SELECT {shape}, {DELETE}, {_NOW}, {', '.join(f'p.o{n}' for n in range(count))} "
+        f"FROM {REPLACED} AS p WHERE {gone('p')} ORDER BY p.id",
+        f"DELETE FROM {REPLACED} WHERE {gone(REPLACED)}",
+    ]
