@@ -1,0 +1,140 @@
+/** The seam for tests: a network of sockets that a test plays the server of, and a clock it moves by hand. */
+import { type Client, type ClientOptions, type Clock, createClient, type Socket } from '../../src/index.js'
+import type { ClientFrame, ServerFrame } from '../../src/protocol.js'
+
+export class TestSocket implements Socket {
+  onmessage: Socket['onmessage'] = null
+  onclose: Socket['onclose'] = null
+  onerror: Socket['onerror'] = null
+  readonly sent: ClientFrame[] = []
+  closed: number | undefined
+  readonly url: URL
+  readonly protocols: string[]
+
+  constructor(url: string, protocols: string[]) {
+    this.url = new URL(url)
+    this.protocols = protocols
+  }
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text))
+  }
+
+  close(code = 1005): void {
+    this.closed = code
+  }
+
+  say(frame: ServerFrame): void {
+    this.onmessage?.({ data: JSON.stringify(frame) })
+  }
+
+  accept(heartbeat = 25): void {
+    this.say({ type: 'connected', connectionId: 'c-1', userId: null, heartbeat, version: 'test' })
+  }
+
+  drop(code = 1006, reason = ''): void {
+    this.onclose?.({ code, reason })
+  }
+
+  /** The last frame of a type that was sent; fails when there is none. */
+  last<T extends ClientFrame['type']>(type: T): Extract<ClientFrame, { type: T }> {
+    const frame = this.sent.findLast((frame) => frame.type === type)
+    if (!frame) throw new Error(`No ${type} was sent, only ${this.sent.map(({ type }) => type).join(', ')}.`)
+    return frame as Extract<ClientFrame, { type: T }>
+  }
+
+  /** Answer the last subscribe. */
+  subscribed(cursor = 'e:0', recovered: boolean | null = null): void {
+    const { topic, id = '' } = this.last('subscribe')
+    this.say({ type: 'subscribed', topic, cursor, recovered, id })
+  }
+}
+
+/** Time that passes only when told to. */
+export class TestClock implements Clock {
+  #now = 0
+  #timers = new Map<number, { at: number; callback: () => void }>()
+  #next = 1
+
+  now(): number {
+    return this.#now
+  }
+
+  setTimeout(callback: () => void, milliseconds: number): number {
+    this.#timers.set(this.#next, { at: this.#now + milliseconds, callback })
+    return this.#next++
+  }
+
+  clearTimeout(timer: unknown): void {
+    this.#timers.delete(timer as number)
+  }
+
+  /** Let time pass; timers fire in order, each followed by what waits for promises. */
+  async pass(milliseconds: number): Promise<void> {
+    const until = this.#now + milliseconds
+    for (;;) {
+      const due = [...this.#timers].filter(([, { at }]) => at <= until).sort(([, a], [, b]) => a.at - b.at)[0]
+      if (!due) break
+      this.#timers.delete(due[0])
+      this.#now = due[1].at
+      due[1].callback()
+      await settled()
+    }
+    this.#now = until
+  }
+}
+
+/** Everything that waits for promises only has happened. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+export interface Bench {
+  client: Client
+  clock: TestClock
+  sockets: TestSocket[]
+  /** The socket opened last. */
+  readonly socket: TestSocket
+  errors: string[]
+}
+
+/** A client in a test network, with no randomness: back-off takes its full time. */
+export function bench(options: ClientOptions = {}): Bench {
+  const sockets: TestSocket[] = []
+  const clock = new TestClock()
+  const errors: string[] = []
+  class Network extends TestSocket {
+    constructor(url: string, protocols: string[]) {
+      super(url, protocols)
+      sockets.push(this)
+    }
+  }
+  const client = createClient({
+    url: 'http://server',
+    WebSocket: Network,
+    clock,
+    random: () => 0,
+    onError: (error) => errors.push(error.code),
+    ...options,
+  })
+  return {
+    client,
+    clock,
+    sockets,
+    errors,
+    get socket() {
+      const socket = sockets.at(-1)
+      if (!socket) throw new Error('No socket was opened.')
+      return socket
+    },
+  }
+}
+
+/** A client that is connected. */
+export async function connected(options: ClientOptions = {}): Promise<Bench> {
+  const made = bench(options)
+  made.client.connect()
+  await settled()
+  made.socket.accept()
+  return made
+}

@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest'
+import { matches, seen } from '../../src/filter.js'
+import type { Filter } from '../../src/protocol.js'
+
+const row = { id: 1, status: 'open', total: 50, done: 1, note: null }
+
+describe('a row is in the view', () => {
+  const cases: [Filter, boolean][] = [
+    [{}, true],
+    [{ status: 'open' }, true],
+    [{ status: 'paid' }, false],
+    [{ status: 'open', total: 51 }, false],
+    [{ status: { eq: 'open' } }, true],
+    [{ status: { ne: 'open' } }, false],
+    [{ total: { gt: 49, lt: 51 } }, true],
+    [{ total: { gte: 50, lte: 50 } }, true],
+    [{ total: { gt: 50 } }, false],
+    [{ total: { lt: 50 } }, false],
+    [{ total: { gt: '49' } }, false],
+    [{ status: { in: ['open', 'paid'] } }, true],
+    [{ status: { in: [] } }, false],
+    [{ note: null }, true],
+    [{ note: { ne: null } }, false],
+    [{ note: { lt: 1 } }, false],
+    [{ note: { ne: 'x' } }, true],
+    [{ missing: null }, true],
+    [{ done: true }, true],
+    [{ done: false }, false],
+  ]
+  test.each(cases)('of %j: %s', (filter, expected) => {
+    expect(matches(filter, row)).toBe(expected)
+  })
+})
+
+describe('a change, seen through a view', () => {
+  const open = { id: 1, status: 'open' }
+  const paid = { id: 1, status: 'paid' }
+  const filter = { status: 'open' }
+
+  test('a row that moves in is an INSERT', () => {
+    expect(seen(filter, { operation: 'UPDATE', data: open, old: paid })).toEqual({
+      operation: 'INSERT',
+      data: open,
+    })
+  })
+  test('a row that moves out is a DELETE of the old row', () => {
+    expect(seen(filter, { operation: 'UPDATE', data: paid, old: open })).toEqual({
+      operation: 'DELETE',
+      data: open,
+      old: open,
+    })
+  })
+  test('a row that stays is an UPDATE', () => {
+    const change = { operation: 'UPDATE', data: { ...open, total: 2 }, old: open } as const
+    expect(seen(filter, change)).toBe(change)
+  })
+  test('a row that was never in is nothing', () => {
+    expect(seen(filter, { operation: 'UPDATE', data: paid, old: paid })).toBeUndefined()
+    expect(seen(filter, { operation: 'INSERT', data: paid })).toBeUndefined()
+    expect(seen(filter, { operation: 'DELETE', data: paid, old: paid })).toBeUndefined()
+  })
+  test('INSERT and DELETE of a row in the view stand', () => {
+    expect(seen(filter, { operation: 'INSERT', data: open })).toEqual({ operation: 'INSERT', data: open })
+    expect(seen(filter, { operation: 'DELETE', data: open, old: open })?.operation).toBe('DELETE')
+  })
+})

@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config'
+
+const alias = {
+  'aerostack-realtime/react': `${import.meta.dirname}/src/react/index.ts`,
+  'aerostack-realtime': `${import.meta.dirname}/src/index.ts`,
+}
+
+export default defineConfig({
+  test: {
+    projects: [
+      { resolve: { alias }, test: { name: 'unit', include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'] } },
+      { resolve: { alias }, test: { name: 'integration', include: ['tests/integration/*.test.{ts,tsx}'] } },
+    ],
+  },
+})
