@@ -55,17 +55,16 @@ class Db:
         message for an SQL error, Unavailable (retryable) when the database stays locked.
         """
         answer = await self._endpoint.post("/v1/db/query", {"sql": sql, "params": list(params)})
-        return _result(answer)
+        return QueryResult(answer["results"], answer["count"], answer.get("cursor"))
 
     async def batch(self, queries: Iterable[Query]) -> list[QueryResult]:
         """Run up to 25 statements in one transaction: all of them or, on the first error, none.
 
         Raises as `query`.
         """
-        answer = await self._endpoint.post(
-            "/v1/db/batch", {"queries": [_statement(each) for each in queries]}
-        )
-        return [_result(each) for each in answer["results"]]
+        answer = await self._endpoint.post("/v1/db/batch", {"queries": [_statement(each) for each in queries]})
+        cursor = answer.get("cursor")
+        return [QueryResult(each["results"], each["count"], cursor) for each in answer["results"]]
 
 
 class Aerostack:
@@ -121,7 +120,3 @@ def _statement(query: Query) -> dict[str, Any]:
         return {"sql": query["sql"], "params": list(query.get("params", ()))}
     sql, params = query
     return {"sql": sql, "params": list(params)}
-
-
-def _result(answer: Any) -> QueryResult:
-    return QueryResult(answer["results"], answer["count"], answer.get("cursor"))

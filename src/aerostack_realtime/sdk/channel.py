@@ -222,9 +222,7 @@ class Channel:
         """Who is present now, in the order they joined; subscribed or not. Raises as `publish`."""
         id = new_id()
         reply = await self._answer(id, messages.AskPresence(self.canonical, id), Presence)
-        return [
-            PresentMember(each.user_id, msgspec.json.decode(each.state), each.since) for each in reply.members
-        ]
+        return [PresentMember(each.user_id, msgspec.json.decode(each.state), each.since) for each in reply.members]
 
     async def get_history(self, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """The newest `limit` (1 to 1000) persisted messages, newest first; a call over HTTP.

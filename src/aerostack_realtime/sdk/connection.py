@@ -17,11 +17,11 @@ import aiohttp
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
 
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, Unavailable
-from aerostack_realtime.protocol.messages import Connected, Ping, Reply, decode_reply, encode
+from aerostack_realtime.protocol.messages import Connected, Error, Ping, Reply, decode_reply, encode
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, Endpoint, Refusal
 from aerostack_realtime.sdk.heartbeat import Heartbeat
-from aerostack_realtime.sdk.refusal import error_of_close, verdict_of_close
+from aerostack_realtime.sdk.refusal import error_of, error_of_close, verdict_of_close
 
 logger = logging.getLogger("aerostack_realtime.sdk")
 
@@ -146,16 +146,17 @@ class Connection:
             socket = await self._endpoint.dial()
         except Refusal as refusal:
             return refusal, used
-        reason = ""
+        why: AerostackError | str = ""
         try:
-            reason = await self._converse(socket)
+            why = await self._converse(socket)
         except Exception:  # ours, not the network's; a new connection starts from a clean state
             logger.exception("The connection failed by a fault of the client")
         finally:
             self._outgoing = None
             await _hang_up(socket)
         code = socket.close_code
-        return Refusal(error_of_close(code, reason), verdict_of_close(code)), used
+        error = why if isinstance(why, AerostackError) else error_of_close(code, why)
+        return Refusal(error, verdict_of_close(code)), used
 
     async def _renew(self, used: str | None) -> bool:
         """Whether there is a token other than the one that was refused."""
@@ -170,14 +171,14 @@ class Connection:
 
     # --- one socket --------------------------------------------------------------------------------------
 
-    async def _converse(self, socket: ClientWebSocketResponse) -> str:
-        """Exchange messages until either side is gone; the reason the server gave for it, if any."""
+    async def _converse(self, socket: ClientWebSocketResponse) -> AerostackError | str:
+        """Exchange messages until either side is gone; what the server said about it, if anything."""
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 greeting = await self._greeting(socket)
         except TimeoutError:
             return ""
-        if isinstance(greeting, str):
+        if not isinstance(greeting, Connected):
             return greeting
         heartbeat = Heartbeat(greeting.heartbeat, self._clock)
         outgoing = self._outgoing = asyncio.Queue()
@@ -190,17 +191,18 @@ class Connection:
             writer.cancel()
         return reason
 
-    async def _greeting(self, socket: ClientWebSocketResponse) -> Connected | str:
-        """The server's first word, or the reason why it closed instead."""
+    async def _greeting(self, socket: ClientWebSocketResponse) -> Connected | AerostackError | str:
+        """The server's first word, or what it said when it closed instead."""
+        refusal: AerostackError | None = None
         while True:
             frame = await socket.receive()
             if frame.type is not WSMsgType.TEXT:
-                return _reason(frame)
+                return refusal or _reason(frame)
             reply = self._decode(frame.data)
             if isinstance(reply, Connected):
                 return reply
-            if reply is not None:
-                self._listener.received(reply)
+            if isinstance(reply, Error):
+                refusal = error_of(reply.code, reply.message)
 
     async def _read(self, socket: ClientWebSocketResponse, heartbeat: Heartbeat) -> str:
         while True:

@@ -25,9 +25,7 @@ class Delivery:
     `drained` is called whenever nothing waits any more.
     """
 
-    def __init__(
-        self, subscription: Subscription, drained: Callable[[], None], *, buffer: int = BUFFER
-    ) -> None:
+    def __init__(self, subscription: Subscription, drained: Callable[[], None], *, buffer: int = BUFFER) -> None:
         self._subscription = subscription
         self._drained = drained
         self._buffer = buffer

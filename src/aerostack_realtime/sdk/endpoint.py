@@ -94,9 +94,7 @@ class Endpoint:
                 )
         except aiohttp.WSServerHandshakeError as refused:
             message = f"The server answered the WebSocket upgrade with HTTP {refused.status}."
-            raise Refusal(
-                error_of_status(refused.status, message), verdict_of_status(refused.status)
-            ) from None
+            raise Refusal(error_of_status(refused.status, message), verdict_of_status(refused.status)) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as failure:
             raise Refusal(self._unreachable(failure), "retry") from None
 
@@ -147,7 +145,7 @@ class Endpoint:
 
     def _unreachable(self, failure: Exception) -> Unavailable:
         reason = str(failure) or type(failure).__name__
-        return Unavailable(f"No connection to {self._url}: {reason}")
+        return Unavailable(f"No connection to {self._url}: {reason.rstrip('.')}.")
 
 
 def _refusal(status: int, answer: Any, otherwise: str) -> AerostackError:
@@ -159,7 +157,5 @@ def _refusal(status: int, answer: Any, otherwise: str) -> AerostackError:
 
 def _checked(credential: str | None, name: str) -> str | None:
     if credential and not _TOKEN.fullmatch(credential):
-        raise ValueError(
-            f"The {name} has characters that cannot be sent; is it copied whole, without spaces?"
-        )
+        raise ValueError(f"The {name} has characters that cannot be sent; is it copied whole, without spaces?")
     return credential or None

@@ -31,9 +31,7 @@ which delivery.BUFFER bounds to half of this."""
 class Subscription:
     """The subscription of one channel. `cursor` is that of the last event whose handlers have finished."""
 
-    def __init__(
-        self, topic: str, canonical: str, filter: Filter | None = None, since: str | None = None
-    ) -> None:
+    def __init__(self, topic: str, canonical: str, filter: Filter | None = None, since: str | None = None) -> None:
         self.topic = topic
         self.canonical = canonical
         self.filter = filter

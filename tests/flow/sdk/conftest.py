@@ -1,0 +1,138 @@
+"""Clients of the real server, collectors for what they hear, and a peer that misbehaves as told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from aiohttp import WSMsgType, web
+
+from aerostack_realtime.sdk.aerostack import Aerostack
+from aerostack_realtime.sdk.backoff import Backoff
+from aerostack_realtime.sdk.payload import Payload
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+
+class Heard:
+    """What a channel's handlers were told, to be awaited."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Payload] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, payload: Payload) -> None:
+        self.payloads.append(payload)
+        self._more.set()
+
+    async def until(self, condition: Callable[[list[Payload]], bool]) -> list[Payload]:
+        """All payloads so far, once `condition` holds of them."""
+        while not condition(self.payloads):
+            self._more.clear()
+            await self._more.wait()
+        return self.payloads
+
+    async def first(self, count: int) -> list[Payload]:
+        """The first `count` payloads."""
+        return (await self.until(lambda payloads: len(payloads) >= count))[:count]
+
+    async def named(self, name: str) -> Payload:
+        """The first payload of that name."""
+        payloads = await self.until(lambda payloads: any(each.name == name for each in payloads))
+        return next(each for each in payloads if each.name == name)
+
+
+def quick() -> Backoff:
+    """A back-off that does not slow the tests."""
+    return Backoff(0.02, 0.1)
+
+
+@pytest.fixture
+async def connect(server: "ServerProcess") -> AsyncIterator[Callable[..., Awaitable[Aerostack]]]:
+    """Make connected clients of the server: `await connect("ann")`."""
+    async with AsyncExitStack() as stack:
+
+        async def make(user_id: str | None = None, **settings: Any) -> Aerostack:
+            sdk = Aerostack(
+                server.url,
+                **{"api_key": server.secret_key, "user_id": user_id, "backoff": quick(), **settings},
+            )
+            await stack.enter_async_context(sdk)
+            await sdk.realtime.connect()
+            return sdk
+
+        yield make
+
+
+@pytest.fixture
+def heard() -> type[Heard]:
+    return Heard
+
+
+class Line:
+    """The peer's end of one accepted connection."""
+
+    def __init__(self, socket: web.WebSocketResponse, protocols: str) -> None:
+        self.socket = socket
+        self.protocols = protocols
+        self.frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def say(self, type: str, **fields: Any) -> None:
+        await self.socket.send_str(msgspec.json.encode({"type": type, **fields}).decode())
+
+    async def greet(self, heartbeat: float = 25) -> None:
+        await self.say("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test")
+
+    async def hear(self, type: str) -> dict[str, Any]:
+        """The next frame of that type; others are passed over."""
+        while (frame := await self.frames.get())["type"] != type:
+            pass
+        return frame
+
+
+class Peer:
+    """A server that does nothing by itself: the test takes its connections and answers them."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.lines: asyncio.Queue[Line] = asyncio.Queue()
+        self.statuses: list[int] = []  # HTTP answers to the next upgrades, instead of a connection
+
+    async def line(self) -> Line:
+        """The next connection."""
+        return await self.lines.get()
+
+    async def greeted(self, heartbeat: float = 25) -> Line:
+        """The next connection, greeted."""
+        line = await self.line()
+        await line.greet(heartbeat)
+        return line
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.statuses:
+            return web.Response(status=self.statuses.pop(0))
+        socket = web.WebSocketResponse(protocols=("aerostack-v1",))
+        await socket.prepare(request)
+        line = Line(socket, request.headers.get("Sec-WebSocket-Protocol", ""))
+        self.lines.put_nowait(line)
+        async for frame in socket:
+            if frame.type is WSMsgType.TEXT:
+                line.frames.put_nowait(msgspec.json.decode(frame.data))
+        return socket
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = Peer()
+    app = web.Application()
+    app.router.add_get("/api/realtime", peer.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield peer
+    await runner.cleanup()
