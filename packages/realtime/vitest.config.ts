@@ -8,7 +8,10 @@ const alias = {
 export default defineConfig({
   test: {
     projects: [
-      { resolve: { alias }, test: { name: 'unit', include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'] } },
+      {
+        resolve: { alias },
+        test: { name: 'unit', include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'] },
+      },
       { resolve: { alias }, test: { name: 'integration', include: ['tests/integration/*.test.{ts,tsx}'] } },
     ],
   },

@@ -177,7 +177,7 @@ export class Subscription {
     })
   }
 
-  #wanted(): { filter?: Filter; presence?: false } {
+  #wanted(): { filter?: Filter; presence?: boolean } {
     const filters = new Map([...this.#subscribers].map(({ filter }) => [JSON.stringify(filter), filter]))
     const filter = filters.size === 1 ? [...filters.values()][0] : undefined
     const presence = [...this.#subscribers].some((subscriber) => subscriber.presence)

@@ -1,0 +1,42 @@
+/**
+ * The reference's React code compiles: word for word in a project without strict types, and in a strict one with the
+ * type arguments that its page lost on the way to HTML (`useState<Message[]>([])` is shown as `useState([])`).
+ */
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const here = import.meta.dirname
+const tsc = join(createRequire(import.meta.url).resolve('typescript/package.json'), '../bin/tsc')
+
+async function compile(project: string): Promise<string> {
+  const run = promisify(execFile)(process.execPath, [tsc, '-p', project])
+  return run.then(
+    () => '',
+    (failed) => failed.stdout,
+  )
+}
+
+test('word for word', { timeout: 60_000 }, async () => {
+  expect(await compile(here)).toBe('')
+})
+
+test('with the type arguments put back, strictly', { timeout: 60_000 }, async () => {
+  const strict = mkdtempSync(join(here, 'strict-'))
+  try {
+    for (const name of readdirSync(here).filter((name) => name.endsWith('.tsx'))) {
+      const code = readFileSync(join(here, name), 'utf8')
+        .replaceAll('useState([])', 'useState<any[]>([])')
+        .replaceAll('useRef(null)', 'useRef<Channel | null>(null)')
+        .replaceAll("useState('idle')", "useState<Status>('idle')")
+      writeFileSync(join(strict, name), `import type { Channel, Status } from 'aerostack-realtime'\n${code}`)
+    }
+    cpSync(join(here, 'strict.json'), join(strict, 'tsconfig.json'))
+    expect((await compile(strict)).replace(/.*TS6133.*\n|.*TS6196.*\n/g, '')).toBe('')
+  } finally {
+    rmSync(strict, { recursive: true })
+  }
+})

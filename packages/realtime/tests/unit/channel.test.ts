@@ -1,0 +1,343 @@
+import { expect, test } from 'vitest'
+import type { RealtimePayload } from '../../src/index.js'
+import type { EventFrame } from '../../src/protocol.js'
+import { type Bench, bench, connected, settled, type TestSocket } from '../support/network.js'
+
+const TOPIC = 'chat/general/default'
+
+function event(cursor: string, data: unknown = cursor, name = 'message'): EventFrame {
+  return { type: 'event', topic: TOPIC, event: name, data, id: `m-${cursor}`, cursor, timestamp: 1 }
+}
+
+function types(socket: TestSocket): string[] {
+  return socket.sent.map(({ type }) => type)
+}
+
+/** A client with one live channel, and the data its listener was given. */
+async function live(): Promise<Bench & { seen: unknown[] }> {
+  const made = await connected()
+  const seen: unknown[] = []
+  made.client
+    .channel('chat/general')
+    .on('message', ({ data }) => seen.push(data))
+    .subscribe()
+  made.socket.subscribed()
+  return Object.assign(made, { seen })
+}
+
+async function reconnect(made: Bench): Promise<TestSocket> {
+  made.socket.drop()
+  await made.clock.pass(1_000)
+  made.socket.accept()
+  return made.socket
+}
+
+test('the first subscribe connects; it resolves with the channel when the server has answered', async () => {
+  const made = bench()
+  const channel = made.client.channel('chat/general')
+  const subscribing = channel.subscribe()
+  await settled()
+  made.socket.accept()
+  expect(made.socket.last('subscribe')).toMatchObject({ topic: TOPIC })
+  made.socket.subscribed('e:7')
+  expect(await subscribing).toBe(channel)
+  expect(channel.cursor).toBe('e:7')
+})
+
+test('listeners hear their event and `*` hears all, with the topic as it was written', async () => {
+  const made = await connected()
+  const heard: string[] = []
+  const channel = made.client.channel('chat/general')
+  const typing = () => heard.push('typing')
+  channel
+    .on('message', ({ topic, data, id, cursor }) => heard.push(`${topic} ${data} ${id} ${cursor}`))
+    .on('typing', typing)
+    .on('*', ({ event }) => heard.push(`* ${event}`))
+    .off('typing', typing)
+    .subscribe()
+  made.socket.subscribed()
+  made.socket.say(event('e:1', 'hello'))
+  made.socket.say(event('e:2', null, 'typing'))
+  expect(heard).toEqual(['chat/general hello m-e:1 e:1', '* message', '* typing'])
+})
+
+test('a table channel hears INSERT, UPDATE and DELETE', async () => {
+  const made = await connected()
+  const heard: RealtimePayload[] = []
+  const channel = made.client.channel('orders')
+  for (const operation of ['INSERT', 'UPDATE', 'DELETE'])
+    channel.on(operation, (payload) => heard.push(payload))
+  channel.subscribe()
+  made.socket.subscribed()
+  const topic = 'table/orders/default'
+  made.socket.say({ type: 'db_change', topic, operation: 'INSERT', data: { id: 1 }, cursor: 'c:1' })
+  made.socket.say({
+    type: 'db_change',
+    topic,
+    operation: 'UPDATE',
+    data: { id: 1, n: 2 },
+    old: { id: 1 },
+    cursor: 'c:2',
+  })
+  made.socket.say({
+    type: 'db_change',
+    topic,
+    operation: 'DELETE',
+    data: { id: 1 },
+    old: { id: 1 },
+    cursor: 'c:3',
+  })
+  expect(heard.map(({ topic, operation, data, old }) => ({ topic, operation, data, old }))).toEqual([
+    { topic: 'orders', operation: 'INSERT', data: { id: 1 }, old: undefined },
+    { topic: 'orders', operation: 'UPDATE', data: { id: 1, n: 2 }, old: { id: 1 } },
+    { topic: 'orders', operation: 'DELETE', data: { id: 1 }, old: { id: 1 } },
+  ])
+})
+
+test('two handles share one subscription, and the last to go ends it', async () => {
+  const made = await connected()
+  const heard: string[] = []
+  const one = made.client.channel('chat/general').on('message', () => heard.push('one'))
+  const two = made.client.channel('chat/general/default').on('message', () => heard.push('two'))
+  one.subscribe()
+  two.subscribe()
+  made.socket.subscribed()
+  expect(types(made.socket)).toEqual(['subscribe'])
+  made.socket.say(event('e:1'))
+  one.unsubscribe()
+  await settled()
+  made.socket.say(event('e:2'))
+  expect(heard).toEqual(['one', 'two', 'two'])
+  two.unsubscribe()
+  await settled()
+  expect(types(made.socket)).toEqual(['subscribe', 'unsubscribe'])
+})
+
+test('unmounting and mounting again within a tick costs nothing on the wire', async () => {
+  const made = await live()
+  const seen: unknown[] = []
+  const channel = made.client.channel('chat/general')
+  for (let i = 0; i < 3; i++) {
+    channel.on('message', ({ data }) => seen.push(data)).subscribe()
+    if (i < 2) channel.unsubscribe()
+  }
+  await settled()
+  made.socket.say(event('e:1'))
+  expect(seen).toEqual(['e:1'])
+  expect(types(made.socket)).toEqual(['subscribe'])
+})
+
+test('a channel may be subscribed again after it was left', async () => {
+  const made = await connected()
+  const channel = made.client.channel('chat/general')
+  channel.subscribe()
+  made.socket.subscribed()
+  channel.unsubscribe()
+  await settled()
+  const again = channel.subscribe()
+  expect(types(made.socket)).toEqual(['subscribe', 'unsubscribe', 'subscribe'])
+  made.socket.subscribed()
+  await again
+})
+
+test('a reconnection resumes every subscription after what was handled', async () => {
+  const made = await live()
+  const orders = made.client.channel('orders')
+  orders.subscribe()
+  made.socket.subscribed('c:9')
+  made.socket.say(event('e:1'))
+  const socket = await reconnect(made)
+  expect(socket.sent).toMatchObject([
+    { type: 'subscribe', topic: TOPIC, since: 'e:1' },
+    { type: 'subscribe', topic: 'table/orders/default', since: 'c:9' },
+  ])
+  socket.subscribed('c:9', true)
+  expect(orders.recovered).toBe(true)
+})
+
+test('a repeated event does not reach the listener', async () => {
+  const made = await live()
+  made.socket.say(event('e:1'))
+  made.socket.say(event('e:2'))
+  const socket = await reconnect(made)
+  socket.subscribed('e:1', true)
+  for (const cursor of ['e:1', 'e:2', 'e:3']) socket.say(event(cursor))
+  expect(made.seen).toEqual(['e:1', 'e:2', 'e:3'])
+})
+
+test('the cursor waits for a listener that has not finished, and the event does not come twice', async () => {
+  const made = await connected()
+  const seen: unknown[] = []
+  let finish = () => {}
+  const channel = made.client.channel('chat/general').on('message', ({ data }) => {
+    seen.push(data)
+    if (data === 'e:1') return new Promise<void>((resolve) => (finish = resolve))
+  })
+  channel.subscribe()
+  made.socket.subscribed('e:0')
+  made.socket.say(event('e:1'))
+  made.socket.say(event('e:2'))
+  expect(channel.cursor).toBe('e:0')
+  const socket = await reconnect(made)
+  expect(socket.last('subscribe').since).toBe('e:0')
+  socket.subscribed('e:0', true)
+  socket.say(event('e:1'))
+  socket.say(event('e:2'))
+  expect(seen).toEqual(['e:1', 'e:2'])
+  finish()
+  await settled()
+  expect(channel.cursor).toBe('e:2')
+})
+
+test('a gap is told, after a reconnection and in the midst of a live subscription', async () => {
+  const made = await live()
+  const gaps: RealtimePayload[] = []
+  made.client
+    .channel('chat/general')
+    .on('gap', (payload) => gaps.push(payload))
+    .subscribe()
+  const socket = await reconnect(made)
+  socket.subscribed('f:1', false)
+  expect(gaps).toMatchObject([{ type: 'event', event: 'gap', topic: 'chat/general' }])
+  socket.say({ type: 'subscribed', topic: TOPIC, cursor: 'g:1', recovered: false })
+  expect(gaps).toHaveLength(2)
+  expect((await reconnect(made)).last('subscribe').since).toBe('g:1')
+})
+
+test('an app continues from a cursor of its own', async () => {
+  const made = await connected()
+  const gaps: unknown[] = []
+  made.client.channel('chat/general', { since: 'e:5' }).subscribe()
+  expect(made.socket.last('subscribe').since).toBe('e:5')
+  made.client
+    .channel('chat/general', { since: 'e:2' })
+    .on('gap', ({ data }) => gaps.push(data))
+    .subscribe()
+  expect(gaps).toHaveLength(1)
+})
+
+test('a refused subscribe rejects for those who wait', async () => {
+  const made = await connected()
+  const subscribing = made.client.channel('ordres').subscribe()
+  const { id = '' } = made.socket.last('subscribe')
+  made.socket.say({ type: 'error', code: 'not_found', message: 'No such table.', retryable: false, id })
+  await expect(subscribing).rejects.toMatchObject({
+    code: 'not_found',
+    message: 'No such table.',
+    retryable: false,
+  })
+  expect(made.errors).toEqual([])
+})
+
+test('a refused subscribe that nobody waits for is told to onError, and never unhandled', async () => {
+  const made = await connected()
+  made.client.channel('ordres').subscribe()
+  const { id = '' } = made.socket.last('subscribe')
+  made.socket.say({ type: 'error', code: 'not_found', message: 'No such table.', retryable: false, id })
+  await settled()
+  expect(made.errors).toEqual(['not_found'])
+})
+
+test('a server that was not able to subscribe is asked again', async () => {
+  const made = await connected()
+  made.client.channel('chat/general').subscribe()
+  const { id = '' } = made.socket.last('subscribe')
+  made.socket.say({ type: 'error', code: 'unavailable', message: 'Soon.', retryable: true, id })
+  await made.clock.pass(1_000)
+  expect(types(made.socket)).toEqual(['subscribe', 'subscribe'])
+})
+
+test('an error that names no call is told to onError', async () => {
+  const made = await live()
+  made.socket.say({ type: 'error', code: 'forbidden', message: 'No.', retryable: false, topic: TOPIC })
+  made.socket.say({ type: 'unsubscribed', topic: TOPIC, reason: 'Dropped.' })
+  expect(made.errors).toEqual(['forbidden', 'unavailable'])
+})
+
+test('a listener that throws is told to onError and stops no one else', async () => {
+  const made = await live()
+  const heard: unknown[] = []
+  made.client
+    .channel('chat/general')
+    .on('message', () => {
+      throw new Error('mine')
+    })
+    .on('message', async () => {
+      throw new Error('mine, later')
+    })
+    .on('message', ({ data }) => heard.push(data))
+    .subscribe()
+  made.socket.say(event('e:1'))
+  await settled()
+  expect(heard).toEqual(['e:1'])
+  expect(made.errors).toEqual(['listener', 'listener'])
+})
+
+test('a topic that is none throws at once', () => {
+  expect(() => bench().client.channel('a b')).toThrow(expect.objectContaining({ code: 'invalid_topic' }))
+})
+
+test('handles with one filter share it on the wire', async () => {
+  const made = await connected()
+  made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
+  made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
+  expect(made.socket.sent).toMatchObject([{ type: 'subscribe', filter: { status: 'open' } }])
+})
+
+test('handles with different filters share a wider subscription, and each sees its own view', async () => {
+  const made = await connected()
+  const heard: string[] = []
+  const topic = 'table/orders/default'
+  for (const status of ['open', 'paid'])
+    made.client
+      .channel('orders', { filter: { status } })
+      .on('*', ({ operation, data }) => heard.push(`${status}: ${operation} ${data.id}`))
+      .subscribe()
+  expect(made.socket.sent).toHaveLength(2)
+  expect(made.socket.last('subscribe').filter).toBeUndefined()
+  made.socket.say({
+    type: 'db_change',
+    topic,
+    operation: 'INSERT',
+    data: { id: 0, status: 'open' },
+    cursor: 'c:0',
+  })
+  made.socket.subscribed()
+  made.socket.say({
+    type: 'db_change',
+    topic,
+    operation: 'INSERT',
+    data: { id: 0, status: 'open' },
+    cursor: 'c:0',
+  })
+  made.socket.say({
+    type: 'db_change',
+    topic,
+    operation: 'UPDATE',
+    data: { id: 0, status: 'paid' },
+    old: { id: 0, status: 'open' },
+    cursor: 'c:1',
+  })
+  expect(heard).toEqual(['open: INSERT 0', 'open: DELETE 0', 'paid: INSERT 0'])
+})
+
+test('an answer to an earlier question is not taken for the last one', async () => {
+  const made = await connected()
+  const narrow = made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
+  const { topic, id = '' } = made.socket.last('subscribe')
+  const wide = made.client.channel('orders')
+  wide.subscribe()
+  made.socket.say({ type: 'subscribed', topic, cursor: 'c:1', recovered: null, id })
+  expect(wide.cursor).toBeUndefined()
+  made.socket.subscribed('c:2')
+  await narrow
+  expect(wide.cursor).toBe('c:2')
+})
+
+test('presence: false asks for none, and a handle that wants it asks again', async () => {
+  const made = await connected()
+  made.client.channel('chat/general', { presence: false }).subscribe()
+  expect(made.socket.last('subscribe').presence).toBe(false)
+  made.client.channel('chat/general').subscribe()
+  expect(made.socket.last('subscribe').presence).toBeUndefined()
+})

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest'
+import { bench } from '../support/network.js'
+
+function answering(status: number, body: unknown): { fetch: typeof fetch; requests: Request[] } {
+  const requests: Request[] = []
+  return {
+    requests,
+    fetch: async (url, init) => {
+      requests.push(new Request(url as string, init))
+      return new Response(JSON.stringify(body), { status })
+    },
+  }
+}
+
+test('history is asked for with the canonical room and the credentials', async () => {
+  const { fetch, requests } = answering(200, { messages: [{ id: '1' }] })
+  const { client } = bench({ fetch, apiKey: 'ac_1', token: 'a.b.c' })
+  expect(await client.channel('chat/general').getHistory(20, 99)).toEqual([{ id: '1' }])
+  expect(requests[0]?.url).toBe(
+    'http://server/api/v1/public/realtime/history?room=chat%2Fgeneral%2Fdefault&limit=20&before=99',
+  )
+  expect(requests[0]?.headers.get('X-Aerostack-Key')).toBe('ac_1')
+  expect(requests[0]?.headers.get('Authorization')).toBe('Bearer a.b.c')
+})
+
+test('a refusal is the server’s error, typed', async () => {
+  const { fetch } = answering(403, { error: { code: 'forbidden', message: 'Not yours.' } })
+  const { client } = bench({ fetch })
+  await expect(client.channel('chat/general').getHistory()).rejects.toMatchObject({
+    code: 'forbidden',
+    message: 'Not yours.',
+    retryable: false,
+  })
+})
+
+test('a network that fails is a retryable error', async () => {
+  const fetch = () => Promise.reject(new TypeError('fetch failed'))
+  const { client } = bench({ fetch })
+  await expect(client.channel('chat/general').getHistory()).rejects.toMatchObject({
+    code: 'network',
+    retryable: true,
+  })
+})

@@ -1,0 +1,161 @@
+import { describe, expect, test } from 'vitest'
+import { apply, joins, type Members, reconcile, Tracking } from '../../src/presence.js'
+import type { EventFrame } from '../../src/protocol.js'
+import { bench, connected, settled } from '../support/network.js'
+
+const topic = 'chat/general/default'
+const ada = { userId: 'ada', name: 'Ada' }
+const bob = { userId: 'bob', name: 'Bob' }
+
+function presence(event: string, data: { userId: string }, snapshot = false): EventFrame {
+  const frame: EventFrame = { type: 'event', topic, event: `presence:${event}`, data, userId: data.userId }
+  return snapshot ? { ...frame, snapshot } : frame
+}
+
+describe('members', () => {
+  test('a join of a known member is nothing, or an update when its state differs', () => {
+    const members: Members = new Map()
+    expect(apply(members, presence('join', ada))?.event).toBe('presence:join')
+    expect(apply(members, presence('join', ada, true))).toBeUndefined()
+    expect(apply(members, presence('join', { ...ada, name: 'A.' } as typeof ada))?.event).toBe(
+      'presence:update',
+    )
+  })
+
+  test('an update of an unknown member is a join, a leave of one nothing', () => {
+    const members: Members = new Map()
+    expect(apply(members, presence('update', ada))?.event).toBe('presence:join')
+    expect(apply(members, presence('leave', bob))).toBeUndefined()
+    expect(apply(members, presence('leave', ada))?.event).toBe('presence:leave')
+    expect(members.size).toBe(0)
+  })
+
+  test('the server’s list makes leaves, updates and joins of the difference', () => {
+    const members: Members = new Map()
+    apply(members, presence('join', ada))
+    apply(members, presence('join', bob))
+    const events = reconcile(members, [
+      { userId: 'bob', state: { ...bob, away: true }, since: 1 },
+      { userId: 'cy', state: {}, since: 2 },
+    ])
+    expect(events.map(({ event, userId }) => `${event} ${userId}`)).toEqual([
+      'presence:leave ada',
+      'presence:update bob',
+      'presence:join cy',
+    ])
+    expect([...members.keys()]).toEqual(['bob', 'cy'])
+    expect(joins(members)).toHaveLength(2)
+  })
+
+  test('the state that stands is the one tracked last by a handle that still tracks', () => {
+    const tracking = new Tracking()
+    const [one, two] = [{}, {}]
+    tracking.track(topic, one, { n: 1 })
+    tracking.track(topic, two, { n: 2 })
+    tracking.track(topic, one, { n: 3 })
+    expect(tracking.state(topic)).toEqual({ n: 3 })
+    expect(tracking.untrack(topic, one)).toBe(true)
+    expect(tracking.untrack(topic, one)).toBe(false)
+    expect(tracking.state(topic)).toEqual({ n: 2 })
+    tracking.untrack(topic, two)
+    expect(tracking.topics()).toEqual([])
+  })
+})
+
+describe('a channel', () => {
+  test('tracks before it subscribes and before it is connected, as the reference does', async () => {
+    const made = bench()
+    const channel = made.client.channel('chat/general')
+    const tracked = channel.track(ada)
+    channel.subscribe()
+    await settled()
+    made.socket.accept()
+    expect(made.socket.sent.map(({ type }) => type)).toContain('track')
+    expect(made.socket.last('track').state).toEqual(ada)
+    made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
+    await tracked
+  })
+
+  test('is present again after a reconnection, with the state that stands', async () => {
+    const made = await connected()
+    const channel = made.client.channel('chat/general')
+    channel.track(ada)
+    made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
+    made.socket.drop()
+    for (let n = 0; n < 1_000; n++) channel.track({ ...ada, n })
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    expect(made.socket.sent.length).toBeLessThanOrEqual(2)
+    expect(made.socket.last('track').state).toEqual({ ...ada, n: 999 })
+  })
+
+  test('that untracks while away is not present after', async () => {
+    const made = await connected()
+    const channel = made.client.channel('chat/general')
+    channel.track(ada)
+    made.socket.drop()
+    channel.untrack()
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    expect(made.socket.sent.map(({ type }) => type)).not.toContain('track')
+  })
+
+  test('stays present while another handle tracks', async () => {
+    const made = await connected()
+    const one = made.client.channel('chat/general')
+    const two = made.client.channel('chat/general')
+    one.track({ n: 1 })
+    two.track({ n: 2 })
+    two.untrack()
+    await settled()
+    expect(made.socket.last('track').state).toEqual({ n: 1 })
+    one.untrack()
+    await settled()
+    expect(made.socket.sent.at(-1)?.type).toBe('untrack')
+  })
+
+  test('hears who is there, also when it comes late to a shared subscription', async () => {
+    const made = await connected()
+    made.client.channel('chat/general').subscribe()
+    made.socket.subscribed()
+    made.socket.say(presence('join', ada, true))
+    const heard: string[] = []
+    const late = made.client
+      .channel('chat/general')
+      .on('presence:join', ({ data, snapshot }) => heard.push(`${data.name} ${snapshot}`))
+    late.subscribe()
+    await settled()
+    expect(heard).toEqual(['Ada true'])
+    expect(late.members).toMatchObject([{ userId: 'ada', state: ada }])
+  })
+
+  test('hears who left while it was away, and no join twice', async () => {
+    const made = await connected()
+    const heard: string[] = []
+    const channel = made.client
+      .channel('chat/general')
+      .on('*', ({ event, data }) => heard.push(`${event} ${data?.userId}`))
+    channel.subscribe()
+    made.socket.subscribed()
+    made.socket.say(presence('join', ada, true))
+    made.socket.say(presence('join', bob))
+    made.socket.drop()
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    made.socket.subscribed('e:0', true)
+    made.socket.say(presence('join', bob, true))
+    const { id } = made.socket.last('presence')
+    made.socket.say({ type: 'presence', topic, id, members: [{ userId: 'bob', state: bob, since: 1 }] })
+    await settled()
+    expect(heard).toEqual(['presence:join ada', 'presence:join bob', 'presence:leave ada'])
+    expect(channel.members).toHaveLength(1)
+  })
+
+  test('asks who is present without a subscription', async () => {
+    const made = await connected()
+    const asked = made.client.channel('chat/general').presence()
+    const { id } = made.socket.last('presence')
+    made.socket.say({ type: 'presence', topic, id, members: [{ userId: 'ada', state: ada, since: 1 }] })
+    expect(await asked).toEqual([{ userId: 'ada', state: ada, since: 1 }])
+  })
+})
