@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import apsw
 from msgspec import Struct
@@ -38,8 +39,10 @@ _LAYOUT = f"""
 CREATE TABLE IF NOT EXISTS {META}(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {CHANGES}(id INTEGER PRIMARY KEY AUTOINCREMENT, shape, op, at);
 CREATE TABLE IF NOT EXISTS {REPLACED}(id INTEGER PRIMARY KEY, shape);
-CREATE TABLE IF NOT EXISTS {SHAPES}(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, columns TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS {WATCHED}(name TEXT PRIMARY KEY, shape INTEGER, start INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS {SHAPES}(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, columns TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS {WATCHED}(
+  name TEXT PRIMARY KEY, shape INTEGER, start INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -93,6 +96,13 @@ def _new_epoch() -> str:
     return secrets.token_hex(8)
 
 
+def number(connection: apsw.Connection, sql: str, *params: str | int) -> int | None:
+    """The one integer that a statement answers; None for NULL and for no row."""
+    for (value,) in connection.execute(sql, params).fetchall():
+        return value if isinstance(value, int) else None
+    return None
+
+
 def meta(connection: apsw.Connection, key: str) -> apsw.SQLiteValue:
     row = connection.execute(f"SELECT value FROM {META} WHERE key = ?", (key,)).fetchone()
     return row[0] if row else None
@@ -104,20 +114,20 @@ def set_meta(connection: apsw.Connection, key: str, value: str | int) -> None:
 
 def epoch_and_position(connection: apsw.Connection) -> tuple[str, int]:
     """The log's epoch and the highest position ever given in it."""
-    row = connection.execute(
+    for epoch, position in connection.execute(
         f"SELECT (SELECT value FROM {META} WHERE key = 'epoch'), "
         f"coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{CHANGES}'), 0)"
-    ).fetchone()
-    return str(row[0]), int(row[1])
+    ).fetchall():
+        return str(epoch), cast(int, position)
+    raise apsw.SQLError("the log has no epoch")
 
 
 def watched(connection: apsw.Connection) -> dict[str, Watch]:
     """What is watched, as the database remembers it."""
     found = {}
-    for name, shape, start in connection.execute(f"SELECT name, shape, start FROM {WATCHED}").fetchall():
-        found[str(name)] = Watch(
-            str(name), None if shape is None else read_shape(connection, int(shape)), int(start)
-        )
+    rows = connection.execute(f"SELECT name, shape, start FROM {WATCHED}").fetchall()
+    for name, shape, start in cast("list[tuple[str, int | None, int]]", rows):
+        found[name] = Watch(name, None if shape is None else read_shape(connection, shape), start)
     return found
 
 
@@ -141,9 +151,7 @@ def in_order(connection: apsw.Connection, watch: Watch) -> bool:
     ).fetchall()
     wanted = triggers(watch.shape.id, table)
     newest = {str(name): sql for name, sql, _ in present[: len(wanted)]}
-    return newest == wanted and all(
-        row[2] == watch.table for row in present if str(row[0]).startswith(prefix)
-    )
+    return newest == wanted and all(row[2] == watch.table for row in present if str(row[0]).startswith(prefix))
 
 
 def _table(connection: apsw.Connection, name: str) -> Table | None:
@@ -160,9 +168,7 @@ def install(connection: apsw.Connection, name: str) -> Watch:
     _, position = epoch_and_position(connection)
     shape = None
     if table is not None:
-        connection.execute(
-            f"INSERT INTO {SHAPES}(name, columns) VALUES(?, ?)", (name, json.dumps(table.columns))
-        )
+        connection.execute(f"INSERT INTO {SHAPES}(name, columns) VALUES(?, ?)", (name, json.dumps(table.columns)))
         shape = Shape(connection.last_insert_rowid(), name, table.columns)
         _widen(connection, CHANGES, "on", len(table.columns))
         _widen(connection, REPLACED, "o", len(table.columns))
@@ -234,11 +240,11 @@ def read(
             row = (*found[0][:4], *repair(found[0][4:]))
             cursor = connection.execute(
                 f"{', '.join([head, *names])} {tail}",
-                (int(row[0]), until, rows - count - 1),  # type: ignore[arg-type]
+                (int(row[0]), until, rows - count - 1),
             )
         if row is None:
             return Reading(changes, until, False)
-        end = int(row[0])  # type: ignore[arg-type]
+        end = cast(int, row[0])
         count += 1
         taken += size(row)
         change = _change(connection, shapes, epoch, row)
@@ -250,8 +256,8 @@ def read(
 
 def first(connection: apsw.Connection) -> int:
     """The position of the oldest entry; of the next one when there is none."""
-    row = connection.execute(f"SELECT min(id) FROM {CHANGES}").fetchone()
-    return int(row[0]) if row[0] is not None else epoch_and_position(connection)[1] + 1
+    oldest = number(connection, f"SELECT min(id) FROM {CHANGES}")
+    return oldest if oldest is not None else epoch_and_position(connection)[1] + 1
 
 
 def _width(connection: apsw.Connection) -> int:

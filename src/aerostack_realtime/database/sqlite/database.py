@@ -46,14 +46,26 @@ def _clock() -> int:
 class SqliteDatabase:
     """Implements `Database` on one SQLite file."""
 
-    def __init__(self, path: Path) -> None:
-        """Use `open`."""
+    def __init__(
+        self,
+        path: Path,
+        listener: ChangeListener,
+        retention: Sequence[Retention],
+        limits: Limits,
+        now: Callable[[], int],
+    ) -> None:
+        """Start the threads on a file that is ready; `open` makes it so."""
+        busy_ms = int(limits.busy_seconds * 1000)
         self._path = path
-        self._file = DatabaseFile(path)
-        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self._inbox: Inbox[_Job] = Inbox()
         self._waiting = 0
         self._closed = False
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._inbox: Inbox[_Job] = Inbox()
+        file = DatabaseFile(path)
+        self._seat = file.seat(busy_ms, self._inbox.rouse)
+        self._feed = SqliteChangeFeed(file, listener, limits, now, self._died)
+        self._messages = SqliteMessageStore(file, retention, busy_ms, now, self._died)
+        self._worker = Worker("aerostack-queries", self._run, self._died)
 
     @classmethod
     async def open(
@@ -73,14 +85,10 @@ class SqliteDatabase:
         changes can be replayed. `busy_seconds`: how long a locked database is waited for. `now`: ms since the
         Unix epoch. Raises DatabaseUnusable with one sentence that names the path and what to do.
         """
-        database = cls(Path(path))
-        busy_ms = int(busy_seconds * 1000)
-        await asyncio.to_thread(_prepare, database._path, busy_ms)
+        path = Path(path)
+        await asyncio.to_thread(_prepare, path, int(busy_seconds * 1000))
         limits = Limits(log_max_age_seconds, log_max_changes, busy_seconds)
-        database._seat = database._file.seat(busy_ms, database._inbox.rouse)
-        database._feed = SqliteChangeFeed(database._file, listener, limits, now, database._died)
-        database._messages = SqliteMessageStore(database._file, retention, busy_ms, now, database._died)
-        database._worker = Worker("aerostack-queries", database._run, database._died)
+        database = cls(path, listener, retention, limits, now)
         await database._feed.started()
         return database
 

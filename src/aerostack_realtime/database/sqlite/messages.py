@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -107,18 +108,16 @@ class SqliteMessageStore:
 
     async def prune(self, now: int) -> int:
         deleted = 0
-        topic: str | None = await self._ask(lambda connection: _next_topic(connection, ""))
-        while topic is not None:
-            step = await self._ask(lambda connection, topic=topic: self._prune_step(connection, topic, now))
-            deleted += step
-            if step == 0:
-                topic = await self._ask(lambda connection, topic=topic: _next_topic(connection, topic))
-            else:
+        topic = ""
+        while (following := await self._ask(partial(_next_topic, after=topic))) is not None:
+            topic = following
+            while step := await self._ask(partial(self._prune_step, topic=topic, now=now)):
+                deleted += step
                 await asyncio.sleep(PRUNE_GAP_SECONDS)
         return deleted
 
     async def high_water(self) -> int:
-        return await self._ask(lambda connection: _high_water(connection))
+        return await self._ask(_high_water)
 
     async def raise_high_water(self, position: int) -> None:
         def raise_it(connection: apsw.Connection) -> None:
@@ -222,10 +221,12 @@ class SqliteMessageStore:
     def _insert(self, connection: apsw.Connection, message: NewMessage, last: dict[str, int]) -> Stored:
         previous = last.get(message.topic) or self._last.get(message.topic)
         if previous is None:
-            row = connection.execute(
-                f"SELECT max(created_at) FROM {MESSAGES} WHERE topic = ?", (message.topic,)
-            ).fetchone()
-            previous = int(row[0] or 0)
+            previous = (
+                changelog.number(
+                    connection, f"SELECT max(created_at) FROM {MESSAGES} WHERE topic = ?", message.topic
+                )
+                or 0
+            )
         created_at = max(self._now(), previous + 1)
         key = (message.topic, message.user_id, message.id)
         connection.execute(
@@ -243,8 +244,8 @@ class SqliteMessageStore:
         if connection.changes() == 0:
             found = connection.execute(
                 f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND user_id = ? AND id = ?", key
-            ).fetchone()
-            return Stored(_stored(found), duplicate=True)
+            ).fetchall()
+            return Stored(_stored(found[0]), duplicate=True)
         last[message.topic] = created_at
         stored = StoredMessage(
             message.topic,
@@ -267,11 +268,13 @@ class SqliteMessageStore:
         if rule.max_age_seconds is not None:
             last = now - int(rule.max_age_seconds * 1000) - 1
         if rule.max_count is not None:
-            beyond = connection.execute(
+            beyond = changelog.number(
+                connection,
                 f"SELECT created_at FROM {MESSAGES} WHERE topic = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?",
-                (topic, rule.max_count),
-            ).fetchone()
-            last = max(last, int(beyond[0])) if beyond else last
+                topic,
+                rule.max_count,
+            )
+            last = last if beyond is None else max(last, beyond)
         with transaction(connection):
             connection.execute(
                 f"DELETE FROM {MESSAGES} WHERE topic = ?1 AND created_at <= ?2 AND created_at <= "

@@ -1,8 +1,11 @@
 """What the log of changes lets go, in steps small enough for writers to get in between."""
 
+from typing import cast
+
 import apsw
 
-from aerostack_realtime.database.sqlite.changelog import CHANGES, SHAPES, WATCHED, shapes_of
+from aerostack_realtime.database.sqlite.changelog import SHAPES, WATCHED, number, shapes_of
+from aerostack_realtime.database.sqlite.triggers import CHANGES
 
 STEP = 1_000
 """Entries per transaction: some 5 ms of the write lock."""
@@ -14,13 +17,13 @@ def prune(connection: apsw.Connection, given: int, keep: int, oldest: int) -> in
     An entry goes when it is older than `oldest` (ms) or when more than `keep` follow it. In the caller's
     transaction.
     """
-    first = connection.execute(f"SELECT id, at FROM {CHANGES} ORDER BY id LIMIT {STEP}").fetchall()
-    newest = connection.execute(f"SELECT max(id) FROM {CHANGES}").fetchone()[0]
+    rows = connection.execute(f"SELECT id, at FROM {CHANGES} ORDER BY id LIMIT {STEP}").fetchall()
+    newest = number(connection, f"SELECT max(id) FROM {CHANGES}") or 0
     last = None
-    for position, at in first:
-        if int(position) > given or (int(at) >= oldest and int(newest) - int(position) < keep):
+    for position, at in cast("list[tuple[int, int]]", rows):
+        if position > given or (at >= oldest and newest - position < keep):
             break
-        last = int(position)
+        last = position
     if last is None:
         return 0
     connection.execute(
@@ -42,12 +45,10 @@ def clear(connection: apsw.Connection, name: str, after: int) -> int | None:
     """
     shapes = ", ".join(map(str, shapes_of(connection, name)))
     until = after + STEP
-    connection.execute(
-        f"DELETE FROM {CHANGES} WHERE id > ? AND id <= ? AND shape IN ({shapes})", (after, until)
-    )
-    following = connection.execute(f"SELECT min(id) FROM {CHANGES} WHERE id > ?", (until,)).fetchone()[0]
+    connection.execute(f"DELETE FROM {CHANGES} WHERE id > ? AND id <= ? AND shape IN ({shapes})", (after, until))
+    following = number(connection, f"SELECT min(id) FROM {CHANGES} WHERE id > ?", until)
     if following is not None:
-        return int(following) - 1
+        return following - 1
     connection.execute(f"DELETE FROM {SHAPES} WHERE name = ?", (name,))
     return None
 

@@ -231,7 +231,7 @@ class LogReader:
                 remembered = changelog.put_in_order(connection)
                 _, position = changelog.epoch_and_position(connection)
                 schema = _pragma(connection, "schema_version")
-            for table, watch in known.items():
+            for table in known:
                 if table not in remembered:
                     self._interruptions.append((position, Watch(table, None, position)))
             self._interruptions.extend(
@@ -295,7 +295,7 @@ class LogReader:
         if following is None:
             self._post(done)
             return
-        self.submit(lambda: self._clear(table, following, done), lambda error: done())
+        self.submit(lambda: self._clear(table, following, done), lambda _error: done())
 
     def replay(self, table: str, since: str, then: Callable[[Replay], None]) -> None:
         connection = self._seat.connection()

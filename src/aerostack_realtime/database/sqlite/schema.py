@@ -82,9 +82,7 @@ def read_table(connection: apsw.Connection, name: str) -> Table | None:
 
 
 def _is_shadow(connection: apsw.Connection, name: str) -> bool:
-    rows = connection.execute(
-        "SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = ?", (name,)
-    )
+    rows = connection.execute("SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = ?", (name,))
     return any(row[0] == "shadow" for row in rows)
 
 
@@ -142,7 +140,7 @@ def index_terms(sql: str) -> tuple[list[str], str | None]:
                 continue
         if token == ")":
             depth -= 1
-        if (token == "," and depth == 1) or depth == 0 and token == ")":
+        if (token == "," and depth == 1) or (depth == 0 and token == ")"):
             terms.append(re.sub(r"\s+(ASC|DESC)\s*$", "", term, flags=re.IGNORECASE).strip())
             term = ""
             if token == ")":
@@ -150,7 +148,5 @@ def index_terms(sql: str) -> tuple[list[str], str | None]:
                 break
         elif depth:
             term += token
-    condition = re.match(
-        r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WHERE\b(.*)", sql[position:], re.DOTALL | re.IGNORECASE
-    )
+    condition = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WHERE\b(.*)", sql[position:], re.DOTALL | re.IGNORECASE)
     return terms, condition.group(1).strip() if condition else None

@@ -32,10 +32,33 @@ _REFUSED = {
     "VACUUM": "VACUUM cannot run in a transaction: run it by the sqlite3 shell, the server may keep running.",
 }
 _PRAGMAS_TO_READ = frozenset(
-    "application_id auto_vacuum collation_list compile_options data_version database_list encoding "
-    "foreign_key_check foreign_key_list foreign_keys freelist_count function_list index_info index_list "
-    "index_xinfo integrity_check journal_mode page_count page_size quick_check schema_version table_info "
-    "table_list table_xinfo user_version".split()
+    {
+        "application_id",
+        "auto_vacuum",
+        "collation_list",
+        "compile_options",
+        "data_version",
+        "database_list",
+        "encoding",
+        "foreign_key_check",
+        "foreign_key_list",
+        "foreign_keys",
+        "freelist_count",
+        "function_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "journal_mode",
+        "page_count",
+        "page_size",
+        "quick_check",
+        "schema_version",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+        "user_version",
+    }
 )
 """Those that only tell; with a value, only `user_version` and `application_id` are let through."""
 _PRAGMAS_WITH_ARGUMENT = re.compile(r"(info|list|check)$")
@@ -107,9 +130,7 @@ def _reads_only(connection: apsw.Connection, sql: str, params: Sequence[apsw.SQL
     return readonly
 
 
-def _execute(
-    connection: apsw.Connection, sql: str, params: Sequence[apsw.SQLiteValue]
-) -> tuple[list[Row], int]:
+def _execute(connection: apsw.Connection, sql: str, params: Sequence[apsw.SQLiteValue]) -> tuple[list[Row], int]:
     cursor = connection.cursor()
     seen: list[bool] = []
 

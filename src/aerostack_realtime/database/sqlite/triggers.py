@@ -96,9 +96,7 @@ def _log_delete(shape: int, table: Table) -> str:
 
 def _same(table: Table, left: str, right: str) -> str:
     """The rows `left` (with the column's collation) and `right` (a note) are one by identity."""
-    return " AND ".join(
-        f"{left}.{quote(name)} = {right}.k{number}" for number, name in enumerate(table.identity)
-    )
+    return " AND ".join(f"{left}.{quote(name)} = {right}.k{number}" for number, name in enumerate(table.identity))
 
 
 def _still_there(table: Table, note: str) -> str:
@@ -122,9 +120,7 @@ def _note_conflicts(shape: int, table: Table, *, moving: bool) -> list[str]:
     noted = " AND ".join(f"p.k{number} = c.k{number}" for number in identity)
     statements = [clear]
     for key in table.keys:
-        found = ", ".join(
-            f"{_conflicting(table, key, name)} AS k{n}" for n, name in enumerate(table.identity)
-        )
+        found = ", ".join(f"{_conflicting(table, key, name)} AS k{n}" for n, name in enumerate(table.identity))
         statements.append(
             f"INSERT INTO {REPLACED}(shape, {_columns('k', len(identity))}, {_columns('o', len(table.columns))}) "
             f"SELECT {shape}, {', '.join(f'c.k{n}' for n in identity)}, {old} "
@@ -166,7 +162,7 @@ def _keys_changed(table: Table) -> str:
     for key in table.keys:
         if key.condition is not None or any(term.column is None for term in key.terms):
             return ""
-        columns += [term.column for term in key.terms if term.column not in (None, *columns)]
+        columns += [term.column for term in key.terms if term.column is not None and term.column not in columns]
     changed = " OR ".join(f"(SELECT NEW.{quote(c)}) IS NOT (SELECT OLD.{quote(c)})" for c in columns)
     return f" WHEN (SELECT {changed} FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')})"
 

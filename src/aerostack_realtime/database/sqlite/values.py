@@ -21,9 +21,9 @@ def to_wire(value: apsw.SQLiteValue) -> Value:
     """One SQLite value as on the wire: large integers and infinities as strings, BLOBs as base64."""
     kind = type(value)
     if kind is str or value is None:
-        return value  # type: ignore[return-value]
+        return value
     if kind is int:
-        return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)  # type: ignore[operator, return-value]
+        return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)  # type: ignore[operator]
     if isinstance(value, float):
         if math.isfinite(value):
             return value
@@ -41,9 +41,9 @@ def size(values: Iterable[apsw.SQLiteValue]) -> int:
     return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in values)
 
 
-def to_parameters(params: Sequence[Value]) -> list[None | int | float | str]:
+def to_parameters(params: Sequence[Value]) -> list[int | float | str | None]:
     """Parameters of a statement. Raises BadMessage for what SQLite cannot hold."""
-    accepted: list[None | int | float | str] = []
+    accepted: list[int | float | str | None] = []
     for number, value in enumerate(params, 1):
         if isinstance(value, (list, dict)):
             raise BadMessage(f"Parameter {number} is a {type(value).__name__}: pass it as JSON text instead.")

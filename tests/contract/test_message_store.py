@@ -1,0 +1,158 @@
+"""The contract of `MessageStore`, against every backend."""
+
+import asyncio
+
+import pytest
+from msgspec import Raw
+
+from aerostack_realtime.database.base import Database, NewMessage, Retention, Stored
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from tests.contract.conftest import PATIENCE, Backend, Recorder
+
+TOPIC = "chat/general/default"
+
+
+class Clock:
+    """Ms since the Unix epoch, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def message(number: int, topic: str = TOPIC, user: str = "ann", data: bytes = b'{"a":1}') -> NewMessage:
+    return NewMessage(topic, f"m{number}", user, "message", Raw(data), number)
+
+
+async def append(database: Database, *messages: NewMessage) -> list[Stored | AerostackError]:
+    """Append all at once and wait for every outcome, in the order they come."""
+    outcomes: list[Stored | AerostackError] = []
+    complete = asyncio.Event()
+
+    def done(outcome: Stored | AerostackError) -> None:
+        outcomes.append(outcome)
+        if len(outcomes) == len(messages):
+            complete.set()
+
+    for one in messages:
+        database.messages.append(one, done)
+    async with asyncio.timeout(PATIENCE):
+        await complete.wait()
+    return outcomes
+
+
+async def created(database: Database, *messages: NewMessage) -> list[int]:
+    stamps = []
+    for outcome in await append(database, *messages):
+        assert isinstance(outcome, Stored)
+        stamps.append(outcome.message.created_at)
+    return stamps
+
+
+async def test_a_message_comes_back_as_it_was_given(database: Database) -> None:
+    given = message(1, data='{"text":"héllo \\u0000"}'.encode())
+    (outcome,) = await append(database, given)
+    assert isinstance(outcome, Stored)
+    assert not outcome.duplicate
+    (found,) = await database.messages.history(TOPIC, 10)
+    assert bytes(found.data) == bytes(given.data)
+    assert (found.id, found.user_id, found.event, found.position) == ("m1", "ann", "message", 1)
+    assert found.created_at == outcome.message.created_at
+
+
+async def test_outcomes_come_in_the_order_of_the_appends(database: Database) -> None:
+    outcomes = await append(database, *(message(number) for number in range(2_500)))
+    positions = [outcome.message.position for outcome in outcomes if isinstance(outcome, Stored)]
+    assert positions == list(range(2_500))
+
+
+async def test_created_at_increases_within_a_topic_with_equal_and_falling_clocks(
+    backend: Backend, recorder: Recorder
+) -> None:
+    clock = Clock()
+    async with backend.open(recorder, now=clock) as database:
+        assert await created(database, message(1), message(2), message(3, topic="chat/other/default")) == [
+            1_000_000,
+            1_000_001,
+            1_000_000,
+        ]
+    clock.ms = 5
+    async with backend.open(recorder, now=clock) as database:
+        assert await created(database, message(4)) == [1_000_002]
+
+
+async def test_paging_by_created_at_neither_repeats_nor_skips(backend: Backend, recorder: Recorder) -> None:
+    async with backend.open(recorder, now=Clock()) as database:
+        await append(database, *(message(number) for number in range(25)))
+        seen: list[int] = []
+        before: int | None = None
+        while page := await database.messages.history(TOPIC, 10, before):
+            seen += [found.position for found in page]
+            before = page[-1].created_at
+        assert seen == list(reversed(range(25)))
+
+
+async def test_a_repeat_stores_nothing_and_gives_the_first(database: Database) -> None:
+    first, repeat, other = await append(database, message(1), message(1), message(1, user="bob"))
+    assert isinstance(first, Stored)
+    assert isinstance(repeat, Stored)
+    assert isinstance(other, Stored)
+    assert repeat.duplicate
+    assert repeat.message.created_at == first.message.created_at
+    assert not other.duplicate
+    (later,) = await append(database, message(1))
+    assert isinstance(later, Stored)
+    assert later.duplicate
+    assert len(await database.messages.history(TOPIC, 10)) == 2
+
+
+async def test_one_message_that_cannot_be_stored_fails_alone(database: Database) -> None:
+    bad = NewMessage(TOPIC, "\ud800", "ann", "message", Raw(b"1"), 2)
+    first, second, third = await append(database, message(1), bad, message(3))
+    assert isinstance(first, Stored)
+    assert isinstance(second, AerostackError)
+    assert isinstance(third, Stored)
+
+
+async def test_closing_stores_what_was_accepted(backend: Backend, recorder: Recorder) -> None:
+    outcomes: list[Stored | AerostackError] = []
+    async with backend.open(recorder) as database:
+        for number in range(3_000):
+            database.messages.append(message(number), outcomes.append)
+    assert len(outcomes) == 3_000
+    with pytest.raises(Unavailable):
+        database.messages.append(message(1), outcomes.append)
+    async with backend.open(recorder) as database:
+        assert len(await database.messages.history(TOPIC, 10_000)) == 3_000
+
+
+async def test_the_first_retention_that_matches_counts(backend: Backend, recorder: Recorder) -> None:
+    clock = Clock()
+    retention = [
+        Retention("chat/keep*"),
+        Retention("chat/*", max_count=3),
+        Retention("*", max_age_seconds=10),
+    ]
+    async with backend.open(recorder, now=clock, retention=retention) as database:
+        for topic in ("chat/keep/p", "chat/short/p", "news/p"):
+            await append(database, *(message(number, topic=topic) for number in range(5)))
+        clock.ms += 10_000
+        await append(database, message(9, topic="news/p"))
+        assert await database.messages.prune(clock.ms + 2) == 2 + 2
+        left = {
+            topic: [found.position for found in await database.messages.history(topic, 10)]
+            for topic in ("chat/keep/p", "chat/short/p", "news/p")
+        }
+        assert left == {"chat/keep/p": [4, 3, 2, 1, 0], "chat/short/p": [4, 3, 2], "news/p": [9, 4, 3, 2]}
+        assert await database.messages.prune(clock.ms + 2) == 0
+
+
+async def test_the_high_water_mark_never_falls_and_survives(backend: Backend, recorder: Recorder) -> None:
+    async with backend.open(recorder) as database:
+        assert await database.messages.high_water() == 0
+        await database.messages.raise_high_water(500)
+        await database.messages.raise_high_water(20)
+    async with backend.open(recorder) as database:
+        assert await database.messages.high_water() == 500
