@@ -117,7 +117,7 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
                     tasks.create_task(marks.keep(clock)),
                     tasks.create_task(_tick(hub, endpoint)),
                     tasks.create_task(_prune(database.messages)),
-                    tasks.create_task(database.failed()),
+                    tasks.create_task(_watch(database)),
                 ]
                 ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
                 await stop.wait()
@@ -130,6 +130,11 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
             await listener.close()
     finally:
         await database.close()
+
+
+async def _watch(database: Database) -> None:
+    """End the process when the database can no longer be served: a restart repairs more than silence."""
+    raise await database.failed()
 
 
 async def _tick(hub: Hub, endpoint: WebSocketEndpoint) -> None:
@@ -148,9 +153,7 @@ async def _prune(store: MessageStore) -> None:
         await asyncio.sleep(PRUNE_SECONDS)
 
 
-def _application(
-    settings: Settings, hub: Hub, database: Database
-) -> tuple[WebSocketEndpoint, web.Application]:
+def _application(settings: Settings, hub: Hub, database: Database) -> tuple[WebSocketEndpoint, web.Application]:
     authenticator = Authenticator(
         secret_keys=settings.secret_keys,
         publishable_keys=settings.publishable_keys,

@@ -19,13 +19,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def token(
     user: Annotated[str, typer.Option(help="The user id (the token's sub).")],
     name: Annotated[str | None, typer.Option(help="The user's name, as a claim.")] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option(help="A further claim, key=value; may be repeated.")
-    ] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="A further claim, key=value; may be repeated.")] = None,
     ttl: Annotated[str, typer.Option(help="How long it is valid: 45s, 30m, 1h, 7d.")] = "1h",
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="The settings with token_secret.")
-    ] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="The settings with token_secret.")] = None,
 ) -> None:
     """Print a token for a user, signed with token_secret (without one, with that of `aerostack dev`).
 

@@ -67,9 +67,7 @@ def serve(config_file: ConfigFile = None) -> None:
     _run(settings)
 
 
-def check(
-    config_file: ConfigFile = None, database: Annotated[str | None, typer.Option("--db")] = None
-) -> None:
+def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.Option("--db")] = None) -> None:
     """Say what is wrong with the settings and the database, without starting anything.
 
     Example: `aerostack check --config aerostack.toml`

@@ -56,9 +56,7 @@ async def _act(path: str, action: str | None, name: str | None) -> None:
             out.print(f"watching {name}: every change is recorded from now on", markup=False)
         else:
             await database.changes.unwatch(name)
-            out.print(
-                f"no longer watching {name}; nothing of the watch is left in the database", markup=False
-            )
+            out.print(f"no longer watching {name}; nothing of the watch is left in the database", markup=False)
 
 
 class _Nobody:

@@ -218,5 +218,8 @@ class Database(Protocol):
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, ours left out."""
 
+    async def failed(self) -> BaseException:
+        """Wait until a part of the database has died, which none does by itself."""
+
     async def close(self) -> None:
         """Store what was accepted, then let go of files and threads. Idempotent."""

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import Database, QueryResult, Value
+from aerostack_realtime.gateway import openapi
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import (
@@ -77,6 +78,7 @@ class HttpApi:
             web.post("/internal/hooks/rpc", self.call),
             web.get("/healthz", self.healthy),
             web.get("/readyz", self.ready),
+            web.get("/openapi.json", self.described),
         ]
 
     async def history(self, request: web.Request) -> web.Response:
@@ -109,9 +111,7 @@ class HttpApi:
             return _json(await self._publish(identity, body))
         if len(body) > MAX_PUBLISHES:
             raise TooLarge(f"A list holds at most {MAX_PUBLISHES} events; this one has {len(body)}.")
-        outcomes = await asyncio.gather(
-            *(self._publish(identity, each) for each in body), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*(self._publish(identity, each) for each in body), return_exceptions=True)
         return _json({"results": [_result(outcome) for outcome in outcomes]})
 
     async def presence(self, request: web.Request) -> web.Response:
@@ -155,6 +155,9 @@ class HttpApi:
         await self._database.query("SELECT 1")
         return _json({"status": "ready", "version": self._version})
 
+    async def described(self, _: web.Request) -> web.Response:
+        return _json(openapi.description(self._version))
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def _identify(self, request: web.Request) -> Identity:
@@ -162,9 +165,7 @@ class HttpApi:
         token = bearer.strip() if scheme.lower() == "bearer" else None
         identity = self._authenticator.identify(request.headers.get("X-Aerostack-Key"), token or None)
         if identity is None:
-            raise Unauthorized(
-                "Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>."
-            )
+            raise Unauthorized("Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>.")
         return identity
 
     def _require_server(self, request: web.Request) -> Identity:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import weakref
 from typing import Final
 
 from aiohttp import web
@@ -23,7 +22,7 @@ class Listener:
         app.middlewares.insert(0, self._mark)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
         self._handshake_seconds = handshake_seconds
-        self._spoken: weakref.WeakSet[object] = weakref.WeakSet()
+        self._silent: set[RequestHandler] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -46,16 +45,17 @@ class Listener:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
         protocol: RequestHandler = server()
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._handshake_seconds, self._expect_request, weakref.ref(protocol))
+        self._silent.add(protocol)
+        asyncio.get_running_loop().call_later(self._handshake_seconds, self._give_up, protocol)
         return protocol
 
-    def _expect_request(self, reference: weakref.ref[RequestHandler]) -> None:
-        protocol = reference()
-        if protocol is not None and protocol not in self._spoken and protocol.transport is not None:
-            protocol.transport.close()
+    def _give_up(self, protocol: RequestHandler) -> None:
+        if protocol in self._silent:
+            self._silent.discard(protocol)
+            if protocol.transport is not None:
+                protocol.transport.close()
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._spoken.add(request.protocol)
+        self._silent.discard(request.protocol)
         return await handler(request)

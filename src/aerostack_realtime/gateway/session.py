@@ -144,9 +144,7 @@ class Session:
         if self.closed is not None:
             return None
         if len(frame) > self._limits.frame_bytes:
-            error = TooLarge(
-                f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}."
-            )
+            error = TooLarge(f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}.")
             self._bad(messages.Error.of(error))
             return None
         try:
@@ -256,9 +254,7 @@ class Session:
         table = topics.table_of(command.topic)
         if table is not None and not self._changes.watches(table):
             return self._track_table(command, table)
-        self._ack(
-            command.id, self._hub.track(self, command.topic, self._member(command.state), command.state)
-        )
+        self._ack(command.id, self._hub.track(self, command.topic, self._member(command.state), command.state))
         return None
 
     async def _track_table(self, command: messages.Track, table: str) -> None:
@@ -310,9 +306,7 @@ class Session:
     def _fail(self, command: messages.Command, failure: Exception) -> None:
         if not isinstance(failure, AerostackError):
             reference = secrets.token_hex(4)
-            log.error(
-                "internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure
-            )
+            log.error("internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure)
             failure = Internal(f"The server failed; its log has the details under {reference}.")
         topic = getattr(command, "topic", UNSET)
         self.send(messages.Error.of(failure, topic, getattr(command, "id", UNSET)))
@@ -324,9 +318,7 @@ class Session:
         if self._warned_at is None:
             self._warned_at = self._now()
             grace = self._limits.token_grace_seconds
-            error = TokenExpired(
-                f"The token has expired; send an auth command with a new one within {grace:g} s."
-            )
+            error = TokenExpired(f"The token has expired; send an auth command with a new one within {grace:g} s.")
             self.send(messages.Error.of(error))
         elif self._now() - self._warned_at > self._limits.token_grace_seconds:
             self.close(close_codes.UNAUTHORIZED, "token expired")

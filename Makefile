@@ -1,0 +1,75 @@
+# Every target sets up what it needs. `make demo` and `make test` work on a fresh machine.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8787
+DB ?= demo.db
+
+PY := src tests bench examples
+WEB := src/aerostack_realtime/web
+
+.PHONY: help install demo check test test-python test-node test-browser bench bench-quick clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual environment, the npm packages, the built pages
+
+demo: install ## the server on the embedded default, with the examples and sample data
+	@$(BIN)/python examples/seed.py $(DB)
+	@exec $(BIN)/aerostack dev --db $(DB) --port $(PORT)
+
+check: $(VENV)/.installed node_modules/.installed ## format, lint, strict types, import layers; Python and TypeScript
+	$(BIN)/ruff format --check $(PY)
+	$(BIN)/ruff check $(PY)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	npm run check
+
+test: check test-python test-node test-browser ## everything that has to pass
+
+test-python: install .tools/sqlite3
+	$(BIN)/pytest
+
+test-node: install
+	npm test
+
+test-browser: install .tools/chromium
+	npm run test:browser
+
+bench: install ## us and the peers on the same work; writes bench/RESULTS.md
+	$(BIN)/python -m bench
+
+bench-quick: install ## the ratios against ws and Socket.IO, under a minute
+	$(BIN)/python -m bench --quick
+
+clean: ## remove what was installed and built here
+	rm -rf $(VENV) node_modules packages/*/node_modules examples/*/node_modules $(WEB) .tools dist build
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache packages/*/dist test-results
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@scripts/require python3 node npm
+	@echo "setting up the virtual environment in $(VENV)"
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json $(wildcard packages/*/package.json examples/*/package.json)
+	@scripts/require node npm
+	@echo "installing the npm packages"
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WEB)/.built: node_modules/.installed $(shell find packages examples -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print 2>/dev/null)
+	@echo "building the browser client and the pages"
+	npm run --silent build
+	@touch $@
+
+.tools/%:
+	@scripts/require $*
+	@mkdir -p .tools && touch $@

@@ -1,0 +1,200 @@
+"""The description of the HTTP calls, as OpenAPI 3.1, served at /openapi.json."""
+
+from typing import Any, Final
+
+_TOPIC: Final = {"type": "string", "examples": ["chat/general", "orders"]}
+_ROW: Final = {"type": "object", "description": "Column names to values (docs/protocol.md §4, Row changes)."}
+_CURSOR: Final = {"type": "string", "description": "Opaque: a place in a log."}
+_ID: Final = {"type": "string", "description": "Made by the publisher; a repeat is accepted once."}
+
+
+def description(version: str) -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aerostack Realtime",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "The HTTP side of the server; channels themselves are WebSocket, at /api/realtime.",
+        },
+        "security": [{"key": []}, {"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Aerostack-Key"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A user's JWT or a secret key.",
+                },
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    return {
+        "/api/v1/public/realtime/history": {
+            "get": _call(
+                "history",
+                "Persisted messages of a topic, newest first",
+                _object({"messages": _list("HistoryMessage")}),
+                parameters=[
+                    _query("room", _TOPIC, required=True),
+                    _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}),
+                    _query(
+                        "before",
+                        {
+                            "type": "integer",
+                            "format": "int64",
+                            "description": "A created_at: only older ones.",
+                        },
+                    ),
+                ],
+            )
+        },
+        "/api/v1/realtime/publish": {
+            "post": _call(
+                "publish",
+                "Publish one event, or a list of up to 100",
+                {"oneOf": [_ref("Published"), _object({"results": {"type": "array"}})]},
+                body={"oneOf": [_ref("Publish"), {**_list("Publish"), "maxItems": 100}]},
+            )
+        },
+        "/api/v1/realtime/presence": {
+            "get": _call(
+                "presence",
+                "Who is present on a topic",
+                _object({"members": _list("Member")}),
+                parameters=[_query("topic", _TOPIC, required=True)],
+            )
+        },
+        "/v1/db/query": {
+            "post": _call("query", "Run one SQL statement (secret key)", _ref("Result"), body=_ref("Query"))
+        },
+        "/v1/db/batch": {
+            "post": _call(
+                "batch",
+                "Run up to 25 SQL statements in one transaction (secret key)",
+                _object({"results": _list("BatchResult"), "success": {"type": "boolean"}, "cursor": _CURSOR}),
+                body=_object({"queries": {**_list("Query"), "maxItems": 25}}),
+            )
+        },
+        "/internal/hooks/rpc": {
+            "post": _call(
+                "call",
+                "What the published server SDK sends (secret key)",
+                _object({"result": {}}),
+                body=_object(
+                    {
+                        "method": {"enum": ["socket.emit", "db.query"]},
+                        "args": {"type": "array", "description": "[event, data, topic] or [sql, params]"},
+                    }
+                ),
+            )
+        },
+        "/healthz": {"get": _call("healthy", "Whether the process runs", _ref("Health"), open_to_all=True)},
+        "/readyz": {"get": _call("ready", "Whether it can serve", _ref("Health"), open_to_all=True)},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    return {
+        "Publish": _object(
+            {
+                "topic": _TOPIC,
+                "event": {"type": "string"},
+                "data": {},
+                "persist": {"type": "boolean", "default": False},
+                "id": _ID,
+            },
+            required=["topic", "event"],
+        ),
+        "Published": _object(
+            {
+                "cursor": _CURSOR,
+                "timestamp": {"type": "integer", "description": "ms since the Unix epoch"},
+                "duplicate": {"type": "boolean"},
+            },
+            required=["cursor", "timestamp"],
+        ),
+        "Query": _object(
+            {"sql": {"type": "string"}, "params": {"type": "array", "default": []}}, required=["sql"]
+        ),
+        "Result": _object(
+            {
+                "results": {"type": "array", "items": _ROW},
+                "count": {"type": "integer"},
+                "cursor": _CURSOR,
+            }
+        ),
+        "BatchResult": _object(
+            {
+                "results": {"type": "array", "items": _ROW},
+                "count": {"type": "integer"},
+                "success": {"type": "boolean"},
+            }
+        ),
+        "HistoryMessage": _object(
+            {
+                "id": {"type": "string"},
+                "room_id": _TOPIC,
+                "user_id": {"type": "string"},
+                "event": {"type": "string"},
+                "data": {},
+                "created_at": {"type": "integer", "format": "int64"},
+            }
+        ),
+        "Member": _object(
+            {"userId": {"type": "string"}, "state": {"type": "object"}, "since": {"type": "integer"}}
+        ),
+        "Health": _object({"status": {"type": "string"}, "version": {"type": "string"}}),
+        "Error": _object({"error": _object({"code": {"type": "string"}, "message": {"type": "string"}})}),
+    }
+
+
+def _call(
+    name: str,
+    summary: str,
+    answer: dict[str, Any],
+    *,
+    parameters: list[dict[str, Any]] | None = None,
+    body: dict[str, Any] | None = None,
+    open_to_all: bool = False,
+) -> dict[str, Any]:
+    call: dict[str, Any] = {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Done.", "content": {"application/json": {"schema": answer}}},
+            "default": {
+                "description": "An error with a code of docs/protocol.md §7.",
+                "content": {"application/json": {"schema": _ref("Error")}},
+            },
+        },
+    }
+    if parameters:
+        call["parameters"] = parameters
+    if body is not None:
+        call["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if open_to_all:
+        call["security"] = []
+    return call
+
+
+def _query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required or list(properties)}
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
