@@ -317,9 +317,7 @@ class Hub:
         missed: bytes,
     ) -> None:
         self._joined[subscriber].add(command.topic)
-        subscriber.write(
-            self._subscribed(command, cursor, recovered) + missed + self._present(channel, command)
-        )
+        subscriber.write(self._subscribed(command, cursor, recovered) + missed + self._present(channel, command))
 
     def _subscribed(self, command: messages.Subscribe, cursor: str, recovered: bool | None) -> bytes:
         return _frame(messages.Subscribed(command.topic, cursor, recovered, command.id))

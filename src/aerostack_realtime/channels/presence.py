@@ -77,9 +77,7 @@ class Presence:
         return [] if after == before else [Change("presence:update", user_id, Raw(after))]
 
     def members(self) -> list[Member]:
-        return [
-            Member(user_id, Raw(_state(member)), member.since) for user_id, member in self._members.items()
-        ]
+        return [Member(user_id, Raw(_state(member)), member.since) for user_id, member in self._members.items()]
 
 
 def _state(member: _Present) -> bytes:

@@ -115,23 +115,17 @@ def parse(filter: Filter, columns: Sequence[str]) -> tuple[Condition, ...]:
     conditions: dict[tuple[str, str], Condition] = {}
     for column, wanted in filter.items():
         if column not in columns:
-            raise InvalidFilter(
-                f"The table has no column {column[:80]!r}; it has {', '.join(columns)[:300]}."
-            )
+            raise InvalidFilter(f"The table has no column {column[:80]!r}; it has {', '.join(columns)[:300]}.")
         for name, operand in (wanted if isinstance(wanted, dict) else {"eq": wanted}).items():
             conditions[column, name] = Condition(column, name, _operand(column, name, operand))
     if len(conditions) > MAX_CONDITIONS:
-        raise InvalidFilter(
-            f"A filter has at most {MAX_CONDITIONS} conditions; this one has {len(conditions)}."
-        )
+        raise InvalidFilter(f"A filter has at most {MAX_CONDITIONS} conditions; this one has {len(conditions)}.")
     return tuple(conditions[key] for key in sorted(conditions))
 
 
 def _operand(column: str, name: str, operand: Any) -> Any:
     if name not in _OPERATORS:
-        raise InvalidFilter(
-            f"A filter knows {' '.join(_OPERATORS)}; {name[:40]!r} on {column!r} is none of them."
-        )
+        raise InvalidFilter(f"A filter knows {' '.join(_OPERATORS)}; {name[:40]!r} on {column!r} is none of them.")
     if name == "in":
         if not isinstance(operand, list) or len(operand) > MAX_CHOICES:
             raise InvalidFilter(f"'in' on {column!r} takes a list of at most {MAX_CHOICES} values.")

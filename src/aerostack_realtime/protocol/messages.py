@@ -154,9 +154,7 @@ class Error(_Message, frozen=True, tag="error"):
     id: str | UnsetType = UNSET
 
     @classmethod
-    def of(
-        cls, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET
-    ) -> "Error":
+    def of(cls, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET) -> "Error":
         return cls(code=error.code, message=error.message, retryable=error.retryable, topic=topic, id=id)
 
 
@@ -203,9 +201,7 @@ encode = msgspec.json.Encoder().encode
 class Refused(Exception):
     """A frame that is no command; `reply` is the error to answer, with the frame's topic and id if any."""
 
-    def __init__(
-        self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET
-    ) -> None:
+    def __init__(self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET) -> None:
         super().__init__(error.message)
         self.reply = Error.of(error, topic, id)
 
