@@ -1,6 +1,7 @@
 """The settings of a server, from aerostack.toml and the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ DEV_TOKEN_SECRET: Final = "aerostack-dev-token-secret-for-loopback-only"
 """Both are public: they are accepted by `aerostack dev` alone, which listens on loopback only."""
 MIN_TOKEN_SECRET: Final = 32  # RFC 7518 §3.2: a key of the hash's size for HS256
 
+_AGE: Final = re.compile(r"\d{1,9}[smhd]")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -31,16 +33,13 @@ class RetentionRule(Struct, frozen=True, forbid_unknown_fields=True):
     max_age: str | None = None
     max_count: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.max_age is not None and not _AGE.fullmatch(self.max_age):
+            raise ValueError(f"max_age is written like 30d, 12h, 90m or 45s; {self.max_age!r} is not")
+
     @property
     def max_age_seconds(self) -> float | None:
-        if self.max_age is None:
-            return None
-        number, unit = self.max_age[:-1], self.max_age[-1:]
-        if unit not in _UNITS or not number.isdecimal():
-            raise SettingsError(
-                f"retention: max_age is written like 30d, 12h, 90m or 45s; {self.max_age!r} is not."
-            )
-        return int(number) * _UNITS[unit]
+        return None if self.max_age is None else int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class Limits(Struct, frozen=True):
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes in bytes, times in seconds.
 
     A frame beyond `frame_bytes` is refused with `too_large`; one beyond `frame_bytes_hard` is not even read
