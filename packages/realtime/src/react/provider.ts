@@ -18,6 +18,8 @@ export interface AerostackProviderProps {
   url?: string
   projectId?: string
   apiKey?: string
+  /** Who an anonymous user is; else made up for as long as the page lives. */
+  userId?: string
   token?: string | null
   getToken?: ClientOptions['getToken']
   /** Who the user is, for apps without tokens; else the token's claims say it. */
@@ -45,7 +47,8 @@ const AerostackContext = createContext<Context | null>(null)
 /** Gives the tree below it a client, connected while it is mounted. */
 export function AerostackProvider(props: AerostackProviderProps): ReactNode {
   const { children, token: given } = props
-  const [guest] = useState(() => `anonymous-${Math.random().toString(36).slice(2, 12)}`)
+  const [made] = useState(() => `anonymous-${Math.random().toString(36).slice(2, 12)}`)
+  const guest = props.userId ?? made
   const [token, setToken] = useState(given ?? props.client?.token ?? null)
   const user = useUser(props.user, token, guest)
   const client = useClient(props, guest, setToken)

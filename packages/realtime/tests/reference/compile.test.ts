@@ -35,7 +35,7 @@ test('with the type arguments put back, strictly', { timeout: 60_000 }, async ()
       writeFileSync(join(strict, name), `import type { Channel, Status } from 'aerostack-realtime'\n${code}`)
     }
     cpSync(join(here, 'strict.json'), join(strict, 'tsconfig.json'))
-    expect((await compile(strict)).replace(/.*TS6133.*\n|.*TS6196.*\n/g, '')).toBe('')
+    expect(await compile(strict)).toBe('')
   } finally {
     rmSync(strict, { recursive: true })
   }
