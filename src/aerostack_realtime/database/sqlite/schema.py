@@ -126,27 +126,23 @@ _TOKEN = re.compile(
 
 def index_terms(sql: str) -> tuple[list[str], str | None]:
     """The terms of a CREATE INDEX statement without ASC and DESC, and its WHERE condition."""
+    tokens = [token for token in _TOKEN.findall(sql) if not token.startswith(("--", "/*"))]
     terms: list[str] = []
     term = ""
     depth = 0
-    position = 0
-    for match in _TOKEN.finditer(sql):
-        token = match.group()
-        if token.startswith(("--", "/*")):
+    rest = ""
+    for number, token in enumerate(tokens):
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if token == "(" and depth == 1:
             continue
-        if token == "(":
-            depth += 1
-            if depth == 1:
-                continue
-        if token == ")":
-            depth -= 1
-        if (token == "," and depth == 1) or (depth == 0 and token == ")"):
+        closing = token == ")" and depth == 0
+        if closing or (token == "," and depth == 1):
             terms.append(re.sub(r"\s+(ASC|DESC)\s*$", "", term, flags=re.IGNORECASE).strip())
             term = ""
-            if token == ")":
-                position = match.end()
-                break
         elif depth:
             term += token
-    condition = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WHERE\b(.*)", sql[position:], re.DOTALL | re.IGNORECASE)
+        if closing:
+            rest = "".join(tokens[number + 1 :]).strip()
+            break
+    condition = re.match(r"WHERE\b(.*)", rest, re.DOTALL | re.IGNORECASE)
     return terms, condition.group(1).strip() if condition else None

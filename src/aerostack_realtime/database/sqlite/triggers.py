@@ -12,7 +12,8 @@ has the column, and the padding afterwards.
 **Replaced rows.** REPLACE fires DELETE triggers only when the writer set `recursive_triggers`. So before a
 row is written, the rows that it conflicts with on any unique key are noted; after it, those notes whose row is
 really gone become DELETEs, ahead of the change itself. The DELETE trigger strikes the note of the row it
-reports. Notes whose row is still there are stale (IGNORE, DO NOTHING, a failed row) and never reported.
+reports. Notes whose row is still there are stale (IGNORE, DO NOTHING, a failed row) and never reported. Only the
+kind of statement that noted a row reports it: a foreign key's action may update the table in between.
 
 **Order.** SQLite fires the newest trigger first. Ours must come before the user's AFTER triggers, so that what
 those write is logged after what set them off; `changelog` makes them anew when a newer one turns up.
@@ -51,7 +52,8 @@ def triggers(shape: int, table: Table) -> dict[str, str]:
     statements = {}
     for suffix, (event, body) in bodies.items():
         name = trigger_prefix(shape) + suffix
-        guard = _keys_changed(table) if suffix == "before_update" else ""
+        changed = _keys_changed(table) if suffix == "before_update" else ""
+        guard = f" WHEN {changed}" if changed else ""
         lines = "".join(f"\n  {statement};" for statement in body)
         statements[name] = (
             f"CREATE TRIGGER {quote(name)} {event} ON {quote(table.name)} FOR EACH ROW{guard} BEGIN{lines}\nEND"
@@ -122,8 +124,9 @@ def _note_conflicts(shape: int, table: Table, *, moving: bool) -> list[str]:
     for key in table.keys:
         found = ", ".join(f"{_conflicting(table, key, name)} AS k{n}" for n, name in enumerate(table.identity))
         statements.append(
-            f"INSERT INTO {REPLACED}(shape, {_columns('k', len(identity))}, {_columns('o', len(table.columns))}) "
-            f"SELECT {shape}, {', '.join(f'c.k{n}' for n in identity)}, {old} "
+            f"INSERT INTO {REPLACED}(shape, moving, {_columns('k', len(identity))}, "
+            f"{_columns('o', len(table.columns))}) "
+            f"SELECT {shape}, {int(moving)}, {', '.join(f'c.k{n}' for n in identity)}, {old} "
             f"FROM (SELECT {found}) AS c, {_padding(table, 'r')} WHERE c.k0 IS NOT NULL{other} "
             f"AND NOT EXISTS (SELECT 1 FROM {REPLACED} AS p WHERE p.shape = {shape} AND {noted})"
         )
@@ -157,26 +160,29 @@ def _of_new(table: Table, expression: str) -> str:
 
 
 def _keys_changed(table: Table) -> str:
-    """A WHEN clause that spares updates which cannot conflict; none when expressions are in play."""
+    """A condition that only updates meet which can conflict; "" when expressions are in play."""
     columns: list[str] = []
     for key in table.keys:
         if key.condition is not None or any(term.column is None for term in key.terms):
             return ""
         columns += [term.column for term in key.terms if term.column is not None and term.column not in columns]
     changed = " OR ".join(f"(SELECT NEW.{quote(c)}) IS NOT (SELECT OLD.{quote(c)})" for c in columns)
-    return f" WHEN (SELECT {changed} FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')})"
+    return f"(SELECT {changed} FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')})"
 
 
 def _report_replaced(shape: int, table: Table, *, moving: bool) -> Sequence[str]:
     if not table.keys:
         return []
+    changed = _keys_changed(table) if moving else ""
+    possible = f" AND {changed}" if changed else ""
 
     def gone(note: str) -> str:
         taken = _same(table, "NEW", note)
         if moving:
             stayed = " AND ".join(f"OLD.{quote(name)} = NEW.{quote(name)}" for name in table.identity)
             taken += f" AND NOT ({stayed})"
-        return f"{note}.shape = {shape} AND (({taken}) OR NOT {_still_there(table, note)})"
+        mine = f"{note}.shape = {shape} AND {note}.moving = {int(moving)}"
+        return f"{mine} AND (({taken}) OR NOT {_still_there(table, note)}){possible}"
 
     count = len(table.columns)
     return [
