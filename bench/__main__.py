@@ -23,9 +23,7 @@ def main() -> int:
         suite = Suite((OURS, WS, SOCKETIO))
         suite.run(shortened(each, _QUICK_S) for each in (FANOUT, ROOMS, ONE_TO_ONE))
     else:
-        chosen = [
-            each for each in CONTENDERS if not arguments.only or each.name in (OURS.name, *arguments.only)
-        ]
+        chosen = [each for each in CONTENDERS if not arguments.only or each.name in (OURS.name, *arguments.only)]
         suite = Suite(chosen, arguments.rounds)
         suite.run((*CAPACITY, ONE_TO_ONE))
         rates = [each.rate for (title, _), each in suite.results.outcomes.items() if title == FANOUT.title]
@@ -40,9 +38,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="ws and Socket.IO only, short, nothing is written"
-    )
+    parser.add_argument("--quick", action="store_true", help="ws and Socket.IO only, short, nothing is written")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is done; the middle one counts")
     parser.add_argument("--only", action="append", help="a peer's name (may be repeated)")
     return parser.parse_args()

@@ -99,7 +99,7 @@ class _Shard:
         if line:
             return read(line, kind)
         error = self._process.communicate()[1].strip().splitlines()
-        raise Failed("the load generator ended: " + " / ".join(line.strip(" |") for line in error[-3:]))
+        raise Failed("the load generator ended: " + " / ".join(error[-1:]))
 
     def end(self) -> None:
         self._process.kill()
@@ -143,9 +143,7 @@ def shards_for(connections: int) -> int:
 
 def offer(dialect: str, server: Running, shards: int | None = None, **workload: Any) -> Outcome:
     """Offer a workload (the fields of Job) to a server and say what came of it. Raises Failed."""
-    job = Job(
-        dialect=dialect, host=server.host, port=server.port, server=server.pid, core=LOAD_CORE, **workload
-    )
+    job = Job(dialect=dialect, host=server.host, port=server.port, server=server.pid, core=LOAD_CORE, **workload)
     count = shards or shards_for(job.channels * (job.subscribers + 1))
     jobs = [msgspec.structs.replace(job, shard=shard, shards=count) for shard in range(count)]
     with _Shards(jobs) as processes:

@@ -6,6 +6,8 @@ from typing import cast
 from bench.load import websocket
 from bench.load.dialects import Dialect
 
+_SETUP_S = 20.0
+
 
 class Refused(ConnectionError):
     """The server did not let the connection in."""
@@ -86,16 +88,17 @@ class Entrance(asyncio.Protocol):
             self.done.set_exception(Refused(f"the server hung up during set-up ({exc!r})"))
 
 
-async def enter(
-    dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol
-) -> None:
+async def enter(dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol) -> None:
     """Connect, get subscribed to `channel` (None: only connect) and hand the connection to `successor`.
 
-    Raises Refused when the server says no, TimeoutError after 60 s.
+    Raises Refused when the server says no, TimeoutError after 20 s.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(60):
-        _, entrance = await loop.create_connection(
-            lambda: Entrance(dialect, host, port, channel, successor), host, port
-        )
-        await entrance.done
+    try:
+        async with asyncio.timeout(_SETUP_S):
+            _, entrance = await loop.create_connection(
+                lambda: Entrance(dialect, host, port, channel, successor), host, port
+            )
+            await entrance.done
+    except TimeoutError:
+        raise TimeoutError(f"not connected and subscribed within {_SETUP_S:.0f} s") from None

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+from collections.abc import Callable
 from struct import Struct as Layout
 from time import monotonic
 
@@ -88,22 +89,20 @@ class _Timer:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
 
-class Schedule:
-    """Message k of all channels together is due at `start + k / rate` and goes to channel k modulo their
-    number.
-    """
+class Timetable:
+    """Calls `send(k)` for k = 0 … `count` - 1, each as soon as it is due, at `start + k / rate`."""
 
-    def __init__(self, outlets: list[Outlet], start: float, rate: float, count: int) -> None:
-        self._outlets = outlets
+    def __init__(self, start: float, rate: float, count: int, send: Callable[[int], None]) -> None:
         self._start = start
         self._rate = rate
         self._count = count
+        self._send = send
         self._sent = 0
         self._timer = _Timer()
         self._done = asyncio.Event()
 
     async def run(self) -> None:
-        """Publish all `count` messages, each when it is due."""
+        """Return after the last."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._timer.fd, self._wake)
         self._timer.start(self._start, max(1 / self._rate, _SHORTEST_S))
@@ -120,12 +119,17 @@ class Schedule:
             return
         due = min(self._count, int((monotonic() - self._start) * self._rate + 1e-6) + 1)
         while self._sent < due:
-            self._outlets[self._sent % len(self._outlets)].publish(1)
+            self._send(self._sent)
             self._sent += 1
         if self._sent == self._count:
             self._done.set()
 
 
+def schedule(outlets: list[Outlet], start: float, rate: float, count: int) -> Timetable:
+    """Publishes `count` messages, in turn to each channel; `due` says when each is due."""
+    return Timetable(start, rate, count, lambda number: outlets[number % len(outlets)].publish(1))
+
+
 def due(start: float, rate: float, channels: int, channel: int, number: int) -> float:
-    """When message `number` of channel number `channel` is due in a Schedule."""
+    """When message `number` of channel number `channel` is due in a `schedule`."""
     return start + (number * channels + channel) / rate

@@ -11,7 +11,7 @@ from bench.load.dialects import DIALECTS, Dialect
 from bench.load.entrance import enter
 from bench.load.job import Go, Job, Ready, Report, Sent, read, write
 from bench.load.latency import Histogram
-from bench.load.offer import Outlet, Schedule, Window, due
+from bench.load.offer import Outlet, Window, due, schedule
 from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
 
@@ -30,14 +30,10 @@ class Worker:
         self._faults = Faults()
         payload = Payload(job.payload)
         shares = [self._share(index) for index in range(job.channels)]
-        self._streams = [
-            Stream(f"c{index}", share, payload, self._faults) for index, share in enumerate(shares)
-        ]
+        self._streams = [Stream(f"c{index}", share, payload, self._faults) for index, share in enumerate(shares)]
         timed = job.window == 0
         self._subscribers = [
-            subscriber(self._dialect, stream, timed)
-            for stream in self._streams
-            for _ in range(stream.subscribers)
+            subscriber(self._dialect, stream, timed) for stream in self._streams for _ in range(stream.subscribers)
         ]
         self._publishers: list[Subscriber] = []
         self._own = 0.0
@@ -103,9 +99,7 @@ class Worker:
         deliveries, measured = self._held() - before, monotonic() - begun
         published = await offering
         await self._drain(published)
-        expected = sum(
-            count * stream.subscribers for count, stream in zip(published, self._streams, strict=True)
-        )
+        expected = sum(count * stream.subscribers for count, stream in zip(published, self._streams, strict=True))
         received = self._held()
         if received < expected and not self._faults.count:
             self._faults.add(f"{expected - received} deliveries did not come within {job.drain_s} s")
@@ -145,7 +139,7 @@ class Worker:
             for window in windows:
                 window.close()
         else:
-            await Schedule(outlets, start, job.rate, max(1, int(lasts * job.rate))).run()
+            await schedule(outlets, start, job.rate, max(1, int(lasts * job.rate))).run()
         published = [stream.published for stream in self._streams]
         if job.shards > 1:
             print(write(Sent(published)), end="", flush=True)
