@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, TooLarge, Unavailable
 from aerostack_realtime.protocol.messages import Filter, Reply, encode
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.channel import Channel, Command
@@ -241,7 +241,8 @@ class RealtimeClient:
     def _refused(self, reply: messages.Error) -> None:
         error = error_of(reply.code, reply.message)
         if reply.id is UNSET:
-            self.failed(error)
+            if not (isinstance(error, TooLarge) and self._outbox.fail_largest(error)):
+                self.failed(error)
         elif not self._outbox.fail(reply.id, error):
             for channel in list(self._in_use.values()):
                 if channel.asks(reply.id):

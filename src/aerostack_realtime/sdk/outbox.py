@@ -62,6 +62,15 @@ class Outbox:
             waiting[1].set_exception(error)
         return waiting is not None
 
+    def fail_largest(self, error: AerostackError) -> bool:
+        """Settle the largest command with an error; whether there was one.
+
+        A server that reads no further than its size limit cannot say whose frame it refused. It was
+        unanswered and beyond the limit, so the largest unanswered one is, too.
+        """
+        largest = max(self._waiting, key=lambda id: len(self._waiting[id][0]), default=None)
+        return largest is not None and self.fail(largest, error)
+
     def withdraw(self, id: str) -> None:
         """Take out a command that its caller no longer waits for; it is not sent again."""
         self._waiting.pop(id, None)

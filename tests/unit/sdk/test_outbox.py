@@ -1,6 +1,6 @@
 import pytest
 
-from aerostack_realtime.protocol.errors import Forbidden, Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import Forbidden, Overloaded, TooLarge, Unavailable
 from aerostack_realtime.protocol.messages import Ack
 from aerostack_realtime.sdk.outbox import Outbox, new_id
 
@@ -45,6 +45,17 @@ async def test_an_answer_to_a_cancelled_caller_harms_nothing() -> None:
     outbox.add("a", b"1").cancel()
     assert outbox.answer("a", Ack(id="a"))
     assert len(outbox) == 0
+
+
+async def test_a_frame_too_large_to_be_named_is_the_largest() -> None:
+    outbox = Outbox()
+    small, large = outbox.add("a", b"1"), outbox.add("b", b"22")
+    assert outbox.fail_largest(TooLarge("too large"))
+    with pytest.raises(TooLarge):
+        await large
+    assert not small.done()
+    outbox.withdraw("a")
+    assert not outbox.fail_largest(TooLarge("too large"))
 
 
 async def test_the_end_fails_everyone() -> None:

@@ -15,9 +15,7 @@ def raw(value: Any) -> Raw:
 
 
 def message(cursor: str, data: Any = None, event: str = "message", **more: Any) -> Event:
-    return Event(
-        topic=ROOM, event=event, data=raw(data), timestamp=1, id=f"id-{cursor}", cursor=cursor, **more
-    )
+    return Event(topic=ROOM, event=event, data=raw(data), timestamp=1, id=f"id-{cursor}", cursor=cursor, **more)
 
 
 def change(cursor: str, operation: Operation, data: Any, old: Any = UNSET) -> DbChange:
@@ -31,9 +29,7 @@ def change(cursor: str, operation: Operation, data: Any, old: Any = UNSET) -> Db
     )
 
 
-def confirmed(
-    subscription: Subscription, cursor: str = "c0", recovered: bool | None = None
-) -> Payload | None:
+def confirmed(subscription: Subscription, cursor: str = "c0", recovered: bool | None = None) -> Payload | None:
     """Ask under a new id and let the server agree."""
     id = f"ask-{cursor}"
     subscription.request(id)
@@ -180,9 +176,7 @@ def test_a_subscription_after_the_end_starts_from_then_on() -> None:
 
 def test_members_already_there_do_not_move_the_cursor() -> None:
     subscription = subscribed()
-    payload = subscription.receive(
-        message("c7", {"name": "Ann"}, "presence:join", user_id="ann", snapshot=True)
-    )
+    payload = subscription.receive(message("c7", {"name": "Ann"}, "presence:join", user_id="ann", snapshot=True))
     assert payload is not None
     assert (payload.name, payload.user_id, payload.data) == ("presence:join", "ann", {"name": "Ann"})
     subscription.handled(payload)
