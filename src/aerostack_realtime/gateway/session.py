@@ -208,13 +208,13 @@ class Session:
 
     def _chat(self, command: messages.Chat) -> None:
         data: dict[str, Any] = {"roomId": command.room_id, "text": command.text, "userId": self.user_id}
-        if command.metadata is not None:
+        if bytes(command.metadata) != b"null":
             data["metadata"] = command.metadata
         topic = self._topic(f"chat/{command.room_id}")
         self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True))
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
-        if command.snapshot is not None and bytes(command.snapshot) not in (b"null", b"false"):
+        if bytes(command.snapshot) not in (b"null", b"false"):
             raise BadMessage("This server gives no snapshots yet: subscribe, then read the rows yourself.")
         table = topics.table_of(command.topic)
         if table is not None and (command.since is not None or not self._changes.watches(table)):

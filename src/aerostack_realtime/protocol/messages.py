@@ -25,7 +25,7 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     topic: str
     filter: Filter | None = None
     since: str | None = None
-    snapshot: Raw | None = None
+    snapshot: Raw = Raw(b"null")
     presence: bool = True
     id: str | UnsetType = UNSET
 
@@ -67,7 +67,7 @@ class Auth(_Message, frozen=True, tag="auth"):
 class Chat(_Message, frozen=True, tag="chat"):
     room_id: str
     text: str
-    metadata: Raw | None = None
+    metadata: Raw = Raw(b"null")
 
 
 class Ping(_Message, frozen=True, tag="ping"):
@@ -189,8 +189,8 @@ class _Envelope(Struct):
     id: Any = UNSET
 
 
-_TYPES: Final = frozenset(str(command.__struct_config__.tag) for command in get_args(Command))
-_REPLY_TYPES: Final = frozenset(str(reply.__struct_config__.tag) for reply in get_args(Reply))
+COMMAND_TYPES: Final = frozenset(str(command.__struct_config__.tag) for command in get_args(Command))
+REPLY_TYPES: Final = frozenset(str(reply.__struct_config__.tag) for reply in get_args(Reply))
 _decode_command: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 _decode_reply: Callable[[bytes | str], Reply] = msgspec.json.Decoder(Reply).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -216,7 +216,7 @@ def decode_command(frame: bytes) -> Command:
         envelope = _envelope(frame)
         kind = envelope.type
         error: AerostackError
-        if isinstance(kind, str) and kind not in _TYPES:
+        if isinstance(kind, str) and kind not in COMMAND_TYPES:
             error = UnknownType(f"There is no command of type {kind[:64]!r}; see docs/protocol.md §3.")
         else:
             error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
@@ -236,7 +236,7 @@ def decode_reply(frame: bytes | str) -> Reply | None:
         return _decode_reply(frame)
     except msgspec.ValidationError as invalid:
         kind = _decode_envelope(frame).type
-        if isinstance(kind, str) and kind not in _REPLY_TYPES:
+        if isinstance(kind, str) and kind not in REPLY_TYPES:
             return None
         raise BadMessage(f"The server sent a frame that is not of the protocol: {invalid}.") from invalid
     except msgspec.DecodeError as malformed:

@@ -26,9 +26,7 @@ def test_the_same_state_again_is_nothing() -> None:
 def test_several_connections_of_one_user_are_one_member() -> None:
     presence = Presence()
     presence.track("c1", "ann", b'{"tab":1}', NOW)
-    assert said(presence.track("c2", "ann", b'{"tab":2}', NOW + 5)) == [
-        ("presence:update", "ann", b'{"tab":2}')
-    ]
+    assert said(presence.track("c2", "ann", b'{"tab":2}', NOW + 5)) == [("presence:update", "ann", b'{"tab":2}')]
     assert [(member.user_id, member.since) for member in presence.members()] == [("ann", NOW)]
     assert said(presence.untrack("c2")) == [("presence:update", "ann", b'{"tab":1}')]
     assert said(presence.untrack("c1")) == [("presence:leave", "ann", b'{"tab":1}')]

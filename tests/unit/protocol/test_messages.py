@@ -14,9 +14,7 @@ def refusal(frame: bytes) -> messages.Error:
 
 
 def test_a_payload_passes_through_unparsed() -> None:
-    command = decode_command(
-        b'{"type":"publish","topic":"a/b","event":"x","data":{"n": 1e3 , "s":"\\u00fc"}}'
-    )
+    command = decode_command(b'{"type":"publish","topic":"a/b","event":"x","data":{"n": 1e3 , "s":"\\u00fc"}}')
     assert isinstance(command, Publish)
     assert bytes(command.data) == b'{"n": 1e3 , "s":"\\u00fc"}'
 
