@@ -5,7 +5,7 @@ import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
 import type { Filter, Member, Request } from './protocol.js'
 import { Reply } from './reply.js'
 import type { Subscriber, Subscription } from './subscription.js'
-import type { Settle } from './subscriptions.js'
+import type { Subscriptions } from './subscriptions.js'
 
 export interface ChannelOptions {
   /** Tables only: see the table as the view of these conditions. */
@@ -25,9 +25,7 @@ export interface PublishOptions {
 
 /** What a channel needs of its client. */
 export interface Wire {
-  attach(topic: string, subscriber: Subscriber, settle: Settle): Subscription
-  detach(topic: string, subscriber: Subscriber): void
-  subscription(topic: string): Subscription | undefined
+  readonly subscriptions: Subscriptions
   request<T>(request: Request): Promise<T>
   track(topic: string, by: object, state: object): Promise<void>
   untrack(topic: string, by: object): void
@@ -72,7 +70,7 @@ export class Channel<E extends Events = Events> {
 
   /** Who is present, as far as this subscription was told; a new array whenever it changes. */
   get members(): readonly Member[] {
-    return this.#wire.subscription(this.#canonical)?.members ?? NOBODY
+    return this.#wire.subscriptions.get(this.#canonical)?.members ?? NOBODY
   }
 
   /** Call `listener` for an event; `'*'` is every event, `'gap'` tells that some could not be replayed. */
@@ -97,7 +95,7 @@ export class Channel<E extends Events = Events> {
    */
   subscribe(): Promise<this> {
     const reply = new Reply<this>((error) => this.#wire.failed(error))
-    this.#subscription = this.#wire.attach(this.#canonical, this.#subscriber, {
+    this.#subscription = this.#wire.subscriptions.attach(this.#canonical, this.#subscriber, {
       resolve: () => reply.resolve(this),
       reject: (error) => reply.reject(error),
     })
@@ -107,7 +105,7 @@ export class Channel<E extends Events = Events> {
   /** Stop receiving and remove all listeners of this channel. It may be subscribed again. */
   unsubscribe(): void {
     this.#listeners.clear()
-    this.#wire.detach(this.#canonical, this.#subscriber)
+    this.#wire.subscriptions.detach(this.#canonical, this.#subscriber)
   }
 
   /**

@@ -1,3 +1,4 @@
+import { backoff } from './backoff.js'
 import { Channel, type ChannelOptions, type Wire } from './channel.js'
 import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
 import { AerostackError, wrap } from './errors.js'
@@ -45,9 +46,10 @@ const CLOCK: Clock = {
 export class Client {
   readonly projectId: string
   readonly #options: ClientOptions
+  readonly #clock: Clock
+  readonly #random: () => number
   readonly #origin: string
   readonly #connection: Connection
-  readonly #subscriptions: Subscriptions
   readonly #outbox = new Outbox()
   readonly #tracking = new Tracking()
   readonly #onStatus = new Set<(status: Status) => void>()
@@ -60,9 +62,36 @@ export class Client {
   #number = 0
   readonly #name = crypto.getRandomValues(new Uint32Array(3)).join('-')
 
+  readonly #subscriptions = new Subscriptions({
+    need: () => this.#need(),
+    send: (frame) => this.#connection.send(frame),
+    id: () => this.#id(),
+    members: (topic) => this.#request({ type: 'presence', topic }),
+    failed: (error) => this.#failed(error),
+    later: (attempt, callback) => this.#clock.setTimeout(callback, backoff(attempt, this.#random())),
+  })
+  /** What channels need of this client. */
+  readonly #wire: Wire = {
+    subscriptions: this.#subscriptions,
+    request: (request) => this.#request(request),
+    track: (topic, by, state) =>
+      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, by, state)),
+    untrack: (topic, by) => {
+      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#untracked(topic))
+    },
+    history: async (room, limit, before) => {
+      const { apiKey, fetch = globalThis.fetch } = this.#options
+      const token = this.#token ?? (await this.#currentToken())
+      return fetchHistory({ origin: this.#origin, apiKey, token, fetch }, room, limit, before)
+    },
+    failed: (error) => this.#failed(error),
+  }
+
   constructor(options: ClientOptions) {
     const { clock = CLOCK, random = Math.random, projectId = 'default' } = options
     this.#options = options
+    this.#clock = clock
+    this.#random = random
     this.#origin = origin(options.url)
     this.#token = options.token ?? null
     this.projectId = projectId
@@ -86,15 +115,6 @@ export class Client {
         failed: (error) => this.#failed(error),
       },
     )
-    this.#subscriptions = new Subscriptions({
-      connected: () => this.status === 'connected',
-      send: (frame) => this.#connection.send(frame),
-      id: () => this.#id(),
-      members: (topic) => this.#request({ type: 'presence', topic }),
-      failed: (error) => this.#failed(error),
-      clock,
-      random,
-    })
   }
 
   get status(): Status {
@@ -172,32 +192,12 @@ export class Client {
     if (globalThis.document?.visibilityState !== 'hidden') this.#connection.wake()
   }
 
-  /** What channels need of this client. */
-  readonly #wire: Wire = {
-    attach: (topic, subscriber, settle) => {
-      const subscription = this.#subscriptions.attach(topic, subscriber, settle)
-      this.#need()
-      return subscription
-    },
-    detach: (topic, subscriber) => this.#subscriptions.detach(topic, subscriber),
-    subscription: (topic) => this.#subscriptions.get(topic),
-    request: (request) => this.#request(request),
-    track: (topic, by, state) =>
-      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, by, state)),
-    untrack: (topic, by) => {
-      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#untracked(topic))
-    },
-    history: async (room, limit, before) => {
-      const token = this.#token ?? (await this.#currentToken())
-      const request = { origin: this.#origin, room, limit, before, apiKey: this.#options.apiKey, token }
-      return fetchHistory(request, this.#options.fetch ?? globalThis.fetch)
-    },
-    failed: (error) => this.#failed(error),
-  }
-
-  /** The first call that needs a connection makes it; after `disconnect` it waits for `connect`. */
-  #need(): void {
+  /**
+   * Whether there is a connection. The first call that needs one makes it; after `disconnect` it waits for `connect`.
+   */
+  #need(): boolean {
     if (this.status === 'idle') this.connect()
+    return this.status === 'connected'
   }
 
   #id(): string {

@@ -1,6 +1,6 @@
 /** One socket to the server: connect, heartbeat, reconnect. Knows no topics. */
 import { backoff, longest } from './backoff.js'
-import { AerostackError, wrap } from './errors.js'
+import { AerostackError, type ErrorCode, wrap } from './errors.js'
 import { type ClientFrame, decode, encode, type ServerFrame, SUBPROTOCOL } from './protocol.js'
 
 export type Status = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected'
@@ -52,7 +52,14 @@ const PONG_TIMEOUT = 5_000
 /** Until the server's `connected` frame says otherwise. */
 const HEARTBEAT = 25_000
 
-const ENDS: Record<number, string> = { 4400: 'bad_message', 4403: 'forbidden', 4408: 'unauthorized' }
+/** Close codes after which coming back is of no use, and what they mean. */
+const FINAL: Record<number, ErrorCode> = {
+  4400: 'bad_message',
+  4401: 'unauthorized',
+  4403: 'forbidden',
+  4408: 'unauthorized',
+}
+const LIMITED = 4429
 
 export class Connection {
   status: Status = 'idle'
@@ -94,7 +101,7 @@ export class Connection {
 
   /** Leave this socket and open another at once, with credentials asked anew. */
   reopen(): void {
-    if (this.status !== 'connected' && !this.#socket) return
+    if (!this.#socket) return
     this.#abandon(1000, '')
     this.#become('reconnecting')
     this.#open()
@@ -201,14 +208,13 @@ export class Connection {
 
   #closed(code: number, reason: string): void {
     this.#abandon()
+    const final = FINAL[code]
     if (code === 4401 && !this.#renewed && this.#options.renewable()) {
       this.#renewed = true
       this.#become('reconnecting')
       this.#open()
-    } else if (code === 4401 || ENDS[code]) {
-      const message = reason || 'The server closed the connection for good.'
-      this.#end(new AerostackError(ENDS[code] ?? 'unauthorized', `${message} (close code ${code})`))
-    } else this.#retry(code === 4429)
+    } else if (final) this.#end(new AerostackError(final, `${reason || 'Closed by the server.'} (${code})`))
+    else this.#retry(code === LIMITED)
   }
 
   #end(error: AerostackError): void {

@@ -12,15 +12,11 @@ export function matches(filter: Filter, row: Row): boolean {
 
 // biome-ignore lint/suspicious/noExplicitAny: < and > compare numbers and strings alike
 function holds(op: string, value: any, wanted: any): boolean {
-  if (op === 'eq') return same(value, wanted)
-  if (op === 'ne') return !same(value, wanted)
   if (op === 'in') return wanted.some((each: unknown) => same(value, each))
-  if (value === null) return false
-  if (typeof value !== typeof wanted) return false
-  if (op === 'lt') return value < wanted
-  if (op === 'lte') return value <= wanted
-  if (op === 'gt') return value > wanted
-  return op === 'gte' && value >= wanted
+  if (op === 'ne') return !same(value, wanted)
+  if (op === 'eq') return same(value, wanted)
+  if (value === null || typeof value !== typeof wanted) return false
+  return (op[2] === 'e' && value === wanted) || (op[0] === 'l' ? value < wanted : value > wanted)
 }
 
 /** SQLite keeps a boolean as 0 or 1, so `{done: true}` must find both. */

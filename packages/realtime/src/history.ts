@@ -11,27 +11,28 @@ export interface HistoryMessage<T = any> {
   created_at: number
 }
 
-export interface HistoryRequest {
+/** Where history is, and what opens it. */
+export interface HistorySource {
   /** The server's address, `http(s)://…` without a trailing slash. */
   origin: string
-  room: string
-  limit: number
-  before: number | undefined
   apiKey: string | undefined
   token: string | null
+  fetch: typeof globalThis.fetch
 }
 
 /** Persisted messages of a room, newest first. Throws AerostackError. */
 export async function fetchHistory(
-  request: HistoryRequest,
-  fetch: typeof globalThis.fetch,
+  { origin, apiKey, token, fetch }: HistorySource,
+  room: string,
+  limit: number,
+  before: number | undefined,
 ): Promise<HistoryMessage[]> {
-  const { origin, room, limit, before, apiKey, token } = request
   const query = new URLSearchParams({ room, limit: String(limit) })
   if (before !== undefined) query.set('before', String(before))
-  const headers: Record<string, string> = {}
-  if (apiKey) headers['X-Aerostack-Key'] = apiKey
-  if (token) headers.Authorization = `Bearer ${token}`
+  const headers = {
+    ...(apiKey && { 'X-Aerostack-Key': apiKey }),
+    ...(token && { Authorization: `Bearer ${token}` }),
+  }
   try {
     const response = await fetch(`${origin}/api/v1/public/realtime/history?${query}`, { headers })
     const body = await response.json().catch(() => null)

@@ -39,7 +39,6 @@ export class Reply<T> implements Promise<T> {
   }
 
   finally(settled?: (() => void) | null): Promise<T> {
-    this.#heard = true
-    return this.#promise.finally(settled)
+    return this.then().finally(settled)
   }
 }

@@ -1,6 +1,4 @@
 /** All subscriptions of one client: what is wanted, kept equal to what the server was asked. */
-import { backoff } from './backoff.js'
-import type { Clock } from './connection.js'
 import { AerostackError } from './errors.js'
 import type { ClientFrame, Member, ServerFrame } from './protocol.js'
 import { type Subscriber, Subscription } from './subscription.js'
@@ -12,14 +10,15 @@ export interface Settle {
 }
 
 export interface SubscriptionsOptions {
-  connected: () => boolean
+  /** See that there is a connection; whether there is one already. */
+  need: () => boolean
   send: (frame: ClientFrame) => void
   id: () => string
   /** Ask who is present on a topic. */
   members: (topic: string) => Promise<Member[]>
   failed: (error: AerostackError) => void
-  clock: Clock
-  random: () => number
+  /** Call back after a pause that grows with `attempt`. */
+  later: (attempt: number, callback: () => void) => void
 }
 
 interface Entry {
@@ -116,18 +115,14 @@ export class Subscriptions {
   }
 
   #ask(entry: Entry): void {
-    if (this.#options.connected()) this.#options.send(entry.subscription.ask(this.#options.id()))
+    if (this.#options.need()) this.#options.send(entry.subscription.ask(this.#options.id()))
   }
 
   #later(entry: Entry): void {
-    const { clock, random } = this.#options
-    clock.setTimeout(
-      () => {
-        const { subscription } = entry
-        if (this.#entries.get(subscription.topic) === entry && subscription.state === 'off') this.#ask(entry)
-      },
-      backoff(entry.refusals++, random()),
-    )
+    this.#options.later(entry.refusals++, () => {
+      const { subscription } = entry
+      if (this.#entries.get(subscription.topic) === entry && subscription.state === 'off') this.#ask(entry)
+    })
   }
 
   /** Reject all who wait; false when nobody did. */

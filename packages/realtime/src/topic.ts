@@ -2,8 +2,7 @@ import { AerostackError } from './errors.js'
 
 const TABLE = 'table'
 const MAX_BYTES = 256
-const RULE =
-  "a table's is 'orders' or 'table/orders'; others are segments of A-Z a-z 0-9 _ - . : @ ~ + with slashes between, at most 256 bytes"
+const RULE = "write 'orders' for a table, 'chat/general' for a channel, with A-Z a-z 0-9 _ - . : @ ~ + only"
 const SEGMENTS = /^[\w\-.:@~+]+(\/[\w\-.:@~+]+)*$/
 
 /**
