@@ -104,9 +104,10 @@ class Backend:
                 await database.close()
 
     def write(self, *statements: str, fails: bool = False) -> str:
-        """Run statements by the `sqlite3` command, each committed by itself, up to the first that fails; gives what they print.
+        """Run statements by the `sqlite3` command, each committed by itself, up to the first that fails.
 
-        Another process, as any other client is: two SQLite libraries in one process break each other's locks.
+        Gives what they print. It is another process, as any other client is: two SQLite libraries in one
+        process break each other's locks.
         """
         finished = subprocess.run(
             ["sqlite3", "-batch", "-bail", str(self.path)],

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 import apsw
@@ -85,9 +86,13 @@ def put_in_order(connection: apsw.Connection) -> dict[str, Watch]:
     return watches
 
 
-def renew_epoch(connection: apsw.Connection) -> str:
-    """Give the logs another epoch: every cursor handed out before is of no use any more."""
+def renew_epoch(connection: apsw.Connection, path: Path) -> str:
+    """Give the logs another epoch: every cursor handed out before is of no use any more.
+
+    The inode of the file is kept beside it: a copy put in its place is known by having another.
+    """
     epoch = _new_epoch()
+    set_meta(connection, "inode", str(path.stat().st_ino))
     set_meta(connection, "epoch", epoch)
     return epoch
 

@@ -31,6 +31,9 @@ from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unava
 WAITING_QUERIES = 1_000
 """Queries that may wait for the thread: beyond, each would wait longer than its client does."""
 
+STEPS_BETWEEN_LOOKS = 200_000
+"""Virtual machine steps, some ms, after which a running statement asks whether the database is closing."""
+
 Result = TypeVar("Result")
 
 
@@ -61,7 +64,7 @@ class SqliteDatabase:
         self._closed = False
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._inbox: Inbox[_Job] = Inbox()
-        file = DatabaseFile(path)
+        file = DatabaseFile(path, _lay_out)
         self._seat = file.seat(busy_ms, self._inbox.rouse)
         self._feed = SqliteChangeFeed(file, listener, limits, now, self._died)
         self._messages = SqliteMessageStore(file, retention, busy_ms, now, self._died)
@@ -77,17 +80,20 @@ class SqliteDatabase:
         log_max_age_seconds: float = 24 * 3600,
         log_max_changes: int = 1_000_000,
         busy_seconds: float = 5.0,
+        prune_seconds: float = 30.0,
         now: Callable[[], int] = _clock,
     ) -> Self:
         """Open the database file, making it (in WAL) when there is none.
 
         `retention`: what `messages.prune` lets go. `log_max_age_seconds`, `log_max_changes`: how long row
-        changes can be replayed. `busy_seconds`: how long a locked database is waited for. `now`: ms since the
-        Unix epoch. Raises DatabaseUnusable with one sentence that names the path and what to do.
+        changes can be replayed. `busy_seconds`: how long a locked database is waited for. `prune_seconds`:
+        between two looks for what the log of changes lets go. `now`: ms since the Unix epoch.
+
+        Raises DatabaseUnusable with one sentence that names the path and what to do.
         """
         path = Path(path)
         await asyncio.to_thread(_prepare, path, int(busy_seconds * 1000))
-        limits = Limits(log_max_age_seconds, log_max_changes, busy_seconds)
+        limits = Limits(log_max_age_seconds, log_max_changes, busy_seconds, prune_seconds)
         database = cls(path, listener, retention, limits, now)
         await database._feed.started()
         return database
@@ -122,7 +128,6 @@ class SqliteDatabase:
             return
         self._closed = True
         self._inbox.close()
-        self._seat.interrupt()
         await self._worker.ended()
         await self._messages.close()
         await self._feed.close()
@@ -168,11 +173,16 @@ class SqliteDatabase:
             if self._inbox.closed:
                 raise Unavailable("The server is closing. Try again after its restart.")
             connection = self._seat.connection()
+            connection.set_progress_handler(self._ending, STEPS_BETWEEN_LOOKS)
             job.run(connection)
             if connection.total_changes():
                 self._feed.wake()
         except Exception as error:
             self._worker.post(job.failed, translate(error, self._path))
+
+    def _ending(self) -> bool:
+        """Asked by SQLite in the midst of a statement: whether to give it up."""
+        return self._inbox.closed
 
     def _release_replaced_file(self) -> None:
         try:
@@ -188,16 +198,20 @@ def _prepare(path: Path, busy_ms: int) -> None:
         with transaction(connection):
             changelog.lay_out(connection)
             messages.lay_out(connection)
-            inode = str(path.stat().st_ino)
-            if changelog.meta(connection, "inode") != inode:
-                changelog.renew_epoch(connection)
-                changelog.set_meta(connection, "inode", inode)
+            if changelog.meta(connection, "inode") != str(path.stat().st_ino):
+                changelog.renew_epoch(connection, path)
             changelog.put_in_order(connection)
             changelog.set_meta(connection, "opened", _clock())
     except apsw.Error as error:
         raise unusable(error, path) from error
     finally:
         connection.close()
+
+
+def _lay_out(connection: apsw.Connection) -> None:
+    with transaction(connection):
+        changelog.lay_out(connection)
+        messages.lay_out(connection)
 
 
 def _tables(connection: apsw.Connection) -> list[TableStatus]:

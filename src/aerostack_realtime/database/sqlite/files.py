@@ -20,10 +20,14 @@ VACANT_SECONDS = 10.0
 
 
 class DatabaseFile:
-    """The path, and who has a connection to what is there."""
+    """The path, and who has a connection to what is there.
 
-    def __init__(self, path: Path) -> None:
+    `prepare` makes our tables in a file that has replaced another; it may be called again.
+    """
+
+    def __init__(self, path: Path, prepare: Callable[[apsw.Connection], None]) -> None:
         self.path = path
+        self.prepare = prepare
         self._seats: list[Seat] = []
         self._changed = threading.Condition()
         self._wal: tuple[int, int] | None = None
@@ -81,6 +85,7 @@ class Seat:
         self._file = file
         self._busy_ms = busy_ms
         self._connection: apsw.Connection | None = None
+        self._waiting = False
         self.rouse = rouse
         self.identity: tuple[int, int] | None = None
 
@@ -89,22 +94,24 @@ class Seat:
         present = identity(self._file.path)
         if self._connection is not None and present == self.identity:
             return self._connection
+        replaced = self._connection is not None or self._waiting
         self.leave()
+        self._waiting = replaced
         if present is None:
             raise Unavailable(f"The database file {self._file.path} is gone. Put it back, then try again.")
         self._file.wait_until_free(present)
         self._connection = connect(self._file.path, busy_ms=self._busy_ms)
-        self._connection.execute("PRAGMA schema_version").fetchall()
         self.identity = present
+        try:
+            self._connection.execute("PRAGMA schema_version").fetchall()
+            if replaced:
+                self._file.prepare(self._connection)
+        except apsw.Error:
+            self.leave()
+            raise
+        self._waiting = False
         self._file.occupied()
         return self._connection
-
-    def interrupt(self) -> None:
-        """End the statement that is running. Any thread."""
-        connection = self._connection
-        if connection is not None:
-            with suppress(apsw.Error):
-                connection.interrupt()
 
     def leave(self) -> None:
         """Close the connection. Idempotent."""

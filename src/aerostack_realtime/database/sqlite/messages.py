@@ -211,6 +211,8 @@ class SqliteMessageStore:
             connection = self._seat.connection()
             with transaction(connection):
                 outcomes = [self._insert(connection, append.message, last) for append in appends]
+        except apsw.SQLError as error:
+            raise Unavailable(f"The message store is not there ({error}). Try again in a moment.") from error
         except apsw.Error as error:
             raise translate(error, self._file.path) from error
         if len(self._last) > REMEMBERED_TOPICS:

@@ -36,17 +36,17 @@ BATCHES_AHEAD = 2
 """How far reading may be ahead of the loop; bounds the memory of a bulk write."""
 REPLAY_WINDOW = 20_000
 """Positions that one part of a replay may look through for its table's entries: some 10 ms."""
-PRUNE_SECONDS = 30.0
 PRUNE_GAP_SECONDS = 0.02
 """Between two steps of pruning, for writers to get in."""
 
 
 class Limits(Struct, frozen=True):
-    """How long the log is kept and how long a locked database is waited for."""
+    """How long the log is kept and how long a locked database is waited for, how often is pruned."""
 
     max_age_seconds: float
     max_changes: int
     busy_seconds: float
+    prune_seconds: float
 
 
 class Outlet(Protocol):
@@ -99,7 +99,7 @@ class LogReader:
         self._version: object = None
         self._schema: object = None
         self._behind = False
-        self._prune_at = time.monotonic() + PRUNE_SECONDS
+        self._prune_at = time.monotonic() + limits.prune_seconds
 
     # --- from the loop's thread ---
 
@@ -153,7 +153,7 @@ class LogReader:
             self._look()
         except (apsw.BusyError, apsw.LockedError):
             self._behind = False
-        except (apsw.Error, AerostackError):
+        except (apsw.Error, AerostackError, OSError):
             self._behind = False
             self._version = None
             self._lose_tables()
@@ -242,9 +242,9 @@ class LogReader:
 
     def _begin_anew(self, connection: apsw.Connection) -> None:
         """The log is no continuation of what was read: another epoch, every table watched afresh."""
+        self._file.prepare(connection)
         with transaction(connection):
-            changelog.lay_out(connection)
-            self._epoch = changelog.renew_epoch(connection)
+            self._epoch = changelog.renew_epoch(connection, self._file.path)
             tables = {*self._watches, *changelog.watched(connection)}
             self._watches = {table: changelog.install(connection, table) for table in sorted(tables)}
             _, self._position = changelog.epoch_and_position(connection)
@@ -344,9 +344,9 @@ class LogReader:
             oldest = self._now() - int(self._limits.max_age_seconds * 1000)
             with transaction(connection):
                 deleted = pruning.prune(connection, self._position, self._limits.max_changes, oldest)
-        except (apsw.Error, AerostackError):
+        except (apsw.Error, AerostackError, OSError):
             deleted = 0
-        self._prune_at = time.monotonic() + (PRUNE_GAP_SECONDS if deleted else PRUNE_SECONDS)
+        self._prune_at = time.monotonic() + (PRUNE_GAP_SECONDS if deleted else self._limits.prune_seconds)
 
 
 def _pragma(connection: apsw.Connection, name: str) -> apsw.SQLiteValue:

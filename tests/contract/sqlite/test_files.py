@@ -1,0 +1,254 @@
+"""The file: journal modes, what cannot be opened, what is replaced while it is open, bulk and locks."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from aerostack_realtime.database.base import Change, NewMessage, Stored
+from aerostack_realtime.database.sqlite import DatabaseUnusable, SqliteDatabase
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from tests.contract.conftest import PATIENCE, Backend, Recorder, replay
+
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT)"
+
+
+@pytest.fixture
+async def watched(backend: Backend, database: SqliteDatabase) -> SqliteDatabase:
+    backend.write(TABLE)
+    await database.changes.watch("t")
+    return database
+
+
+async def test_a_new_database_is_in_wal(database: SqliteDatabase) -> None:
+    assert (await database.query("PRAGMA journal_mode")).rows == [{"journal_mode": "wal"}]
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+async def test_an_existing_database_keeps_its_journal_mode(
+    backend: Backend, recorder: Recorder, mode: str
+) -> None:
+    backend.write(f"PRAGMA journal_mode={mode}", TABLE)
+    async with backend.open(recorder) as database:
+        assert (await database.query("PRAGMA journal_mode")).rows == [{"journal_mode": mode}]
+        await database.changes.watch("t")
+        for number in range(5):
+            backend.write(f"INSERT INTO t VALUES({number}, 'shell')")
+            await database.query("UPDATE t SET a = 'ours' WHERE id = ?", [number])
+        changes = await recorder.until_changes(10)
+        assert [change.data["id"] for change in changes] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+async def test_a_file_that_is_no_database_is_named_with_what_to_do(backend: Backend, recorder: Recorder) -> None:
+    backend.path.write_bytes(b"this is no database, it is a letter to my mother" * 100)
+    with pytest.raises(DatabaseUnusable, match=r"user\.db is not a SQLite database"):
+        await SqliteDatabase.open(backend.path, recorder)
+
+
+async def test_a_corrupt_database_is_told(backend: Backend, recorder: Recorder) -> None:
+    backend.write("PRAGMA page_size=1024", TABLE)
+    content = bytearray(backend.path.read_bytes())
+    content[100:140] = b"\xff" * 40
+    backend.path.write_bytes(content)
+    with pytest.raises(DatabaseUnusable, match=r"user\.db"):
+        await SqliteDatabase.open(backend.path, recorder)
+
+
+@pytest.mark.parametrize(("place", "says"), [(".", "directory"), ("missing/user.db", "create the directory")])
+async def test_a_path_that_cannot_hold_a_database(
+    tmp_path: Path, recorder: Recorder, place: str, says: str
+) -> None:
+    with pytest.raises(DatabaseUnusable, match=says):
+        await SqliteDatabase.open(tmp_path / place, recorder)
+
+
+async def test_a_database_locked_by_another_writer_is_unavailable_and_then_works(
+    backend: Backend, recorder: Recorder
+) -> None:
+    async with backend.open(recorder, busy_seconds=0.2) as database:
+        await database.query(TABLE)
+        with Lock(backend.path):
+            with pytest.raises(Unavailable, match="locked"):
+                await database.query("INSERT INTO t VALUES(1, 'x')")
+            with pytest.raises(Unavailable, match="locked"):
+                await database.changes.watch("t")
+            outcomes: asyncio.Queue[Stored | AerostackError] = asyncio.Queue()
+            database.messages.append(NewMessage("a/p", "1", "u", "e", Raw(b"1"), 1), outcomes.put_nowait)
+            assert isinstance(await outcomes.get(), Unavailable)
+            assert (await database.query("SELECT * FROM t")).rows == []
+        await database.changes.watch("t")
+        await database.query("INSERT INTO t VALUES(1, 'x')")
+        await recorder.until_changes(1)
+
+
+class Lock:
+    """Another process in the midst of a write transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._process = subprocess.Popen(
+            ["sqlite3", self._path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("BEGIN IMMEDIATE;\nSELECT 'locked';\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "locked\n"
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("ROLLBACK;\n")
+
+
+async def test_two_writers_at_once(watched: SqliteDatabase, backend: Backend, recorder: Recorder) -> None:
+    other = asyncio.create_task(
+        asyncio.to_thread(backend.write, *(f"INSERT INTO t VALUES({1000 + n}, 'shell')" for n in range(200)))
+    )
+    for number in range(200):
+        await watched.query("INSERT INTO t VALUES(?, 'ours')", [number])
+    await other
+    changes = await recorder.until_changes(400)
+    ids = [int(str(change.data["id"])) for change in changes]
+    assert [number for number in ids if number < 1000] == list(range(200))
+    assert [number for number in ids if number >= 1000] == list(range(1000, 1200))
+
+
+async def test_a_file_moved_over_the_open_one(
+    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+) -> None:
+    epoch = watched.epoch
+    cursor = watched.changes.cursor("t")
+    other = Backend(tmp_path / "restored.db")
+    other.write(TABLE, "INSERT INTO t VALUES(7, 'restored')")
+    await watched.query("INSERT INTO t VALUES(1, 'lost')")
+    await recorder.until_changes(1)
+    os.replace(other.path, backend.path)
+    ((table, _, present),) = await recorder.until_interruptions(1)
+    assert (table, present) == ("t", True)
+    assert watched.epoch != epoch
+    assert (await watched.query("SELECT * FROM t")).rows == [{"id": 7, "a": "restored"}]
+    _, parts = await replay(watched, "t", cursor)
+    assert not parts[0].recovered
+    backend.write("INSERT INTO t VALUES(8, 'shell')")
+    await recorder.until_changes(2)
+    outcomes: asyncio.Queue[Stored | AerostackError] = asyncio.Queue()
+    watched.messages.append(NewMessage("a/p", "1", "u", "e", Raw(b"1"), 1), outcomes.put_nowait)
+    assert isinstance(await outcomes.get(), Stored)
+    assert backend.write("SELECT count(*) FROM _aerostack_messages", "PRAGMA integrity_check") == "1\nok\n"
+
+
+async def test_a_backup_restored_into_the_open_file(
+    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+) -> None:
+    await watched.query("INSERT INTO t VALUES(1, 'kept')")
+    backend.write(f".backup '{tmp_path / 'backup.db'}'\nSELECT 1")
+    await watched.query("INSERT INTO t VALUES(2, 'lost')")
+    await recorder.until_changes(2)
+    epoch = watched.epoch
+    cursor = watched.changes.cursor("t")
+    backend.write(f".restore '{tmp_path / 'backup.db'}'\nSELECT 1")
+    await recorder.until_interruptions(1)
+    assert watched.epoch != epoch
+    assert not (await replay(watched, "t", cursor))[1][0].recovered
+    backend.write("INSERT INTO t VALUES(3, 'after')")
+    await recorder.until(lambda: recorder.changes[-1].data["a"] == "after")
+
+
+async def test_a_file_that_is_gone_and_put_back(
+    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+) -> None:
+    backend.write("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy = tmp_path / "copy.db"
+    shutil.copy(backend.path, copy)
+    backend.path.unlink()
+    ((table, _, present),) = await recorder.until_interruptions(1)
+    assert (table, present) == ("t", False)
+    with pytest.raises(Unavailable, match="gone"):
+        await watched.query("SELECT 1")
+    os.replace(copy, backend.path)
+    await recorder.until_interruptions(2)
+    assert recorder.interruptions[1][2]
+    assert (await watched.query("SELECT * FROM t")).rows == []
+
+
+async def test_a_copy_of_the_file_has_another_epoch(backend: Backend, recorder: Recorder, tmp_path: Path) -> None:
+    async with backend.open(recorder) as database:
+        epoch = database.epoch
+    copy = Backend(tmp_path / "copy.db")
+    shutil.copy(backend.path, copy.path)
+    async with copy.open(recorder) as database:
+        assert database.epoch != epoch
+
+
+async def test_the_log_is_pruned_by_count_and_age_and_a_cursor_in_the_pruned_part_is_a_gap(
+    backend: Backend, recorder: Recorder
+) -> None:
+    async with backend.open(recorder, log_max_changes=10, prune_seconds=0.01) as database:
+        await database.query(TABLE)
+        await database.changes.watch("t")
+        since = database.changes.cursor("t")
+        for number in range(30):
+            await database.query("INSERT INTO t VALUES(?, 'x')", [number])
+        changes = list(await recorder.until_changes(30))
+        async with asyncio.timeout(PATIENCE):
+            while [status.changes for status in await database.tables()] != [10]:
+                pass
+        replayed, parts = await replay(database, "t", since)
+        assert (replayed, parts[0].recovered) == (changes[20:], False)
+        replayed, parts = await replay(database, "t", changes[19].cursor)
+        assert (replayed, parts[0].recovered) == (changes[20:], True)
+    async with backend.open(recorder, log_max_age_seconds=-1, prune_seconds=0.01) as database:
+        async with asyncio.timeout(PATIENCE):
+            while [status.changes for status in await database.tables()] != [0]:
+                pass
+        replayed, parts = await replay(database, "t", changes[29].cursor)
+        assert (replayed, parts[0].recovered) == ([], True)
+
+
+class Counter(Recorder):
+    """Counts instead of keeping, and notes the loop's longest pause."""
+
+    count = 0
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        self.count += len(changes)
+        self._heard.set()
+
+
+async def test_a_bulk_write_keeps_the_loop_responsive(backend: Backend) -> None:
+    """50,000 rows here; the million of the README is measured by bench/."""
+    counter = Counter()
+    async with backend.open(counter) as database:
+        await database.query(TABLE)
+        await database.changes.watch("t")
+        rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)"
+        writing = asyncio.create_task(
+            asyncio.to_thread(backend.write, f"{rows} INSERT INTO t SELECT i, 'x' FROM n")
+        )
+        longest, before = 0.0, time.monotonic()
+        while counter.count < 50_000:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, before = max(longest, now - before), now
+        await writing
+        assert counter.count == 50_000
+        assert longest < 0.5
+
+
+async def test_a_query_that_never_ends_is_ended_by_close(backend: Backend, recorder: Recorder) -> None:
+    async with backend.open(recorder) as database:
+        endless = asyncio.create_task(
+            database.query(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+            )
+        )
+        await database.messages.high_water()
+    with pytest.raises(Unavailable):
+        await endless
