@@ -1,0 +1,227 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { AerostackError, Client, RealtimePayload, Status } from '../../src/index.js'
+import { Cable, clientOf, Heard, Server } from '../support/server.js'
+
+const server = new Server()
+const clients: Client[] = []
+const cables: Cable[] = []
+
+beforeAll(async () => {
+  await server.start()
+  await server.query('CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total REAL)')
+})
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.disconnect()
+  for (const cable of cables.splice(0)) await cable.stop()
+})
+afterAll(() => server.remove())
+
+function client(options: Parameters<typeof clientOf>[1] = {}, target: { url: string } = server): Client {
+  const made = clientOf(target, options)
+  clients.push(made)
+  return made
+}
+
+async function through(): Promise<Cable> {
+  const cable = await new Cable(server).start()
+  cables.push(cable)
+  return cable
+}
+
+function statuses(of: Client): Heard<Status> {
+  const heard = new Heard<Status>()
+  of.onStatusChange(heard.add)
+  return heard
+}
+
+test('two clients chat, the sender hears itself, and history has it', async () => {
+  const [ada, bob] = [client({ userId: 'ada' }), client({ userId: 'bob' })]
+  const heard = new Heard<RealtimePayload>()
+  await ada.channel('chat/two').on('message', heard.add).subscribe()
+  const room = bob.channel('chat/two')
+  const echo = new Heard<RealtimePayload>()
+  await room.on('message', echo.add).subscribe()
+  const ack = await room.publish('message', { text: 'hello' }, { persist: true })
+  const got = await heard.next()
+  expect(got).toMatchObject({ topic: 'chat/two', event: 'message', data: { text: 'hello' }, userId: 'bob' })
+  expect((await echo.next()).cursor).toBe(ack.cursor)
+  const [message] = await room.getHistory(10)
+  expect(message).toMatchObject({ event: 'message', data: { text: 'hello' }, user_id: 'bob', id: got.id })
+})
+
+test('history is newest first and pages by created_at', async () => {
+  const room = client().channel('chat/pages')
+  for (const n of [1, 2, 3, 4, 5]) await room.publish('message', n, { persist: true })
+  const newest = await room.getHistory(3)
+  expect(newest.map(({ data }) => data)).toEqual([5, 4, 3])
+  const older = await room.getHistory(3, newest.at(-1)?.created_at)
+  expect(older.map(({ data }) => data)).toEqual([2, 1])
+})
+
+test('calls in any order: publish and track before subscribe before connect', async () => {
+  const one = client({ userId: 'ada' })
+  const channel = one.channel('chat/order')
+  const acked = channel.publish('message', 1)
+  const tracked = channel.track({ userId: 'ada' })
+  const joined = new Heard<RealtimePayload>()
+  const subscribed = channel.on('presence:join', joined.add).subscribe()
+  await Promise.all([acked, tracked, subscribed])
+  expect((await joined.next()).data).toEqual({ userId: 'ada' })
+})
+
+test('row changes arrive, each view its own', async () => {
+  const all = new Heard<RealtimePayload>()
+  const open = new Heard<RealtimePayload>()
+  const one = client()
+  await one.channel('orders').on('*', all.add).subscribe()
+  await one
+    .channel('orders', { filter: { status: 'open' } })
+    .on('*', open.add)
+    .subscribe()
+  await server.query("INSERT INTO orders VALUES (1, 'open', 9.5)")
+  expect(await all.next()).toMatchObject({
+    operation: 'INSERT',
+    topic: 'orders',
+    data: { id: 1, status: 'open', total: 9.5 },
+  })
+  expect((await open.next()).operation).toBe('INSERT')
+  await server.query("UPDATE orders SET status = 'paid' WHERE id = 1")
+  expect(await all.next()).toMatchObject({
+    operation: 'UPDATE',
+    old: { status: 'open' },
+    data: { status: 'paid' },
+  })
+  expect(await open.next()).toMatchObject({ operation: 'DELETE', data: { id: 1, status: 'open' } })
+  await server.query('DELETE FROM orders WHERE id = 1')
+  expect(await all.next()).toMatchObject({ operation: 'DELETE', data: { id: 1 } })
+  expect(open.rest).toEqual([])
+})
+
+test('one view alone is made by the server', async () => {
+  const paid = new Heard<RealtimePayload>()
+  await client()
+    .channel('orders', { filter: { total: { gte: 10 }, status: { in: ['paid'] } } })
+    .on('*', paid.add)
+    .subscribe()
+  await server.query("INSERT INTO orders VALUES (2, 'paid', 5), (3, 'open', 20), (4, 'paid', 20)")
+  expect((await paid.next()).data.id).toBe(4)
+  expect(paid.rest).toEqual([])
+})
+
+test('presence: joins, updates, members and leaves', async () => {
+  const [ada, bob] = [client({ userId: 'ada' }), client({ userId: 'bob' })]
+  const heard = new Heard<RealtimePayload>()
+  const room = ada.channel('room/1')
+  await room.on('*', heard.add).subscribe()
+  const there = bob.channel('room/1')
+  await there.track({ userId: 'bob', at: 1 })
+  expect(await heard.next()).toMatchObject({ event: 'presence:join', data: { userId: 'bob', at: 1 } })
+  await there.track({ userId: 'bob', at: 2 })
+  expect(await heard.next()).toMatchObject({ event: 'presence:update', data: { at: 2 } })
+  expect(await room.presence()).toMatchObject([{ userId: 'bob', state: { at: 2 } }])
+  expect(room.members).toMatchObject([{ userId: 'bob' }])
+  const late = new Heard<RealtimePayload>()
+  await client().channel('room/1').on('presence:join', late.add).subscribe()
+  expect(await late.next()).toMatchObject({ data: { userId: 'bob' }, snapshot: true })
+  bob.disconnect()
+  expect(await heard.next()).toMatchObject({ event: 'presence:leave', data: { userId: 'bob' } })
+})
+
+test('a refusal comes typed, on the promise', async () => {
+  await expect(client().channel('no_such_table').subscribe()).rejects.toMatchObject({
+    code: 'not_found',
+    retryable: false,
+  })
+  await expect(
+    client()
+      .channel('orders', { filter: { colour: 1 } })
+      .subscribe(),
+  ).rejects.toMatchObject({
+    code: 'invalid_filter',
+  })
+})
+
+test('a killed socket: everything is restored, and nothing is missed or repeated', async () => {
+  const cable = await through()
+  const one = client({ userId: 'ada', random: () => 0.999 }, cable)
+  const other = client({ userId: 'bob' })
+  const heard = new Heard<RealtimePayload>()
+  const joined = new Heard<RealtimePayload>()
+  await other.channel('chat/cut').on('*', joined.add).subscribe()
+  const channel = one.channel('chat/cut')
+  await channel.on('message', heard.add).subscribe()
+  await channel.track({ userId: 'ada' })
+  await joined.until(({ event }) => event === 'presence:join')
+  await other.channel('chat/cut').publish('message', 1)
+  await heard.next()
+  const status = statuses(one)
+  cable.cut()
+  await status.until((each) => each === 'reconnecting')
+  const acked = channel.publish('message', 3)
+  await other.channel('chat/cut').publish('message', 2)
+  await joined.until(({ event }) => event === 'presence:leave')
+  await joined.until(({ event }) => event === 'presence:join')
+  await acked
+  expect((await heard.next()).data).toBe(2)
+  expect((await heard.next()).data).toBe(3)
+  expect(channel.recovered).toBe(true)
+  expect(one.status).toBe('connected')
+  expect(heard.rest).toEqual([])
+})
+
+test('a half-open connection is noticed and replaced', { timeout: 20_000 }, async () => {
+  const cable = await through()
+  // half a minute of silence passes in a tenth of a second
+  const clock = {
+    now: () => Date.now() * 300,
+    setTimeout: (callback: () => void, milliseconds: number) => setTimeout(callback, milliseconds / 300),
+    clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout),
+  }
+  const one = client({ clock }, cable)
+  const heard = new Heard<RealtimePayload>()
+  await one.channel('chat/half').on('message', heard.add).subscribe()
+  const status = statuses(one)
+  cable.freeze()
+  await status.until((each) => each === 'reconnecting')
+  await client().channel('chat/half').publish('message', 'while away')
+  expect((await heard.next()).data).toBe('while away')
+})
+
+test('a killed server: on its return persisted messages and row changes go on without a gap', {
+  timeout: 30_000,
+}, async () => {
+  const own = await new Server().start()
+  try {
+    await own.query('CREATE TABLE todos (id INTEGER PRIMARY KEY, text TEXT)')
+    const one = client({ userId: 'ada', random: () => 0.999 }, own)
+    const messages = new Heard<RealtimePayload>()
+    const rows = new Heard<RealtimePayload>()
+    const channel = one.channel('chat/kill').on('message', messages.add)
+    await channel.subscribe()
+    await one.channel('todos').on('INSERT', rows.add).subscribe()
+    await channel.publish('message', 1, { persist: true })
+    await own.query("INSERT INTO todos VALUES (1, 'before')")
+    await messages.next()
+    await rows.next()
+    const status = statuses(one)
+    await own.kill()
+    await status.until((each) => each === 'reconnecting')
+    const acked = channel.publish('message', 2, { persist: true })
+    await own.start()
+    await own.query("INSERT INTO todos VALUES (2, 'after')")
+    await acked
+    expect((await messages.next()).data).toBe(2)
+    expect((await rows.next()).data).toMatchObject({ id: 2 })
+    expect([...messages.rest, ...rows.rest]).toEqual([])
+    expect((await channel.getHistory()).map(({ data }) => data)).toEqual([2, 1])
+  } finally {
+    await own.remove()
+  }
+})
+
+test('a wrong token ends in an error that says so', async () => {
+  const errors = new Heard<AerostackError>()
+  const one = client({ token: 'a.b.c', onError: errors.add })
+  await expect(one.connect()).rejects.toMatchObject({ code: 'unauthorized' })
+  expect(one.status).toBe('disconnected')
+})

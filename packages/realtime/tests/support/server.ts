@@ -1,0 +1,160 @@
+/** The real server, as a process of its own, and a network between it and the client that a test can break. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import WebSocket from 'ws'
+import { type Client, type ClientOptions, createClient, type SocketConstructor } from '../../src/index.js'
+
+const ROOT = join(import.meta.dirname, '../../../..')
+const SECRET = 'ac_secret_dev'
+
+export class Server {
+  readonly #directory = mkdtempSync(join(tmpdir(), 'aerostack-'))
+  #process: ChildProcess | undefined
+  port = 0
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  /** Start, on the port it had before if it had one; resolves when it listens. */
+  async start(): Promise<this> {
+    const database = join(this.#directory, 'app.db')
+    const args = ['dev', '--port', String(this.port), '--db', database]
+    const child = spawn(join(ROOT, '.venv/bin/aerostack'), args, {
+      cwd: this.#directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#process = child
+    const said: string[] = []
+    createInterface(child.stderr).on('line', (line) => said.push(line))
+    for await (const line of createInterface(child.stdout)) {
+      said.push(line)
+      const port = /listening on http:\/\/[^:]+:(\d+)/.exec(line)?.[1]
+      if (!port) continue
+      this.port = Number(port)
+      child.stdout.resume()
+      return this
+    }
+    throw new Error(`The server did not start:\n${said.join('\n')}`)
+  }
+
+  /** Kill it without a chance to say goodbye. */
+  async kill(): Promise<void> {
+    const child = this.#process
+    if (child?.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  async remove(): Promise<void> {
+    await this.kill()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  /** Run SQL as the owner of the database. */
+  async query(sql: string, ...params: unknown[]): Promise<unknown[]> {
+    const response = await fetch(`${this.url}/v1/db/query`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${SECRET}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ sql, params }),
+    })
+    if (!response.ok) throw new Error(`${sql}: ${await response.text()}`)
+    return (await response.json()).results
+  }
+}
+
+/** What lies between client and server: a TCP proxy that cuts connections, or keeps them open and forwards nothing. */
+export class Cable {
+  readonly #server = createServer((client) => this.#forward(client))
+  readonly #sockets = new Set<Socket>()
+  readonly #target: Server
+
+  constructor(target: Server) {
+    this.#target = target
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async start(): Promise<this> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return this
+  }
+
+  /** End every connection at once. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** What is connected stays connected and hears nothing more; new connections work. */
+  freeze(): void {
+    for (const socket of this.#sockets) {
+      socket.unpipe()
+      socket.pause()
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  #forward(client: Socket): void {
+    const upstream = dial(this.#target.port, '127.0.0.1')
+    client.pipe(upstream).pipe(client)
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      this.#sockets.add(socket)
+      socket.on('error', () => {}) // a cut connection
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        other.destroy()
+      })
+    }
+  }
+}
+
+/** A client of the real server. */
+export function clientOf(target: { url: string }, options: ClientOptions = {}): Client {
+  return createClient({ url: target.url, WebSocket: WebSocket as unknown as SocketConstructor, ...options })
+}
+
+/** Things that happen, to be awaited one after another in the order they came. */
+export class Heard<T> {
+  readonly #items: T[] = []
+  #waiting: (() => void) | undefined
+
+  readonly add = (item: T): void => {
+    this.#items.push(item)
+    this.#waiting?.()
+  }
+
+  /** The next one, removed. */
+  async next(): Promise<T> {
+    while (!this.#items.length) await new Promise<void>((resolve) => (this.#waiting = resolve))
+    return this.#items.shift() as T
+  }
+
+  /** Skip to the first that `wanted` accepts. */
+  async until(wanted: (item: T) => boolean): Promise<T> {
+    for (;;) {
+      const item = await this.next()
+      if (wanted(item)) return item
+    }
+  }
+
+  /** Those that came and were not taken. */
+  get rest(): readonly T[] {
+    return this.#items
+  }
+}
