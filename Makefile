@@ -28,7 +28,8 @@ check: $(VENV)/.installed node_modules/.installed ## format, lint, strict types,
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	npm run check
+	npm run check -w aerostack-realtime
+	npm run check:web
 
 test: check test-python test-node test-browser ## everything that has to pass
 
@@ -36,7 +37,8 @@ test-python: install .tools/sqlite3
 	$(BIN)/pytest
 
 test-node: install
-	npm test
+	npm test -w aerostack-realtime
+	npm run test:integration -w aerostack-realtime
 
 test-browser: install .tools/chromium
 	npm run test:browser
@@ -48,7 +50,7 @@ bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 	$(BIN)/python -m bench --quick
 
 clean: ## remove what was installed and built here
-	rm -rf $(VENV) node_modules packages/*/node_modules examples/*/node_modules $(WEB) .tools dist build
+	rm -rf $(VENV) node_modules packages/*/node_modules examples/*/node_modules tests/browser/node_modules $(WEB) .tools dist build
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache packages/*/dist test-results
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -67,9 +69,11 @@ node_modules/.installed: package.json package-lock.json $(wildcard packages/*/pa
 
 $(WEB)/.built: node_modules/.installed $(shell find packages examples -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print 2>/dev/null)
 	@echo "building the browser client and the pages"
-	npm run --silent build
+	npm run --silent build:web
 	@touch $@
 
 .tools/%:
 	@scripts/require $*
 	@mkdir -p .tools && touch $@
+
+.PRECIOUS: .tools/%
