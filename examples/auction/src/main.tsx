@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { AuctionRoom } from './AuctionRoom.tsx'
+
+mount(<AuctionRoom />)

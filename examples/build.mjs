@@ -1,0 +1,26 @@
+/** Builds all that `aerostack dev` serves to browsers: the way in, the examples, and the client as ES modules. */
+import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { build } from 'vite'
+
+const root = new URL('.', import.meta.url).pathname
+const web = `${root}../src/aerostack_realtime/web`
+const client = `${root}../packages/realtime/dist/browser`
+const APPS = ['chat', 'todos', 'dashboard', 'cursors', 'auction']
+
+if (!existsSync(`${client}/aerostack.js`))
+  throw new Error('The client is not built: run `npm run build:web`, which builds it first.')
+
+// Beside it, then in its place: a server that is running goes on serving whole pages.
+const next = `${web}.next`
+rmSync(next, { recursive: true, force: true })
+await page('home', next)
+for (const app of APPS) await page(app, `${next}/examples/${app}`)
+cpSync(`${root}plain`, `${next}/examples/plain`, { recursive: true })
+cpSync(client, `${next}/sdk`, { recursive: true, filter: (path) => !path.endsWith('.map') })
+rmSync(web, { recursive: true, force: true })
+renameSync(next, web)
+console.log(`built ${web}`)
+
+async function page(app, outDir) {
+  await build({ root: root + app, logLevel: 'warn', build: { outDir, emptyOutDir: false } })
+}

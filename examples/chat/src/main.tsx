@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Chat } from './Chat.tsx'
+
+mount(<Chat />)

@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Cursors } from './Cursors.tsx'
+
+mount(<Cursors />)

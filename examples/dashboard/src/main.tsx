@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Dashboard } from './Dashboard.tsx'
+
+mount(<Dashboard />)

@@ -1,0 +1,59 @@
+import { AuctionGlyph, ChatGlyph, CursorsGlyph, DashboardGlyph, PlainGlyph, TodosGlyph } from './glyphs.tsx'
+
+const EXAMPLES = [
+  {
+    name: 'Chat',
+    path: 'chat/',
+    shows: 'History, presence and typing. A message shows when it comes back.',
+    Glyph: ChatGlyph,
+  },
+  {
+    name: 'Todos',
+    path: 'todos/',
+    shows: 'Rows of a table kept live, and who is editing which.',
+    Glyph: TodosGlyph,
+  },
+  {
+    name: 'Dashboard',
+    path: 'dashboard/?simulate',
+    shows: 'Published figures beside figures that follow from rows.',
+    Glyph: DashboardGlyph,
+  },
+  {
+    name: 'Cursors',
+    path: 'cursors/',
+    shows: 'Presence thirty times a second, without storage.',
+    Glyph: CursorsGlyph,
+  },
+  {
+    name: 'Auction',
+    path: 'auction/',
+    shows: 'Two bids at once: the database decides, all see one price.',
+    Glyph: AuctionGlyph,
+  },
+  {
+    name: 'Plain page',
+    path: 'plain/',
+    shows: 'One HTML file and one script, without npm.',
+    Glyph: PlainGlyph,
+  },
+]
+
+export function Cards() {
+  return (
+    <section aria-labelledby="examples">
+      <h2 id="examples">Examples</h2>
+      <ul className="cards">
+        {EXAMPLES.map(({ name, path, shows, Glyph }) => (
+          <li key={name} className="card panel">
+            <Glyph />
+            <h3>
+              <a href={`/examples/${path}`}>{name}</a>
+            </h3>
+            <p>{shows}</p>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}

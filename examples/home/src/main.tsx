@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Home } from './Home.tsx'
+
+mount(<Home />)

@@ -1,0 +1,25 @@
+import { useAerostack } from 'aerostack-realtime/react'
+import { useEffect, useState } from 'react'
+
+/** The last thing that went wrong and that no other part of the page has shown, until it is dismissed. */
+export function Notice() {
+  const { realtime } = useAerostack()
+  const [error, setError] = useState<Error & { code?: string }>()
+  useEffect(() => realtime.onError(setError), [realtime])
+  useEffect(() => {
+    const uncaught = ({ reason }: PromiseRejectionEvent) => setError(reason)
+    addEventListener('unhandledrejection', uncaught)
+    return () => removeEventListener('unhandledrejection', uncaught)
+  }, [])
+  if (!error) return null
+  return (
+    <div className="notice" role="alert">
+      <p>
+        {error.code && <code>{error.code}</code>} {error.message}
+      </p>
+      <button type="button" className="button" onClick={() => setError(undefined)}>
+        Dismiss
+      </button>
+    </div>
+  )
+}

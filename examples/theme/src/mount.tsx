@@ -1,0 +1,16 @@
+import { AerostackProvider } from 'aerostack-realtime/react'
+import { type ReactNode, StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import '../theme.css'
+import { currentPerson } from './person.ts'
+
+/** Put `app` on the page, connected to the server that the page came from. */
+export function mount(app: ReactNode): void {
+  const root = document.getElementById('root')
+  if (!root) throw new Error('index.html has no element with the id "root".')
+  createRoot(root).render(
+    <StrictMode>
+      <AerostackProvider user={currentPerson()}>{app}</AerostackProvider>
+    </StrictMode>,
+  )
+}

@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Todos } from './Todos.tsx'
+
+mount(<Todos />)

@@ -1,0 +1,46 @@
+/** People in front of browsers: each has a context of their own, as on a machine of their own. */
+import { type BrowserContext, test as base, expect, type Page } from '@playwright/test'
+import type { Server } from './server.ts'
+
+export interface Person {
+  page: Page
+  context: BrowserContext
+  /** Another tab of the same browser, so of the same person. */
+  tab(path: string): Promise<Page>
+}
+
+type Arrive = (server: Server, path: string, name: string) => Promise<Person>
+
+export const test = base.extend<{ arrive: Arrive }>({
+  /** Somebody called `name` opens `path`, and is connected. No page may log an error. */
+  arrive: async ({ browser }, use) => {
+    const contexts: BrowserContext[] = []
+    const errors: string[] = []
+    const open = async (context: BrowserContext, address: string) => {
+      const page = await context.newPage()
+      page.on('pageerror', (error) => errors.push(`${address}: ${error.message}`))
+      await page.goto(address)
+      await expect(page.getByRole('status', { name: 'Connection' })).toHaveText('connected')
+      return page
+    }
+    await use(async (server, path, name) => {
+      const context = await browser.newContext()
+      contexts.push(context)
+      const as = (path: string) => {
+        const address = new URL(path, server.url)
+        address.searchParams.set('as', name)
+        return address.href
+      }
+      return { page: await open(context, as(path)), context, tab: (path) => open(context, as(path)) }
+    })
+    await Promise.all(contexts.map((context) => context.close()))
+    expect(errors).toEqual([])
+  },
+})
+
+export { expect }
+
+/** The name of the person in the page, as the others see it. */
+export function present(page: Page, list: string) {
+  return page.getByRole('list', { name: list }).getByRole('listitem')
+}

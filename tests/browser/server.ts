@@ -1,0 +1,75 @@
+/** A server for one test file: its own process, its own port, its own database with the examples' rows in it. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from '@playwright/test'
+
+const ROOT = join(import.meta.dirname, '../..')
+const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
+const AEROSTACK = process.env.AEROSTACK ?? join(ROOT, '.venv/bin/aerostack')
+const LISTENING = /listening on (http:\/\/\S+)/
+
+export class Server {
+  url = ''
+  readonly #directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
+  readonly #database = join(this.#directory, 'examples.db')
+  #process: ChildProcess | undefined
+
+  /** Start on any free port; after a `kill`, on the port it had. Resolves when it listens. */
+  async start(): Promise<void> {
+    if (!this.url) execFileSync(PYTHON, [join(ROOT, 'examples/seed.py'), this.#database])
+    const port = this.url ? new URL(this.url).port : '0'
+    const arguments_ = ['dev', '--port', port, '--db', this.#database]
+    const child = spawn(AEROSTACK, arguments_, { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#process = child
+    const said: string[] = []
+    child.stderr.on('data', (text) => said.push(String(text)))
+    for await (const line of createInterface(child.stdout)) {
+      said.push(line)
+      const url = LISTENING.exec(line)?.[1]
+      if (!url) continue
+      this.url = url
+      child.stdout.resume()
+      return
+    }
+    throw new Error(`The server ended before it listened:\n${said.join('\n')}`)
+  }
+
+  /** End it without a word, as a crash does. */
+  async kill(): Promise<void> {
+    const child = this.#process
+    this.#process = undefined
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  /** Run one statement as a backend would. */
+  async query(sql: string, params: unknown[] = []): Promise<Record<string, unknown>[]> {
+    const response = await fetch(`${this.url}/v1/db/query`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ac_secret_dev' },
+      body: JSON.stringify({ sql, params }),
+    })
+    const body = await response.json()
+    if (!response.ok) throw new Error(body.error.message)
+    return body.results
+  }
+
+  async end(): Promise<void> {
+    await this.kill()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+}
+
+/** A server that runs while the tests of the calling file do. */
+export function serverOfThisFile(): Server {
+  const server = new Server()
+  test.beforeAll(() => server.start())
+  test.afterAll(() => server.end())
+  return server
+}
