@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol
 
 import aiohttp
+import msgspec
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
 
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, Unavailable
@@ -198,7 +199,10 @@ class Connection:
             frame = await socket.receive()
             if frame.type is not WSMsgType.TEXT:
                 return refusal or _reason(frame)
-            reply = self._decode(frame.data)
+            try:
+                reply = decode_reply(frame.data)
+            except BadMessage as error:
+                return error
             if isinstance(reply, Connected):
                 return reply
             if isinstance(reply, Error):
@@ -210,16 +214,18 @@ class Connection:
             if frame.type is not WSMsgType.TEXT:
                 return _reason(frame)
             heartbeat.heard()
-            reply = self._decode(frame.data)
+            self._take(frame.data)
+
+    def _take(self, frame: str) -> None:
+        """Hand a message over. One that cannot be read is told and skipped: it would come again, too."""
+        try:
+            reply = decode_reply(frame)
             if reply is not None:
                 self._listener.received(reply)
-
-    def _decode(self, frame: str) -> Reply | None:
-        try:
-            return decode_reply(frame)
         except BadMessage as error:
             self._listener.failed(error)
-            return None
+        except (msgspec.DecodeError, RecursionError) as unreadable:
+            self._listener.failed(BadMessage(f"The server sent data that cannot be read: {unreadable}."))
 
     async def _write(
         self, socket: ClientWebSocketResponse, outgoing: "asyncio.Queue[bytes]", heartbeat: Heartbeat

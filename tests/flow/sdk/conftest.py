@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.backoff import Backoff
+from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.payload import Payload
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def heard() -> type[Heard]:
 class Line:
     """The peer's end of one accepted connection."""
 
+    room = "chat/room/default"
+
     def __init__(self, socket: web.WebSocketResponse, protocols: str) -> None:
         self.socket = socket
         self.protocols = protocols
@@ -85,6 +88,23 @@ class Line:
 
     async def greet(self, heartbeat: float = 25) -> None:
         await self.say("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test")
+
+    async def confirm(self, subscribe: dict[str, Any], cursor: str = "c0", recovered: bool | None = None) -> None:
+        await self.say("subscribed", topic=self.room, cursor=cursor, recovered=recovered, id=subscribe["id"])
+
+    async def admit(self, realtime: RealtimeClient, listener: Heard) -> None:
+        """Let a client subscribe to the room."""
+        subscribing = asyncio.create_task(realtime.channel("chat/room").on("*", listener).subscribe())
+        await self.confirm(await self.hear("subscribe"))
+        await subscribing
+
+    async def message(self, number: int) -> None:
+        """An event with the data `number` at the cursor `c<number>`."""
+        await self.event("message", number, f"c{number}")
+
+    async def event(self, event: str, data: Any, cursor: str, **fields: Any) -> None:
+        position = {"cursor": cursor, "id": f"id {cursor}", "timestamp": 1}
+        await self.say("event", topic=self.room, event=event, data=data, **position, **fields)
 
     async def hear(self, type: str) -> dict[str, Any]:
         """The next frame of that type; others are passed over."""
@@ -100,6 +120,16 @@ class Peer:
         self.url = ""
         self.lines: asyncio.Queue[Line] = asyncio.Queue()
         self.statuses: list[int] = []  # HTTP answers to the next upgrades, instead of a connection
+
+    def client(self, **settings: Any) -> RealtimeClient:
+        return RealtimeClient(self.url, **{"backoff": quick(), **settings})
+
+    async def meet(self, realtime: RealtimeClient, heartbeat: float = 25) -> Line:
+        """Connect the client to this peer."""
+        connecting = asyncio.create_task(realtime.connect())
+        line = await self.greeted(heartbeat)
+        await connecting
+        return line
 
     async def line(self) -> Line:
         """The next connection."""

@@ -1,12 +1,13 @@
 """What the client does when its peer refuses, falls silent, or loses its memory: a server that obeys the test."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aerostack_realtime.protocol.errors import (
     AerostackError,
+    BadMessage,
     Forbidden,
     NotFound,
     Unauthorized,
@@ -14,45 +15,21 @@ from aerostack_realtime.protocol.errors import (
 )
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
-from aerostack_realtime.sdk.delivery import BUFFER
-from aerostack_realtime.sdk.payload import Payload
 
 if TYPE_CHECKING:
-    from tests.flow.sdk.conftest import Heard, Line, Peer
-
-ROOM = "chat/room/default"
-
-
-def client(peer: "Peer", **settings: Any) -> RealtimeClient:
-    return RealtimeClient(peer.url, **{"backoff": Backoff(0.01, 0.05), **settings})
-
-
-async def subscribed(realtime: RealtimeClient, line: "Line", listener: "Heard") -> None:
-    """Subscribe to the room over a greeted line."""
-    subscribing = asyncio.create_task(realtime.channel("chat/room").on("*", listener).subscribe())
-    frame = await line.hear("subscribe")
-    await line.say("subscribed", topic=ROOM, cursor="c0", recovered=None, id=frame["id"])
-    await subscribing
-
-
-async def event(line: "Line", number: int) -> None:
-    await line.say(
-        "event", topic=ROOM, event="message", data=number, timestamp=1, id=f"i{number}", cursor=f"c{number}"
-    )
+    from tests.flow.sdk.conftest import Heard, Peer
 
 
 async def test_it_connects_as_the_protocol_says(peer: "Peer") -> None:
-    async with client(peer, api_key="key1", token="jwt1") as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
+    async with peer.client(api_key="key1", token="jwt1") as realtime:
+        line = await peer.meet(realtime)
         assert line.protocols == "aerostack-v1,aerostack-key.key1,aerostack-token.jwt1"
         assert realtime.status == "connected"
 
 
 async def test_it_keeps_trying_a_server_that_is_not_well(peer: "Peer") -> None:
     peer.statuses = [503, 502, 500]
-    async with client(peer) as realtime:
+    async with peer.client() as realtime:
         connecting = asyncio.create_task(realtime.connect())
         await peer.greeted()
         await connecting
@@ -80,7 +57,7 @@ async def test_it_keeps_trying_a_server_that_is_not_there() -> None:
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden), (404, NotFound)])
 async def test_a_refused_upgrade_is_a_typed_error(peer: "Peer", status: int, error: type[AerostackError]) -> None:
     peer.statuses = [status]
-    async with client(peer, api_key="very_secret") as realtime:
+    async with peer.client(api_key="very_secret") as realtime:
         with pytest.raises(error) as refused:
             await realtime.connect()
         assert realtime.status == "disconnected"
@@ -90,12 +67,10 @@ async def test_a_refused_upgrade_is_a_typed_error(peer: "Peer", status: int, err
 
 @pytest.mark.parametrize("code", [4400, 4401, 4403, 4408])
 async def test_a_final_close_code_ends_it(peer: "Peer", code: int) -> None:
-    async with client(peer) as realtime:
+    async with peer.client() as realtime:
         errors: asyncio.Queue[AerostackError] = asyncio.Queue()
         realtime.on_error(errors.put_nowait)
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
+        line = await peer.meet(realtime)
         publishing = asyncio.create_task(realtime.channel("chat/room").publish("message"))
         await line.hear("publish")
         await line.socket.close(code=code, message=b"because")
@@ -107,7 +82,7 @@ async def test_a_final_close_code_ends_it(peer: "Peer", code: int) -> None:
 
 
 async def test_the_reason_of_a_refusal_is_told_as_the_server_worded_it(peer: "Peer") -> None:
-    async with client(peer) as realtime:
+    async with peer.client() as realtime:
         connecting = asyncio.create_task(realtime.connect())
         line = await peer.line()
         await line.say("error", code="token_expired", message="The token expired at noon.", retryable=False)
@@ -123,7 +98,7 @@ async def test_a_new_token_is_fetched_when_the_old_one_is_refused(peer: "Peer") 
     async def get_token() -> str:
         return next(tokens)
 
-    async with client(peer, token="first", get_token=get_token) as realtime:
+    async with peer.client(token="first", get_token=get_token) as realtime:
         connecting = asyncio.create_task(realtime.connect())
         first = await peer.line()
         await first.socket.close(code=4401)
@@ -136,10 +111,8 @@ async def test_a_new_token_is_fetched_when_the_old_one_is_refused(peer: "Peer") 
 
 
 async def test_set_token_speaks_on_the_open_connection_and_revives_a_refused_one(peer: "Peer") -> None:
-    async with client(peer, token="first") as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
+    async with peer.client(token="first") as realtime:
+        line = await peer.meet(realtime)
         realtime.set_token("second")
         assert (await line.hear("auth"))["token"] == "second"
         await line.socket.close(code=4401)
@@ -155,20 +128,16 @@ async def test_set_token_speaks_on_the_open_connection_and_revives_a_refused_one
 
 
 async def test_a_silent_server_is_pinged_then_left(peer: "Peer") -> None:
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted(heartbeat=1)
-        await connecting
+    async with peer.client() as realtime:
+        line = await peer.meet(realtime, heartbeat=1)
         await line.hear("ping")
         await peer.greeted()  # it was never answered
         await realtime.connect()
 
 
 async def test_an_answered_ping_keeps_the_connection(peer: "Peer") -> None:
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted(heartbeat=1)
-        await connecting
+    async with peer.client() as realtime:
+        line = await peer.meet(realtime, heartbeat=1)
         for _ in range(2):
             await line.hear("ping")
             await line.say("pong")
@@ -176,154 +145,41 @@ async def test_an_answered_ping_keeps_the_connection(peer: "Peer") -> None:
         assert realtime.status == "connected"
 
 
-async def test_a_reconnect_resumes_after_the_last_handled_event(peer: "Peer", heard: "type[Heard]") -> None:
-    listener = heard()
-    async with client(peer) as realtime:
-        realtime.channel("chat/room")
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        await subscribed(realtime, line, listener)
-        await event(line, 1)
-        await listener.first(1)
-        await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
-        assert frame["since"] == "c1"
-        await line.say("subscribed", topic=ROOM, cursor="c1", recovered=True, id=frame["id"])
-        await event(line, 1)
-        await event(line, 2)
-        assert [payload.data for payload in await listener.first(2)] == [1, 2]
-
-
-async def test_what_cannot_be_resumed_is_told_as_a_gap(peer: "Peer", heard: "type[Heard]") -> None:
-    everything, gaps = heard(), heard()
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        await subscribed(realtime, line, everything)
-        channel = realtime.channel("chat/room").on("gap", gaps)
-        await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
-        await line.say("subscribed", topic=ROOM, cursor="e2.7", recovered=False, id=frame["id"])
-        assert (await gaps.first(1))[0].data == {"since": "c0"}
-        assert (await everything.first(1))[0].type == "gap"
-        await line.say("subscribed", topic=ROOM, cursor="e3.1", recovered=False)
-        assert (await gaps.first(2))[1].cursor == "e3.1"
-        await line.say("ack", id="nobody")
-        assert channel.cursor == "e3.1"
-
-
-async def test_unacknowledged_publishes_are_sent_again_under_their_ids_in_order(peer: "Peer") -> None:
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        channel = realtime.channel("chat/room")
-        publishing = [asyncio.create_task(channel.publish("message", number)) for number in range(3)]
-        sent = [await line.hear("publish") for _ in range(3)]
-        await line.say("ack", id=sent[1]["id"], cursor="c1", timestamp=1)
-        await publishing[1]
-        await line.socket.close(code=1012)
-        away = asyncio.create_task(channel.publish("message", 3))
-        line = await peer.greeted()
-        again = [await line.hear("publish") for _ in range(3)]
-        assert [frame["data"] for frame in again] == [0, 2, 3]
-        assert [frame["id"] for frame in again[:2]] == [sent[0]["id"], sent[2]["id"]]
-        for frame in again:
-            await line.say("ack", id=frame["id"], cursor="c2", timestamp=2, duplicate=frame["data"] == 0)
-        acks = await asyncio.gather(*publishing, away)
-        assert [ack.duplicate for ack in acks] == [True, False, False, False]
-
-
-async def test_a_cancelled_publish_is_not_sent_again(peer: "Peer") -> None:
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        channel = realtime.channel("chat/room")
-        cancelled = asyncio.create_task(channel.publish("message", 1))
-        await line.hear("publish")
-        cancelled.cancel()
-        await line.socket.close(code=1012)
-        kept = asyncio.create_task(channel.publish("message", 2))
-        line = await peer.greeted()
-        frame = await line.hear("publish")
-        assert frame["data"] == 2
-        await line.say("ack", id=frame["id"])
-        await kept
-
-
-async def test_a_subscription_that_is_not_restored_is_told(peer: "Peer", heard: "type[Heard]") -> None:
-    listener = heard()
-    errors: asyncio.Queue[AerostackError] = asyncio.Queue()
-    async with client(peer) as realtime:
-        realtime.on_error(errors.put_nowait)
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        await subscribed(realtime, line, listener)
-        await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
-        await line.say(
-            "error", code="forbidden", message="Not any more.", retryable=False, topic=ROOM, id=frame["id"]
-        )
-        assert isinstance(await errors.get(), Forbidden)
-        assert not realtime.channel("chat/room").subscribed
-
-
 async def test_a_subscription_ended_by_the_server_is_told_and_ends_its_iterations(peer: "Peer") -> None:
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
+    async with peer.client() as realtime:
+        line = await peer.meet(realtime)
         iterating = asyncio.ensure_future(anext(aiter(realtime.channel("chat/room"))))
         frame = await line.hear("subscribe")
-        await line.say("subscribed", topic=ROOM, cursor="c0", recovered=None, id=frame["id"])
-        await line.say("unsubscribed", topic=ROOM, reason="You may no longer read it.")
+        await line.confirm(frame)
+        await line.say("unsubscribed", topic=line.room, reason="You may no longer read it.")
         with pytest.raises(Unavailable, match="no longer"):
             await iterating
 
 
-async def test_a_channel_whose_handlers_lag_is_paused_and_caught_up(peer: "Peer", heard: "type[Heard]") -> None:
-    release, listener = asyncio.Event(), heard()
-
-    async def lagging(payload: Payload) -> None:
-        await release.wait()
-        listener(payload)
-
-    async with client(peer) as realtime:
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
-        await subscribed(realtime, line, heard())
-        realtime.channel("chat/room").on("message", lagging)
-        for number in range(1, BUFFER + 100):
-            await event(line, number)
-        await line.hear("unsubscribe")  # the others of this connection are read on
-        publishing = asyncio.create_task(realtime.channel("chat/other").publish("message"))
-        await line.say("ack", id=(await line.hear("publish"))["id"])
-        await publishing
-        release.set()
-        frame = await line.hear("subscribe")
-        last = int(frame["since"].removeprefix("c"))
-        await line.say("subscribed", topic=ROOM, cursor=frame["since"], recovered=True, id=frame["id"])
-        for number in range(last + 1, BUFFER + 100):
-            await event(line, number)
-        payloads = await listener.first(BUFFER + 99)
-        assert [payload.data for payload in payloads] == list(range(1, BUFFER + 100))
+async def test_data_too_deep_to_be_read_is_told_and_skipped(peer: "Peer", heard: "type[Heard]") -> None:
+    errors: asyncio.Queue[AerostackError] = asyncio.Queue()
+    listener = heard()
+    async with peer.client() as realtime:
+        realtime.on_error(errors.put_nowait)
+        line = await peer.meet(realtime)
+        await line.admit(realtime, listener)
+        for depth in (5000, 960):  # beyond the frame's reading, and perhaps beyond the data's alone
+            data = "[" * depth + "]" * depth
+            await line.socket.send_str(
+                f'{{"type":"event","topic":"{line.room}","event":"deep","data":{data},'
+                f'"timestamp":1,"id":"deep","cursor":"d{depth}"}}'
+            )
+        await line.message(1)
+        assert (await listener.named("message")).data == 1
+        assert isinstance(await errors.get(), BadMessage)
+        assert realtime.status == "connected"
 
 
 async def test_nonsense_from_the_server_is_told_and_survived(peer: "Peer") -> None:
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
-    async with client(peer) as realtime:
+    async with peer.client() as realtime:
         realtime.on_error(errors.put_nowait)
-        connecting = asyncio.create_task(realtime.connect())
-        line = await peer.greeted()
-        await connecting
+        line = await peer.meet(realtime)
         await line.socket.send_str("{")
         await line.socket.send_str('{"type":"event"}')
         await line.say("from_the_future")

@@ -1,10 +1,14 @@
 """What holds without a connection; with one, see tests/flow/sdk."""
 
 import gc
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from aerostack_realtime.protocol.errors import InvalidTopic
+from aerostack_realtime.protocol.messages import decode_reply
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.payload import Payload
 
@@ -14,6 +18,19 @@ def client() -> RealtimeClient:
 
 
 def ignore(_: Payload) -> None: ...
+
+
+SPEC = Path(__file__).parents[3] / "spec" / "server-frames.json"
+
+
+@pytest.mark.parametrize("example", msgspec.json.decode(SPEC.read_bytes()), ids=lambda each: each["name"])
+async def test_every_frame_of_the_spec_is_taken(example: dict[str, Any]) -> None:
+    reply = decode_reply(msgspec.json.encode(example["frame"]))
+    assert reply is not None
+    realtime = client()
+    for topic in ("chat/general", "orders"):
+        realtime.channel(topic).on("*", ignore)
+    realtime.received(reply)
 
 
 def test_one_topic_is_one_channel_however_it_is_written() -> None:
