@@ -1,0 +1,271 @@
+"""Row changes, ours alone, `python -m bench.changes`: commit → client, changes/s by number of subscribers."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from bench import proctree
+from bench.contenders import OURS
+from bench.load.caller import call
+from bench.load.latency import Histogram
+from bench.load.listener import Listener, listen
+from bench.load.offer import Timetable
+from bench.load.writer import LAYOUT, TABLE
+from bench.machine import LOAD_CORE, ROOT, describe
+from bench.report import table
+from bench.servers import Running
+
+SUBSCRIBERS = (1, 10, 100, 1000, 10000)
+_RATE = 100.0
+_COUNT = 500
+_BURST = 50_000
+_BATCH = 500
+_WAIT_S = 60.0
+
+
+class _Row(Struct):
+    id: int
+    customer: int
+
+
+class _Change(Struct):
+    type: str
+    data: _Row
+
+
+_decode = msgspec.json.Decoder(_Change).decode
+
+
+Result = TypeVar("Result")
+
+
+class Wrong(Exception):
+    """A change came to the wrong subscriber, or out of order, or not once."""
+
+
+class Speed(Struct, frozen=True):
+    """Changes per second from the first write to the last delivery, and server CPU in µs per change."""
+
+    subscribers: int
+    live: float
+    live_cpu_us: float
+    live_share: float
+    """Of a core."""
+    backlog: float
+    backlog_cpu_us: float
+
+
+async def prepare(server: Running) -> None:
+    """Make the table through the server."""
+    caller = await call(server.host, server.port)
+    await caller.post("/v1/db/query", {"sql": f"CREATE TABLE {TABLE}{LAYOUT}", "params": []})
+    caller.close()
+
+
+async def by_query(server: Running) -> tuple[Histogram, Histogram]:
+    """Single inserts by POST /v1/db/query: from when each was due, to its answer, and to its change."""
+    loop = asyncio.get_running_loop()
+    all_came = loop.create_future()
+    start = monotonic() + 0.5
+    answered, changed = Histogram(), Histogram()
+    caller = await call(server.host, server.port)
+
+    def heard(content: bytes, now: float) -> None:
+        number = _decode(content).data.id - 1
+        changed.add(now - start - number / _RATE)
+        if number == _COUNT - 1:
+            all_came.set_result(None)
+
+    def insert(number: int) -> None:
+        sql = f"INSERT INTO {TABLE}(id, customer, total, note) VALUES(?, ?, ?, ?)"
+        answer = caller.post("/v1/db/query", {"sql": sql, "params": [number + 1, number, number, "note"]})
+        answer.add_done_callback(lambda done: answered.add(done.result()[1] - start - number / _RATE))
+
+    listener = await listen(server.host, server.port, _subscribe({}), heard)
+    await Timetable(start, _RATE, _COUNT, insert).run()
+    await asyncio.wait_for(all_came, _WAIT_S)
+    listener.close()
+    caller.close()
+    return answered, changed
+
+
+async def by_foreign_process(server: Running) -> Histogram:
+    """Single inserts by Python's sqlite3 in another process: from when the commit was back, to the change."""
+    arrivals: list[float] = []
+    all_came = asyncio.get_running_loop().create_future()
+
+    def heard(_content: bytes, now: float) -> None:
+        arrivals.append(now)
+        if len(arrivals) == _COUNT:
+            all_came.set_result(None)
+
+    listener = await listen(server.host, server.port, _subscribe({}), heard)
+    commits = await _write(server, "paced", _RATE, _COUNT)
+    await asyncio.wait_for(all_came, _WAIT_S)
+    listener.close()
+    result = Histogram()
+    for committed, arrived in zip(commits, arrivals, strict=True):
+        result.add(arrived - committed)
+    return result
+
+
+class _Tally:
+    """Counts the changes of all watchers; each customer's must come in order and only to its watcher."""
+
+    def __init__(self, customers: int) -> None:
+        self._customers = customers
+        self._left = 0
+        self.last = 0.0
+        self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def expect(self, count: int) -> None:
+        """Be complete after `count` more."""
+        self._left = count
+        self.complete = asyncio.get_running_loop().create_future()
+
+    def watcher(self, customer: int) -> Callable[[bytes, float], None]:
+        """What the watcher of a customer calls for each frame."""
+        due = customer + 1
+
+        def heard(content: bytes, now: float) -> None:
+            nonlocal due
+            row = _decode(content).data
+            if row.customer != customer or row.id != due:
+                self.complete.set_exception(Wrong(f"customer {customer} was sent {row}, row {due} was due"))
+            due += self._customers
+            self._left -= 1
+            self.last = now
+            if not self._left:
+                self.complete.set_result(None)
+
+        return heard
+
+
+async def speed(server: Running, subscribers: int) -> Speed:
+    """Bursts of rows while `subscribers` connections each watch one customer.
+
+    The first is sent on while it is written; during the second the server is stopped (SIGSTOP), so that it finds
+    a backlog and nothing else takes its time.
+    """
+    tally = _Tally(subscribers)
+    listeners: list[Listener] = []
+    customers = iter(range(subscribers))
+
+    async def connect() -> None:
+        for customer in customers:
+            frame = _subscribe({"customer": customer})
+            listeners.append(await listen(server.host, server.port, frame, tally.watcher(customer)))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(connect())
+    arguments = "burst", _BURST, subscribers, _BATCH
+    tally.expect(_BURST)
+    cpu = proctree.cpu_seconds(server.pid)
+    start, _ = await _write(server, *arguments)
+    await asyncio.wait_for(tally.complete, _WAIT_S)
+    live_s, live_cpu = tally.last - start, proctree.cpu_seconds(server.pid) - cpu
+    tally.expect(_BURST)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        await _write(server, *arguments)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    start, cpu = monotonic(), proctree.cpu_seconds(server.pid)
+    await asyncio.wait_for(tally.complete, _WAIT_S)
+    backlog_s, backlog_cpu = tally.last - start, proctree.cpu_seconds(server.pid) - cpu
+    for listener in listeners:
+        listener.close()
+    return Speed(
+        subscribers=subscribers,
+        live=_BURST / live_s,
+        live_cpu_us=live_cpu / _BURST * 1e6,
+        live_share=live_cpu / live_s,
+        backlog=_BURST / backlog_s,
+        backlog_cpu_us=backlog_cpu / _BURST * 1e6,
+    )
+
+
+async def _write(server: Running, *arguments: str | float) -> list[float]:
+    """Run the foreign writer on the server's database."""
+    process = await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.writer",
+        str(server.directory / "bench.db"), *map(str, arguments),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the foreign writer ended with code {process.returncode}")
+    times: list[float] = msgspec.json.decode(output)
+    return times
+
+
+def _subscribe(wanted: dict[str, int]) -> bytes:
+    return msgspec.json.encode({"type": "subscribe", "topic": TABLE, "filter": wanted})
+
+
+def on_fresh_server(measure: Callable[[Running], Awaitable[Result]]) -> Result:
+    """Run `measure` on the generator's core against a server with the table and no rows."""
+
+    async def run(server: Running) -> Result:
+        await prepare(server)
+        return await measure(server)
+
+    with OURS.running() as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(server))
+
+
+def speeds(counts: Sequence[int]) -> list[Speed]:
+    """Bursts for each number of subscribers, each on a fresh server."""
+    return [on_fresh_server(partial(speed, subscribers=count)) for count in counts]
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.changes", description=__doc__)
+    parser.add_argument("--subscribers", type=int, nargs="*", default=SUBSCRIBERS)
+    chosen = parser.parse_args()
+    print("\n".join(describe()), end="\n\n", flush=True)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    answered, changed = on_fresh_server(by_query)
+    latencies = [
+        ("by sdk.db: request due → answered", answered, ""),
+        ("by sdk.db: request due → change received", changed, "p50 ≤ 2 ms"),
+        ("by a foreign process: committed → received", on_fresh_server(by_foreign_process), "p50 ≤ 10 ms"),
+    ]
+    rows = [
+        [title, *(f"{each.percentile(share):.2f} ms" for share in (0.5, 0.99, 0.999)), budget]
+        for title, each, budget in latencies
+    ]
+    head = [f"{_RATE:.0f} single inserts a second", "p50", "p99", "p99.9", "budget"]
+    print(table(head, rows), end="\n\n", flush=True)
+    rows = [
+        [
+            f"{each.subscribers:,}",
+            f"{each.live:,.0f}",
+            f"{each.live_cpu_us:.1f} µs",
+            f"{each.live_share:.0%}",
+            f"{each.backlog:,.0f}",
+            f"{each.backlog_cpu_us:.1f} µs",
+        ]
+        for each in speeds(chosen.subscribers)
+    ]
+    head = ["filtered subscribers", "while written: changes/s", "CPU each", "server's core busy"]
+    print(table([*head, "from a backlog: changes/s", "CPU each"], rows))
+    print("Each change concerns one subscriber, and came to it once and in order.")
+    print("Budget: at least 10,000 changes/s at 10,000 subscribers.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

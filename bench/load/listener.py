@@ -1,0 +1,62 @@
+"""A connection to our server whose every frame is handed on with the time it came."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import cast
+
+from bench.load import websocket
+from bench.load.dialects import Aerostack, Exchange
+from bench.load.entrance import enter
+
+
+class _Opened(Aerostack):
+    """Ours, with a first frame of one's own."""
+
+    def __init__(self, subscribe: bytes | None) -> None:
+        self._subscribe = subscribe
+
+    def setup(self, channel: str | None) -> list[Exchange]:  # noqa: ARG002  (the frame names it)
+        steps = super().setup(None)
+        return steps if self._subscribe is None else [*steps, Exchange(self._subscribe, b'"type":"subscribed"')]
+
+
+class Listener(asyncio.Protocol):
+    """Calls `heard(content, time)` for each text frame; `time` is CLOCK_MONOTONIC in seconds."""
+
+    def __init__(self, heard: Callable[[bytes, float], None]) -> None:
+        self._heard = heard
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        now = monotonic()
+        data = self._data + data
+        at = 0
+        while frame := websocket.decode(data, at):
+            at = frame.end
+            if frame.opcode == websocket.TEXT:
+                self._heard(frame.content, now)
+            elif frame.opcode == websocket.PING:
+                self.send(websocket.encode(frame.content, websocket.PONG))
+        self._data = data[at:]
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame as it is."""
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        """End the connection without a closing handshake."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def listen(host: str, port: int, subscribe: bytes | None, heard: Callable[[bytes, float], None]) -> Listener:
+    """A connection that has sent the frame `subscribe` and was told `subscribed`."""
+    listener = Listener(heard)
+    await enter(_Opened(subscribe), host, port, None, listener)
+    return listener
