@@ -129,12 +129,11 @@ export class Client {
   /** Connect now. Resolves when the server has accepted the credentials; rejects when it refuses for good. */
   connect(): Promise<void> {
     if (this.status === 'connected') return Promise.resolve()
-    this.#connecting ??= new Reply<void>((error) => error.code === 'disconnected' || this.#failed(error))
-    const connecting = this.#connecting
     this.#unauthorized = false
     watch(this.#wake, true)
     this.#connection.connect()
-    return connecting
+    this.#connecting ??= new Reply<void>((error) => error.code === 'disconnected' || this.#failed(error))
+    return this.#connecting
   }
 
   /** Leave and stay away until `connect`. Subscriptions, presence and unsent publishes are kept for then. */
@@ -276,10 +275,9 @@ export class Client {
   }
 
   #statusChanged(status: Status): void {
-    const connecting = this.#connecting
     if (status === 'connected') {
+      this.#connecting?.resolve()
       this.#connecting = undefined
-      connecting?.resolve()
     }
     for (const listener of [...this.#onStatus]) listener(status)
   }
@@ -287,10 +285,9 @@ export class Client {
   #ended(error: AerostackError): void {
     watch(this.#wake, false)
     this.#unauthorized = error.code === 'unauthorized'
-    const connecting = this.#connecting
-    this.#connecting = undefined
-    if (connecting) connecting.reject(error)
+    if (this.#connecting) this.#connecting.reject(error)
     else this.#failed(error)
+    this.#connecting = undefined
     this.#subscriptions.ended(error)
     this.#outbox.fail(error)
   }

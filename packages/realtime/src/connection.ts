@@ -142,10 +142,7 @@ export class Connection {
   #dial(turn: number, token: string | null): Socket {
     const { Socket, url, apiKey } = this.#options
     if (!Socket)
-      throw new AerostackError(
-        'unsupported',
-        'There is no global WebSocket here; pass `WebSocket`, e.g. from `ws`.',
-      )
+      throw new AerostackError('unsupported', 'No global WebSocket here: pass `WebSocket`, e.g. from `ws`.')
     const protocols = [SUBPROTOCOL]
     if (apiKey) protocols.push(`aerostack-key.${apiKey}`)
     if (token) protocols.push(`aerostack-token.${token}`)

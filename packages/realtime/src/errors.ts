@@ -27,9 +27,9 @@ export type ErrorCode =
  */
 export class AerostackError extends Error {
   override readonly name = 'AerostackError'
-  readonly code: ErrorCode
-  readonly retryable: boolean
-  readonly topic: string | undefined
+  declare readonly code: ErrorCode
+  declare readonly retryable: boolean
+  declare readonly topic: string | undefined
 
   constructor(code: ErrorCode, message: string, retryable = false, topic?: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })

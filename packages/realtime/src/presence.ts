@@ -59,9 +59,8 @@ export class Tracking {
 
   track(topic: string, by: object, state: object): void {
     const states = this.#topics.get(topic) ?? new Map<object, object>()
-    this.#topics.set(topic, states)
     states.delete(by)
-    states.set(by, state)
+    this.#topics.set(topic, states.set(by, state))
   }
 
   /** End what `by` tracks; false when it tracked nothing. */

@@ -7,11 +7,11 @@ import type { AerostackError } from './errors.js'
  * A class of its own because `await` on a native promise does not go through its `then`.
  */
 export class Reply<T> implements Promise<T> {
-  readonly [Symbol.toStringTag] = 'Promise'
+  declare readonly [Symbol.toStringTag]: string
   readonly #promise: Promise<T>
   #heard = false
-  resolve!: (value: T) => void
-  reject!: (error: AerostackError) => void
+  declare resolve: (value: T) => void
+  declare reject: (error: AerostackError) => void
 
   constructor(unheard: (error: AerostackError) => unknown) {
     this.#promise = new Promise<T>((resolve, reject) => {

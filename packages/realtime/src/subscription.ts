@@ -64,11 +64,8 @@ export class Subscription {
 
   /** Add `subscriber`; true when the server has to be asked (again) for its sake. */
   attach(subscriber: Subscriber): boolean {
-    const first = this.empty && this.state === 'off' && this.cursor === undefined
-    if (!this.has(subscriber) && subscriber.since !== undefined) {
-      if (first) this.cursor = subscriber.since
-      else subscriber.deliver(gap('the topic was subscribed already, so `since` could not be honoured'))
-    }
+    if (this.empty) this.cursor ??= subscriber.since
+    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(gap('subscribed already'))
     this.#subscribers.add(subscriber)
     return this.state === 'off' || !this.#covers()
   }
@@ -87,7 +84,7 @@ export class Subscription {
   ask(id: string): SubscribeFrame {
     this.state = 'asked'
     const frame: SubscribeFrame = { type: 'subscribe', topic: this.topic, id, ...this.#wanted() }
-    if (this.cursor !== undefined) frame.since = this.cursor
+    if (this.cursor) frame.since = this.cursor
     this.#asked = frame
     return frame
   }
@@ -99,9 +96,7 @@ export class Subscription {
 
   /** Take an answer; true when it is the one awaited. One without an id tells of a gap in a live subscription. */
   subscribed(frame: SubscribedFrame): boolean {
-    if (frame.id !== undefined && frame.id !== this.#asked?.id) return false
-    if (frame.id === undefined && this.state !== 'live') return false
-    const answered = this.state === 'asked'
+    if (frame.id ? frame.id !== this.#asked?.id : this.state !== 'live') return false
     this.state = 'live'
     this.recovered = frame.recovered ?? null
     if (frame.recovered !== true) {
@@ -109,13 +104,13 @@ export class Subscription {
       this.#handling = []
     }
     if (frame.recovered === false) this.#tell(gap('some events could not be replayed'))
-    return answered
+    return !!frame.id
   }
 
   receive(frame: EventFrame | ChangeFrame): void {
     if (this.state !== 'live') return
     const { cursor } = frame
-    const positioned = cursor !== undefined && !(frame as EventFrame).snapshot
+    const positioned = cursor && !(frame as EventFrame).snapshot
     if (positioned) {
       if (this.#recent.has(cursor)) return
       this.#remember(cursor)
@@ -165,16 +160,14 @@ export class Subscription {
 
   /** Advance the cursor over what is finished, and no further than the first that is not. */
   #handled(cursor: string, unfinished: Promise<unknown>[]): void {
-    const entry = { cursor, finished: !unfinished.length }
-    if (entry.finished && !this.#handling.length) {
-      this.cursor = cursor
-      return
-    }
-    this.#handling.push(entry)
-    Promise.all(unfinished).then(() => {
+    const entry = { cursor, finished: false }
+    const finish = () => {
       entry.finished = true
       while (this.#handling[0]?.finished) this.cursor = this.#handling.shift()?.cursor
-    })
+    }
+    this.#handling.push(entry)
+    if (unfinished.length) Promise.all(unfinished).then(finish)
+    else finish()
   }
 
   #wanted(): { filter?: Filter; presence?: boolean } {
@@ -187,9 +180,9 @@ export class Subscription {
   /** Whether what was asked for includes what is wanted now. */
   #covers(): boolean {
     const { filter, presence } = this.#wanted()
-    const asked = this.#asked
-    const rows = !asked?.filter || JSON.stringify(asked.filter) === JSON.stringify(filter)
-    return rows && (asked?.presence !== false || presence === false)
+    const asked = this.#asked as SubscribeFrame
+    const rows = !asked.filter || JSON.stringify(asked.filter) === JSON.stringify(filter)
+    return rows && (asked.presence ?? true) >= (presence ?? true)
   }
 }
 

@@ -87,7 +87,7 @@ export class Subscriptions {
   }
 
   receive(frame: ServerFrame): void {
-    const entry = 'topic' in frame && frame.topic !== undefined && this.#entries.get(frame.topic)
+    const entry = this.#entries.get((frame as { topic?: string }).topic ?? '')
     if (!entry) return
     const { subscription } = entry
     if (frame.type === 'event' || frame.type === 'db_change') subscription.receive(frame)
@@ -96,7 +96,7 @@ export class Subscriptions {
       entry.refusals = 0
       for (const { resolve } of entry.waiting.splice(0)) resolve()
       if (subscription.members.length) this.#reconcile(subscription) // some may have left unseen
-    } else if (frame.type === 'unsubscribed' && frame.id === undefined && frame.reason !== undefined) {
+    } else if (frame.type === 'unsubscribed' && frame.reason) {
       subscription.lost()
       this.#options.failed(new AerostackError('unavailable', frame.reason, false, frame.topic))
     }
