@@ -328,10 +328,10 @@ class Channel:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _answered(self, answer: asyncio.Future[Reply]) -> None:
+        error = None if answer.cancelled() else answer.exception()
         if self._asking is None or self._asking[1] is not answer:
             return
         self._asking = None
-        error = None if answer.cancelled() else answer.exception()
         if isinstance(error, AerostackError):
             self._end(error)
         self._client.settle(self)
