@@ -32,12 +32,19 @@ try {
     '--no-audit',
     '--no-fund',
     `./${tarball}`,
-    ...['react', 'react-dom', 'vite', 'typescript', '@types/react', '@types/react-dom'].map(
-      (name) => `${name}@${versions[name]}`,
-    ),
+    ...[
+      'react',
+      'react-dom',
+      'vite',
+      '@vitejs/plugin-react',
+      'typescript',
+      '@types/react',
+      '@types/react-dom',
+    ].map((name) => `${name}@${versions[name]}`),
   )
 
   cpSync(join(home, 'tests/reference/ChatRoom.tsx'), join(app, 'ChatRoom.tsx'))
+  write('vite.config.ts', `import react from '@vitejs/plugin-react'\nexport default { plugins: [react()] }`)
   write('index.html', '<div id="root"></div><script type="module" src="/main.tsx"></script>')
   write(
     'main.tsx',
