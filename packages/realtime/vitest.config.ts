@@ -12,7 +12,15 @@ export default defineConfig({
         resolve: { alias },
         test: { name: 'unit', include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'] },
       },
-      { resolve: { alias }, test: { name: 'integration', include: ['tests/integration/*.test.{ts,tsx}'] } },
+      {
+        resolve: { alias },
+        test: {
+          name: 'integration',
+          include: ['tests/integration/*.test.{ts,tsx}'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
     ],
   },
 })

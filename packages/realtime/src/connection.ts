@@ -59,6 +59,7 @@ const FINAL: Record<number, ErrorCode> = {
   4403: 'forbidden',
   4408: 'unauthorized',
 }
+const HEARTBEAT_TIMED_OUT = 4001
 const LIMITED = 4429
 
 export class Connection {
@@ -95,14 +96,14 @@ export class Connection {
 
   disconnect(): void {
     if (this.status === 'idle' || this.status === 'disconnected') return
-    this.#abandon(1000, '')
+    this.#abandon(1000)
     this.#become('disconnected')
   }
 
   /** Leave this socket and open another at once, with credentials asked anew. */
   reopen(): void {
     if (!this.#socket) return
-    this.#abandon(1000, '')
+    this.#abandon(1000)
     this.#become('reconnecting')
     this.#open()
   }
@@ -121,13 +122,14 @@ export class Connection {
   async #open(): Promise<void> {
     const turn = ++this.#turn
     this.#waiting = false
-    this.#after(CONNECT_TIMEOUT, () => this.#drop('the server did not answer'))
+    this.#after(CONNECT_TIMEOUT, () => this.#drop())
     let token: string | null
     try {
       token = await this.#options.token()
     } catch (error) {
       if (turn !== this.#turn) return
       this.#events.failed(wrap(error, 'unauthorized', true))
+      this.#become('reconnecting')
       this.#retry()
       return
     }
@@ -193,13 +195,13 @@ export class Connection {
     this.send({ type: 'ping' })
     this.#after(PONG_TIMEOUT, () => {
       if (this.#frames > frames) this.#listen()
-      else this.#drop('the heartbeat timed out')
+      else this.#drop()
     })
   }
 
   /** Give up on a socket that may never close by itself. */
-  #drop(reason: string): void {
-    this.#abandon(4001, reason)
+  #drop(): void {
+    this.#abandon(HEARTBEAT_TIMED_OUT)
     this.#retry()
   }
 
@@ -220,7 +222,10 @@ export class Connection {
     this.#events.ended(error)
   }
 
+  /** Try again later. That a first attempt failed is told: an address may be wrong, an origin not allowed. */
   #retry(limited = false): void {
+    if (this.status === 'connecting')
+      this.#events.failed(new AerostackError('network', 'The server was not reached; trying on.', true))
     const random = this.#options.random()
     this.#waiting = true
     this.#after(limited ? longest(random) : backoff(this.#attempt++, random), () => this.#open())
@@ -228,13 +233,13 @@ export class Connection {
   }
 
   /** Leave the socket, if there is one, so that nothing it still says is heard. */
-  #abandon(code?: number, reason?: string): void {
+  #abandon(code?: number): void {
     const socket = this.#socket
     this.#turn++
     this.#waiting = false
     this.#socket = undefined
     this.#options.clock.clearTimeout(this.#timer)
-    if (code) socket?.close(code, reason)
+    if (code) socket?.close(code)
     if (this.status === 'connected') this.#events.lost()
   }
 

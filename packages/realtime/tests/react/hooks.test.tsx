@@ -242,6 +242,25 @@ describe('useTable', () => {
     })
   })
 
+  test('loads anew after a gap, and keeps the rows that are as they were', async () => {
+    const made = await connected()
+    const answers = [
+      [{ id: 1 }, { id: 2 }],
+      [{ id: 1 }, { id: 3 }],
+    ]
+    const load = async () => answers.shift() ?? []
+    const { result } = renderHook(() => useTable('orders', { load }), {
+      wrapper: ({ children }) => <AerostackProvider client={made.client}>{children}</AerostackProvider>,
+    })
+    await act(async () => made.socket.subscribed('c:1'))
+    const [first] = result.current.rows
+    await act(async () =>
+      made.socket.say({ type: 'subscribed', topic: ORDERS, cursor: 'd:1', recovered: false }),
+    )
+    expect(result.current.rows).toEqual([{ id: 1 }, { id: 3 }])
+    expect(result.current.rows[0]).toBe(first)
+  })
+
   test('says why there are no rows', async () => {
     const made = await connected()
     const { result } = renderHook(() => useTable('ordres', { load: async () => [] }), {
@@ -267,12 +286,7 @@ describe('useHistory', () => {
   })
 
   test('shows pages oldest first, and live messages once', async () => {
-    const pages = [[message(4), message(3)], [message(2), message(1)], []]
-    const asked: (string | null)[] = []
-    const fetch = async (url: unknown) => {
-      asked.push(new URL(url as string).searchParams.get('before'))
-      return new Response(JSON.stringify({ messages: asked.at(-1) ? pages[asked.length - 1] : pages[0] }))
-    }
+    const fetch = async () => new Response(JSON.stringify({ messages: [message(4), message(3)] }))
     const made = await connected({ fetch })
     const { result } = renderHook(() => useHistory('chat/1', { pageSize: 2, live: 'message' }), {
       wrapper: within(made),
@@ -286,6 +300,27 @@ describe('useHistory', () => {
     say(made, 'message', 4, 'e:4')
     say(made, 'message', 5, 'e:5')
     expect(result.current.messages.map(({ id }) => id).toSorted()).toEqual(['m-e:3', 'm-e:4', 'm-e:5'])
+  })
+
+  test('loadMore goes back until there is no more', async () => {
+    const pages = [[message(4), message(3)], [message(2), message(1)], []]
+    const asked: (string | null)[] = []
+    const fetch = async (url: unknown) => {
+      asked.push(new URL(url as string).searchParams.get('before'))
+      return new Response(JSON.stringify({ messages: pages[asked.length - 1] }))
+    }
+    const made = await connected({ fetch })
+    const { result } = renderHook(() => useHistory('chat/1', { pageSize: 2 }), {
+      wrapper: ({ children }) => <AerostackProvider client={made.client}>{children}</AerostackProvider>,
+    })
+    await act(settled)
+    await act(() => result.current.loadMore())
+    expect(result.current.messages.map(({ data }) => data)).toEqual([1, 2, 3, 4])
+    expect(result.current.hasMore).toBe(true)
+    await act(() => result.current.loadMore())
+    expect(result.current.hasMore).toBe(false)
+    expect(asked).toEqual([null, '3', '1'])
+    expect(types(made)).toEqual([])
   })
 })
 

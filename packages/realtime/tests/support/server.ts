@@ -73,6 +73,7 @@ export class Cable {
   readonly #server = createServer((client) => this.#forward(client))
   readonly #sockets = new Set<Socket>()
   readonly #target: Server
+  #plugged = true
 
   constructor(target: Server) {
     this.#target = target
@@ -93,6 +94,16 @@ export class Cable {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** End every connection, and every new one, until it is plugged in again. */
+  unplug(): void {
+    this.#plugged = false
+    this.cut()
+  }
+
+  plug(): void {
+    this.#plugged = true
+  }
+
   /** What is connected stays connected and hears nothing more; new connections work. */
   freeze(): void {
     for (const socket of this.#sockets) {
@@ -108,6 +119,10 @@ export class Cable {
   }
 
   #forward(client: Socket): void {
+    if (!this.#plugged) {
+      client.destroy()
+      return
+    }
     const upstream = dial(this.#target.port, '127.0.0.1')
     client.pipe(upstream).pipe(client)
     for (const [socket, other] of [

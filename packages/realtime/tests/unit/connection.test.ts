@@ -71,7 +71,7 @@ test('after a success the pauses begin anew', async () => {
 })
 
 test('a server that does not answer at all is left after ten seconds', async () => {
-  const { client, clock, socket, sockets } = await (async () => {
+  const { client, clock, socket, sockets, errors } = await (async () => {
     const made = bench()
     made.client.connect()
     await settled()
@@ -79,6 +79,7 @@ test('a server that does not answer at all is left after ten seconds', async () 
   })()
   await clock.pass(10_000)
   expect(socket.closed).toBe(4001)
+  expect(errors).toEqual(['network'])
   expect(client.status).toBe('reconnecting')
   await clock.pass(1_000)
   expect(sockets).toHaveLength(2)
