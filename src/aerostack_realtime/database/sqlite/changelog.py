@@ -141,6 +141,14 @@ def read_shape(connection: apsw.Connection, shape: int) -> Shape | None:
     return Shape(shape, str(row[0]), tuple(json.loads(str(row[1])))) if row else None
 
 
+def start(connection: apsw.Connection, name: str) -> int:
+    """The position after which a watched table's log is whole. Raises NotFound."""
+    found = number(connection, f"SELECT start FROM {WATCHED} WHERE name = ?", name)
+    if found is None:
+        raise NotFound(f"{name!r} is not watched any more. Subscribe again.")
+    return found
+
+
 def in_order(connection: apsw.Connection, watch: Watch) -> bool:
     """Whether the table's triggers are exactly those that its present form asks for, and the newest."""
     table = _table(connection, watch.table)
