@@ -179,7 +179,7 @@ async def test_a_replay_joins_the_live_changes_without_a_seam(
 ) -> None:
     """While another thread writes, replays end exactly where the next live change begins."""
     since = orders.changes.cursor("orders")
-    total = 3_000
+    total = 1_000
     writing = asyncio.create_task(
         asyncio.to_thread(
             backend.write, *(f"INSERT INTO orders VALUES({number}, 'a', 1)" for number in range(total))

@@ -51,7 +51,7 @@ statement = st.one_of(insert, insert, update, delete, control)
 
 
 @given(schema=st.sampled_from(SCHEMAS), statements=st.lists(statement, max_size=25), cascades=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_changes_lead_to_the_content(schema: list[str], statements: list[str], cascades: bool) -> None:
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(history(Backend(Path(directory) / "user.db"), schema, statements, cascades))
@@ -61,6 +61,7 @@ async def history(backend: Backend, schema: list[str], statements: list[str], ca
     recorder = Recorder()
     writer = apsw.Connection(str(backend.path))
     writer.set_busy_timeout(10_000)
+    writer.execute("PRAGMA synchronous=OFF")
     for statement in [*schema, "CREATE TABLE the_end(a)"]:
         writer.execute(statement)
     async with backend.open(recorder) as database:

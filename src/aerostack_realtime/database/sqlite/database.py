@@ -20,7 +20,13 @@ from aerostack_realtime.database.base import (
 )
 from aerostack_realtime.database.sqlite import changelog, messages, statements
 from aerostack_realtime.database.sqlite.changes import SqliteChangeFeed
-from aerostack_realtime.database.sqlite.connection import first_connection, transaction, translate, unusable
+from aerostack_realtime.database.sqlite.connection import (
+    DatabaseUnusable,
+    first_connection,
+    transaction,
+    translate,
+    unusable,
+)
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.messages import SqliteMessageStore
 from aerostack_realtime.database.sqlite.reader import Limits
@@ -95,7 +101,7 @@ class SqliteDatabase:
         await asyncio.to_thread(_prepare, path, int(busy_seconds * 1000))
         limits = Limits(log_max_age_seconds, log_max_changes, busy_seconds, prune_seconds)
         database = cls(path, listener, retention, limits, now)
-        await database._feed.started()
+        await database._started()
         return database
 
     @property
@@ -131,6 +137,14 @@ class SqliteDatabase:
         await self._worker.ended()
         await self._messages.close()
         await self._feed.close()
+
+    async def _started(self) -> None:
+        started = asyncio.create_task(self._feed.started())
+        await asyncio.wait((started, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if self._failure.done():
+            started.cancel()
+            await self.close()
+            raise DatabaseUnusable(f"{self._path} cannot be used: {self._failure.result()}.")
 
     def _died(self, error: BaseException) -> None:
         if not self._failure.done():

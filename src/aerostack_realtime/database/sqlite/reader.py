@@ -111,7 +111,8 @@ class LogReader:
     # --- from the loop's thread ---
 
     def submit(self, run: Callable[[], None], failed: Callable[[AerostackError], None]) -> None:
-        self._inbox.put(Job(run, failed, time.monotonic() + self._limits.busy_seconds))
+        if not self._inbox.put(Job(run, failed, time.monotonic() + self._limits.busy_seconds)):
+            self._post(failed, _closing())
 
     def rouse(self) -> None:
         self._inbox.rouse()
@@ -137,7 +138,7 @@ class LogReader:
         finally:
             self._seat.leave()
             for job in self._waiting + self._inbox.take(0):
-                self._post(job.failed, Unavailable("The server is closing. Try again after its restart."))
+                self._post(job.failed, _closing())
 
     def _timeout(self) -> float:
         if self._behind:
@@ -371,3 +372,7 @@ class LogReader:
 
 def _pragma(connection: apsw.Connection, name: str) -> apsw.SQLiteValue:
     return connection.execute(f"PRAGMA {name}").get
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The server is closing. Try again after its restart.")

@@ -18,13 +18,14 @@ class Inbox(Generic[Item]):
         self._roused = False
         self._closed = False
 
-    def put(self, item: Item) -> None:
-        """Raises RuntimeError after `close`."""
+    def put(self, item: Item) -> bool:
+        """Whether the item was taken in: not after `close`."""
         with self._changed:
             if self._closed:
-                raise RuntimeError("the inbox is closed")
+                return False
             self._items.append(item)
             self._changed.notify()
+            return True
 
     def rouse(self) -> None:
         """Make the next `take` return at once, empty-handed if need be."""
