@@ -121,9 +121,12 @@ class TableChannel:
         return [view.audience for view in self.views]
 
     def add(self, subscriber: Subscriber, view: View, *, presence: bool) -> None:
-        self.remove(subscriber)
+        before = self._subscribers.get(subscriber)
         self._subscribers[subscriber] = view
         view.audience.add(subscriber, presence=presence)
+        if before is not None and before is not view:
+            before.audience.remove(subscriber)
+            self.views.discard(before)
 
     def remove(self, subscriber: Subscriber) -> bool:
         view = self._subscribers.pop(subscriber, None)

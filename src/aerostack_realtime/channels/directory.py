@@ -46,8 +46,8 @@ class Directory:
         return channel
 
     def tidy(self, channel: CustomChannel | TableChannel) -> None:
-        """Let go of a channel that is idle."""
-        if not channel.idle:
+        """Let go of a channel that is idle. Idempotent."""
+        if not channel.idle or self.find(channel.topic) is not channel:
             return
         if isinstance(channel, CustomChannel):
             self._forgotten = max(self._forgotten, channel.log.last)

@@ -31,7 +31,9 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbi
 from aerostack_realtime.protocol.messages import Member, encode
 
 MAX_EVENT_NAME = 256
-"""Bytes of an event's name: it is a word, and stands in every frame."""
+"""Characters of an event's name: it is a word, and stands in every frame."""
+MAX_ID = 256
+"""Characters of a publish's id: ids are remembered, so they are no place for data."""
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -74,6 +76,7 @@ class Hub:
         self._changes = changes
         self._store = store
         self._backplane = backplane(self.deliver)
+        self._buffer_limit = buffer_limit
         self._directory = Directory(defer, buffer_limit, clock.last)
         self._subscribers: dict[str, Subscriber] = {}
         self._joined: dict[Subscriber, set[str]] = {}
@@ -110,6 +113,8 @@ class Hub:
             return
         if command.filter:
             raise BadMessage("A filter needs a table topic: custom channels have no columns.")
+        if not self._flushed(subscriber, command.topic):
+            return
         channel = self._directory.custom(command.topic)
         channel.add(subscriber, presence=command.presence)
         cursor, recovered, missed = self._cursor(channel.log.last), None, b""
@@ -137,7 +142,7 @@ class Hub:
         first = since == command.since
 
         def then(part: Replay) -> None:
-            if subscriber not in self._joined:
+            if not self._flushed(subscriber, command.topic):
                 done(None)
                 return
             try:
@@ -151,10 +156,10 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
         """End a subscription; one that is not there is nothing."""
+        if not self._flushed(subscriber, topic):
+            return
         channel = self._directory.find(topic)
         if channel is not None:
-            for audience in channel.audiences():
-                audience.flush()
             channel.remove(subscriber)
             if not channel.presence.tracks(subscriber.connection_id):
                 self._joined[subscriber].discard(topic)
@@ -182,6 +187,8 @@ class Hub:
             raise BadMessage(f"An event's name is 1 to {MAX_EVENT_NAME} characters long.")
         if event.startswith("presence:"):
             raise BadMessage("Events named presence:… are the server's own; use track and untrack.")
+        if id is not None and not 1 <= len(id) <= MAX_ID:
+            raise BadMessage(f"The id of a publish is 1 to {MAX_ID} characters long.")
         if topics.table_of(topic) is not None:
             raise Forbidden(
                 "Row changes come from the database alone: write to the table, or use a topic with a slash."
@@ -281,6 +288,8 @@ class Hub:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
+        if not self._flushed(subscriber, command.topic):
+            return
         channel, view = self._view(command, table)
         channel.add(subscriber, view, presence=command.presence)
         self._welcome(subscriber, channel, command, self._changes.cursor(table), None, b"")
@@ -294,12 +303,12 @@ class Hub:
             assert command.since is not None, "a replay starts from a cursor"
             missed = self._subscribed(command, command.since, part.recovered) + missed
         if part.more:
-            subscriber.write(missed)
             channel.views.discard(view)
+            self._hand(subscriber, missed)
             return
-        channel.add(subscriber, view, presence=command.presence)
         self._joined[subscriber].add(command.topic)
-        subscriber.write(missed + self._present(channel, command))
+        channel.add(subscriber, view, presence=command.presence)
+        self._hand(subscriber, missed + self._present(channel, command))
 
     def _view(self, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
         if not self._changes.watches(table):
@@ -317,7 +326,24 @@ class Hub:
         missed: bytes,
     ) -> None:
         self._joined[subscriber].add(command.topic)
-        subscriber.write(self._subscribed(command, cursor, recovered) + missed + self._present(channel, command))
+        self._hand(
+            subscriber, self._subscribed(command, cursor, recovered) + missed + self._present(channel, command)
+        )
+
+    def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
+        """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
+        channel = self._directory.find(topic)
+        if channel is not None:
+            for audience in channel.audiences():
+                audience.flush()
+        return subscriber in self._joined
+
+    def _hand(self, subscriber: Subscriber, data: bytes) -> None:
+        """Write to one subscriber alone, under the same bound as fan-out."""
+        if subscriber.buffered() > self._buffer_limit:
+            subscriber.overflow()
+        else:
+            subscriber.write(data)
 
     def _subscribed(self, command: messages.Subscribe, cursor: str, recovered: bool | None) -> bytes:
         return _frame(messages.Subscribed(command.topic, cursor, recovered, command.id))

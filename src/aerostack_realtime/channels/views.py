@@ -85,8 +85,8 @@ class Views:
         return view
 
     def discard(self, view: View) -> None:
-        """Forget a view that nobody watches any more."""
-        if len(view.audience):
+        """Forget a view that nobody watches any more. Idempotent."""
+        if len(view.audience) or self._views.get(view.conditions) is not view:
             return
         del self._views[view.conditions]
         keys = self._index[view.columns]

@@ -10,17 +10,23 @@ from aiohttp.web_protocol import RequestHandler
 
 BACKLOG: Final = 4096
 """Connections the kernel queues while the loop is busy: a fleet of clients that returns comes at once."""
+IDLE_SECONDS: Final = 75
+"""How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
 
 
 class Listener:
     """Serves an application on one address, for WebSocket and HTTP alike.
 
-    A connection that has not sent a whole request head within `handshake_seconds` is closed.
+    A connection that has not sent a whole request head within `handshake_seconds` is closed; a request whose
+    body takes longer than that is answered with 408.
     """
 
     def __init__(self, app: web.Application, *, handshake_seconds: float, shutdown_seconds: float) -> None:
         app.middlewares.insert(0, self._mark)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+        app.middlewares.append(self._read)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=IDLE_SECONDS
+        )
         self._handshake_seconds = handshake_seconds
         self._silent: set[RequestHandler] = set()
         self._server: asyncio.Server | None = None
@@ -58,4 +64,14 @@ class Listener:
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._silent.discard(request.protocol)
+        return await handler(request)
+
+    @web.middleware
+    async def _read(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.body_exists:
+            try:
+                async with asyncio.timeout(self._handshake_seconds):
+                    await request.read()
+            except TimeoutError:
+                raise web.HTTPRequestTimeout from None
         return await handler(request)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol, assert_never
 
 from msgspec import UNSET, Raw, UnsetType
@@ -19,6 +20,7 @@ from aerostack_realtime.protocol.errors import (
     BadMessage,
     Forbidden,
     Internal,
+    InvalidTopic,
     TokenExpired,
     TooLarge,
     Unauthorized,
@@ -71,7 +73,7 @@ class Session:
         self._limits = limits
         self._now = now
         self._opened = self._heard = now()
-        self._pinged = False
+        self._pinged_at: float | None = None
         self._warned_at: float | None = None
         self._bad_messages = 0
         hub.join(self)
@@ -83,15 +85,17 @@ class Session:
 
     def send(self, reply: messages.Reply) -> None:
         """Write a reply; a peer that does not take its replies is too slow as well."""
-        if self.closed is not None:
-            return
-        if self.buffered() > self._limits.buffer_bytes:
-            self.overflow()
-        else:
-            self.write(frames.text(messages.encode(reply)))
+        if self.closed is None:
+            self._write(frames.text(messages.encode(reply)))
 
     def overflow(self) -> None:
         self.close(close_codes.SLOW_CONSUMER, "too slow: resume from your cursor")
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping frame."""
+        self.heard()
+        if self.closed is None:
+            self._write(frames.pong(payload))
 
     def close(self, code: int, reason: str) -> None:
         """End the session: nothing is delivered to it any more. Idempotent."""
@@ -111,7 +115,7 @@ class Session:
     # --- time --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Heartbeat and deadlines; call it about once a second."""
+        """Heartbeat and deadlines; call it about once a second. Nobody is given up who was not pinged."""
         limits = self._limits
         if self.closed is not None:
             return
@@ -119,18 +123,18 @@ class Session:
             if now - self._opened > limits.auth_seconds:
                 self.close(close_codes.AUTH_TIMEOUT, "did not authenticate in time")
             return
-        silent = now - self._heard
-        if silent > 2 * limits.heartbeat_seconds:
-            self.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timed out")
-        elif silent > limits.heartbeat_seconds and not self._pinged:
-            self._pinged = True
-            self.write(frames.PING)
+        if self._pinged_at is not None:
+            if now - self._pinged_at > limits.heartbeat_seconds:
+                self.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timed out")
+        elif now - self._heard > limits.heartbeat_seconds:
+            self._pinged_at = now
+            self._write(frames.PING)
         self._watch_expiry()
 
     def heard(self) -> None:
         """The peer gave a sign of life."""
         self._heard = self._now()
-        self._pinged = False
+        self._pinged_at = None
 
     # --- commands ----------------------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Session:
             return None
         if len(frame) > self._limits.frame_bytes:
             error = TooLarge(f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}.")
-            self._bad(messages.Error.of(error))
+            self._bad(messages.refusal(frame, error))
             return None
         try:
             command = messages.decode_command(frame)
@@ -290,6 +294,12 @@ class Session:
 
     # --- inside ------------------------------------------------------------------------------------------
 
+    def _write(self, data: bytes) -> None:
+        if self.buffered() > self._limits.buffer_bytes:
+            self.overflow()
+        else:
+            self.write(data)
+
     def _topic(self, topic: str) -> str:
         return topics.canonical(topic, self._project)
 
@@ -309,6 +319,9 @@ class Session:
             log.error("internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure)
             failure = Internal(f"The server failed; its log has the details under {reference}.")
         topic = getattr(command, "topic", UNSET)
+        if topic is not UNSET:
+            with suppress(InvalidTopic):
+                topic = self._topic(topic)
         self.send(messages.Error.of(failure, topic, getattr(command, "id", UNSET)))
 
     def _watch_expiry(self) -> None:

@@ -1,10 +1,11 @@
 """The WebSocket endpoint: a thin shell between aiohttp's socket and a session."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.gateway.limits import Limits
@@ -15,6 +16,8 @@ from aerostack_realtime.protocol.errors import AerostackError, Forbidden, Unauth
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
+TURN: Final = 64
+"""Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
 
 OpenSession = Callable[[Transport, Callable[[], None], Identity | None], Session]
 """Makes a session of a transport, the callable that hangs up, and who it is."""
@@ -76,6 +79,8 @@ class WebSocketEndpoint:
             raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
         protocols = offered(request)
         chosen = select(protocols)
+        if len(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])) > 1:
+            request = _in_one_header(request, protocols)
         socket = web.WebSocketResponse(
             autoping=False,
             autoclose=False,
@@ -93,7 +98,7 @@ class WebSocketEndpoint:
                     }
                 },
                 status=426,
-                headers={"Upgrade": "websocket"},
+                headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
             )
         await socket.prepare(request)
         transport = request.transport
@@ -149,8 +154,13 @@ _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.
 
 
 async def _read(socket: web.WebSocketResponse, session: Session) -> None:
-    """Hand everything that comes to the session, until the socket ends."""
-    while True:
+    """Hand everything that comes to the session, until the socket ends.
+
+    A client that sends without a pause lets the others have their turn after every `TURN` frames.
+    """
+    for count in itertools.count(1):
+        if count % TURN == 0:
+            await asyncio.sleep(0)
         message = await socket.receive()
         kind = message.type
         if kind is WSMsgType.TEXT:
@@ -158,9 +168,7 @@ async def _read(socket: web.WebSocketResponse, session: Session) -> None:
             if pending is not None:
                 await pending
         elif kind is WSMsgType.PING:
-            session.heard()
-            if session.closed is None:
-                session.write(frames.pong(bytes(message.data)))
+            session.pong(bytes(message.data))
         elif kind is WSMsgType.PONG:
             session.heard()
         elif kind is WSMsgType.BINARY:
@@ -171,6 +179,14 @@ async def _read(socket: web.WebSocketResponse, session: Session) -> None:
             return
         else:
             return
+
+
+def _in_one_header(request: web.Request, protocols: list[str]) -> web.Request:
+    """The request with its offers in one header: aiohttp reads the first alone, and logs what it finds there
+    when it is not what was chosen, which may be a credential."""
+    name = hdrs.SEC_WEBSOCKET_PROTOCOL
+    others = [(each, value) for each, value in request.headers.items() if each.lower() != name.lower()]
+    return request.clone(headers=[*others, (name, ", ".join(protocols))])
 
 
 def _credential(protocols: list[str], prefix: str) -> str | None:

@@ -227,6 +227,12 @@ def decode_command(frame: bytes) -> Command:
         raise Refused(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
 
 
+def refusal(frame: bytes, error: AerostackError) -> Error:
+    """The `error` to answer to a frame that is not looked into; it names the frame's topic and id if any."""
+    envelope = _envelope(frame)
+    return Error.of(error, _text(envelope.topic), _text(envelope.id))
+
+
 def decode_reply(frame: bytes | str) -> Reply | None:
     """The message in a frame from the server; None for a type this version does not know.
 
