@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -91,15 +92,21 @@ def _node(package: str) -> Callable[[], str]:
     return prepare
 
 
+def ensure_python(package: str, requirements: Path) -> str:
+    """The version of `package` in bench/.venv, after installing `requirements` there when it is missing."""
+    show = [str(_PYTHON), "-c", f"import importlib.metadata as m; print(m.version('{package}'))"]
+    if version(show) == "?":
+        if not _PYTHON.exists():
+            _install([sys.executable, "-m", "venv", str(BENCH / ".venv")], "a virtual environment")
+        _install([str(_PYTHON), "-m", "pip", "install", "-q", "-r", str(requirements)], package)
+    return version(show)
+
+
 def _python(package: str) -> Callable[[], str]:
     def prepare() -> str:
-        show = [str(_PYTHON), "-c", f"import importlib.metadata as m; print(m.version('{package}'))"]
-        if version(show) == "?":
-            _install(["python3.11", "-m", "venv", str(BENCH / ".venv")], "a virtual environment")
-            wanted = str(_PEERS / "requirements.txt")
-            _install([str(_PYTHON), "-m", "pip", "install", "-q", "-r", wanted], package)
-        uvicorn = version([*show[:2], "import importlib.metadata as m; print(m.version('uvicorn'))"])
-        return f"{version(show)} (uvicorn {uvicorn})"
+        requirements = _PEERS / "requirements.txt"
+        found = ensure_python(package, requirements)
+        return f"{found} (uvicorn {ensure_python('uvicorn', requirements)})"
 
     return prepare
 
