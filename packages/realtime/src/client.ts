@@ -45,9 +45,7 @@ const CLOCK: Clock = {
 /** A connection to one project of a server. It does nothing until `connect` or the first call that needs it. */
 export class Client {
   readonly projectId: string
-  readonly #options: ClientOptions
-  readonly #clock: Clock
-  readonly #random: () => number
+  readonly #options: ClientOptions & { clock: Clock; random: () => number }
   readonly #origin: string
   readonly #connection: Connection
   readonly #outbox = new Outbox()
@@ -68,7 +66,10 @@ export class Client {
     id: () => this.#id(),
     members: (topic) => this.#request({ type: 'presence', topic }),
     failed: (error) => this.#failed(error),
-    later: (attempt, callback) => this.#clock.setTimeout(callback, backoff(attempt, this.#random())),
+    later: (attempt, callback) => {
+      const { clock, random } = this.#options
+      clock.setTimeout(callback, backoff(attempt, random()))
+    },
   })
   /** What channels need of this client. */
   readonly #wire: Wire = {
@@ -88,23 +89,19 @@ export class Client {
   }
 
   constructor(options: ClientOptions) {
-    const { clock = CLOCK, random = Math.random, projectId = 'default' } = options
-    this.#options = options
-    this.#clock = clock
-    this.#random = random
+    const { projectId = 'default' } = options
+    this.#options = { clock: CLOCK, random: Math.random, ...options }
     this.#origin = origin(options.url)
     this.#token = options.token ?? null
     this.projectId = projectId
     if (options.onError) this.#onError.add(options.onError)
     this.#connection = new Connection(
       {
+        ...this.#options,
         url: address(this.#origin, projectId, options.userId),
         Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
-        apiKey: options.apiKey,
         token: () => this.#currentToken(),
         renewable: () => options.getToken !== undefined,
-        clock,
-        random,
       },
       {
         opened: () => this.#opened(),

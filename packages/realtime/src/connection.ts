@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   url: string
   /** Undefined where the platform has none. */
   Socket: SocketConstructor | undefined
-  apiKey: string | undefined
+  apiKey?: string | undefined
   /** Asked before every attempt; `renewable` says whether asking again may bring another token. */
   token: () => Promise<string | null>
   renewable: () => boolean

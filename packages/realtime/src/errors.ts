@@ -42,6 +42,6 @@ export class AerostackError extends Error {
 /** `error` itself when it is one of ours, else one that wraps it. */
 export function wrap(error: unknown, code: ErrorCode, retryable = false, topic?: string): AerostackError {
   if (error instanceof AerostackError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = (error as Error | null)?.message ?? String(error)
   return new AerostackError(code, message, retryable, topic, error)
 }

@@ -4,6 +4,9 @@ import type { RealtimePayload } from './payload.js'
 import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
 import type { ChangeFrame, ClientFrame, EventFrame, Filter, Member, ServerFrame } from './protocol.js'
 
+/** What a channel handle is given; it knows its topic itself. */
+type Payload = Omit<RealtimePayload, 'topic'>
+
 /** A channel handle, as its subscription sees it. */
 export interface Subscriber {
   readonly filter: Filter | undefined
@@ -11,7 +14,7 @@ export interface Subscriber {
   /** Continue after this cursor. */
   readonly since: string | undefined
   /** Calls the listeners; a promise stands for those that have not finished. Never throws or rejects. */
-  deliver(payload: Omit<RealtimePayload, 'topic'>): Promise<unknown> | undefined
+  deliver(payload: Payload): Promise<unknown> | undefined
 }
 
 type SubscribeFrame = Extract<ClientFrame, { type: 'subscribe' }>
@@ -103,7 +106,7 @@ export class Subscription {
       this.cursor = frame.cursor ?? this.cursor
       this.#handling = []
     }
-    if (frame.recovered === false) this.#tell(gap('some events could not be replayed'))
+    if (frame.recovered === false) this.#tell(() => gap('some events could not be replayed'))
     return !!frame.id
   }
 
@@ -125,32 +128,27 @@ export class Subscription {
   }
 
   #event(frame: EventFrame): Promise<unknown>[] {
-    if (!isPresence(frame.event)) return this.#tell(frame)
+    if (!isPresence(frame.event)) return this.#tell(() => frame)
     const event = apply(this.#members, frame)
     return event ? this.#presence(event) : []
   }
 
   #presence(event: EventFrame): Promise<unknown>[] {
     this.#roster = [...this.#members.values()]
-    return this.#tell(event, (subscriber) => subscriber.presence)
+    return this.#tell(({ presence }) => presence && event)
   }
 
   #change(frame: ChangeFrame): Promise<unknown>[] {
     const shared = this.#asked?.filter
-    const unfinished: Promise<unknown>[] = []
-    for (const subscriber of [...this.#subscribers]) {
-      const change = subscriber.filter && !shared ? seen(subscriber.filter, frame) : frame
-      const delivered = change && subscriber.deliver(change)
-      if (delivered) unfinished.push(delivered)
-    }
-    return unfinished
+    return this.#tell(({ filter }) => (filter && !shared ? seen(filter, frame) : frame))
   }
 
-  #tell(
-    payload: Omit<RealtimePayload, 'topic'>,
-    to: (subscriber: Subscriber) => boolean = () => true,
-  ): Promise<unknown>[] {
-    return [...this.#subscribers].filter(to).flatMap((subscriber) => subscriber.deliver(payload) ?? [])
+  /** Deliver to each subscriber what `view` makes of it, and return what has not finished. */
+  #tell(view: (subscriber: Subscriber) => Payload | false | undefined): Promise<unknown>[] {
+    return [...this.#subscribers].flatMap((subscriber) => {
+      const payload = view(subscriber)
+      return (payload && subscriber.deliver(payload)) || []
+    })
   }
 
   #remember(cursor: string): void {
@@ -186,6 +184,6 @@ export class Subscription {
   }
 }
 
-function gap(reason: string): Omit<RealtimePayload, 'topic'> {
+function gap(reason: string): Payload {
   return { type: 'event', event: 'gap', data: { reason } }
 }

@@ -20,6 +20,6 @@ export function canonical(topic: string, project: string): string {
   const bare = segments.join('/')
   const long = bare.length > MAX_BYTES && topic.length > MAX_BYTES
   if (long || !SEGMENTS.test(topic) || (segments[0] === TABLE && segments.length !== 2))
-    throw new AerostackError('invalid_topic', `'${topic.slice(0, 80)}' is no topic: ${RULE}.`, false, topic)
+    throw new AerostackError('invalid_topic', `'${topic.slice(0, 80)}' is no topic: ${RULE}`, false, topic)
   return `${bare}/${project}`
 }
