@@ -1,5 +1,7 @@
 """A watched table whose form changes under the triggers, by a foreign writer."""
 
+import asyncio
+
 import pytest
 
 from aerostack_realtime.database.sqlite import SqliteDatabase
@@ -145,3 +147,22 @@ async def test_a_large_log_is_cleared_in_steps(
     await recorder.until_changes(5500)
     await watched.changes.unwatch("t")
     assert backend.write("SELECT count(*) FROM _aerostack_changes") == "0\n"
+
+
+async def test_a_table_watched_again_while_its_old_log_is_cleared(
+    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+) -> None:
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3500)"
+    backend.write(f"{rows} INSERT INTO t SELECT i, 'x', 'y' FROM n")
+    await recorder.until_changes(3500)
+    clearing = asyncio.create_task(watched.changes.unwatch("t"))
+    while watched.changes.watches("t"):
+        await watched.query("SELECT 1")
+    await watched.changes.watch("t")
+    cursor = watched.changes.cursor("t")
+    await watched.query("INSERT INTO t VALUES(9999, 'x', 'y')")
+    await clearing
+    await recorder.until_changes(3501)
+    changes, parts = await replay(watched, "t", cursor)
+    assert [change.data["id"] for change in changes] == [9999]
+    assert parts[0].recovered

@@ -4,7 +4,7 @@ from typing import cast
 
 import apsw
 
-from aerostack_realtime.database.sqlite.changelog import SHAPES, WATCHED, number, shapes_of
+from aerostack_realtime.database.sqlite.changelog import SHAPES, WATCHED, number
 from aerostack_realtime.database.sqlite.triggers import CHANGES
 
 STEP = 1_000
@@ -39,17 +39,22 @@ def prune(connection: apsw.Connection, given: int, keep: int, oldest: int) -> in
 
 
 def clear(connection: apsw.Connection, name: str, after: int) -> int | None:
-    """Delete a forgotten table's entries within the next STEP after a position.
+    """Delete a forgotten table's entries within the next STEP after a position; not those of a new watch.
 
     Returns the position to go on from, or None when nothing of the table is left.
     """
-    shapes = ", ".join(map(str, shapes_of(connection, name)))
+    forgotten = (
+        f"SELECT id FROM {SHAPES} WHERE name = ?1 "
+        f"AND id NOT IN (SELECT shape FROM {WATCHED} WHERE shape IS NOT NULL)"
+    )
     until = after + STEP
-    connection.execute(f"DELETE FROM {CHANGES} WHERE id > ? AND id <= ? AND shape IN ({shapes})", (after, until))
+    connection.execute(
+        f"DELETE FROM {CHANGES} WHERE id > ?2 AND id <= ?3 AND shape IN ({forgotten})", (name, after, until)
+    )
     following = number(connection, f"SELECT min(id) FROM {CHANGES} WHERE id > ?", until)
     if following is not None:
         return following - 1
-    connection.execute(f"DELETE FROM {SHAPES} WHERE name = ?", (name,))
+    connection.execute(f"DELETE FROM {SHAPES} WHERE id IN ({forgotten})", (name,))
     return None
 
 
