@@ -51,6 +51,7 @@ TODOS = {
 CUSTOMERS = ["Amelia", "Santos", "Bessie", "Louis", "Hélène", "Otto", "Jacqueline", "Charles"]
 GOODS = [("Leather flying cap", 64.0), ("Silk scarf", 38.5), ("Pocket barometer", 129.0), ("Wool socks", 14.0)]
 ORDERS = 140
+ORDERS_WITHIN = 300_000  # ms: the five minutes that the dashboard draws
 AUCTION_SECONDS = 15 * 60
 
 
@@ -79,9 +80,8 @@ def _orders(database: sqlite3.Connection, now: int) -> None:
     if _filled(database, "orders"):
         return
     chance = random.Random(1909)
-    for at in range(ORDERS):
+    for placed in sorted(now - chance.randrange(ORDERS_WITHIN) for _ in range(ORDERS)):
         item, price = chance.choice(GOODS)
-        placed = now - int((ORDERS - at) / ORDERS * 300_000)
         row = (chance.choice(CUSTOMERS), item, price, "paid", placed)
         database.execute(
             "INSERT INTO orders (customer, item, total, status, created_at) VALUES (?, ?, ?, ?, ?)", row

@@ -9,16 +9,19 @@ export interface Person {
   tab(path: string): Promise<Page>
 }
 
-type Arrive = (server: Server, path: string, name: string) => Promise<Person>
+type Arrive = (server: Pick<Server, 'url'>, path: string, name: string) => Promise<Person>
 
 export const test = base.extend<{ arrive: Arrive }>({
-  /** Somebody called `name` opens `path`, and is connected. No page may log an error. */
+  /** Somebody called `name` opens `path`, and is connected. No page may fail, or break the server's policy. */
   arrive: async ({ browser }, use) => {
     const contexts: BrowserContext[] = []
     const errors: string[] = []
     const open = async (context: BrowserContext, address: string) => {
       const page = await context.newPage()
       page.on('pageerror', (error) => errors.push(`${address}: ${error.message}`))
+      page.on('console', (message) => {
+        if (message.text().includes('Content Security Policy')) errors.push(`${address}: ${message.text()}`)
+      })
       await page.goto(address)
       await expect(page.getByRole('status', { name: 'Connection' })).toHaveText('connected')
       return page
@@ -40,7 +43,9 @@ export const test = base.extend<{ arrive: Arrive }>({
 
 export { expect }
 
-/** The name of the person in the page, as the others see it. */
-export function present(page: Page, list: string) {
-  return page.getByRole('list', { name: list }).getByRole('listitem')
+/** Those in `list` are the ones named, in whatever order they came. */
+export async function expectPresent(page: Page, list: string, names: string[]): Promise<void> {
+  const there = page.getByRole('list', { name: list }).getByRole('listitem')
+  await expect(there).toHaveCount(names.length)
+  for (const name of names) await expect(there.filter({ hasText: name })).toHaveCount(1)
 }

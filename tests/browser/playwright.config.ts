@@ -10,5 +10,5 @@ export default defineConfig({
   timeout: 30_000,
   expect: { timeout: 10_000 },
   reporter: [['list']],
-  use: { launchOptions, trace: 'retain-on-failure', reducedMotion: 'reduce' },
+  use: { launchOptions, screenshot: 'only-on-failure', contextOptions: { reducedMotion: 'reduce' } },
 })

@@ -50,19 +50,42 @@ export class Server {
 
   /** Run one statement as a backend would. */
   async query(sql: string, params: unknown[] = []): Promise<Record<string, unknown>[]> {
-    const response = await fetch(`${this.url}/v1/db/query`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ac_secret_dev' },
-      body: JSON.stringify({ sql, params }),
-    })
-    const body = await response.json()
-    if (!response.ok) throw new Error(body.error.message)
-    return body.results
+    return (await this.#call('/v1/db/query', { sql, params })).results
+  }
+
+  /** Publish as a backend would, and keep it in the history. */
+  async publish(topic: string, event: string, data: unknown): Promise<void> {
+    await this.#call('/api/v1/realtime/publish', { topic, event, data, persist: true })
+  }
+
+  /** The topics that somebody is on. */
+  async channels(): Promise<{ topic: string; subscribers: number; members: number }[]> {
+    return (await this.#call('/api/v1/realtime/channels')).channels
+  }
+
+  /** Run one statement on the file, as the sqlite3 shell does; the server need not be there. */
+  queryFile(sql: string): void {
+    const program =
+      'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()'
+    execFileSync(PYTHON, ['-c', program, this.#database, sql])
   }
 
   async end(): Promise<void> {
     await this.kill()
     rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  /** A call with the secret key: a GET, or with a body a POST. */
+  // biome-ignore lint/suspicious/noExplicitAny: each call answers with something of its own
+  async #call(path: string, body?: unknown): Promise<any> {
+    const response = await fetch(`${this.url}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ac_secret_dev' },
+      body: JSON.stringify(body),
+    })
+    const answer = await response.json()
+    if (!response.ok) throw new Error(answer.error.message)
+    return answer
   }
 }
 

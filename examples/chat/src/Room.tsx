@@ -14,11 +14,7 @@ export function Room({ room }: { room: string }) {
   const history = useHistory<ChatMessage>(topic, { live: 'message', pageSize: 30 })
 
   const send = (text: string) =>
-    channel.publish(
-      'message',
-      { id: crypto.randomUUID(), userId: user.id, userName: user.name, text, timestamp: Date.now() },
-      { persist: true },
-    )
+    channel.publish('message', { userId: user.id, userName: user.name, text }, { persist: true })
   const typing = () => channel.publish('typing', { userId: user.id, name: user.name }, { echo: false })
 
   return (

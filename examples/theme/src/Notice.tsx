@@ -7,7 +7,10 @@ export function Notice() {
   const [error, setError] = useState<Error & { code?: string }>()
   useEffect(() => realtime.onError(setError), [realtime])
   useEffect(() => {
-    const uncaught = ({ reason }: PromiseRejectionEvent) => setError(reason)
+    const uncaught = (event: PromiseRejectionEvent) => {
+      event.preventDefault() // it is told here, not in the console
+      setError(event.reason)
+    }
     addEventListener('unhandledrejection', uncaught)
     return () => removeEventListener('unhandledrejection', uncaught)
   }, [])
