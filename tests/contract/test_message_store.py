@@ -156,3 +156,23 @@ async def test_the_high_water_mark_never_falls_and_survives(backend: Backend, re
         await database.messages.raise_high_water(20)
     async with backend.open(recorder) as database:
         assert await database.messages.high_water() == 500
+
+
+async def test_the_messages_after_a_position_come_oldest_first_up_to_another(database: Database) -> None:
+    await append(
+        database, *(message(number * 1_000) for number in range(1, 11)), message(4_500, topic="chat/other/p")
+    )
+    found = await database.messages.after(TOPIC, 3_000, 8_000, 3)
+    assert [each.position for each in found] == [4_000, 5_000, 6_000]
+    found = await database.messages.after(TOPIC, 6_000, 8_000, 3)
+    assert [each.position for each in found] == [7_000, 8_000]
+
+
+async def test_a_clock_that_was_set_back_does_not_hide_messages_from_a_position(
+    backend: Backend, recorder: Recorder
+) -> None:
+    async with backend.open(recorder, now=lambda: 5) as database:
+        await append(database, message(9_000_000_000))
+        assert [each.position for each in await database.messages.after(TOPIC, 8_999_999_999, 10**10, 5)] == [
+            9_000_000_000
+        ]

@@ -6,7 +6,8 @@ Threads: every method is called on the event loop's thread, and every callback i
 may raise or wait. Methods without `async` return at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from msgspec import Raw, Struct
@@ -123,7 +124,8 @@ class TableStatus(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True, gc=False):
-    """A message to store: `id` is unique per topic and user, `position` its place in the channel's order."""
+    """A message to store: `id` is unique per topic and user, `position` its place in the channel's order, in
+    microseconds by a clock that never goes back."""
 
     topic: str
     id: str
@@ -182,6 +184,9 @@ class MessageStore(Protocol):
     async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
         """The newest `limit` messages of a topic (created before `before`, in ms), newest first."""
 
+    async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
+        """The oldest `limit` messages of a topic after one position and up to another, oldest first."""
+
     async def prune(self, now: int) -> int:
         """Delete what the retention lets go, in small steps; `now` in ms. Returns how many."""
 
@@ -190,6 +195,33 @@ class MessageStore(Protocol):
 
     async def raise_high_water(self, position: int) -> None:
         """Make the mark at least `position`, durably."""
+
+
+class Selection(Struct, frozen=True):
+    """Which rows of a table a snapshot holds.
+
+    A row belongs to it when `shows` says so; `equal` holds column values that every such row has (as on the
+    wire), for the database's indexes. `order` is a column and whether it descends; without it the order is the
+    table's own. `limit`: at most so many rows.
+    """
+
+    shows: Callable[[Row], bool]
+    equal: Mapping[str, Value] = {}
+    order: tuple[str, bool] | None = None
+    limit: int | None = None
+
+
+class TableSnapshot(Protocol):
+    """A table as it was at one moment: iterate over it for its rows, in chunks.
+
+    `cursor` is that moment in the table's log: the changes after it are exactly what the rows lack. Reading
+    it slowly holds up nobody, writers included.
+    """
+
+    @property
+    def cursor(self) -> str: ...
+
+    def __aiter__(self) -> AsyncIterator[list[Row]]: ...
 
 
 class Database(Protocol):
@@ -214,6 +246,9 @@ class Database(Protocol):
 
     async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
         """Run statements in one transaction: all, or on the first error none. Raises as `query`."""
+
+    def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
+        """Open a watched table's rows at one moment. Raises NotFound, Unavailable."""
 
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, ours left out."""

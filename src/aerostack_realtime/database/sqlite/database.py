@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -15,6 +16,8 @@ from aerostack_realtime.database.base import (
     MessageStore,
     QueryResult,
     Retention,
+    Selection,
+    TableSnapshot,
     TableStatus,
     Value,
 )
@@ -31,6 +34,7 @@ from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.messages import SqliteMessageStore
 from aerostack_realtime.database.sqlite.reader import Limits
 from aerostack_realtime.database.sqlite.schema import PREFIX
+from aerostack_realtime.database.sqlite.snapshots import Snapshots
 from aerostack_realtime.database.sqlite.worker import Inbox, Worker
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 
@@ -73,6 +77,7 @@ class SqliteDatabase:
         file = DatabaseFile(path, _lay_out)
         self._seat = file.seat(busy_ms, self._inbox.rouse)
         self._feed = SqliteChangeFeed(file, listener, limits, now, self._died)
+        self._snapshots = Snapshots(file, busy_ms)
         self._messages = SqliteMessageStore(file, retention, busy_ms, now, self._died)
         self._worker = Worker("aerostack-queries", self._run, self._died)
 
@@ -122,6 +127,9 @@ class SqliteDatabase:
     async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
         return await self._ask(lambda connection: statements.run_all(connection, queries))
 
+    def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
+        return self._snapshots.open(table, selection)
+
     async def tables(self) -> list[TableStatus]:
         return await self._ask(_tables)
 
@@ -134,6 +142,7 @@ class SqliteDatabase:
             return
         self._closed = True
         self._inbox.close()
+        self._snapshots.close()
         await self._worker.ended()
         await self._messages.close()
         await self._feed.close()

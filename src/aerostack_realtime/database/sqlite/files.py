@@ -39,6 +39,11 @@ class DatabaseFile:
             self._seats.append(seat)
         return seat
 
+    def give_up(self, seat: "Seat") -> None:
+        """A seat is needed no more."""
+        with self._changed:
+            self._seats.remove(seat)
+
     def occupied(self) -> None:
         """A seat has just opened a connection."""
         if self._wal is None:

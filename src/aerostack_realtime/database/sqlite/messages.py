@@ -106,6 +106,17 @@ class SqliteMessageStore:
 
         return await self._ask(read)
 
+    async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
+        def read(connection: apsw.Connection) -> list[StoredMessage]:
+            rows = connection.execute(  # created_at is never below its position's millisecond
+                f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at >= ? AND position > ? "
+                "AND position <= ? ORDER BY created_at LIMIT ?",
+                (topic, position // 1000, position, until, limit),
+            )
+            return [_stored(row) for row in rows]
+
+        return await self._ask(read)
+
     async def prune(self, now: int) -> int:
         deleted = 0
         topic = ""
@@ -229,7 +240,7 @@ class SqliteMessageStore:
                 )
                 or 0
             )
-        created_at = max(self._now(), previous + 1)
+        created_at = max(self._now(), message.position // 1000, previous + 1)
         key = (message.topic, message.user_id, message.id)
         connection.execute(
             _INSERT,

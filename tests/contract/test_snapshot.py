@@ -1,0 +1,141 @@
+"""The contract of `Database.snapshot`, against every backend."""
+
+from typing import Any
+
+import pytest
+
+from aerostack_realtime.database.base import Database, Row, Selection, Value
+from aerostack_realtime.protocol.errors import NotFound, Unavailable
+from tests.contract.conftest import Backend, Recorder, replay
+
+
+def everything(_: Row) -> bool:
+    return True
+
+
+async def rows_of(database: Database, table: str, selection: Selection) -> tuple[list[Row], str]:
+    async with database.snapshot(table, selection) as snapshot:
+        return [row async for chunk in snapshot for row in chunk], snapshot.cursor
+
+
+@pytest.fixture
+async def orders(backend: Backend, database: Database) -> Database:
+    backend.write("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total)")
+    backend.write(
+        "INSERT INTO orders VALUES (1, 'open', 5), (2, 'paid', 2.5), (3, 'open', NULL), (4, NULL, x'6869')"
+    )
+    await database.changes.watch("orders")
+    return database
+
+
+async def test_it_holds_the_rows_as_they_are_on_the_wire(orders: Database) -> None:
+    rows, _ = await rows_of(orders, "orders", Selection(everything))
+    assert rows == [
+        {"id": 1, "status": "open", "total": 5},
+        {"id": 2, "status": "paid", "total": 2.5},
+        {"id": 3, "status": "open", "total": None},
+        {"id": 4, "status": None, "total": "aGk="},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("equal", "ids"),
+    [
+        ({"status": "open"}, [1, 3]),
+        ({"status": None}, [4]),
+        ({"total": "aGk="}, [4]),
+        ({"total": 5}, [1]),
+        ({"status": "open", "total": None}, [3]),
+        ({"status": "nothing"}, []),
+    ],
+)
+async def test_equal_values_are_what_the_wire_shows(
+    orders: Database, equal: dict[str, Value], ids: list[int]
+) -> None:
+    selection = Selection(lambda row: all(row[column] == value for column, value in equal.items()), equal)
+    rows, _ = await rows_of(orders, "orders", selection)
+    assert [row["id"] for row in rows] == ids
+
+
+async def test_large_integers_are_found_by_the_string_they_are_on_the_wire(
+    backend: Backend, database: Database
+) -> None:
+    backend.write("CREATE TABLE big (n)", f"INSERT INTO big VALUES ({2**53 + 1}), ('{2**53 + 1}'), ({2**53})")
+    await database.changes.watch("big")
+    wanted = str(2**53 + 1)
+    rows, _ = await rows_of(database, "big", Selection(lambda row: row["n"] == wanted, {"n": wanted}))
+    assert rows == [{"n": wanted}, {"n": wanted}]
+
+
+@pytest.mark.parametrize(
+    ("selection", "ids"),
+    [
+        (Selection(everything, order=("id", True)), [4, 3, 2, 1]),
+        (Selection(everything, order=("status", False), limit=2), [4, 1]),
+        (Selection(lambda row: row["id"] != 4, order=("id", True), limit=2), [3, 2]),
+        (Selection(everything, limit=0), []),
+        (Selection(everything, limit=10), [1, 2, 3, 4]),
+    ],
+)
+async def test_order_and_limit_count_what_is_shown(orders: Database, selection: Selection, ids: list[int]) -> None:
+    rows, _ = await rows_of(orders, "orders", selection)
+    assert [row["id"] for row in rows] == ids
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"])
+async def test_the_log_after_its_cursor_is_exactly_what_the_rows_lack(
+    backend: Backend, recorder: Recorder, mode: str
+) -> None:
+    backend.write(f"PRAGMA journal_mode={mode}", "CREATE TABLE t (id INTEGER PRIMARY KEY, n)")
+    insert = (
+        "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 2000) "
+        "INSERT INTO t SELECT i, 0 FROM c"
+    )
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        backend.write(insert)
+        async with database.snapshot("t", Selection(everything)) as snapshot:
+            chunks = aiter(snapshot)
+            state: dict[Any, Row] = {row["id"]: row for row in await anext(chunks)}
+            assert len(state) < 2000
+            backend.write(
+                "UPDATE t SET n = 1 WHERE id % 3 = 0",
+                "DELETE FROM t WHERE id % 7 = 0",
+                "INSERT INTO t VALUES (0, 9)",
+            )
+            async for chunk in chunks:
+                state |= {row["id"]: row for row in chunk}
+        assert all(row["n"] == 0 for row in state.values())
+        assert len(state) == 2000
+        await recorder.until(lambda: bool(recorder.changes) and recorder.changes[-1].data["id"] == 0)
+        changes, parts = await replay(database, "t", snapshot.cursor)
+        assert all(part.recovered for part in parts)
+        for change in changes:
+            if change.operation == "DELETE":
+                del state[change.data["id"]]
+            else:
+                state[change.data["id"]] = change.data
+        rows, _ = await rows_of(database, "t", Selection(everything))
+        assert sorted(state.values(), key=lambda row: str(row)) == sorted(rows, key=lambda row: str(row))
+
+
+async def test_text_that_is_no_utf8_is_repaired(backend: Backend, database: Database) -> None:
+    backend.write("CREATE TABLE t (s)", "INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT))")
+    await database.changes.watch("t")
+    rows, _ = await rows_of(database, "t", Selection(everything))
+    assert rows == [{"s": "a\ufffdb"}]
+
+
+async def test_a_table_that_is_not_there_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await rows_of(database, "nothing", Selection(everything))
+
+
+async def test_a_database_that_closes_ends_the_reading_with_an_error(backend: Backend, recorder: Recorder) -> None:
+    async with backend.open(recorder) as database:
+        backend.write("CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+        await database.changes.watch("t")
+        async with database.snapshot("t", Selection(everything)) as snapshot:
+            await database.close()
+            with pytest.raises(Unavailable):
+                await anext(aiter(snapshot))
