@@ -99,13 +99,13 @@ test('auction', async ({ arrive }) => {
   for (const [person, amount] of [
     [amelia, '$240'],
     [bessie, '$250'],
-    [otto, '$270'],
+    [otto, '$300'],
     [amelia, '$320'],
     [bessie, '$340'],
-    [amelia, '$350'],
+    [amelia, '$360'],
   ] as const) {
     await person.page.getByRole('button', { name: `Bid ${amount}` }).click()
-    await expect(amelia.page.getByTestId('price')).toHaveText(amount)
+    for (const { page } of [amelia, bessie, otto]) await expect(page.getByTestId('price')).toHaveText(amount)
   }
   await expectPresent(amelia.page, 'In the room', ['Amelia (you)', 'Bessie', 'Otto'])
   await take(amelia.page, 'auction')

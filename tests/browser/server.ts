@@ -58,9 +58,10 @@ export class Server {
     await this.#call('/api/v1/realtime/publish', { topic, event, data, persist: true })
   }
 
-  /** The topics that somebody is on. */
-  async channels(): Promise<{ topic: string; subscribers: number; members: number }[]> {
-    return (await this.#call('/api/v1/realtime/channels')).channels
+  /** The ids of those present on `topic`. */
+  async members(topic: string): Promise<string[]> {
+    const { members } = await this.#call(`/api/v1/realtime/presence?topic=${encodeURIComponent(topic)}`)
+    return members.map(({ userId }: { userId: string }) => userId)
   }
 
   /** Run one statement on the file, as the sqlite3 shell does; the server need not be there. */

@@ -28,9 +28,10 @@ export function BidForm({ auction, leads }: { auction: Auction; leads: boolean }
         <legend className="hidden">Bid at once</legend>
         {[0, 1, 4].map((steps) => {
           const offer = lowest + steps * auction.step
+          // By its amount, so that no button becomes another bid under somebody's finger.
           return (
             <button
-              key={steps}
+              key={offer}
               type="button"
               className="button"
               disabled={leads}

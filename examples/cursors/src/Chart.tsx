@@ -1,5 +1,5 @@
 const PLACES = [
-  { name: 'Alderness', x: 29, y: 52 },
+  { name: 'Alderness', x: 29, y: 52, left: true },
   { name: 'Port Hale', x: 75, y: 37 },
   { name: 'Skerry', x: 61, y: 83 },
 ]
@@ -24,8 +24,8 @@ export function Chart() {
         </g>
         <path className="route" d="M348 364 900 259 732 581z" />
       </svg>
-      {PLACES.map(({ name, x, y }) => (
-        <span key={name} className="place" style={{ left: `${x}%`, top: `${y}%` }}>
+      {PLACES.map(({ name, x, y, left }) => (
+        <span key={name} className="place" data-left={left} style={{ left: `${x}%`, top: `${y}%` }}>
           {name}
         </span>
       ))}

@@ -17,9 +17,20 @@ export function lineOf(payload: RealtimePayload): Line {
   const { topic, operation, event = '', data, old } = payload
   const text = JSON.stringify(data)
   if (operation === 'UPDATE')
-    return { kind: 'change', name: operation, topic, text: `${JSON.stringify(old)} → ${text}` }
+    return {
+      kind: 'change',
+      name: operation,
+      topic,
+      text: `${text} was ${JSON.stringify(replaced(old, data))}`,
+    }
   if (operation) return { kind: 'change', name: operation, topic, text }
   return { kind: event.startsWith('presence:') ? 'presence' : 'event', name: event, topic, text }
+}
+
+/** Of the old row, the columns that have changed. */
+function replaced(old: Record<string, unknown>, row: Record<string, unknown>): Record<string, unknown> {
+  const changed = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(row[name])
+  return Object.fromEntries(Object.entries(old).filter(changed))
 }
 
 export function lineOfError(error: unknown, topic: string): Line {
