@@ -69,6 +69,11 @@ class Outcome:
         return self.job.window > 0 and self.own_share >= SATURATED and self.server_share < SATURATED
 
     @property
+    def idle(self) -> bool:
+        """Whether neither was busy under a load meant to saturate: something else had the cores."""
+        return self.job.window > 0 and self.own_share < SATURATED and self.server_share < SATURATED
+
+    @property
     def correct(self) -> bool:
         """Whether every subscriber received every message once and in order."""
         return not self.faults and self.received == self.expected

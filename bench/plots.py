@@ -94,7 +94,7 @@ def writes(axes: Any, data: dict[str, Any], theme: Theme) -> None:
     axes.set_xlabel("µs per row")
     axes.set_title("SQLite writes by another process", loc="left", fontsize=11, fontweight="bold")
     axes.margins(x=0.15)
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2)
 
 
 PLOTS: dict[str, Draw] = {

@@ -56,7 +56,7 @@ def _shares(outcome: Outcome, _: Outcome | None) -> str:
 
 
 def _marks(outcome: Outcome) -> str:
-    return ("†" if outcome.bottleneck else "") + ("" if outcome.correct else " ✗")
+    return ("†" if outcome.bottleneck else "‡" if outcome.idle else "") + ("" if outcome.correct else " ✗")
 
 
 class Report:
@@ -133,7 +133,8 @@ class Report:
         return (
             "## How busy the cores were: server / load generator\n\n"
             "† marks a figure that the generator limited (its core busy, the server's not): the rate could"
-            " be higher, the CPU per delivery stands.\n\n" + self._table(capacity, _shares)
+            " be higher, the CPU per delivery stands. ‡ marks one where neither core was busy with the work:"
+            " other processes had them, or the two waited for each other.\n\n" + self._table(capacity, _shares)
         )
 
     def _notes(self) -> str:

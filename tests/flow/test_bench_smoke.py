@@ -35,9 +35,7 @@ def test_a_saturating_fan_out_delivers_all_in_order(server: Running) -> None:
 
 def test_rooms_deliver_all_in_order(server: Running) -> None:
     assert_all_delivered_in_order(
-        offer(
-            "aerostack", server, channels=10, subscribers=5, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0
-        )
+        offer("aerostack", server, channels=10, subscribers=5, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     )
 
 
@@ -77,9 +75,7 @@ def pair() -> tuple[Subscriber, Subscriber]:
     ],
 )
 @pytest.mark.parametrize("size", [1, 50, 102, 1000])
-def test_a_wrong_stream_is_seen(
-    pair: tuple[Subscriber, Subscriber], numbers: tuple[int, ...], size: int
-) -> None:
+def test_a_wrong_stream_is_seen(pair: tuple[Subscriber, Subscriber], numbers: tuple[int, ...], size: int) -> None:
     _, second = pair
     data = b"".join(frames(*numbers))
     for at in range(0, len(data), size):
@@ -111,8 +107,7 @@ def test_a_stream_cut_into_frames_at_will_is_put_together(size: int) -> None:
     one = subscriber(DIALECTS["nats"], stream, False)
     content = b"".join(b"MSG c0 1 100\r\n" + payload(number) + b"\r\n" for number in range(5))
     data = b"".join(
-        bytes((0x82, len(part))) + part
-        for part in (content[at : at + 77] for at in range(0, len(content), 77))
+        bytes((0x82, len(part))) + part for part in (content[at : at + 77] for at in range(0, len(content), 77))
     )
     for at in range(0, len(data), size):
         one.data_received(data[at : at + size])
