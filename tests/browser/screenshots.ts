@@ -9,7 +9,14 @@ const IMAGES = join(import.meta.dirname, '../../docs/images')
 const DESK = { width: 1280, height: 800 }
 const PHONE = { width: 390, height: 844 }
 
-async function take(page: Page, name: string, { dark = false } = {}): Promise<void> {
+interface Options {
+  /** In the dark, too. */
+  dark?: boolean
+  /** The heading to begin at. */
+  from?: string
+}
+
+async function take(page: Page, name: string, { dark = false, from }: Options = {}): Promise<void> {
   for (const [device, size] of Object.entries({ desktop: DESK, phone: PHONE })) {
     await page.setViewportSize(size)
     for (const scheme of dark ? (['light', 'dark'] as const) : (['light'] as const)) {
@@ -18,6 +25,8 @@ async function take(page: Page, name: string, { dark = false } = {}): Promise<vo
         () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
       )
       expect(overflow, `${name} is wider than a ${device}`).toBe(false)
+      if (from)
+        await page.getByRole('heading', { name: from }).evaluate((heading) => heading.scrollIntoView())
       const suffix = scheme === 'dark' ? '-dark' : ''
       const path = join(IMAGES, `${name}-${device}${suffix}.png`)
       await page.screenshot({ path, animations: 'disabled', caret: 'hide' })
@@ -126,6 +135,5 @@ test('home', async ({ arrive }) => {
   await page.getByLabel('Data, as JSON').fill('{"text": "It is."}')
   await page.getByRole('button', { name: 'Publish' }).click()
   await expect(page.getByRole('log', { name: 'What happened' })).toContainText('It is.')
-  await page.getByRole('heading', { name: 'Console' }).evaluate((heading) => heading.scrollIntoView())
-  await take(page, 'console')
+  await take(page, 'console', { from: 'Console' })
 })

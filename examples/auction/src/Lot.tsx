@@ -31,8 +31,8 @@ export function Lot({ auction, bids }: { auction: Auction; bids: number }) {
         </div>
         <div>
           <dt className="label">{left > 0 ? 'closes in' : 'closed'}</dt>
-          <dd className="clock" role="timer" data-urgent={(left > 0 && left <= URGENT_SECONDS) || undefined}>
-            {clock(left)}
+          <dd className="clock" data-urgent={(left > 0 && left <= URGENT_SECONDS) || undefined}>
+            <span role="timer">{clock(left)}</span>
           </dd>
           <dd className="leader">{bids === 1 ? '1 bid' : `${bids} bids`}</dd>
         </div>

@@ -18,11 +18,13 @@ export function Messages({ history, room }: { history: History<ChatMessage>; roo
         {!loading && messages.length === 0 && (
           <p className="empty">Nobody has said anything in {room} yet.</p>
         )}
-        <ol role="log" aria-label={`Messages in ${room}`}>
-          {messages.map((message, index) => (
-            <Message key={message.id} message={message} before={messages[index - 1]} />
-          ))}
-        </ol>
+        <div role="log" aria-label={`Messages in ${room}`}>
+          <ol>
+            {messages.map((message, index) => (
+              <Message key={message.id} message={message} before={messages[index - 1]} />
+            ))}
+          </ol>
+        </div>
       </div>
     </section>
   )

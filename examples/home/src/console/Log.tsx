@@ -14,18 +14,20 @@ export function Log({ entries, onClear }: { entries: readonly Entry[]; onClear: 
         <p className="quiet">Subscribe to a topic, then publish to it or change a row.</p>
       )}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <ol role="log" aria-label="What happened" tabIndex={0}>
-        {entries.map((entry) => (
-          <li key={entry.key} data-kind={entry.kind}>
-            <time className="label" dateTime={new Date(entry.at).toISOString()}>
-              {clock(entry.at)}
-            </time>
-            <strong className="mono">{entry.name}</strong>
-            <span className="label">{entry.topic}</span>
-            {entry.text && <code className="mono">{entry.text}</code>}
-          </li>
-        ))}
-      </ol>
+      <div className="entries" role="log" aria-label="What happened" tabIndex={0}>
+        <ol>
+          {entries.map((entry) => (
+            <li key={entry.key} data-kind={entry.kind}>
+              <time className="label" dateTime={new Date(entry.at).toISOString()}>
+                {clock(entry.at)}
+              </time>
+              <strong className="mono">{entry.name}</strong>
+              <span className="label">{entry.topic}</span>
+              {entry.text && <code className="mono">{entry.text}</code>}
+            </li>
+          ))}
+        </ol>
+      </div>
     </div>
   )
 }

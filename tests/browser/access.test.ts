@@ -1,0 +1,31 @@
+/** What a machine can check of accessibility, with people on the page; keyboards are used in the other files. */
+import { AxeBuilder } from '@axe-core/playwright'
+import { expect, test } from './people.ts'
+import { serverOfThisFile } from './server.ts'
+
+const server = serverOfThisFile()
+const PAGES = [
+  '/',
+  '/examples/chat/',
+  '/examples/todos/',
+  '/examples/dashboard/?simulate',
+  '/examples/cursors/',
+  '/examples/auction/',
+]
+
+for (const path of PAGES)
+  test(`${path} has labels, order and contrast, in the light and in the dark, and fits a phone`, async ({
+    arrive,
+  }) => {
+    await server.publish('chat/general', 'message', { userId: 'otto', userName: 'Otto', text: 'Hello' })
+    const { page } = await arrive(server, path, 'Amelia')
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      const { violations } = await new AxeBuilder({ page }).analyze()
+      const told = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+      expect(told, colorScheme).toEqual([])
+    }
+    await page.setViewportSize({ width: 390, height: 844 })
+    const width = await page.evaluate(() => document.documentElement.scrollWidth)
+    expect(width).toBeLessThanOrEqual(390)
+  })
