@@ -171,7 +171,7 @@ def _application(settings: Settings, hub: Hub, database: Database) -> tuple[WebS
             project=settings.project,
             version=VERSION,
             hub=hub,
-            changes=database.changes,
+            database=database,
             authenticator=authenticator,
             limits=settings.limits,
             now=time.monotonic,

@@ -33,6 +33,11 @@ class Directory:
     def of_table(self, table: str) -> TableChannel | None:
         return self._by_table.get(table)
 
+    def log_start(self, topic: str) -> int:
+        """The position after which a custom channel's log is, or would be, complete."""
+        channel = self._custom.get(topic)
+        return self._forgotten if channel is None else channel.log.start
+
     def custom(self, topic: str) -> CustomChannel:
         channel = self._custom.get(topic)
         if channel is None:

@@ -24,7 +24,9 @@ from aerostack_realtime.database.base import (
     MessageStore,
     NewMessage,
     Replay,
+    Selection,
     Stored,
+    StoredMessage,
 )
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, NotFound
@@ -42,6 +44,13 @@ class Outcome(Struct, frozen=True, gc=False):
     cursor: str
     timestamp: int
     duplicate: bool = False
+
+
+class Gap(Struct, frozen=True):
+    """Positions that a channel's log no longer has: those after one, up to another."""
+
+    after: int
+    until: int
 
 
 class ChannelStatus(Struct, frozen=True, rename="camel"):
@@ -101,11 +110,11 @@ class Hub:
 
     # --- subscriptions -----------------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: Subscriber, command: messages.Subscribe) -> None:
+    def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, told: bool = False) -> None:
         """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
 
-        Answers `subscribed`, then what was missed, then who is present. Raises BadMessage, InvalidFilter,
-        NotFound.
+        Answers `subscribed` unless it was `told`, then what was missed, then who is present. Raises
+        BadMessage, InvalidFilter, NotFound.
         """
         table = topics.table_of(command.topic)
         if table is not None:
@@ -117,13 +126,60 @@ class Hub:
             return
         channel = self._directory.custom(command.topic)
         channel.add(subscriber, presence=command.presence)
-        cursor, recovered, missed = self._cursor(channel.log.last), None, b""
+        cursor, recovered, missed = self.cursor_at(channel.log.last), None, b""
         if command.since is not None:
             position = self._position(command.since)
             entries, recovered = channel.log.after(position)
-            cursor = command.since if recovered else self._cursor(channel.log.start)
+            cursor = command.since if recovered else self.cursor_at(channel.log.start)
             missed = b"".join(each.frame for each in entries if command.presence or not each.presence)
-        self._welcome(subscriber, channel, command, cursor, recovered, missed)
+        self._joined[subscriber].add(command.topic)
+        subscribed = b"" if told else _frame(messages.Subscribed(command.topic, cursor, recovered, command.id))
+        self._hand(subscriber, subscribed + missed + self._present(channel, command))
+
+    def gap(self, command: messages.Subscribe) -> Gap | None:
+        """What a custom channel's log no longer has of what a cursor of its asks for; None when it has all,
+        or cannot know."""
+        if command.since is None or command.filter:
+            return None
+        position = self._position(command.since)
+        start = self._directory.log_start(command.topic)
+        return Gap(position, start) if 0 <= position < start else None
+
+    def tell(self, subscriber: Subscriber, command: messages.Subscribe, *, recovered: bool | None) -> None:
+        """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps."""
+        assert command.since is not None, "what follows has a place to follow"
+        self.send(subscriber, messages.Subscribed(command.topic, command.since, recovered, command.id))
+
+    def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
+        """Write a reply to one subscriber alone."""
+        self._hand(subscriber, _frame(reply))
+
+    def send_stored(self, subscriber: Subscriber, stored: Sequence[StoredMessage]) -> None:
+        """Write persisted messages to one subscriber alone, as the events they were."""
+        self._hand(
+            subscriber,
+            b"".join(
+                _frame(
+                    messages.Event(
+                        topic=each.topic,
+                        event=each.event,
+                        data=each.data,
+                        timestamp=each.created_at,
+                        id=each.id,
+                        cursor=self.cursor_at(each.position),
+                        user_id=each.user_id or UNSET,
+                    )
+                )
+                for each in stored
+            ),
+        )
+
+    def selection(self, command: messages.Subscribe, table: str) -> Selection:
+        """The rows that a subscription to a watched table shows. Raises InvalidFilter, NotFound."""
+        channel, view = self._view(command, table)
+        channel.views.discard(view)
+        self._directory.tidy(channel)
+        return Selection(view.shows, dict(zip(view.columns, view.key, strict=True)))
 
     def resume(
         self,
@@ -131,22 +187,24 @@ class Hub:
         command: messages.Subscribe,
         since: str,
         done: Callable[[str | AerostackError | None], None],
+        *,
+        told: bool,
     ) -> None:
         """Subscribe to a watched table from the cursor `since`, one part of its log at a time.
 
-        `done` gets the cursor to call again with, once the peer has taken this part, or None after the last
-        part, when the subscription has gone over into live changes without a seam.
+        Answers `subscribed` unless it was `told` and holds. `done` gets the cursor to call again with, once
+        the peer has taken this part, or None after the last part, when the subscription has gone over into
+        live changes without a seam.
         """
         table = topics.table_of(command.topic)
         assert table is not None, "a custom channel resumes in one step"
-        first = since == command.since
 
         def then(part: Replay) -> None:
             if not self._flushed(subscriber, command.topic):
                 done(None)
                 return
             try:
-                self._replay(subscriber, command, table, part, first=first)
+                self._replay(subscriber, command, table, part, told=told)
             except AerostackError as error:
                 done(error)
             else:
@@ -207,7 +265,7 @@ class Hub:
         if persist:
             self._persist(channel, accepted, done)
             return
-        outcome = Outcome(self._cursor(position), accepted.timestamp)
+        outcome = Outcome(self.cursor_at(position), accepted.timestamp)
         if id is not None:
             self._dedup.remember(key, Receipt(outcome.cursor, outcome.timestamp), position)
         self._send(channel, accepted)
@@ -216,7 +274,7 @@ class Hub:
     def deliver(self, event: Accepted) -> None:
         """Send an event to the channel's subscribers on this node."""
         channel = self._directory.custom(event.topic)
-        frame = self._event(event, self._cursor(event.position))
+        frame = self._event(event, self.cursor_at(event.position))
         channel.log.append(event.position, frame, presence=event.presence)
         without = self._subscribers.get(event.without) if event.without is not None else None
         channel.audience.append(frame, presence=event.presence, without=without)
@@ -238,7 +296,7 @@ class Hub:
         """Take `subscriber` out of the members; one that is not tracked is nothing."""
         channel = self._directory.find(topic)
         if channel is None:
-            return self._cursor(self._clock.last)
+            return self.cursor_at(self._clock.last)
         self._announce(channel, channel.presence.untrack(subscriber.connection_id))
         return self._head(channel)
 
@@ -292,16 +350,19 @@ class Hub:
             return
         channel, view = self._view(command, table)
         channel.add(subscriber, view, presence=command.presence)
-        self._welcome(subscriber, channel, command, self._changes.cursor(table), None, b"")
+        self._joined[subscriber].add(command.topic)
+        subscribed = messages.Subscribed(command.topic, self._changes.cursor(table), None, command.id)
+        self._hand(subscriber, _frame(subscribed) + self._present(channel, command))
 
     def _replay(
-        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, first: bool
+        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, told: bool
     ) -> None:
         channel, view = self._view(command, table)
         missed = channel.replayed(part.changes, view)
-        if first:
+        if not (told and part.recovered):
             assert command.since is not None, "a replay starts from a cursor"
-            missed = self._subscribed(command, command.since, part.recovered) + missed
+            subscribed = messages.Subscribed(command.topic, command.since, part.recovered, command.id)
+            missed = _frame(subscribed) + missed
         if part.more:
             channel.views.discard(view)
             self._hand(subscriber, missed)
@@ -315,20 +376,6 @@ class Hub:
             raise NotFound(f"There is no table {table!r}.")
         channel = self._directory.table(command.topic, table)
         return channel, channel.views.view(command.filter, self._changes.columns(table))
-
-    def _welcome(
-        self,
-        subscriber: Subscriber,
-        channel: CustomChannel | TableChannel,
-        command: messages.Subscribe,
-        cursor: str,
-        recovered: bool | None,
-        missed: bytes,
-    ) -> None:
-        self._joined[subscriber].add(command.topic)
-        self._hand(
-            subscriber, self._subscribed(command, cursor, recovered) + missed + self._present(channel, command)
-        )
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
@@ -344,9 +391,6 @@ class Hub:
             subscriber.overflow()
         else:
             subscriber.write(data)
-
-    def _subscribed(self, command: messages.Subscribe, cursor: str, recovered: bool | None) -> bytes:
-        return _frame(messages.Subscribed(command.topic, cursor, recovered, command.id))
 
     def _present(self, channel: CustomChannel | TableChannel, command: messages.Subscribe) -> bytes:
         """One join per member already there, for a subscriber that wants to know."""
@@ -405,7 +449,7 @@ class Hub:
                 else:
                     held.event = replace(event, timestamp=stored.created_at)
                     held.settled = True
-                done(Outcome(self._cursor(stored.position), stored.created_at, outcome.duplicate))
+                done(Outcome(self.cursor_at(stored.position), stored.created_at, outcome.duplicate))
             for released in channel.release():
                 self._backplane.publish(released)
 
@@ -436,16 +480,18 @@ class Hub:
 
     def _head(self, channel: CustomChannel | TableChannel) -> str:
         if isinstance(channel, CustomChannel):
-            return self._cursor(channel.log.last)
+            return self.cursor_at(channel.log.last)
         return self._changes.cursor(channel.table)
 
-    def _cursor(self, position: int) -> str:
+    def cursor_at(self, position: int) -> str:
+        """The cursor of a position in a custom channel."""
         return f"{self._epoch()}.{position}"
 
     def _position(self, cursor: str) -> int:
         """The position a cursor names; -1, before everything, when it is not of this epoch."""
         epoch, _, position = cursor.rpartition(".")
-        return int(position) if epoch == self._epoch() and position.isdecimal() else -1
+        known = epoch == self._epoch() and position.isdecimal() and len(position) < 20
+        return int(position) if known else -1
 
 
 def _frame(message: messages.Reply) -> bytes:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.channels.hub import Hub, Outcome
-from aerostack_realtime.database.base import ChangeFeed
+from aerostack_realtime.database.base import Database
+from aerostack_realtime.gateway.catchup import CatchUp
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.protocol import close_codes, frames, messages, topics
 from aerostack_realtime.protocol.errors import (
@@ -55,7 +56,7 @@ class Session:
         project: str,
         version: str,
         hub: Hub,
-        changes: ChangeFeed,
+        database: Database,
         authenticator: Authenticator,
         limits: Limits,
         now: Callable[[], float],
@@ -68,7 +69,8 @@ class Session:
         self._identity = identity
         self._project = project
         self._hub = hub
-        self._changes = changes
+        self._changes = database.changes
+        self._catch_up = CatchUp(self, hub, database, self._drain, lambda: self.closed is not None)
         self._authenticator = authenticator
         self._limits = limits
         self._now = now
@@ -218,41 +220,16 @@ class Session:
         self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True))
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
-        if bytes(command.snapshot) not in (b"null", b"false"):
-            raise BadMessage("This server gives no snapshots yet: subscribe, then read the rows yourself.")
-        table = topics.table_of(command.topic)
-        if table is not None and (command.since is not None or not self._changes.watches(table)):
-            return self._subscribe_table(command, table)
+        if self._catch_up.needed(command):
+            return self._subscribe_in_steps(command)
         self._hub.subscribe(self, command)
         return None
 
-    async def _subscribe_table(self, command: messages.Subscribe, table: str) -> None:
+    async def _subscribe_in_steps(self, command: messages.Subscribe) -> None:
         try:
-            await self._changes.watch(table)
-            if command.since is None:
-                if self.closed is None:
-                    self._hub.subscribe(self, command)
-                return
-            since: str | None = command.since
-            while since is not None and self.closed is None:
-                since = await self._resume(command, since)
-                await self._drain()
+            await self._catch_up.subscribe(command)
         except Exception as failure:
             self._fail(command, failure)
-
-    async def _resume(self, command: messages.Subscribe, since: str) -> str | None:
-        part: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: str | AerostackError | None) -> None:
-            if part.done():
-                return
-            if isinstance(outcome, AerostackError):
-                part.set_exception(outcome)
-            else:
-                part.set_result(outcome)
-
-        self._hub.resume(self, command, since, done)
-        return await part
 
     def _track(self, command: messages.Track) -> Awaitable[None] | None:
         table = topics.table_of(command.topic)
@@ -341,3 +318,4 @@ class Session:
         mark = self._limits.buffer_bytes // 4
         while self.closed is None and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        self.heard()  # what it takes is a sign of life, and its frames wait meanwhile

@@ -1,0 +1,162 @@
+"""Subscriptions that have to wait: for a table to be watched, for what was missed, for the rows of a snapshot.
+
+What is long is sent in parts, each when the peer has taken most of the one before, so that a slow peer holds
+up nobody and costs no more memory than any other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from aerostack_realtime.channels.audience import Subscriber
+from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.database.base import Database, Row, Selection
+from aerostack_realtime.protocol import messages, topics
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter
+
+PAGE: Final = 200
+"""Stored messages read at once for one who comes back."""
+MAX_LIMIT: Final = 10_000
+"""Rows of a snapshot with a `limit`: a list that is shown, not a table that is copied."""
+
+
+class _Wanted(Struct, forbid_unknown_fields=True):
+    """`snapshot` of a subscribe command: true, or this."""
+
+    limit: int | None = None
+    order: str | None = None
+
+
+class CatchUp:
+    """Carries out one peer's subscriptions that take more than one step.
+
+    `drain` waits until the peer has taken most of what was written to it; `gone` tells that it will not.
+    """
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        hub: Hub,
+        database: Database,
+        drain: Callable[[], Awaitable[None]],
+        gone: Callable[[], bool],
+    ) -> None:
+        self._subscriber = subscriber
+        self._hub = hub
+        self._database = database
+        self._drain = drain
+        self._gone = gone
+
+    def needed(self, command: messages.Subscribe) -> bool:
+        """Whether a command (its topic canonical) has to wait for anything. Raises BadMessage."""
+        table = topics.table_of(command.topic)
+        if table is None:
+            if _wanted(command) is not None:
+                raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
+            return self._hub.gap(command) is not None
+        return (
+            command.since is not None or _wanted(command) is not None or not self._database.changes.watches(table)
+        )
+
+    async def subscribe(self, command: messages.Subscribe) -> None:
+        """Subscribe, in as many steps as it takes. Raises AerostackError."""
+        table = topics.table_of(command.topic)
+        if table is None:
+            await self._custom(command)
+            return
+        await self._database.changes.watch(table)
+        if self._gone():
+            return
+        wanted = _wanted(command)
+        if wanted is not None:
+            await self._snapshot(command, table, wanted)
+        elif command.since is not None:
+            await self._resume(command, command.since, told=False)
+        else:
+            self._hub.subscribe(self._subscriber, command)
+
+    async def _custom(self, command: messages.Subscribe) -> None:
+        """Send the persisted messages that the channel's log no longer has, then go over into it."""
+        self._hub.unsubscribe(self._subscriber, command.topic)
+        told = False
+        while (gap := self._hub.gap(command)) is not None and not self._gone():
+            if not told:
+                self._hub.tell(self._subscriber, command, recovered=False)
+                told = True
+            page = await self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
+            if self._gone():
+                return
+            self._hub.send_stored(self._subscriber, page)
+            reached = page[-1].position if len(page) == PAGE else gap.until
+            command = replace(command, since=self._hub.cursor_at(reached))
+            await self._drain()
+        if not self._gone():
+            self._hub.subscribe(self._subscriber, command, told=told)
+
+    async def _snapshot(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> None:
+        selection = self._selection(command, table, wanted)
+        self._hub.unsubscribe(self._subscriber, command.topic)
+        async with self._database.snapshot(table, selection) as snapshot:
+            command = replace(command, since=snapshot.cursor)
+            self._hub.tell(self._subscriber, command, recovered=None)
+            waiting: list[Row] = []
+            async for rows in snapshot:
+                if waiting:
+                    self._rows(command, snapshot.cursor, waiting, last=False)
+                    await self._drain()
+                if self._gone():
+                    return
+                waiting = rows
+        self._rows(command, snapshot.cursor, waiting, last=True)
+        await self._resume(command, snapshot.cursor, told=True)
+
+    def _selection(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> Selection:
+        if wanted.limit is not None and not 1 <= wanted.limit <= MAX_LIMIT:
+            raise BadMessage(f"The limit of a snapshot is 1 to {MAX_LIMIT}; without one it holds all rows.")
+        selection = self._hub.selection(command, table)
+        order = None
+        if wanted.order is not None:
+            column = wanted.order.removeprefix("-")
+            if column not in self._database.changes.columns(table):
+                raise InvalidFilter(f"The table has no column {column[:80]!r} to order by.")
+            order = (column, wanted.order.startswith("-"))
+        return replace(selection, order=order, limit=wanted.limit)
+
+    def _rows(self, command: messages.Subscribe, cursor: str, rows: list[Row], *, last: bool) -> None:
+        encoded = [Raw(messages.encode(row)) for row in rows]
+        self._hub.send(self._subscriber, messages.Snapshot(command.topic, encoded, cursor, last, command.id))
+
+    async def _resume(self, command: messages.Subscribe, since: str, *, told: bool) -> None:
+        """Send a table's log after a cursor, part by part, and go over into live changes."""
+        self._hub.unsubscribe(self._subscriber, command.topic)
+        following: str | None = since
+        while following is not None and not self._gone():
+            part: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+            def done(outcome: str | AerostackError | None, part: asyncio.Future[str | None] = part) -> None:
+                if part.done():
+                    return
+                if isinstance(outcome, AerostackError):
+                    part.set_exception(outcome)
+                else:
+                    part.set_result(outcome)
+
+            self._hub.resume(self._subscriber, command, following, done, told=told)
+            following = await part
+            told = True
+            await self._drain()
+
+
+def _wanted(command: messages.Subscribe) -> _Wanted | None:
+    """What snapshot a command asks for. Raises BadMessage."""
+    try:
+        asked: Any = msgspec.json.decode(command.snapshot, type=bool | _Wanted | None)
+    except msgspec.ValidationError as invalid:
+        raise BadMessage(f'snapshot is true or {{"limit", "order"}}: {invalid}.') from None
+    if isinstance(asked, _Wanted):
+        return asked
+    return _Wanted() if asked else None

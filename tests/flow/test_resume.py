@@ -1,0 +1,127 @@
+"""Coming back with `since`: everything missed, in order, each once, then live (docs/protocol.md §5)."""
+
+from collections.abc import Awaitable, Callable
+
+from tests.flow.calls import Http
+from tests.flow.conftest import ServerProcess
+from tests.flow.wire import Dial, Wire
+
+TOPIC = "chat/resume/default"
+
+
+async def heard(wire: Wire) -> list[object]:
+    """The payloads of all events that are here."""
+    return [each["data"] for each in await wire.settled() if each["type"] == "event"]
+
+
+async def test_a_client_that_was_away_gets_what_it_missed_and_then_what_comes(
+    node: ServerProcess, dial: Dial
+) -> None:
+    sender, reader = await dial(node), await dial(node)
+    await reader.subscribe("chat/away")
+    for number in range(3):
+        await sender.publish("chat/away", number)
+    cursor = (await reader.events(3))[1]["cursor"]
+    reader.drop()
+    for number in range(3, 6):
+        await sender.publish("chat/away", number)
+    back = await dial(node)
+    subscribed = await back.subscribe("chat/away", since=cursor)
+    assert (subscribed["recovered"], subscribed["cursor"]) == (True, cursor)
+    await sender.publish("chat/away", 6)
+    assert [each["data"] for each in await back.events(5)] == [2, 3, 4, 5, 6]
+
+
+async def test_a_cursor_that_means_nothing_here_is_told_as_a_gap(node: ServerProcess, dial: Dial) -> None:
+    wire = await dial(node)
+    await wire.publish("chat/strange", 1)
+    for since in ("", "x", "other.5", "other.", ".5", "9" * 400):
+        subscribed = await wire.subscribe("chat/strange", since=since)
+        assert subscribed["recovered"] is False
+        assert await heard(wire) == [1]
+
+
+async def test_a_log_that_lost_its_beginning_gives_what_it_has_and_persisted_messages_before(
+    node: ServerProcess, dial: Dial
+) -> None:
+    wire = await dial(node)
+    start = (await wire.subscribe("chat/long"))["cursor"]
+    await wire.ask("unsubscribe", topic="chat/long")
+    expected: list[object] = []
+    for number in range(2_500):
+        persist = number % 2 == 0
+        wire.say("publish", topic="chat/long", event="n", data=number, persist=persist)
+        if persist or number >= 1_500:
+            expected.append(number)
+    await wire.publish("chat/long", "end", persist=True)
+    subscribed = await wire.subscribe("chat/long", since=start)
+    assert (subscribed["recovered"], subscribed["cursor"]) == (False, start)
+    await wire.publish("chat/long", "live")
+    data = [(await wire.hear("event"))["data"]]
+    while data[-1] != "live":
+        data.append((await wire.hear("event"))["data"])
+    kept = [each for each in data if isinstance(each, int)]
+    assert kept == sorted(set(kept)), "in order, each once"
+    assert {number for number in range(2_500) if number % 2 == 0} <= set(kept), "every persisted one"
+    assert set(range(1_600, 2_500)) <= set(kept), "and what the log still has"
+    assert data[-2:] == ["end", "live"]
+
+
+async def test_persisted_messages_are_replayed_over_a_kill_of_the_server(
+    server: ServerProcess, dial: Dial
+) -> None:
+    wire = await dial(server, "ann")
+    cursor = (await wire.subscribe(TOPIC))["cursor"]
+    acks = [await wire.publish(TOPIC, number, persist=True) for number in range(500)]
+    await server.kill()
+    await server.start()
+    back = await dial(server, "ann")
+    subscribed = await back.subscribe(TOPIC, since=cursor)
+    assert subscribed["recovered"] is False, "ephemeral events may be missing, and that is told"
+    events = await back.events(500)
+    assert [each["data"] for each in events] == list(range(500))
+    assert [each["cursor"] for each in events] == [each["cursor"] for each in acks]
+    assert [each["timestamp"] for each in events] == [each["timestamp"] for each in acks]
+    assert {each["userId"] for each in events} == {"ann"}
+    await back.publish(TOPIC, "live")
+    assert (await back.events(1))[0]["data"] == "live"
+
+
+async def test_a_publish_is_stored_once_however_often_it_is_sent(server: ServerProcess, dial: Dial) -> None:
+    wire = await dial(server)
+    first = await wire.publish(TOPIC, 1, persist=True, id="mine")
+    repeat = await wire.publish(TOPIC, 1, persist=True, id="mine")
+    assert (repeat["duplicate"], repeat["cursor"]) == (True, first["cursor"])
+    await server.kill()
+    await server.start()
+    back = await dial(server)
+    cursor = (await back.subscribe(TOPIC))["cursor"]
+    again = await back.publish(TOPIC, 1, persist=True, id="mine")
+    assert (again["duplicate"], again["cursor"]) == (True, first["cursor"])
+    assert await heard(back) == []
+    assert cursor.partition(".")[0] == first["cursor"].partition(".")[0]
+
+
+async def test_row_changes_made_while_the_server_was_down_are_replayed(
+    server: ServerProcess,
+    dial: Dial,
+    calls: Callable[[ServerProcess], Http],
+    shell: Callable[[str], Awaitable[None]],
+) -> None:
+    await calls(server).sql("CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)")
+    wire = await dial(server)
+    cursor = (await wire.subscribe("orders", filter={"status": "open"}))["cursor"]
+    await server.kill()
+    await shell(
+        "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 3000) "
+        "INSERT INTO orders SELECT i, iif(i % 2, 'open', 'paid') FROM c"
+    )
+    await shell("UPDATE orders SET status = 'paid' WHERE id = 1")
+    await server.start()
+    back = await dial(server)
+    subscribed = await back.subscribe("orders", filter={"status": "open"}, since=cursor)
+    assert (subscribed["recovered"], subscribed["cursor"]) == (True, cursor)
+    await shell("DELETE FROM orders WHERE id = 3")
+    changes = [await back.hear("db_change") for _ in range(1_502)]
+    assert [each["data"]["id"] for each in changes[:1_500]] == list(range(1, 3_000, 2))
+    assert [(each["operation"], each["data"]["id"]) for each in changes[1_500:]] == [("DELETE", 1), ("DELETE", 3)]
