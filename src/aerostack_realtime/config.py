@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +10,20 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aerostack_realtime.access import tokens
+from aerostack_realtime.access.keys import MIN_KEY, Keys
+from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
+from aerostack_realtime.access.tokens import Algorithm, TokenKey
 from aerostack_realtime.gateway.limits import Limits
 
 DEV_SECRET_KEY: Final = "ac_secret_dev"
 DEV_TOKEN_SECRET: Final = "aerostack-dev-token-secret-for-loopback-only"
 """Both are public: they are accepted by `aerostack dev` alone, which listens on loopback only."""
-MIN_TOKEN_SECRET: Final = 32  # RFC 7518 §3.2: a key of the hash's size for HS256
+
+ANY_TABLE: Final = "*"
 
 _AGE: Final = re.compile(r"\d{1,9}[smhd]")
+_JWKS: Final = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -42,8 +48,35 @@ class RetentionRule(Struct, frozen=True, forbid_unknown_fields=True):
         return None if self.max_age is None else int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
 
 
+class TokenKeyRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """A key that checks users' tokens: `[[token_keys]]`. One of `secret`, `public_key` (a PEM, or the file
+    that holds it) and `jwks` (the URL of a key set); the latter two need `algorithm`."""
+
+    secret: str | None = None
+    public_key: str | None = None
+    jwks: str | None = None
+    algorithm: Algorithm | None = None
+    kid: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(each is not None for each in (self.secret, self.public_key, self.jwks)) != 1:
+            raise ValueError("a token key is one of secret, public_key and jwks")
+        if self.secret is not None and self.algorithm not in (None, tokens.SECRET_ALGORITHM):
+            raise ValueError(f"a secret is for {tokens.SECRET_ALGORITHM}; for others use public_key or jwks")
+        if self.secret is None and self.algorithm in (None, tokens.SECRET_ALGORITHM):
+            raise ValueError('public_key and jwks need algorithm = "RS256", "ES256" or "EdDSA"')
+        if self.jwks is not None and not _JWKS.match(self.jwks):
+            raise ValueError(f"jwks is an https URL; {self.jwks!r} is not")
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything a server can be told. `anonymous` lets clients in without credentials."""
+    """Everything a server can be told.
+
+    `anonymous` lets clients in without a token. `open_access` and `loopback_origins` are what
+    `aerostack dev` sets; a server for a network does not start with them.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8787
@@ -52,10 +85,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     secret_keys: tuple[str, ...] = ()
     publishable_keys: tuple[str, ...] = ()
     token_secret: str | None = None
+    token_keys: tuple[TokenKeyRule, ...] = ()
     anonymous: bool = False
+    open_access: bool = False
     origins: tuple[str, ...] = ()
     loopback_origins: bool = False
     query_credentials: bool = True
+    channels: tuple[ChannelRule, ...] = ()
+    tables: tuple[TableRule, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
     limits: Limits = Limits()
 
@@ -84,32 +121,117 @@ def development(settings: Settings, environment: Mapping[str, str] = os.environ)
         secret_keys=settings.secret_keys or (environment.get("AEROSTACK_SECRET_KEY") or DEV_SECRET_KEY,),
         token_secret=settings.token_secret or DEV_TOKEN_SECRET,
         anonymous=True,
+        open_access=True,
         loopback_origins=True,
+        channels=(ChannelRule("**", "anyone", "anyone", "anyone", "anyone"),),
+        tables=(TableRule(ANY_TABLE, "anyone"),),
     )
+
+
+def rules(settings: Settings) -> Rules:
+    """The rules, compiled. Raises SettingsError."""
+    try:
+        return Rules(settings.channels, settings.tables)
+    except RuleError as error:
+        raise SettingsError(f"{error}.") from None
+
+
+def fixed_token_keys(settings: Settings) -> list[TokenKey]:
+    """The keys for tokens that are not fetched. Raises SettingsError."""
+    found = []
+    try:
+        if settings.token_secret is not None:
+            found.append(tokens.secret_key(settings.token_secret))
+        for rule in settings.token_keys:
+            if rule.secret is not None:
+                found.append(
+                    tokens.secret_key(rule.secret, kid=rule.kid, issuer=rule.issuer, audience=rule.audience)
+                )
+            elif rule.public_key is not None and rule.algorithm is not None:
+                found.append(
+                    tokens.public_key(
+                        _pem(rule.public_key),
+                        rule.algorithm,
+                        kid=rule.kid,
+                        issuer=rule.issuer,
+                        audience=rule.audience,
+                    )
+                )
+    except ValueError as error:
+        raise SettingsError(f"token_secret and token_keys: {error}.") from None
+    return found
+
+
+def checks_tokens(settings: Settings) -> bool:
+    return settings.token_secret is not None or bool(settings.token_keys)
 
 
 def problems(settings: Settings) -> list[str]:
     """What keeps `aerostack serve` from starting with these settings, each with what to write."""
-    found = []
-    if not settings.secret_keys:
-        found.append('No secret key: add secret_keys = ["…"], made by `openssl rand -hex 24`.')
-    found += [
-        "A secret key is shorter than 16 characters: make one by `openssl rand -hex 24`."
-        for key in settings.secret_keys
-        if len(key) < 16 or key == DEV_SECRET_KEY
-    ]
-    if not settings.anonymous and settings.token_secret is None and not settings.publishable_keys:
+    found = [*_key_problems(settings), *_rule_problems(settings)]
+    if not settings.anonymous and not checks_tokens(settings) and not settings.publishable_keys:
         found.append(
-            "No client could connect: add token_secret for users, publishable_keys for apps, or"
-            " anonymous = true for everyone."
-        )
-    if settings.token_secret is not None and len(settings.token_secret) < MIN_TOKEN_SECRET:
-        found.append(
-            f"token_secret has fewer than {MIN_TOKEN_SECRET} characters: make one by `openssl rand -hex 32`."
+            "No client could connect: add token_secret or [[token_keys]] for users, or anonymous = true for"
+            " everyone."
         )
     if settings.token_secret == DEV_TOKEN_SECRET:
         found.append("token_secret is the one of `aerostack dev`, which is public: make one of your own.")
+    else:
+        found += _said(lambda: fixed_token_keys(settings))
+    if settings.open_access or settings.loopback_origins:
+        found.append("open_access and loopback_origins are for `aerostack dev`: take them out.")
     return found
+
+
+def _key_problems(settings: Settings) -> list[str]:
+    found = []
+    if not settings.secret_keys:
+        found.append('No secret key: add secret_keys = ["sha256:…"], made by `aerostack key`.')
+    found += [
+        f"A secret key has fewer than {MIN_KEY} characters or is the public one of dev: use `aerostack key`."
+        for key in settings.secret_keys
+        if len(key) < MIN_KEY or key == DEV_SECRET_KEY
+    ]
+    for keys in (settings.secret_keys, settings.publishable_keys):
+        try:
+            Keys(keys)
+        except ValueError as error:
+            found.append(str(error))
+    if set(settings.secret_keys) & set(settings.publishable_keys):
+        found.append("A key is both secret and publishable: whoever has the app would have the server.")
+    return found
+
+
+def _rule_problems(settings: Settings) -> list[str]:
+    if not settings.channels and not settings.tables:
+        return [
+            "No rules, so that nobody could do anything: add for example\n"
+            '    [[channels]]\n    topic = "chat/{room}"\n    subscribe = "authenticated"\n'
+            '    publish = "authenticated"\n'
+            '    [[tables]]\n    name = "orders"\n    rows = { user_id = "user.id" }\n'
+            "  docs/guides/access.md tells the rest."
+        ]
+    found = _said(lambda: rules(settings))
+    if any(rule.name == ANY_TABLE for rule in settings.tables):
+        found.append('[[tables]] name = "*" shows every table there ever will be: name each one instead.')
+    return found
+
+
+def _said(make: Callable[[], object]) -> list[str]:
+    try:
+        make()
+    except SettingsError as error:
+        return [str(error)]
+    return []
+
+
+def _pem(written: str) -> str:
+    if "-----BEGIN" in written:
+        return written
+    try:
+        return Path(written).read_text()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"cannot read the public key in {written}") from None
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:

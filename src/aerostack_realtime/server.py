@@ -10,7 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
+from aerostack_realtime import config
 from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.access.keys import Keys
+from aerostack_realtime.access.tokens import Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
 from aerostack_realtime.channels.hub import Hub
@@ -154,11 +157,14 @@ async def _prune(store: MessageStore) -> None:
 
 
 def _application(settings: Settings, hub: Hub, database: Database) -> tuple[WebSocketEndpoint, web.Application]:
+    keys = config.fixed_token_keys(settings)
     authenticator = Authenticator(
-        secret_keys=settings.secret_keys,
-        publishable_keys=settings.publishable_keys,
-        token_secret=settings.token_secret,
-        open_access=settings.anonymous,
+        secret_keys=Keys(settings.secret_keys),
+        publishable_keys=Keys(settings.publishable_keys),
+        tokens=Tokens(lambda: keys, time.time) if config.checks_tokens(settings) else None,
+        anonymous=settings.anonymous,
+        claimed_ids=settings.anonymous and not config.checks_tokens(settings),
+        open_access=settings.open_access,
         now=time.time,
     )
     origins = Origins(settings.origins, loopback=settings.loopback_origins)

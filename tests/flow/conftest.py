@@ -18,6 +18,14 @@ from tests.flow.wire import Dial, Wire
 
 SECRET_KEY = "ac_secret_dev"
 SERVE_KEY = "ac_secret_for_the_flow_tests"
+OPEN_RULE = """
+[[channels]]
+topic = "**"
+subscribe = "anyone"
+publish = "anyone"
+presence = "anyone"
+history = "anyone"
+"""
 _READY = re.compile(r"listening on (http://\S+:(\d+))")
 
 
@@ -109,12 +117,16 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[ServerProcess]]]:
-    """Run `aerostack serve` with these settings: `await serve('anonymous = true')`."""
+    """Run `aerostack serve` with these settings: `await serve('anonymous = true')`.
+
+    Without rules of its own everyone that gets in may do everything.
+    """
     started: list[ServerProcess] = []
 
     async def run(settings: str) -> ServerProcess:
         config = tmp_path / "aerostack.toml"
-        config.write_text(f'secret_keys = ["{SERVE_KEY}"]\n{settings}\n')
+        rules = "" if "[[channels]]" in settings else OPEN_RULE
+        config.write_text(f'secret_keys = ["{SERVE_KEY}"]\n{settings}\n{rules}')
         process = ServerProcess(tmp_path / "aerostack.db", tmp_path / "server.log", config)
         process.secret_key = SERVE_KEY
         started.append(process)

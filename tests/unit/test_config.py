@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from aerostack_realtime import config
+from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.keys import hashed
 from aerostack_realtime.config import Settings, SettingsError
 
 FIT = {"AEROSTACK_SECRET_KEY": "k" * 24, "AEROSTACK_TOKEN_SECRET": "t" * 32}
+RULE = '[[channels]]\ntopic = "chat/{room}"\nsubscribe = "authenticated"\n'
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -47,11 +50,66 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         config.load(tmp_path / "nowhere.toml", {})
 
 
-def test_serve_does_not_start_without_keys_and_says_what_to_add() -> None:
-    assert config.problems(config.load(None, FIT)) == []
-    said = "\n".join(config.problems(Settings()))
-    assert "secret_keys" in said
-    assert "token_secret" in said
+def said(tmp_path: Path, text: str, environment: dict[str, str] = FIT) -> str:
+    return "\n".join(config.problems(config.load(written(tmp_path, text), environment)))
+
+
+def test_serve_does_not_start_without_keys_and_rules_and_says_what_to_add(tmp_path: Path) -> None:
+    assert said(tmp_path, RULE) == ""
+    nothing = "\n".join(config.problems(Settings()))
+    for wanted in ("secret_keys", "token_secret", "[[channels]]", "[[tables]]"):
+        assert wanted in nothing
+    assert "[[channels]]" in said(tmp_path, "")
+    assert "secret_keys" in said(tmp_path, RULE, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('[[channels]]\ntopic = "chat/{room}"\nsubscribe = "user.id == rom"', "line 1, column 12"),
+        (RULE + '[[tables]]\nname = "*"', "name each one"),
+        ("open_access = true\n" + RULE, "open_access"),
+        ('secret_keys = ["sha256:abc"]\n' + RULE, "64 hexadecimal"),
+        (f'publishable_keys = ["{"k" * 24}"]\n' + RULE, "both secret and publishable"),
+        ('[[token_keys]]\nsecret = "short"\n' + RULE, "32 characters"),
+        ('[[token_keys]]\npublic_key = "/nowhere.pem"\nalgorithm = "RS256"\n' + RULE, "nowhere.pem"),
+    ],
+)
+def test_serve_does_not_start_with_what_would_let_the_wrong_ones_in(
+    tmp_path: Path, text: str, wanted: str
+) -> None:
+    environment = {**FIT}
+    if text.startswith("secret_keys"):
+        del environment["AEROSTACK_SECRET_KEY"]
+    assert wanted in said(tmp_path, text, environment)
+
+
+def test_hashed_keys_are_fit() -> None:
+    settings = config.load(None, {**FIT, "AEROSTACK_SECRET_KEY": hashed("k" * 24)})
+    assert "secret key" not in "\n".join(config.problems(settings))
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("", "one of secret, public_key and jwks"),
+        ('secret = "x"\njwks = "https://x/"', "one of secret"),
+        ('secret = "x"\nalgorithm = "RS256"', "HS256"),
+        ('jwks = "https://x/"', "algorithm"),
+        ('public_key = "x"\nalgorithm = "HS256"', "RS256"),
+        ('public_key = "x"\nalgorithm = "none"', "none"),
+        ('jwks = "http://idp.example.com/"\nalgorithm = "RS256"', "https"),
+    ],
+)
+def test_a_token_key_is_of_one_kind_and_one_algorithm(tmp_path: Path, key: str, wanted: str) -> None:
+    with pytest.raises(SettingsError, match=wanted):
+        config.load(written(tmp_path, f"[[token_keys]]\n{key}"), {})
+
+
+def test_dev_is_open_and_needs_no_rules() -> None:
+    opened = config.rules(config.development(Settings(), {}))
+    for topic in ("chat/a/b/default", "table/anything/default"):
+        assert opened.decide(Identity("anonymous"), topic, "subscribe").allowed
 
 
 def test_serve_refuses_the_public_secrets_of_dev() -> None:

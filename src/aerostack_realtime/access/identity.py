@@ -1,17 +1,15 @@
 """Who someone is: API keys and tokens in, an `Identity` out."""
 
-import hmac
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jwt
 from msgspec import Struct
 
-from aerostack_realtime.protocol.errors import TokenExpired, Unauthorized
-
-ALGORITHM: Final = "HS256"
-LEEWAY_SECONDS: Final = 30
-MAX_TOKEN_BYTES: Final = 8192
+from aerostack_realtime.access.keys import Keys
+from aerostack_realtime.access.revocations import Revocations
+from aerostack_realtime.access.tokens import SECRET_ALGORITHM, Tokens
+from aerostack_realtime.protocol.errors import Unauthorized
 
 Kind = Literal["anonymous", "user", "server"]
 
@@ -19,42 +17,47 @@ Kind = Literal["anonymous", "user", "server"]
 class Identity(Struct, frozen=True):
     """Who a connection or a request speaks for.
 
-    `server` has every right; a `user` has an id; an `anonymous` one has the id it claims, if any. `expires`
-    is in seconds since the Unix epoch, None: never.
+    `server` has every right; a `user` has an id that a token proves; an `anonymous` one has the id it claims,
+    if any, and rules do not see it. `expires` is in seconds since the Unix epoch, None: never. `key` is the
+    fingerprint of the API key that was used.
     """
 
     kind: Kind
     user_id: str | None = None
     expires: float | None = None
     claims: dict[str, Any] = {}
+    key: str | None = None
 
 
 class Authenticator:
     """Checks credentials.
 
-    `open_access` is for development: anonymous clients are let in, under any user id that they claim, and a
-    key that is no secret key counts as publishable. Otherwise a client needs a known key or a valid token.
-    `now` is in seconds since the Unix epoch.
+    A publishable key alone proves nobody: its client is anonymous, and may do what the rules let anyone do.
+    `anonymous` lets clients in without any credentials, too; with `claimed_ids` they may say which user they
+    are, and are believed. `open_access` is for development: everyone is let in as who they claim to be, and a
+    key that is no secret key counts as publishable.
     """
 
     def __init__(
         self,
         *,
-        secret_keys: Sequence[str],
-        publishable_keys: Sequence[str],
-        token_secret: str | None,
-        open_access: bool,
+        secret_keys: Keys,
+        publishable_keys: Keys,
+        tokens: Tokens | None,
         now: Callable[[], float],
+        anonymous: bool = False,
+        claimed_ids: bool = False,
+        open_access: bool = False,
+        revocations: Revocations | None = None,
     ) -> None:
-        self._secret = [key.encode() for key in secret_keys]
-        self._publishable = [key.encode() for key in publishable_keys]
-        self._token_secret = token_secret
+        self._secret = secret_keys
+        self._publishable = publishable_keys
+        self._tokens = tokens
+        self._anonymous = anonymous or open_access
+        self._claimed_ids = claimed_ids or open_access
         self._open = open_access
+        self._revocations = Revocations() if revocations is None else revocations
         self._now = now
-
-    @property
-    def open_access(self) -> bool:
-        return self._open
 
     def identify(self, key: str | None, token: str | None, user_id: str | None = None) -> Identity | None:
         """The identity that the credentials prove; None when there are none and anonymous is not allowed.
@@ -62,62 +65,32 @@ class Authenticator:
         `token` is a JWT or, as server SDKs send it, a secret key. `user_id` is what an anonymous client
         claims. Raises Unauthorized, TokenExpired.
         """
-        if token and _among(self._secret, token):
-            return Identity("server")
-        if key and _among(self._secret, key):
-            return self._user(token) if token else Identity("server", user_id)
-        if key and not self._open and not _among(self._publishable, key):
+        if token and (secret := self._secret.find(token)):
+            return Identity("server", key=secret)
+        if key and (secret := self._secret.find(key)):
+            return self._user(token, secret) if token else Identity("server", user_id, key=secret)
+        known = self._publishable.find(key) if key else None
+        if key and known is None and not self._open:
             raise Unauthorized("This API key is not known here; check the key, and the project's settings.")
         if token:
-            return self._user(token)
-        return Identity("anonymous", user_id or None) if self._open else None
+            return self._user(token, known)
+        if not self._anonymous and known is None:
+            return None
+        return Identity("anonymous", (user_id or None) if self._claimed_ids else None, key=known)
 
     def expired(self, identity: Identity) -> bool:
         """Whether the token that proved an identity has expired since."""
         return identity.expires is not None and identity.expires < self._now()
 
-    def _user(self, token: str) -> Identity:
-        if self._token_secret is None:
-            raise Unauthorized("This server checks no tokens: set token_secret in its settings.")
-        if len(token) > MAX_TOKEN_BYTES:
-            raise Unauthorized(f"The token is longer than {MAX_TOKEN_BYTES} bytes.")
-        try:
-            header = jwt.get_unverified_header(token)
-            if header.keys() & {"crit", "jwk", "jku", "x5u"}:
-                raise Unauthorized("The token's header names keys or extensions; that is refused.")
-            claims = jwt.decode(
-                token,
-                self._token_secret,
-                algorithms=[ALGORITHM],
-                leeway=LEEWAY_SECONDS,
-                options={
-                    "require": ["exp", "sub"],
-                    "verify_exp": False,
-                    "verify_aud": False,
-                    "verify_iat": False,
-                },
-            )
-        except jwt.ImmatureSignatureError:
-            raise Unauthorized("The token is not valid yet; check the clock of who made it.") from None
-        except jwt.InvalidTokenError as invalid:
-            raise Unauthorized(f"The token is not valid: {invalid}. Sign in again for a new one.") from None
-        user_id, expires = claims["sub"], claims["exp"]
-        if not isinstance(user_id, str) or not user_id or not isinstance(expires, int | float):
-            raise Unauthorized("The token needs a sub that is a string and an exp that is a number.")
-        if expires + LEEWAY_SECONDS < self._now():
-            raise TokenExpired("The token has expired; get a new one and connect again.")
-        return Identity("user", user_id, float(expires), claims)
+    def _user(self, token: str, key: str | None) -> Identity:
+        if self._tokens is None:
+            raise Unauthorized("This server checks no tokens: set token_secret or token_keys in its settings.")
+        claims = self._tokens.check(token)
+        if self._revocations.revoked(claims):
+            raise Unauthorized("The token was revoked. Sign in again for a new one.")
+        return Identity("user", claims["sub"], float(claims["exp"]), claims, key)
 
 
 def sign(secret: str, claims: dict[str, Any]) -> str:
     """A token as this server checks it, for development and tests. `claims` holds `sub` and `exp`."""
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
-
-
-def _among(keys: list[bytes], given: str) -> bool:
-    """Compared in constant time, and against every key, so that the answer's time says nothing."""
-    data = given.encode()
-    found = False
-    for key in keys:
-        found |= hmac.compare_digest(key, data)
-    return found
+    return jwt.encode(claims, secret, algorithm=SECRET_ALGORITHM)

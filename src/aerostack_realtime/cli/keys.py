@@ -1,6 +1,7 @@
-"""`aerostack token`: a user's token, for development and for trying rules."""
+"""`aerostack key` and `aerostack token`: what clients and servers show to be let in."""
 
 import re
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,24 @@ import typer
 
 from aerostack_realtime import config
 from aerostack_realtime.access.identity import sign
-from aerostack_realtime.cli.console import fail, out
+from aerostack_realtime.access.keys import hashed
+from aerostack_realtime.cli.console import err, fail, out
 from aerostack_realtime.config import DEV_TOKEN_SECRET, SettingsError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def key(
+    publishable: Annotated[bool, typer.Option("--publishable", help="For apps: it names the project.")] = False,
+) -> None:
+    """Make an API key, and print it with what to write into the settings.
+
+    Example: `aerostack key`
+    """
+    made = f"ac_{'public' if publishable else 'secret'}_{secrets.token_urlsafe(24)}"
+    out.print(made, markup=False)
+    kind = "publishable" if publishable else "secret"
+    err.print(f'{kind}_keys = ["{hashed(made)}"]', markup=False)
 
 
 def token(

@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command()(node.dev)
 app.command()(node.serve)
 app.command()(node.check)
+app.command()(keys.key)
 app.command()(keys.token)
 app.command()(client.emit)
 app.command()(client.listen)

@@ -1,0 +1,97 @@
+"""Expressions of rules: CEL, compiled once, by the runtime that the language's own authors maintain.
+
+It checks names and types when it compiles, knows no loops without a bound and matches by RE2, so an
+expression cannot run away: docs/decisions/004-cel-by-its-own-runtime.md has the figures.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from cel_expr_python import cel  # type: ignore[import-untyped]
+
+MAX_SOURCE: Final = 2000
+USER_ID: Final = "user.id"
+USER_CLAIMS: Final = "user.claims"
+_MESSAGE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
+_TAKEN: Final = re.compile(r"variable '(\w+)' declared multiple times")
+_CLAIMS: Final = re.compile(r"\buser\s*\.\s*claims\b(?:\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\())?")
+
+
+class ExpressionError(ValueError):
+    """An expression that cannot be compiled; the message has line and column."""
+
+
+class Failed(Exception):
+    """An expression that gave no value for what it was asked. Its message is for the log only."""
+
+
+class Expression:
+    """A compiled expression over `user.id`, `user.claims` and `names`. Raises ExpressionError.
+
+    With `row` a row stands in it as a map; with `boolean` it has to be a yes or no.
+    """
+
+    def __init__(
+        self, source: str, names: Collection[str] = (), *, row: bool = False, boolean: bool = True
+    ) -> None:
+        if len(source) > MAX_SOURCE:
+            raise ExpressionError(f"an expression has at most {MAX_SOURCE} characters; this one has {len(source)}")
+        self.source = source
+        try:
+            self._program = _environment(tuple(sorted(names)), row).compile(source)
+        except RuntimeError as refused:
+            raise ExpressionError(_where(str(refused))) from None
+        kind = self._program.return_type()
+        if boolean and kind not in (cel.Type.BOOL, cel.Type.DYN):
+            raise ExpressionError(f"line 1, column 1: a rule is true or false; this one is a {kind.name()}")
+        opaque = "//" in source or "`" in source  # comments and quoted names: too clever to read by a pattern
+        self._uses_id = opaque or re.search(r"\buser\s*\.\s*id\b", source) is not None
+        self._claims = frozenset([""] if opaque else _CLAIMS.findall(source))
+
+    def __call__(self, bindings: Mapping[str, Any]) -> Any:
+        """Its value. Raises Failed when there is none: a missing claim, a wrong type, a spent budget."""
+        try:
+            value = self._program.eval(data=bindings)
+            kind = value.type()
+            found = value.plain_value()
+        except (RuntimeError, ValueError, TypeError, OverflowError) as failure:
+            raise Failed(str(failure)[:300]) from None
+        if kind in (cel.Type.ERROR, cel.Type.UNKNOWN):
+            raise Failed(str(found)[:300])
+        return found
+
+    def holds(self, bindings: Mapping[str, Any]) -> bool:
+        """Whether it is true. Raises Failed when it is neither true nor false."""
+        value = self(bindings)
+        if value is True or value is False:
+            return value
+        raise Failed(f"it is neither true nor false but a {type(value).__name__}")
+
+    def group(self, user: Mapping[str, Any]) -> bytes:
+        """What of a user the expression can see: users with the same get the same answers."""
+        claims = user[USER_CLAIMS]
+        seen: Any = claims if "" in self._claims else {name: claims.get(name) for name in self._claims}
+        missing = [name for name in seen if name not in claims]
+        id = user.get(USER_ID) if self._uses_id else None
+        return msgspec.json.encode([id, seen, missing], order="deterministic")
+
+
+@cache
+def _environment(names: tuple[str, ...], row: bool) -> Any:
+    text, anything = cel.Type.STRING, cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    variables = {USER_ID: text, USER_CLAIMS: anything, **dict.fromkeys(names, text)}
+    if row:
+        variables["row"] = anything
+    return cel.NewEnv(variables=variables)
+
+
+def _where(message: str) -> str:
+    found = _MESSAGE.search(message)
+    if taken := _TAKEN.search(message):
+        return f"line 1, column 1: the name {taken[1]!r} is a word of the language; choose another"
+    if found is None or int(found[1]) < 1:
+        return "line 1, column 1: the expression is nested too deeply"
+    return f"line {found[1]}, column {found[2]}: {found[3]}"

@@ -1,0 +1,93 @@
+"""Key sets of identity providers (JWKS, RFC 7517): fetched in the background, the last good set kept."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import jwt
+import msgspec
+
+from aerostack_realtime.access.tokens import Algorithm, TokenKey, fit
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets what is at a URL. May raise anything: a provider that is down must not take us along."""
+
+REFRESH_SECONDS: Final = 600.0
+RETRY_SECONDS: Final = 30.0
+"""Between two fetches after a failure, or when tokens name a key we do not have: a client cannot make us
+fetch more often than this."""
+MAX_KEYS: Final = 32
+
+
+class KeySet:
+    """The keys at one URL, all for one algorithm. Before the first good fetch there are none."""
+
+    def __init__(
+        self,
+        url: str,
+        algorithm: Algorithm,
+        fetch: Fetch,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+    ) -> None:
+        self._url = url
+        self._algorithm = algorithm
+        self._fetch = fetch
+        self._issuer = issuer
+        self._audience = audience
+        self._wanted = asyncio.Event()
+        self.keys: tuple[TokenKey, ...] = ()
+
+    async def refresh(self) -> bool:
+        """Fetch the set; one that cannot be fetched or read leaves the last one in place."""
+        try:
+            self.keys = self.parse(await self._fetch(self._url))
+        except Exception as failure:
+            log.warning("cannot refresh the keys at %s, going on with %d: %s", self._url, len(self.keys), failure)
+            return False
+        return True
+
+    async def keep(self) -> None:
+        """Refresh it again and again."""
+        while True:
+            good = await self.refresh()
+            self._wanted.clear()
+            await asyncio.sleep(RETRY_SECONDS)
+            if good:
+                try:
+                    async with asyncio.timeout(REFRESH_SECONDS - RETRY_SECONDS):
+                        await self._wanted.wait()
+                except TimeoutError:
+                    continue
+
+    def want(self) -> None:
+        """A token named a key that is not here: look for it soon."""
+        self._wanted.set()
+
+    def parse(self, document: bytes) -> tuple[TokenKey, ...]:
+        """The keys in a document that fit our algorithm. Raises ValueError when there is none."""
+        content: Any = msgspec.json.decode(document)
+        entries = content.get("keys") if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError("it is no key set: there is no list of keys")
+        found = [key for entry in entries[:MAX_KEYS] if (key := self._key(entry)) is not None]
+        if not found:
+            raise ValueError(f"none of its keys is a public one for {self._algorithm}")
+        return tuple(found)
+
+    def _key(self, entry: Any) -> TokenKey | None:
+        """An entry as a key; None when it is for something else. A secret in a public document is no key."""
+        if not isinstance(entry, dict) or entry.get("kty") == "oct" or entry.get("use", "sig") != "sig":
+            return None
+        if entry.get("alg", self._algorithm) != self._algorithm:
+            return None
+        try:
+            key = fit(jwt.PyJWK.from_dict(entry, self._algorithm).key, self._algorithm)
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+            return None
+        kid = entry.get("kid")
+        return TokenKey(key, self._algorithm, kid if isinstance(kid, str) else None, self._issuer, self._audience)

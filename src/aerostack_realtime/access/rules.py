@@ -1,0 +1,227 @@
+"""Rules: identity × topic × action → allowed or not, and which rows of a table are seen.
+
+The first rule whose pattern matches a topic decides; where none matches, nobody but the server may.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from aerostack_realtime.access import hooks
+from aerostack_realtime.access.expressions import USER_CLAIMS, USER_ID, Expression, ExpressionError, Failed
+from aerostack_realtime.access.hooks import Hook
+from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.patterns import Pattern
+from aerostack_realtime.access.rows import EVERYTHING, Rows, Scope
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import Forbidden
+
+Action = Literal["subscribe", "publish", "presence", "history"]
+ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history")
+WORDS: Final = ("anyone", "authenticated", "server")
+_NAMES: Final = ("topic", "action")
+
+
+class RuleError(ValueError):
+    """A rule that means nothing; the message says which one, where, and why."""
+
+
+class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be done on the topics of a pattern: `[[channels]]` in aerostack.toml.
+
+    Each action is `anyone`, `authenticated`, `server` or an expression. One that is not named is for the
+    server alone or, with `members`, for the members.
+    """
+
+    topic: str
+    subscribe: str | None = None
+    publish: str | None = None
+    presence: str | None = None
+    history: str | None = None
+    members: dict[str, str] | None = None
+    authorize: str | None = None
+
+
+class TableRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who sees what of a table: `[[tables]]` in aerostack.toml. Without `rows` all rows, without `columns`
+    all columns. `presence` defaults to what `subscribe` is."""
+
+    name: str
+    subscribe: str = "authenticated"
+    presence: str | None = None
+    rows: dict[str, str] | str | None = None
+    columns: tuple[str, ...] | None = None
+
+
+class Membership(Struct, frozen=True):
+    """A row that has to be in a table: these columns with these values, as text."""
+
+    table: str
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+class Verdict(Struct, frozen=True):
+    """`allowed`, provided that `member` is in the table and `hook` says so, where they are given."""
+
+    allowed: bool
+    member: Membership | None = None
+    hook: Hook | None = None
+
+
+ALLOWED: Final = Verdict(True)
+DENIED: Final = Verdict(False)
+
+
+class Rules:
+    """All rules, compiled. Raises RuleError."""
+
+    def __init__(self, channels: Sequence[ChannelRule] = (), tables: Sequence[TableRule] = ()) -> None:
+        self._channels = [_Channel(rule, number) for number, rule in enumerate(channels, 1)]
+        self._tables = {rule.name: _Table(rule) for rule in tables}
+        if len(self._tables) != len(tables):
+            raise RuleError("[[tables]]: two rules are for the same table; keep one of them")
+        self.memberships: frozenset[tuple[str, tuple[str, ...]]] = frozenset(
+            (channel.members.table, channel.members.columns) for channel in self._channels if channel.members
+        )
+
+    def decide(self, identity: Identity, topic: str, action: Action) -> Verdict:
+        """Whether `identity` may do `action` on a canonical topic."""
+        if identity.kind == "server":
+            return ALLOWED
+        user = bindings(identity)
+        if (table := topics.table_of(topic)) is not None:
+            rule = self._tables.get(table) or self._tables.get("*")
+            return ALLOWED if rule is not None and rule.allows(identity, user, action) else DENIED
+        written = topic.rpartition("/")[0]
+        for channel in self._channels:
+            variables = channel.pattern.match(written)
+            if variables is not None:
+                return channel.decide(identity, {**user, **variables, "topic": written, "action": action}, action)
+        return DENIED
+
+    def scope(self, identity: Identity, table: str) -> Scope:
+        """What `identity` sees of a table that it may subscribe to. Raises Forbidden."""
+        if identity.kind == "server":
+            return EVERYTHING
+        rule = self._tables.get(table) or self._tables.get("*")
+        if rule is None:
+            raise Forbidden(f"No rule of this server is for the table {table!r}.")
+        return rule.rows.scope(bindings(identity))
+
+
+def bindings(identity: Identity) -> dict[str, Any]:
+    """What expressions know of an identity: its id only where a token proves it."""
+    if identity.kind != "user":
+        return {USER_CLAIMS: {}}
+    return {USER_ID: identity.user_id, USER_CLAIMS: identity.claims}
+
+
+class _Word:
+    """A word or an expression of a rule."""
+
+    def __init__(self, written: str, names: Sequence[str], where: str) -> None:
+        self.word = written if written in WORDS else None
+        if self.word is None and written.strip().isidentifier():
+            raise RuleError(f"{where}: {written!r} is none of {', '.join(WORDS)}, and no expression")
+        try:
+            self._expression = None if self.word else Expression(written, names)
+        except ExpressionError as error:
+            raise RuleError(f"{where}: {error}") from None
+
+    def allows(self, identity: Identity, known: Mapping[str, Any]) -> bool:
+        if self._expression is not None:
+            try:
+                return self._expression.holds(known)
+            except Failed:
+                return False
+        return self.word == "anyone" or (self.word == "authenticated" and identity.kind == "user")
+
+
+class _Members:
+    """`members = {table = "room_members", room_id = "{room}", user_id = "{user.id}"}`"""
+
+    def __init__(self, written: Mapping[str, str], names: Sequence[str], where: str) -> None:
+        self.table = written.get("table", "")
+        self.columns = tuple(sorted(written.keys() - {"table"}))
+        if not self.table or not self.columns:
+            raise RuleError(
+                f'{where}: write members = {{table = "…", room_id = "{{room}}", user_id = "{{user.id}}"}}'
+            )
+        try:
+            self._values = [_template(written[column], names) for column in self.columns]
+        except ExpressionError as error:
+            raise RuleError(f"{where}: {error}") from None
+
+    def of(self, known: Mapping[str, Any]) -> Membership | None:
+        """The row that has to be there; None when a value for it is missing."""
+        try:
+            values = [each(known) if isinstance(each, Expression) else each for each in self._values]
+        except Failed:
+            return None
+        found = [as_text(value) for value in values]
+        if None in found:
+            return None
+        return Membership(self.table, self.columns, tuple(each for each in found if each is not None))
+
+
+class _Channel:
+    def __init__(self, rule: ChannelRule, number: int) -> None:
+        where = f'[[channels]] number {number} (topic = "{rule.topic}")'
+        try:
+            self.pattern = Pattern(rule.topic)
+            self.hook = hooks.load(rule.authorize) if rule.authorize is not None else None
+        except ValueError as error:
+            raise RuleError(f"{where}: {error}") from None
+        names = (*self.pattern.variables, *_NAMES)
+        self.members = None if rule.members is None else _Members(rule.members, names, f"{where}, members")
+        default = "server" if self.members is None and self.hook is None else "anyone"
+        self._words: dict[Action, _Word] = {
+            action: _Word(getattr(rule, action) or default, names, f"{where}, {action}") for action in ACTIONS
+        }
+
+    def decide(self, identity: Identity, known: Mapping[str, Any], action: Action) -> Verdict:
+        if not self._words[action].allows(identity, known):
+            return DENIED
+        member = None
+        if self.members is not None and (member := self.members.of(known)) is None:
+            return DENIED
+        return Verdict(True, member, self.hook)
+
+
+class _Table:
+    def __init__(self, rule: TableRule) -> None:
+        where = f'[[tables]] name = "{rule.name}"'
+        self._subscribe = _Word(rule.subscribe, _NAMES, f"{where}, subscribe")
+        self._presence = _Word(rule.presence or rule.subscribe, _NAMES, f"{where}, presence")
+        if rule.columns is not None and not rule.columns:
+            raise RuleError(f"{where}, columns: name at least one, or leave it out to show all")
+        try:
+            self.rows = Rows(rule.name, rule.rows, rule.columns)
+        except ExpressionError as error:
+            raise RuleError(f"{where}, rows: {error}") from None
+
+    def allows(self, identity: Identity, user: Mapping[str, Any], action: Action) -> bool:
+        if action == "publish":
+            return False
+        word = self._presence if action == "presence" else self._subscribe
+        return word.allows(identity, {**user, "topic": "", "action": action})
+
+
+def as_text(value: object) -> str | None:
+    """A value as memberships compare it, so that a room in a topic meets a number in a column."""
+    if value is None or isinstance(value, list | dict | bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _template(written: str, names: Sequence[str]) -> Expression | str:
+    """`{expression}` or plain text."""
+    if written.startswith("{") and written.endswith("}"):
+        return Expression(written[1:-1], names, boolean=False)
+    if "{" in written or "}" in written:
+        raise ExpressionError(f"{written!r} is neither a word nor one expression in braces")
+    return written
