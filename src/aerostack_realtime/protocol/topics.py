@@ -1,17 +1,21 @@
 """Topics: what a user writes, and the one canonical form that stands on the wire (docs/protocol.md §1)."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from aerostack_realtime.protocol.errors import InvalidTopic
 
 MAX_BYTES: Final = 256
 TABLE: Final = "table"
+REMEMBERED: Final = 16_384
+"""Topics whose parsing is remembered: it is 2 µs of the 10 that a publish costs, and topics repeat."""
 
 _SEGMENTS = re.compile(r"[A-Za-z0-9_\-.:@~+]+(?:/[A-Za-z0-9_\-.:@~+]+)*")
 _ALLOWED = "segments of A-Z a-z 0-9 _ - . : @ ~ + separated by single slashes"
 
 
+@lru_cache(REMEMBERED)
 def canonical(topic: str, project: str) -> str:
     """The canonical form of `topic`, which may be written bare, without the project, or canonical already.
 
@@ -42,6 +46,7 @@ def _too_long(topic: str) -> InvalidTopic:
     return InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic.encode())}.")
 
 
+@lru_cache(REMEMBERED)
 def table_of(canonical_topic: str) -> str | None:
     """The table whose row changes a canonical topic carries, or None for a custom channel."""
     segments = canonical_topic.split("/")
