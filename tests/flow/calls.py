@@ -1,5 +1,6 @@
 """HTTP calls to a server under test."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,11 +16,13 @@ class Http:
         self._session = session
         self._server = server
 
-    async def get(self, path: str, key: str | None = None, **query: Any) -> tuple[int, Any]:
-        return await self._call("GET", path, key, params=query)
+    async def get(
+        self, path: str, key: str | None = None, headers: Mapping[str, str] = {}, **query: Any
+    ) -> tuple[int, Any]:
+        return await self._call("GET", path, key, params=query, headers=headers)
 
     async def post(self, path: str, body: Any = None, key: str | None = None, **how: Any) -> tuple[int, Any]:
-        return await self._call("POST", path, key, **(how or {"json": body}))
+        return await self._call("POST", path, key, **({"json": body} | how if body is not None else how))
 
     async def history(self, topic: str, **query: Any) -> list[dict[str, Any]]:
         status, body = await self.get("/api/v1/public/realtime/history", room=topic, **query)

@@ -145,10 +145,9 @@ async def dial() -> AsyncIterator[Dial]:
 
     async def connect(server: ServerProcess, user: str | None = None, **how: Any) -> Wire:
         query = {**({"userId": user} if user else {}), **how.pop("query", {})}
-        wire = await Wire.open(how.pop("url", server.url), query=query, **how)
+        wire = await Wire.open(server.url, query=query, **how)
         opened.append(wire)
-        connected = await wire.hear("connected")
-        assert connected["userId"] == user or how
+        wire.connected = await wire.hear("connected")
         return wire
 
     yield connect

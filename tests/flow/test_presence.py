@@ -158,7 +158,7 @@ async def test_a_client_behind_a_cut_network_leaves_after_the_heartbeat(
     await watcher.subscribe("presence/cut")
     async with Proxy(server.url) as proxy:
         ann = await Wire.open(proxy.url, query={"userId": "ann"})
-        await ann.ask("track", topic="presence/cut", state={})
+        await ann.ask("track", topic="presence/cut", state={"userId": "ann"})
         await watcher.hear("event", event="presence:join", userId="ann")
         proxy.cut()
         await watcher.hear("event", event="presence:leave", userId="ann")

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 PATIENCE_SECONDS: Final = 15.0
 """Longer than any promise under test, shorter than the timeout of a test."""
+
+RECEIVE_BYTES: Final = 1 << 18
+"""What is taken from the network for a client that does not read; the rest waits at the server."""
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 ABNORMAL = 1006
@@ -60,6 +64,7 @@ class Wire:
         self.writer = writer
         self.protocol = protocol
         self.answers_pings = True
+        self.connected: dict[str, Any] = {}
         self._passed: deque[dict[str, Any]] = deque()
 
     @classmethod
@@ -68,15 +73,18 @@ class Wire:
         url: str,
         *,
         query: Mapping[str, str] = {},
+        raw_query: str = "",
         protocols: Sequence[str] = ("aerostack-v1",),
         headers: Sequence[tuple[str, str]] = (),
     ) -> Self:
         """Shake hands. Raises Refused."""
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 20)
+        peer = socket.create_connection((parts.hostname, parts.port))
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        reader, writer = await asyncio.open_connection(sock=peer, limit=RECEIVE_BYTES)
         try:
             lines = [
-                f"GET /api/realtime?{urlencode({'projectId': 'default', **query})} HTTP/1.1",
+                f"GET /api/realtime?{urlencode({'projectId': 'default', **query})}{raw_query} HTTP/1.1",
                 f"Host: {parts.netloc}",
                 "Upgrade: websocket",
                 "Connection: Upgrade",
@@ -86,7 +94,7 @@ class Wire:
             if protocols:
                 lines.append(f"Sec-WebSocket-Protocol: {', '.join(protocols)}")
             lines += [f"{name}: {value}" for name, value in headers]
-            writer.write("\r\n".join([*lines, "", ""]).encode())
+            writer.write("\r\n".join([*lines, "", ""]).encode(errors="surrogateescape"))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 status = int(head[0].split()[1])

@@ -144,8 +144,8 @@ class HttpApi:
             return _json({"result": await self._publish(identity, _Publish(topic, event, data))})
         if body.method == "db.query":
             body.args = body.args if len(body.args) != 1 else [*body.args, Raw(b"[]")]
-            sql, params = _args(body, tuple[str, list[Any]])
-            return _json({"result": await self._query(sql, params)})
+            sql, params = _args(body, tuple[str, list[Any] | None])
+            return _json({"result": await self._query(sql, params or [])})
         raise UnknownType(f"There is no method {body.method[:64]!r}; there are socket.emit and db.query.")
 
     async def healthy(self, _: web.Request) -> web.Response:

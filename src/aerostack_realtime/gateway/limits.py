@@ -18,5 +18,5 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     handshake_seconds: float = 10.0
     auth_seconds: float = 10.0
     token_grace_seconds: float = 30.0
-    close_seconds: float = 3.0
+    close_seconds: float = 2.0
     body_bytes: int = 1024 * 1024

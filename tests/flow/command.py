@@ -1,0 +1,54 @@
+"""The command `aerostack` as a person runs it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+COMMAND = str(Path(sys.executable).with_name("aerostack"))
+
+
+class Ran(Struct):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one sentence with which it gave up."""
+        [complaint] = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert "Traceback" not in self.err
+        return complaint
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without settings of the person who runs the tests, and wide enough that no line is broken."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
+    return {**own, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **more}
+
+
+async def aerostack(
+    *arguments: str, settings: Mapping[str, str] = {}, cwd: Path | None = None, powerless: bool = False
+) -> Ran:
+    """Run it to its end; `powerless`: bound by file permissions even where the tests are run by root."""
+    bound = ("setpriv", "--bounding-set=-dac_override") if powerless and os.geteuid() == 0 else ()
+    process = await asyncio.create_subprocess_exec(
+        *(*bound, COMMAND, *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(**settings),
+        cwd=cwd,
+    )
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.communicate()
+        raise
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())

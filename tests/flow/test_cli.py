@@ -1,0 +1,173 @@
+"""The commands of a person, against a real server."""
+
+import asyncio
+import json
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aerostack_realtime.cli.main import app
+from tests.flow.calls import Http
+from tests.flow.command import COMMAND, aerostack, environment
+from tests.flow.wire import Dial
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+COMMANDS = ("dev", "serve", "check", "token", "emit", "listen", "db", "tables")
+
+
+def invoke(*arguments: str) -> Result:
+    """Run a command in this process, which is quicker, where a process of its own would prove no more."""
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str) -> None:
+    ran = invoke(command, "--help")
+    assert ran.exit_code == 0
+    assert f"Example: aerostack {command}" in ran.stdout
+
+
+async def test_the_help_names_every_command() -> None:
+    ran = await aerostack("--help")
+    assert ran.code == 0
+    assert all(command in ran.out for command in COMMANDS)
+
+
+async def test_emit_reaches_subscribers(node: "ServerProcess", dial: Dial) -> None:
+    wire = await dial(node)
+    await wire.subscribe("cli/emit")
+    ran = await aerostack("emit", "cli/emit", "shipped", '{"text": "[b]hi[/b]"}', "--url", node.url)
+    assert (ran.code, "shipped" in ran.out) == (0, True)
+    event = await wire.hear("event")
+    assert (event["event"], event["data"]) == ("shipped", {"text": "[b]hi[/b]"})
+
+
+async def test_the_address_and_the_key_come_from_the_environment_too(node: "ServerProcess") -> None:
+    settings = {"AEROSTACK_URL": node.url, "AEROSTACK_SECRET_KEY": node.secret_key}
+    ran = await aerostack("db", "SELECT 1 AS one", "--json", settings=settings)
+    assert (ran.code, json.loads(ran.out)) == (0, [{"one": 1}])
+
+
+async def test_db_takes_parameters_and_prints_a_table(node: "ServerProcess", http: Http) -> None:
+    await http.sql("CREATE TABLE cli_db(a, b)")
+    ran = await aerostack("db", "INSERT INTO cli_db VALUES (?, ?)", "1", "x y", "--url", node.url)
+    assert (ran.code, ran.out.split()[0]) == (0, "1")
+    ran = await aerostack("db", "SELECT * FROM cli_db", "--url", node.url)
+    assert ran.code == 0
+    assert [line.rstrip().split(maxsplit=1) for line in ran.out.splitlines()] == [["a", "b"], ["1", "x y"]]
+
+
+async def test_listen_prints_a_line_per_event(node: "ServerProcess", http: Http) -> None:
+    await http.sql("CREATE TABLE cli_listen(a)")
+    async with listening("cli_listen", "--url", node.url, "--json") as (process, lines):
+        await http.sql("INSERT INTO cli_listen VALUES (1)")
+        payload = json.loads(await anext(lines))
+        assert (payload["operation"], payload["data"]) == ("INSERT", {"a": 1})
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() in (0, 130)
+    async with listening("cli/listen", "--url", node.url) as (_, lines):
+        await http.post("/api/v1/realtime/publish", {"topic": "cli/listen", "event": "e", "data": "[red]x"})
+        line = await anext(lines)
+        assert line.startswith("e ")
+        assert '"[red]x"' in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (("emit", "a/b", "e", "not json"), 2, "JSON"),
+        (("emit", "a//b", "e"), 1, "invalid_topic"),
+        (("emit", "orders", "e"), 1, "forbidden"),
+        (("db", "SELEC 1"), 1, "syntax error"),
+        (("db", "SELECT 1", "--key", "wrong"), 1, "unauthorized"),
+        (("listen", "nowhere"), 1, "not_found"),
+        (("listen", "a//b"), 1, "invalid_topic"),
+        (("listen", "a/b", "--filter", "x"), 2, "JSON"),
+    ],
+)
+def test_what_is_refused_is_told_with_an_exit_code(
+    node: "ServerProcess", arguments: tuple[str, ...], code: int, named: str
+) -> None:
+    ran = invoke(*arguments, "--url", node.url)
+    assert (ran.exit_code, "error: " in ran.stderr, named in ran.stderr) == (code, True, True)
+
+
+@pytest.mark.parametrize("command", [("emit", "a/b", "e"), ("db", "SELECT 1")])
+def test_a_server_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
+    ran = invoke(*command, "--url", "http://127.0.0.1:9")
+    assert (ran.exit_code, "127.0.0.1:9" in ran.stderr) == (1, True)
+
+
+async def test_a_token_lets_its_user_in(node: "ServerProcess", dial: Dial) -> None:
+    ran = await aerostack("token", "--user", "alice", "--name", "Alice", "--claim", "admin=true", "--ttl", "5m")
+    assert ran.code == 0
+    wire = await dial(node, protocols=["aerostack-v1", f"aerostack-token.{ran.out.strip()}"])
+    assert wire.connected["userId"] == "alice"
+    for wrong in (("--ttl", "soon"), ("--claim", "novalue"), ("--config", "/nowhere.toml")):
+        assert invoke("token", "--user", "alice", *wrong).exit_code == 2
+
+
+def test_tables_are_watched_and_left_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)")
+
+    def tables(*arguments: str) -> Result:
+        return invoke("tables", *arguments, "--db", str(path))
+
+    assert tables().stdout.splitlines()[1].split() == ["orders", "no", "0"]
+    assert tables("watch", "orders").exit_code == 0
+    assert tables().stdout.splitlines()[1].split() == ["orders", "yes", "0"]
+    checked = invoke("check", "--db", str(path))
+    assert (checked.exit_code, "watched tables: orders" in checked.stdout) == (0, True)
+    assert tables("unwatch", "orders").exit_code == 0
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() == (0,)
+    connection.close()
+    for wrong in (("watch", "nowhere"), ("unwatch", "orders")):
+        refused = tables(*wrong)
+        assert (refused.exit_code, wrong[1] in refused.stderr) == (1, True)
+    assert tables("watch").exit_code == 2
+    assert invoke("tables", "--db", str(tmp_path / "nowhere.db")).exit_code == 2
+
+
+async def test_check_names_every_problem(tmp_path: Path) -> None:
+    config, path = tmp_path / "aerostack.toml", tmp_path / "shop.db"
+    path.write_bytes(b"no database" * 100)
+    config.write_text(f'secret_keys = ["short"]\ndatabase = "{path}"')
+    ran = await aerostack("check", "--config", str(config), cwd=tmp_path)
+    assert ran.code == 2
+    assert "16 characters" in ran.err
+    assert "not a SQLite database" in ran.err
+
+
+@asynccontextmanager
+async def listening(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, AsyncIterator[str]]]:
+    """`aerostack listen`, once it listens."""
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "listen", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(PYTHONUNBUFFERED="1"),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while not (line := (await process.stderr.readline()).decode()).startswith("listening to"):
+        assert line, "it ended"
+    stdout = process.stdout
+
+    async def lines() -> AsyncIterator[str]:
+        while line := await stdout.readline():
+            yield line.decode()
+
+    yield process, lines()
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()

@@ -1,0 +1,91 @@
+"""How a server ends, and that nothing acknowledged is lost by it, however it ends."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.flow.calls import Http
+from tests.flow.wire import Closed, Dial, Wire
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+GONE = (Closed, asyncio.IncompleteReadError, ConnectionError)
+END_SECONDS = 5.0
+
+
+@pytest.mark.parametrize("how", ["terminate", "interrupt", "kill"])
+async def test_what_was_acknowledged_is_in_history_after_a_restart(
+    server: "ServerProcess", dial: Dial, calls: Callable[["ServerProcess"], Http], how: str
+) -> None:
+    speakers = [await dial(server) for _ in range(4)]
+    acknowledged: set[str] = set()
+    enough = asyncio.Event()
+    ends: list[Any] = []
+
+    async def speak(name: int, wire: Wire) -> None:
+        try:
+            for number in range(1_000_000):
+                wire.say("publish", topic="end/load", event="e", data=number, persist=True, id=f"{name}-{number}")
+                if number >= 50:
+                    acknowledged.add((await wire.hear("ack"))["id"])
+                if len(acknowledged) > 300:
+                    enough.set()
+        except GONE as end:
+            ends.append(end)
+
+    speaking = [asyncio.create_task(speak(name, wire)) for name, wire in enumerate(speakers)]
+    await enough.wait()
+    began = time.monotonic()
+    code = await getattr(server, how)()
+    assert time.monotonic() - began < END_SECONDS
+    await asyncio.gather(*speaking)
+    if how != "kill":
+        assert code == 0
+        assert [getattr(end, "code", None) for end in ends] == [1001] * 4
+    await server.start()
+    http, stored = calls(server), set[str]()
+    before: dict[str, int] = {}
+    while found := await http.history("end/load", limit=1000, **before):
+        stored |= {message["id"] for message in found}
+        before = {"before": found[-1]["created_at"]}
+    assert acknowledged <= stored
+
+
+async def test_clients_that_never_answer_do_not_hold_the_end_up(server: "ServerProcess", dial: Dial) -> None:
+    for _ in range(20):
+        wire = await dial(server)
+        await wire.subscribe("end/silent")
+    half = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
+    half[1].write(b"POST /v1/db/query HTTP/1.1\r\nContent-Length: 5\r\n\r\n{")
+    began = time.monotonic()
+    assert await server.terminate() == 0
+    assert time.monotonic() - began < END_SECONDS
+    half[1].close()
+
+
+async def test_the_last_events_before_the_end_are_delivered(server: "ServerProcess", dial: Dial) -> None:
+    speaker, hearer = await dial(server), await dial(server)
+    await hearer.subscribe("end/last")
+    for number in range(100):
+        speaker.say("publish", topic="end/last", event="e", data=number)
+    await speaker.settled()
+    ending = asyncio.create_task(server.terminate())
+    assert [event["data"] for event in await hearer.events(100)] == list(range(100))
+    with pytest.raises(Closed) as closed:
+        await hearer.next()
+    assert closed.value.code == 1001
+    hearer.drop()
+    await ending
+
+
+async def test_positions_go_on_after_a_kill(server: "ServerProcess", dial: Dial) -> None:
+    wire = await dial(server)
+    before = (await wire.publish("end/clock", 1))["timestamp"]
+    await server.kill()
+    await server.start()
+    wire = await dial(server)
+    assert (await wire.publish("end/clock", 2))["timestamp"] > before

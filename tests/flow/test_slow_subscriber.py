@@ -1,0 +1,79 @@
+"""A client that does not read: it is let go of, the others do not notice, and the memory stays bounded."""
+
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.flow.test_bad_input import resident
+from tests.flow.wire import ABNORMAL, Dial
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+Serve = Callable[[str], Awaitable["ServerProcess"]]
+
+SLOW = (4000, ABNORMAL)
+SETTINGS = "anonymous = true\n[limits]\nbuffer_bytes = 200000\nclose_seconds = 0.5"
+DATA = "x" * 60_000
+
+
+async def test_a_slow_subscriber_is_let_go_and_the_others_are_not_delayed(serve: Serve, dial: Dial) -> None:
+    server = await serve(SETTINGS)
+    slow, quick, speaker, watcher = [await dial(server) for _ in range(4)]
+    await watcher.subscribe("slow/presence")
+    await slow.ask("track", topic="slow/presence", state={"userId": "slow"})
+    for wire in (slow, quick):
+        await wire.subscribe("slow/topic")
+    before, took = resident(server), []
+    for number in range(200):
+        began = time.perf_counter()
+        await speaker.publish("slow/topic", [number, DATA])
+        assert (await quick.hear("event"))["data"][0] == number
+        took.append(time.perf_counter() - began)
+    await watcher.hear("event", event="presence:leave", userId="slow")
+    assert median(took) < 0.05
+    assert resident(server) - before < 32 << 20
+    assert (await slow.ended()).code in SLOW
+
+
+async def test_a_slow_subscriber_resumes_without_a_gap(serve: Serve, dial: Dial) -> None:
+    server = await serve(SETTINGS)
+    slow, speaker = await dial(server), await dial(server)
+    cursor = (await slow.subscribe("slow/resume"))["cursor"]
+    for number in range(12):
+        await speaker.publish("slow/resume", [number, DATA])
+    slow.drop()
+    back = await dial(server)
+    assert (await back.subscribe("slow/resume", since=cursor))["recovered"] is True
+    assert [event["data"][0] for event in await back.events(12)] == list(range(12))
+
+
+async def test_a_client_that_never_reads_its_replays_is_let_go(serve: Serve, dial: Dial) -> None:
+    server = await serve(SETTINGS)
+    speaker, greedy = await dial(server), await dial(server)
+    cursor = (await speaker.subscribe("slow/replay"))["cursor"]
+    for number in range(12):
+        await speaker.publish("slow/replay", [number, DATA])
+    before = resident(server)
+    for _ in range(300):
+        greedy.say("subscribe", topic="slow/replay", since=cursor)
+    assert (await speaker.publish("slow/replay", "still here"))["type"] == "ack"
+    assert (await greedy.ended()).code in SLOW
+    assert resident(server) - before < 48 << 20
+
+
+async def test_a_client_that_floods_commands_delays_nobody(serve: Serve, dial: Dial) -> None:
+    server = await serve("anonymous = true")
+    flooder, hearer, speaker = [await dial(server) for _ in range(3)]
+    await hearer.subscribe("slow/flood")
+    for _ in range(20_000):
+        flooder.say("publish", topic="slow/nobody", event="e", data=1)
+    took = []
+    for number in range(50):
+        began = time.perf_counter()
+        await speaker.publish("slow/flood", number)
+        assert (await hearer.hear("event"))["data"] == number
+        took.append(time.perf_counter() - began)
+    assert median(took) < 0.1
+    assert await flooder.settled() == []
