@@ -1,0 +1,25 @@
+"""The audit log: one line of JSON for every refusal, disconnect, revocation and use of a secret key.
+
+It says who, from where, what and why; never a payload, a row, a token or a key.
+"""
+
+import logging
+from typing import Final
+
+import msgspec
+
+log = logging.getLogger("aerostack_realtime.audit")
+
+MAX_TEXT: Final = 256
+
+
+def record(event: str, **facts: str | int | None) -> None:
+    """Write a line. `facts` that are None are left out; long ones are cut."""
+    known = {name: _cut(value) for name, value in facts.items() if value is not None}
+    log.info("%s", msgspec.json.encode({"audit": event, **known}).decode())
+
+
+def _cut(value: str | int) -> str | int:
+    if isinstance(value, int):
+        return value
+    return value[:MAX_TEXT].encode(errors="replace").decode()

@@ -1,0 +1,48 @@
+"""Where a request comes from, also behind proxies that are trusted to say so."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+UNKNOWN: Final = "unknown"
+_SUBSCRIBER_BITS: Final = 64
+"""An IPv6 client has a whole /64 to choose its addresses from (RFC 6177), so it counts as one."""
+
+
+class Proxies:
+    """The proxies whose X-Forwarded-For is believed, as addresses or networks. Raises ValueError."""
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        self._trusted: list[Network] = [ipaddress.ip_network(each, strict=False) for each in trusted]
+
+    def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
+        """The client's address: the last one on the way that is no trusted proxy, so that what a client
+        itself writes into the header is never believed."""
+        hops = [each.strip() for header in forwarded for each in header.split(",") if each.strip()]
+        address = _address(peer or "")
+        while hops and address is not None and self._trusts(address):
+            hop = _address(hops.pop())
+            if hop is None:
+                break
+            address = hop
+        return UNKNOWN if address is None else _grouped(address)
+
+    def _trusts(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+def _address(written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(written.partition("%")[0].strip("[]"))
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
+
+
+def _grouped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.ip_network((address, _SUBSCRIBER_BITS), strict=False).network_address)
