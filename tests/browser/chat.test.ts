@@ -73,6 +73,23 @@ test('two tabs of one person are one member, who leaves with the last', async ({
   await expectPresent(bessie.page, 'Here now', ['Bessie (you)'])
 })
 
+test('a browser is the same person in every tab, and another browser another', async ({ browser }) => {
+  const contexts = await Promise.all([browser.newContext(), browser.newContext()])
+  const [one, other] = contexts
+  if (!one || !other) throw new Error('There are no browsers.')
+  const first = await one.newPage()
+  await first.goto(`${server.url}${CHAT}#random`)
+  const name = await first.getByText('(you)').textContent()
+  const second = await one.newPage()
+  await second.goto(`${server.url}${CHAT}#random`)
+  await expect(second.getByText('(you)')).toHaveText(name ?? '')
+  const third = await other.newPage()
+  await third.goto(`${server.url}${CHAT}#random`)
+  for (const page of [first, second, third])
+    await expect(page.getByRole('list', { name: 'Here now' }).getByRole('listitem')).toHaveCount(2)
+  await Promise.all(contexts.map((context) => context.close()))
+})
+
 test('a room is entered, read and written to by keyboard alone', async ({ arrive }) => {
   const [amelia, bessie] = await Promise.all([
     arrive(server, CHAT, 'Amelia'),

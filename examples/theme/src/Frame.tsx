@@ -1,5 +1,5 @@
 import { useAuth } from 'aerostack-realtime/react'
-import type { ReactNode } from 'react'
+import { type ReactNode, useState } from 'react'
 import { Face } from './Face.tsx'
 import './frame.css'
 import { Mark } from './Mark.tsx'
@@ -10,6 +10,7 @@ import { Status } from './Status.tsx'
 /** What every page has: where it belongs, whether it is connected, and who is looking. */
 export function Frame({ title, children }: { title: string; children: ReactNode }) {
   const { user } = useAuth()
+  const [another] = useState(() => addressForAnother(user.name))
   return (
     <>
       <header className="masthead">
@@ -20,7 +21,7 @@ export function Frame({ title, children }: { title: string; children: ReactNode 
         </a>
         <h1>{title}</h1>
         <div className="right">
-          <a className="invite" href={addressForAnother(user.name)} target="_blank" rel="noreferrer">
+          <a className="invite" href={another} target="_blank" rel="noreferrer">
             Join as somebody else
           </a>
           <Status />

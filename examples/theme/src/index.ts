@@ -1,7 +1,5 @@
 export { Face } from './Face.tsx'
 export { Faces } from './Faces.tsx'
 export { Frame } from './Frame.tsx'
-export { Mark } from './Mark.tsx'
 export { mount } from './mount.tsx'
-export { addressForAnother, colourOf, currentPerson } from './person.ts'
-export { Status } from './Status.tsx'
+export { colourOf } from './person.ts'
