@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 
 class Allowance:
-    """`rate` units a second, up to `burst` of them saved; no rate is no limit. `now` is in seconds."""
+    """`rate` units a second, up to `burst` of them saved; a rate of 0 is no limit. `now` is in seconds."""
 
     __slots__ = ("_burst", "_left", "_now", "_rate", "_seen")
 
-    def __init__(self, rate: float | None, burst: float, now: Callable[[], float]) -> None:
+    def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
         self._rate = rate
         self._burst = burst
         self._left = burst
@@ -20,7 +20,7 @@ class Allowance:
 
         What is more than the whole burst is allowed when the burst is full, and has to be waited off.
         """
-        if self._rate is None:
+        if not self._rate:
             return True
         now = self._now()
         self._left = min(self._burst, self._left + (now - self._seen) * self._rate)

@@ -1,13 +1,19 @@
 """What one client may use of the server."""
 
+from typing import Final
+
 from msgspec import Struct
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes in bytes, times in seconds.
+    """Sizes in bytes, times in seconds, rates per second; 0 connections or a rate of 0 is no limit.
 
     A frame beyond `frame_bytes` is refused with `too_large`; one beyond `frame_bytes_hard` is not even read
     and ends the connection with 1009. `buffer_bytes` may wait for a subscriber before it is too slow.
+
+    A rate may be exceeded for a moment by its burst; what goes beyond is answered by `rate_limited`, and a
+    client that goes on regardless for `refused_messages` is closed with 4429. Rates are for clients: a secret
+    key has none.
     """
 
     frame_bytes: int = 64 * 1024
@@ -20,3 +26,28 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     token_grace_seconds: float = 30.0
     close_seconds: float = 2.0
     body_bytes: int = 1024 * 1024
+    connections: int = 100_000
+    connections_per_address: int = 1_000
+    connections_per_user: int = 100
+    connections_unauthenticated: int = 1_000
+    messages_per_second: float = 100.0
+    messages_burst: float = 2_000.0
+    publish_bytes_per_second: float = 1024 * 1024
+    publish_bytes_burst: float = 4 * 1024 * 1024
+    control_frames_per_second: float = 20.0
+    control_frames_burst: float = 200.0
+    refused_messages: int = 1_000
+    subscriptions: int = 1_000
+    state_bytes: int = 16 * 1024
+    filter_bytes: int = 4 * 1024
+    history_page: int = 1_000
+
+
+UNLIMITED: Final = Limits(
+    connections_per_address=0,
+    connections_per_user=0,
+    messages_per_second=0,
+    publish_bytes_per_second=0,
+    control_frames_per_second=0,
+)
+"""For development and benchmarks on one machine: one address, one user, as fast as it can."""
