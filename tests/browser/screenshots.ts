@@ -74,12 +74,11 @@ test('todos', async ({ arrive }) => {
 
 test('dashboard', async ({ arrive }) => {
   const { page } = await arrive(server, '/examples/dashboard/', 'Amelia')
-  let activeUsers = 118
   for (let sample = 0; sample < 60; sample++) {
-    activeUsers += Math.round(8 * Math.sin(sample / 5) + 5 * Math.sin(sample * 1.7) + 1)
+    const activeUsers = Math.round(120 + 22 * Math.sin(sample / 9.4) + 5 * Math.sin(sample * 1.7))
     await server.publish('dashboard/metrics', 'metrics:update', {
       activeUsers,
-      responseMs: Math.round(34 + activeUsers / 14 + 6 * Math.cos(sample * 2.3)),
+      responseMs: Math.round(30 + activeUsers / 12 + 6 * Math.cos(sample * 2.3)),
     })
   }
   await page.getByRole('switch', { name: 'Simulate traffic' }).click()

@@ -30,7 +30,7 @@ export function Bars({ orders }: { orders: readonly Order[] }) {
           <path className="grid" d={`M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}`} />
           {counts.map((count, index) => {
             const height = (count / top) * HEIGHT
-            const slot = end - COUNT + index // the bar of one time stays one element, and so can glide
+            const slot = end - COUNT + index // a bar stays the same element while it moves to the left
             const last = index === COUNT - 1 || undefined
             return (
               <rect

@@ -20,7 +20,7 @@ export function Dashboard() {
     filter: { created_at: { gte: MIDNIGHT } },
     load: () => ordersSince(MIDNIGHT),
   })
-  const [simulating, setSimulating] = useState(location.search.includes('simulate'))
+  const [simulating, setSimulating] = useState(() => new URLSearchParams(location.search).has('simulate'))
 
   const samples = messages.slice(-60).map(({ data }) => data)
   const now = samples.at(-1)
