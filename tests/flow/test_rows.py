@@ -138,7 +138,7 @@ async def test_subscribing_twice_delivers_once(
 ) -> None:
     await http.sql("CREATE TABLE IF NOT EXISTS doubled(a)")
     wire = await dial(node)
-    for _ in range(3):
+    for _ in range(2):  # a third would heal what the second broke
         await wire.subscribe("doubled", filter=filter)
     await http.sql("INSERT INTO doubled VALUES (1)")
     assert (await wire.hear("db_change"))["data"] == {"a": 1}
