@@ -1,0 +1,110 @@
+"""What happened in a run, as the checker needs it: plain data, whoever recorded or invented it.
+
+A *place* is where an event stands: the epoch's number in the order the epochs followed each other, and the
+position within it. Places of one channel can be compared; a restored backup begins a new epoch.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
+
+Kind = Literal["lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck"]
+KINDS: tuple[Kind, ...] = ("lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck")
+
+
+class Place(NamedTuple):
+    """A position in an epoch."""
+
+    epoch: int
+    position: int
+
+
+class Anomaly(Struct, frozen=True):
+    """A broken promise: `where` names the subscriber and topic, `detail` the first event of `count`."""
+
+    kind: Kind
+    where: str
+    detail: str
+    count: int = 1
+
+
+class Message(NamedTuple):
+    """What identifies a published message: who published it (one life of a process), and its number there."""
+
+    who: str
+    number: int
+
+
+class Handled(NamedTuple):
+    """A subscriber's handlers have finished with an event; `what` is None for a gap that it was told."""
+
+    place: Place
+    what: "Message | Version | None"
+
+
+class Version(NamedTuple):
+    """What identifies a row change: `I`, `U` or `D`, the row, and the stamp of the version that an insert or
+    update made, or that a delete removed. Stamps are never used twice."""
+
+    operation: str
+    row: int
+    stamp: int
+
+
+class Cell(NamedTuple):
+    """One version of a row: its stamp, and its value in the filtered column."""
+
+    stamp: int
+    value: int
+
+
+class RowChange(NamedTuple):
+    """A committed change of a row; None where there is no row."""
+
+    row: int
+    before: Cell | None
+    after: Cell | None
+
+
+class TopicHistory(Struct):
+    """One custom channel.
+
+    `sent`: every message a publisher was about to send, and whether it was to be kept. `acknowledged`: with
+    the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on.
+    `stored`: what the history call gives at the end, oldest first. `undone`: places between two such pairs
+    were taken back by the restoration of a backup.
+    """
+
+    topic: str
+    sent: dict[Message, bool] = field(default_factory=dict)
+    acknowledged: dict[Message, Place] = field(default_factory=dict)
+    started: dict[str, Place] = field(default_factory=dict)
+    handled: dict[str, list[Handled]] = field(default_factory=dict)
+    stored: list[Message] | None = None
+    undone: list[tuple[Place, Place]] = field(default_factory=list)
+
+
+class Shown(NamedTuple):
+    """The rows a subscriber sees: those whose filtered column is in the half-open range; None for all."""
+
+    low: int
+    high: int
+
+    def holds(self, cell: Cell) -> bool:
+        return self.low <= cell.value < self.high
+
+
+class TableHistory(Struct):
+    """The watched table.
+
+    `committed`: the changes of each time between two restorations, in the order of their commits.
+    `acknowledged`: stamps of acknowledged transactions, each of which made a version. `shown`: which rows
+    each subscriber sees. `handled` is iterated over once for each subscriber. `states`: by subscriber, the rows it shows at the end and the rows there are.
+    """
+
+    committed: list[list[RowChange]] = field(default_factory=list)
+    acknowledged: list[int] = field(default_factory=list)
+    shown: dict[str, Shown | None] = field(default_factory=dict)
+    handled: dict[str, Iterable[Handled]] = field(default_factory=dict)
+    states: dict[str, tuple[dict[str, object], dict[str, object]]] = field(default_factory=dict)
