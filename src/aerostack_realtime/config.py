@@ -14,7 +14,8 @@ from aerostack_realtime.access import tokens
 from aerostack_realtime.access.keys import MIN_KEY, Keys
 from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
 from aerostack_realtime.access.tokens import Algorithm, TokenKey
-from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.limits import UNLIMITED, Limits
+from aerostack_realtime.gateway.proxies import Proxies
 
 DEV_SECRET_KEY: Final = "ac_secret_dev"
 DEV_TOKEN_SECRET: Final = "aerostack-dev-token-secret-for-loopback-only"
@@ -91,6 +92,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     origins: tuple[str, ...] = ()
     loopback_origins: bool = False
     query_credentials: bool = True
+    trusted_proxies: tuple[str, ...] = ()
     channels: tuple[ChannelRule, ...] = ()
     tables: tuple[TableRule, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
@@ -123,6 +125,7 @@ def development(settings: Settings, environment: Mapping[str, str] = os.environ)
         anonymous=True,
         open_access=True,
         loopback_origins=True,
+        limits=UNLIMITED,
         channels=(ChannelRule("**", "anyone", "anyone", "anyone", "anyone"),),
         tables=(TableRule(ANY_TABLE, "anyone"),),
     )
@@ -178,6 +181,10 @@ def problems(settings: Settings) -> list[str]:
         found.append("token_secret is the one of `aerostack dev`, which is public: make one of your own.")
     else:
         found += _said(lambda: fixed_token_keys(settings))
+    try:
+        Proxies(settings.trusted_proxies)
+    except ValueError as error:
+        found.append(f"trusted_proxies holds addresses and networks (10.0.0.0/8): {error}.")
     if settings.open_access or settings.loopback_origins:
         found.append("open_access and loopback_origins are for `aerostack dev`: take them out.")
     return found

@@ -9,21 +9,30 @@ from importlib.metadata import version
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from aerostack_realtime import config
 from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.access.jwks import KeySet
 from aerostack_realtime.access.keys import Keys
-from aerostack_realtime.access.tokens import Tokens
+from aerostack_realtime.access.revocations import Revocations
+from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.memberships import Memberships
 from aerostack_realtime.config import Settings
-from aerostack_realtime.database.base import Change, Database, MessageStore, Retention
+from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.gateway import pages
-from aerostack_realtime.gateway.http import HttpApi, guard
+from aerostack_realtime.gateway.crowd import Visit
+from aerostack_realtime.gateway.http import HttpApi, answering
 from aerostack_realtime.gateway.listener import Listener
+from aerostack_realtime.gateway.operator import Operator, stored
 from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.gateway.remote import fetch
+from aerostack_realtime.gateway.rights import Guard
 from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.gateway.websocket import WebSocketEndpoint
 from aerostack_realtime.protocol import close_codes
@@ -41,17 +50,21 @@ STOP_SECONDS: Final = 3.0
 
 
 class _Relay:
-    """Hands what the feed says to the hub, which is built on the feed; before that nobody is subscribed."""
+    """Hands what the feed says to those who are built on the feed; before that nobody is subscribed.
 
-    hub: Hub | None = None
+    Memberships hear it first: who is no member any more receives nothing that comes after.
+    """
+
+    def __init__(self) -> None:
+        self.listeners: tuple[ChangeListener, ...] = ()
 
     def changed(self, changes: Sequence[Change]) -> None:
-        if self.hub is not None:
-            self.hub.changed(changes)
+        for each in self.listeners:
+            each.changed(changes)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
-        if self.hub is not None:
-            self.hub.interrupted(table, cursor, present)
+        for each in self.listeners:
+            each.interrupted(table, cursor, present)
 
 
 class _Marks:
@@ -100,7 +113,7 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
-        relay.hub = hub = Hub(
+        hub = Hub(
             epoch=lambda: database.epoch,
             clock=clock,
             changes=database.changes,
@@ -109,7 +122,12 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
             defer=asyncio.get_running_loop().call_soon,
             buffer_limit=settings.limits.buffer_bytes,
         )
-        endpoint, app = _application(settings, hub, database)
+        rules = config.rules(settings)
+        memberships = Memberships(rules.memberships, database)
+        relay.listeners = (memberships, hub)
+        door = await _door(settings, database)
+        guard = Guard(rules, memberships, time.monotonic)
+        endpoint, app = _application(settings, hub, database, door, guard)
         listener = Listener(
             app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
         )
@@ -121,6 +139,8 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
                     tasks.create_task(_tick(hub, endpoint)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
+                    tasks.create_task(memberships.keep()),
+                    *(tasks.create_task(each.keep()) for each in door.key_sets),
                 ]
                 ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
                 await stop.wait()
@@ -156,20 +176,54 @@ async def _prune(store: MessageStore) -> None:
         await asyncio.sleep(PRUNE_SECONDS)
 
 
-def _application(settings: Settings, hub: Hub, database: Database) -> tuple[WebSocketEndpoint, web.Application]:
-    keys = config.fixed_token_keys(settings)
+class _Door(Struct):
+    """Who checks credentials, and what that takes."""
+
+    authenticator: Authenticator
+    revocations: Revocations
+    key_sets: list[KeySet]
+
+
+async def _door(settings: Settings, database: Database) -> _Door:
+    """Read what was revoked, and fetch the key sets once; a provider that is down is asked again later."""
+    revocations = await stored(database)
+    fixed = config.fixed_token_keys(settings)
+    key_sets = [
+        KeySet(rule.jwks, rule.algorithm, fetch, issuer=rule.issuer, audience=rule.audience)
+        for rule in settings.token_keys
+        if rule.jwks is not None and rule.algorithm is not None
+    ]
+    await asyncio.gather(*(each.refresh() for each in key_sets))
+
+    def keys() -> list[TokenKey]:
+        return [*fixed, *(key for each in key_sets for key in each.keys)] if key_sets else fixed
+
+    def unknown() -> None:
+        for each in key_sets:
+            each.want()
+
+    checks_tokens = config.checks_tokens(settings)
     authenticator = Authenticator(
         secret_keys=Keys(settings.secret_keys),
         publishable_keys=Keys(settings.publishable_keys),
-        tokens=Tokens(lambda: keys, time.time) if config.checks_tokens(settings) else None,
+        tokens=Tokens(keys, time.time, unknown) if checks_tokens else None,
         anonymous=settings.anonymous,
-        claimed_ids=settings.anonymous and not config.checks_tokens(settings),
+        claimed_ids=settings.anonymous and not checks_tokens,
         open_access=settings.open_access,
+        revocations=revocations,
         now=time.time,
     )
+    return _Door(authenticator, revocations, key_sets)
+
+
+def _application(
+    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard
+) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
-    def open_session(transport: Transport, hang_up: Callable[[], None], identity: Identity | None) -> Session:
+    def open_session(
+        transport: Transport, hang_up: Callable[[], None], identity: Identity | None, visit: Visit
+    ) -> Session:
         return Session(
             transport=transport,
             hang_up=hang_up,
@@ -178,27 +232,33 @@ def _application(settings: Settings, hub: Hub, database: Database) -> tuple[WebS
             version=VERSION,
             hub=hub,
             database=database,
-            authenticator=authenticator,
+            authenticator=door.authenticator,
+            guard=guard,
             limits=settings.limits,
             now=time.monotonic,
+            visit=visit,
         )
 
     endpoint = WebSocketEndpoint(
-        authenticator=authenticator,
+        authenticator=door.authenticator,
         origins=origins,
         limits=settings.limits,
         project=settings.project,
         query_credentials=settings.query_credentials,
+        proxies=Proxies(settings.trusted_proxies),
         open_session=open_session,
     )
     api = HttpApi(
         project=settings.project,
         hub=hub,
         database=database,
-        authenticator=authenticator,
+        authenticator=door.authenticator,
+        guard=guard,
+        operator=Operator(lambda: endpoint.sessions, door.revocations, database, time.time),
+        limits=settings.limits,
         version=VERSION,
     )
-    app = web.Application(middlewares=[guard(origins)], client_max_size=settings.limits.body_bytes)
+    app = web.Application(middlewares=[answering(origins)], client_max_size=settings.limits.body_bytes)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *api.routes(), *pages.routes()])
     return endpoint, app
 

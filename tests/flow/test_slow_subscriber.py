@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 SLOW = (4000, ABNORMAL)
-SETTINGS = "anonymous = true\n[limits]\nbuffer_bytes = 200000\nclose_seconds = 0.5"
+UNTHROTTLED = "anonymous = true\n[limits]\nmessages_per_second = 0\npublish_bytes_per_second = 0"
+SETTINGS = f"{UNTHROTTLED}\nbuffer_bytes = 200000\nclose_seconds = 0.5"
 DATA = "x" * 60_000
 
 
@@ -64,7 +65,7 @@ async def test_a_client_that_never_reads_its_replays_is_let_go(serve: Serve, dia
 
 
 async def test_a_client_that_floods_commands_delays_nobody(serve: Serve, dial: Dial) -> None:
-    server = await serve("anonymous = true")
+    server = await serve(UNTHROTTLED)
     flooder, hearer, speaker = [await dial(server) for _ in range(3)]
     await hearer.subscribe("slow/flood")
     for _ in range(20_000):

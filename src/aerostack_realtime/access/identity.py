@@ -54,7 +54,7 @@ class Authenticator:
         self._publishable = publishable_keys
         self._tokens = tokens
         self._anonymous = anonymous or open_access
-        self._claimed_ids = claimed_ids or open_access
+        self.claimed_ids = claimed_ids or open_access
         self._open = open_access
         self._revocations = Revocations() if revocations is None else revocations
         self._now = now
@@ -76,7 +76,7 @@ class Authenticator:
             return self._user(token, known)
         if not self._anonymous and known is None:
             return None
-        return Identity("anonymous", (user_id or None) if self._claimed_ids else None, key=known)
+        return Identity("anonymous", (user_id or None) if self.claimed_ids else None, key=known)
 
     def expired(self, identity: Identity) -> bool:
         """Whether the token that proved an identity has expired since."""

@@ -7,13 +7,17 @@ subscriber. docs/performance.md has the figures.
 from collections.abc import Callable
 from typing import Protocol
 
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.protocol.errors import AerostackError
+
 
 class Subscriber(Protocol):
     """A connection as the channels see it.
 
     `write` hands bytes to its transport and returns at once; `buffered` is how many of them the peer has not
     taken yet. Neither raises. `overflow` is called once when the peer is too slow: the connection ends, and
-    its client resumes from its cursor.
+    its client resumes from its cursor. `scope` is what of a table it may see (Forbidden: nothing); `deny` ends
+    a subscription whose rule failed.
     """
 
     @property
@@ -26,6 +30,10 @@ class Subscriber(Protocol):
     def buffered(self) -> Callable[[], int]: ...
 
     def overflow(self) -> None: ...
+
+    def scope(self, table: str) -> Scope: ...
+
+    def deny(self, topic: str, reason: AerostackError) -> None: ...
 
 
 class Audience:

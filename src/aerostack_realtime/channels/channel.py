@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import UNSET, Raw, Struct
 
+from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Accepted
 from aerostack_realtime.channels.audience import Audience, Subscriber
 from aerostack_realtime.channels.log import Log
@@ -137,26 +138,37 @@ class TableChannel:
         return True
 
     def deliver(self, change: Change) -> None:
-        """Send a change to the views it concerns, encoded once for each thing it is to them."""
-        encoded: dict[Operation, bytes] = {}
+        """Send a change to the views it concerns, encoded once for each thing it is to them.
+
+        Who watches a view whose rule fails is denied it; nobody else notices.
+        """
+        encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] = {}
+        failed: list[tuple[View, RuleFailed]] = []
         for view, operation in self.views.route(change):
-            frame = encoded.get(operation)
+            if isinstance(operation, RuleFailed):
+                failed.append((view, operation))
+                continue
+            frame = encoded.get((operation, view.shown))
             if frame is None:
-                frame = encoded[operation] = self._frame(change, operation)
+                frame = encoded[operation, view.shown] = self._frame(change, operation, view)
             view.audience.append(frame)
+        for view, failure in failed:
+            for subscriber in [each for each, watched in self._subscribers.items() if watched is view]:
+                subscriber.deny(self.topic, failure)
 
     def replayed(self, changes: Sequence[Change], view: View) -> bytes:
-        """The frames of past changes, as one view shows them."""
+        """The frames of past changes, as one view shows them. Raises RuleFailed."""
         concerned = ((change, view.operation(change)) for change in changes)
-        return b"".join(self._frame(change, operation) for change, operation in concerned if operation)
+        return b"".join(self._frame(change, operation, view) for change, operation in concerned if operation)
 
-    def _frame(self, change: Change, operation: Operation) -> bytes:
-        row = change.old if operation == "DELETE" and change.old is not None else change.data
+    def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
+        before = None if change.old is None else Raw(messages.encode(view.cut(change.old)))
+        gone = before if operation == "DELETE" else None
         message = messages.DbChange(
             topic=self.topic,
             operation=operation,
-            data=Raw(messages.encode(row)),
-            old=UNSET if operation == "INSERT" or change.old is None else Raw(messages.encode(change.old)),
+            data=gone or Raw(messages.encode(view.cut(change.data))),
+            old=UNSET if operation == "INSERT" or before is None else before,
             timestamp=change.timestamp,
             cursor=change.cursor,
         )

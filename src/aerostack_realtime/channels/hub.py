@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
+from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Accepted, Backplane
 from aerostack_realtime.channels.audience import Subscriber
 from aerostack_realtime.channels.channel import CustomChannel, Held, TableChannel
@@ -174,12 +175,18 @@ class Hub:
             ),
         )
 
-    def selection(self, command: messages.Subscribe, table: str) -> Selection:
-        """The rows that a subscription to a watched table shows. Raises InvalidFilter, NotFound."""
-        channel, view = self._view(command, table)
+    def selection(
+        self, subscriber: Subscriber, command: messages.Subscribe, table: str
+    ) -> tuple[Selection, Sequence[str]]:
+        """The rows and columns that a subscription to a watched table shows.
+
+        Raises InvalidFilter, NotFound, Forbidden.
+        """
+        channel, view = self._view(subscriber, command, table)
         channel.views.discard(view)
         self._directory.tidy(channel)
-        return Selection(view.shows, dict(zip(view.columns, view.key, strict=True)))
+        shown = self._changes.columns(table) if view.shown is None else view.shown
+        return Selection(view.shows, dict(zip(view.columns, view.key, strict=True))), shown
 
     def resume(
         self,
@@ -348,7 +355,7 @@ class Hub:
     def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
         if not self._flushed(subscriber, command.topic):
             return
-        channel, view = self._view(command, table)
+        channel, view = self._view(subscriber, command, table)
         channel.add(subscriber, view, presence=command.presence)
         self._joined[subscriber].add(command.topic)
         subscribed = messages.Subscribed(command.topic, self._changes.cursor(table), None, command.id)
@@ -357,8 +364,12 @@ class Hub:
     def _replay(
         self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, told: bool
     ) -> None:
-        channel, view = self._view(command, table)
-        missed = channel.replayed(part.changes, view)
+        channel, view = self._view(subscriber, command, table)
+        try:
+            missed = channel.replayed(part.changes, view)
+        except RuleFailed:
+            channel.views.discard(view)
+            raise
         if not (told and part.recovered):
             assert command.since is not None, "a replay starts from a cursor"
             subscribed = messages.Subscribed(command.topic, command.since, part.recovered, command.id)
@@ -371,11 +382,12 @@ class Hub:
         channel.add(subscriber, view, presence=command.presence)
         self._hand(subscriber, missed + self._present(channel, command))
 
-    def _view(self, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
+    def _view(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
         if not self._changes.watches(table):
             raise NotFound(f"There is no table {table!r}.")
+        scope = subscriber.scope(table)
         channel = self._directory.table(command.topic, table)
-        return channel, channel.views.view(command.filter, self._changes.columns(table))
+        return channel, channel.views.view(command.filter, self._changes.columns(table), scope)
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from aerostack_realtime.gateway.limits import Limits
+
 
 class Allowance:
     """`rate` units a second, up to `burst` of them saved; a rate of 0 is no limit. `now` is in seconds."""
@@ -29,3 +31,34 @@ class Allowance:
             return False
         self._left -= amount
         return True
+
+
+class Throttle:
+    """What one connection sends, against the rates of the limits; `exempt` ones have none."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self.exempt = False
+        self._messages = Allowance(limits.messages_per_second, limits.messages_burst, now)
+        self._bytes = Allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
+        self._control = Allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
+        self._refusals = limits.refused_messages
+        self._refused = 0
+
+    def message(self) -> bool:
+        """Whether one more message is allowed."""
+        if self.exempt or self._messages.take():
+            self._refused = 0
+            return True
+        self._refused += 1
+        return False
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it goes on and on although it is told to wait."""
+        return self._refused >= self._refusals
+
+    def published(self, size: int) -> bool:
+        return self.exempt or self._bytes.take(size)
+
+    def control(self) -> bool:
+        return self.exempt or self._control.take()

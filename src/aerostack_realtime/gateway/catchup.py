@@ -5,7 +5,7 @@ up nobody and costs no more memory than any other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -98,7 +98,7 @@ class CatchUp:
             self._hub.subscribe(self._subscriber, command, told=told)
 
     async def _snapshot(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> None:
-        selection = self._selection(command, table, wanted)
+        selection, shown = self._selection(command, table, wanted)
         self._hub.unsubscribe(self._subscriber, command.topic)
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
@@ -106,28 +106,32 @@ class CatchUp:
             waiting: list[Row] = []
             async for rows in snapshot:
                 if waiting:
-                    self._rows(command, snapshot.cursor, waiting, last=False)
+                    self._rows(command, snapshot.cursor, waiting, shown, last=False)
                     await self._drain()
                 if self._gone():
                     return
                 waiting = rows
-        self._rows(command, snapshot.cursor, waiting, last=True)
+        self._rows(command, snapshot.cursor, waiting, shown, last=True)
         await self._resume(command, snapshot.cursor, told=True)
 
-    def _selection(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> Selection:
+    def _selection(
+        self, command: messages.Subscribe, table: str, wanted: _Wanted
+    ) -> tuple[Selection, Sequence[str]]:
         if wanted.limit is not None and not 1 <= wanted.limit <= MAX_LIMIT:
             raise BadMessage(f"The limit of a snapshot is 1 to {MAX_LIMIT}; without one it holds all rows.")
-        selection = self._hub.selection(command, table)
+        selection, shown = self._hub.selection(self._subscriber, command, table)
         order = None
         if wanted.order is not None:
             column = wanted.order.removeprefix("-")
-            if column not in self._database.changes.columns(table):
+            if column not in shown:
                 raise InvalidFilter(f"The table has no column {column[:80]!r} to order by.")
             order = (column, wanted.order.startswith("-"))
-        return replace(selection, order=order, limit=wanted.limit)
+        return replace(selection, order=order, limit=wanted.limit), shown
 
-    def _rows(self, command: messages.Subscribe, cursor: str, rows: list[Row], *, last: bool) -> None:
-        encoded = [Raw(messages.encode(row)) for row in rows]
+    def _rows(
+        self, command: messages.Subscribe, cursor: str, rows: list[Row], shown: Sequence[str], *, last: bool
+    ) -> None:
+        encoded = [Raw(messages.encode({column: row.get(column) for column in shown})) for row in rows]
         self._hub.send(self._subscriber, messages.Snapshot(command.topic, encoded, cursor, last, command.id))
 
     async def _resume(self, command: messages.Subscribe, since: str, *, told: bool) -> None:

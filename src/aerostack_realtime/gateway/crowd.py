@@ -3,6 +3,7 @@
 from collections import Counter
 
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.protocol.errors import RateLimited
 
 
 class Crowd:
@@ -10,48 +11,61 @@ class Crowd:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._total = 0
-        self._strangers = 0
-        self._addresses: Counter[str] = Counter()
-        self._users: Counter[str] = Counter()
+        self.total = 0
+        self.strangers = 0
+        self.addresses: Counter[str] = Counter()
+        self.users: Counter[str] = Counter()
 
-    @property
-    def total(self) -> int:
-        return self._total
-
-    def refusal(self, address: str, user: str | None, *, stranger: bool) -> str | None:
-        """Which limit one more connection would break; None when there is room for it."""
+    def enter(self, address: str, user: str | None, *, stranger: bool) -> "Visit":
+        """Count one connection more. Raises RateLimited when a limit leaves no room for it."""
         limits = self._limits
-        if 0 < limits.connections <= self._total:
-            return "The server has as many connections as it takes; try again later."
-        if 0 < limits.connections_per_address <= self._addresses[address]:
-            return f"There are {limits.connections_per_address} connections from this address; close some first."
-        if stranger and 0 < limits.connections_unauthenticated <= self._strangers:
-            return "Too many connections wait to authenticate; connect with a token, or try again later."
-        return self.user_refusal(user)
+        if 0 < limits.connections <= self.total:
+            raise RateLimited("The server has as many connections as it takes; try again later.")
+        if 0 < limits.connections_per_address <= self.addresses[address]:
+            raise RateLimited(f"This address has {limits.connections_per_address} connections; close some first.")
+        if stranger and 0 < limits.connections_unauthenticated <= self.strangers:
+            raise RateLimited("Too many connections wait to authenticate; connect with a token.")
+        self.check(user)
+        return Visit(self, address, user, stranger=stranger)
 
-    def user_refusal(self, user: str | None) -> str | None:
+    def check(self, user: str | None) -> None:
+        """Raises RateLimited when a user has as many connections as one may."""
         limit = self._limits.connections_per_user
-        if user is not None and 0 < limit <= self._users[user]:
-            return f"This user has {limit} connections, as many as one may; close some first."
-        return None
-
-    def enter(self, address: str, user: str | None, *, stranger: bool) -> None:
-        self._total += 1
-        self._addresses[address] += 1
-        self._strangers += stranger
-        if user is not None:
-            self._users[user] += 1
-
-    def leave(self, address: str, user: str | None, *, stranger: bool) -> None:
-        self._total -= 1
-        self._strangers -= stranger
-        _less(self._addresses, address)
-        if user is not None:
-            _less(self._users, user)
+        if user is not None and 0 < limit <= self.users[user]:
+            raise RateLimited(f"This user has {limit} connections, as many as one may; close some first.")
 
 
-def _less(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
+class Visit:
+    """One connection among the crowd."""
+
+    def __init__(self, crowd: Crowd, address: str, user: str | None, *, stranger: bool) -> None:
+        self.address = address
+        self._crowd = crowd
+        self._user = user
+        self._stranger = stranger
+        self._add(1)
+
+    def become(self, user: str | None) -> None:
+        """It has authenticated, as a user if one is named. Raises RateLimited."""
+        if user != self._user:
+            self._crowd.check(user)
+        self._add(-1)
+        self._user, self._stranger = user, False
+        self._add(1)
+
+    def leave(self) -> None:
+        self._add(-1)
+
+    def _add(self, by: int) -> None:
+        crowd = self._crowd
+        crowd.total += by
+        crowd.strangers += by * self._stranger
+        _count(crowd.addresses, self.address, by)
+        if self._user is not None:
+            _count(crowd.users, self._user, by)
+
+
+def _count(counter: Counter[str], key: str, by: int) -> None:
+    counter[key] += by
     if counter[key] <= 0:
         del counter[key]

@@ -14,8 +14,11 @@ from msgspec import Raw, Struct
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import Database, QueryResult, Value
-from aerostack_realtime.gateway import openapi
+from aerostack_realtime.gateway import audit, openapi
+from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.operator import Operator
 from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.rights import Guard
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import (
     AerostackError,
@@ -29,7 +32,6 @@ from aerostack_realtime.protocol.errors import (
 
 log = logging.getLogger(__name__)
 
-MAX_HISTORY: Final = 1000
 MAX_PUBLISHES: Final = 100
 MAX_QUERIES: Final = 25
 
@@ -56,16 +58,37 @@ class _Call(Struct):
     args: list[Raw] = []
 
 
+class _Disconnect(Struct, rename="camel"):
+    user_id: str
+
+
+class _Revoke(Struct, rename="camel"):
+    user_id: str | None = None
+    token_id: str | None = None
+
+
 class HttpApi:
     """The calls of one project."""
 
     def __init__(
-        self, *, project: str, hub: Hub, database: Database, authenticator: Authenticator, version: str
+        self,
+        *,
+        project: str,
+        hub: Hub,
+        database: Database,
+        authenticator: Authenticator,
+        guard: Guard,
+        operator: Operator,
+        limits: Limits,
+        version: str,
     ) -> None:
         self._project = project
         self._hub = hub
         self._database = database
         self._authenticator = authenticator
+        self._guard = guard
+        self._operator = operator
+        self._limits = limits
         self._version = version
 
     def routes(self) -> list[web.RouteDef]:
@@ -73,6 +96,9 @@ class HttpApi:
             web.get("/api/v1/public/realtime/history", self.history),
             web.post("/api/v1/realtime/publish", self.publish),
             web.get("/api/v1/realtime/presence", self.presence),
+            web.get("/api/v1/realtime/channels", self.channels),
+            web.post("/api/v1/realtime/disconnect", self.disconnect),
+            web.post("/api/v1/realtime/revoke", self.revoke),
             web.post("/v1/db/query", self.query),
             web.post("/v1/db/batch", self.batch),
             web.post("/internal/hooks/rpc", self.call),
@@ -82,9 +108,10 @@ class HttpApi:
         ]
 
     async def history(self, request: web.Request) -> web.Response:
-        self._identify(request)
+        identity = self._identify(request)
         topic = topics.canonical(request.query.get("room", ""), self._project)
-        limit = _integer(request, "limit", 50, 1, MAX_HISTORY)
+        await self._guard.permissions(identity).settle(topic, "history")
+        limit = _integer(request, "limit", 50, 1, self._limits.history_page)
         before = _integer(request, "before", None, 0, 2**63 - 1)
         assert limit is not None, "it has a default"
         found = await self._database.messages.history(topic, limit, before)
@@ -115,9 +142,29 @@ class HttpApi:
         return _json({"results": [_result(outcome) for outcome in outcomes]})
 
     async def presence(self, request: web.Request) -> web.Response:
-        self._identify(request)
+        identity = self._identify(request)
         topic = topics.canonical(request.query.get("topic", ""), self._project)
+        await self._guard.permissions(identity).settle(topic, "presence")
         return _json({"members": self._hub.members(topic)})
+
+    async def channels(self, request: web.Request) -> web.Response:
+        self._require_server(request)
+        return _json({"channels": self._hub.channels()})
+
+    async def disconnect(self, request: web.Request) -> web.Response:
+        self._require_server(request)
+        body = await _body(request, _Disconnect)
+        return _json({"closed": self._operator.disconnect(body.user_id)})
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        self._require_server(request)
+        body = await _body(request, _Revoke)
+        if (body.user_id is None) == (body.token_id is None):
+            raise BadMessage("Name either userId, for all tokens issued until now, or tokenId, a token's jti.")
+        if body.user_id is not None:
+            return _json({"closed": await self._operator.revoke_user(body.user_id)})
+        assert body.token_id is not None, "one of the two was named"
+        return _json({"closed": await self._operator.revoke_token(body.token_id)})
 
     async def query(self, request: web.Request) -> web.Response:
         self._require_server(request)
@@ -166,6 +213,8 @@ class HttpApi:
         identity = self._authenticator.identify(request.headers.get("X-Aerostack-Key"), token or None)
         if identity is None:
             raise Unauthorized("Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>.")
+        if identity.kind == "server":
+            audit.record("key used", key=identity.key, call=request.path)
         return identity
 
     def _require_server(self, request: web.Request) -> Identity:
@@ -177,6 +226,8 @@ class HttpApi:
         raise Forbidden("This call needs the secret key; a user's token is not enough.")
 
     async def _publish(self, identity: Identity, event: _Publish) -> dict[str, Any]:
+        topic = topics.canonical(event.topic, self._project)
+        await self._guard.permissions(identity).settle(topic, "publish")
         accepted: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Outcome | AerostackError) -> None:
@@ -188,7 +239,7 @@ class HttpApi:
                 accepted.set_result(outcome)
 
         self._hub.publish(
-            topics.canonical(event.topic, self._project),
+            topic,
             event.event,
             event.data,
             done,
@@ -206,7 +257,7 @@ class HttpApi:
         return {"results": result.rows, "count": result.count, "cursor": result.cursor}
 
 
-def guard(origins: Origins) -> Middleware:
+def answering(origins: Origins) -> Middleware:
     """The middleware around every call: errors become JSON with their status, and pages of allowed origins
     may read the answers (CORS)."""
 
@@ -233,6 +284,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except AerostackError as error:
+        if error.status in (Unauthorized.status, Forbidden.status):
+            audit.record("refused", reason=error.code, call=request.path, peer=request.remote)
         return error_response(error)
     except web.HTTPRequestEntityTooLarge:
         return error_response(TooLarge("The body is too large for this call."))

@@ -5,16 +5,21 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol, assert_never
+from typing import Final, Protocol
 
-from msgspec import UNSET, Raw, UnsetType
-from msgspec.structs import replace
+from msgspec import UNSET
 
 from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.access.permissions import Permissions
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
-from aerostack_realtime.gateway.catchup import CatchUp
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.allowance import Throttle
+from aerostack_realtime.gateway.commands import Commands
+from aerostack_realtime.gateway.crowd import Visit
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.rights import Guard, Rights
 from aerostack_realtime.protocol import close_codes, frames, messages, topics
 from aerostack_realtime.protocol.errors import (
     AerostackError,
@@ -22,6 +27,7 @@ from aerostack_realtime.protocol.errors import (
     Forbidden,
     Internal,
     InvalidTopic,
+    RateLimited,
     TokenExpired,
     TooLarge,
     Unauthorized,
@@ -58,8 +64,10 @@ class Session:
         hub: Hub,
         database: Database,
         authenticator: Authenticator,
+        guard: Guard,
         limits: Limits,
         now: Callable[[], float],
+        visit: Visit,
     ) -> None:
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
@@ -69,8 +77,19 @@ class Session:
         self._identity = identity
         self._project = project
         self._hub = hub
-        self._changes = database.changes
-        self._catch_up = CatchUp(self, hub, database, self._drain, lambda: self.closed is not None)
+        self._rights = Rights(guard, self, limits.subscriptions)
+        self._commands = Commands(
+            speaker=self,
+            hub=hub,
+            database=database,
+            rights=self._rights,
+            limits=limits,
+            project=project,
+            claimed_ids=authenticator.claimed_ids,
+        )
+        self._throttle = Throttle(limits, now)
+        self._throttle.exempt = identity is not None and identity.kind == "server"
+        self._visit = visit
         self._authenticator = authenticator
         self._limits = limits
         self._now = now
@@ -78,12 +97,18 @@ class Session:
         self._pinged_at: float | None = None
         self._warned_at: float | None = None
         self._bad_messages = 0
+        if identity is not None:
+            self._rights.become(identity)
         hub.join(self)
         self.send(messages.Connected(self.connection_id, self.user_id, limits.heartbeat_seconds, version))
 
     @property
     def user_id(self) -> str | None:
         return self._identity.user_id if self._identity is not None else None
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._identity
 
     def send(self, reply: messages.Reply) -> None:
         """Write a reply; a peer that does not take its replies is too slow as well."""
@@ -95,15 +120,35 @@ class Session:
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping frame."""
-        self.heard()
+        self.control()
         if self.closed is None:
             self._write(frames.pong(payload))
+
+    def control(self) -> None:
+        """A control frame came."""
+        self.heard()
+        if not self._throttle.control():
+            self.close(close_codes.LIMIT, "too many control frames")
+
+    def scope(self, table: str) -> Scope:
+        return self._rights.scope(table)
+
+    def deny(self, topic: str, reason: AerostackError) -> None:
+        self.send(messages.Error.of(reason, topic))
+        self.evict(topic)
+
+    def evict(self, topic: str) -> None:
+        """End everything on a topic at once: the right to be there is gone."""
+        if self.closed is None and self._commands.leave(topic):
+            self._audit("evicted", topic=topic)
+            self.send(messages.Unsubscribed(topic, reason="forbidden"))
 
     def close(self, code: int, reason: str) -> None:
         """End the session: nothing is delivered to it any more. Idempotent."""
         if self.closed is not None:
             return
         self.closed = code
+        self._rights.leave_all()
         self._hub.leave(self)
         self.write(frames.close(code, reason))
         self._hang_up()
@@ -112,6 +157,7 @@ class Session:
         """The socket is gone."""
         if self.closed is None:
             self.closed = close_codes.ABNORMAL
+            self._rights.leave_all()
             self._hub.leave(self)
 
     # --- time --------------------------------------------------------------------------------------------
@@ -149,6 +195,9 @@ class Session:
         self.heard()
         if self.closed is not None:
             return None
+        if not self._throttle.message():
+            self._slow_down(frame)
+            return None
         if len(frame) > self._limits.frame_bytes:
             error = TooLarge(f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}.")
             self._bad(messages.refusal(frame, error))
@@ -159,115 +208,48 @@ class Session:
             self._bad(refused.reply)
             return None
         try:
-            return self._handle(command)
+            if isinstance(command, messages.Publish | messages.Chat) and not self._throttle.published(len(frame)):
+                raise RateLimited("More bytes are published than the limits allow; wait a moment.")
+            if self._identity is None and not isinstance(command, messages.Auth | messages.Ping):
+                raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
+            if isinstance(command, messages.Auth):
+                return self._authenticate(command.token)
+            return self._commands.handle(command)
         except Exception as failure:
-            self._fail(command, failure)
+            self.fail(command, failure)
             return None
 
-    def _handle(self, command: messages.Command) -> Awaitable[None] | None:
-        if self._identity is None and not isinstance(command, messages.Auth | messages.Ping):
-            raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
-        match command:
-            case messages.Publish():
-                self._publish(replace(command, topic=self._topic(command.topic)))
-            case messages.Subscribe():
-                return self._subscribe(replace(command, topic=self._topic(command.topic)))
-            case messages.Unsubscribe():
-                topic = self._topic(command.topic)
-                self._hub.unsubscribe(self, topic)
-                self.send(messages.Unsubscribed(topic, id=command.id))
-            case messages.Track():
-                return self._track(replace(command, topic=self._topic(command.topic)))
-            case messages.Untrack():
-                self._ack(command.id, self._hub.untrack(self, self._topic(command.topic)))
-            case messages.AskPresence():
-                topic = self._topic(command.topic)
-                self.send(messages.Presence(topic, self._hub.members(topic), command.id))
-            case messages.Auth():
-                self._authenticate(command.token)
-            case messages.Chat():
-                self._chat(command)
-            case messages.Ping():
-                self.send(messages.Pong())
-            case _:
-                assert_never(command)
-        return None
-
-    def _publish(self, command: messages.Publish) -> None:
-        def done(outcome: Outcome | AerostackError) -> None:
-            if isinstance(outcome, AerostackError):
-                self.send(messages.Error.of(outcome, command.topic, command.id))
-            elif command.id is not UNSET:
-                duplicate = True if outcome.duplicate else UNSET
-                self.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
-
-        self._hub.publish(
-            command.topic,
-            command.event,
-            command.data,
-            done,
-            user_id=self.user_id,
-            id=None if command.id is UNSET else command.id,
-            persist=command.persist,
-            without=None if command.echo else self.connection_id,
-        )
-
-    def _chat(self, command: messages.Chat) -> None:
-        data: dict[str, Any] = {"roomId": command.room_id, "text": command.text, "userId": self.user_id}
-        if bytes(command.metadata) != b"null":
-            data["metadata"] = command.metadata
-        topic = self._topic(f"chat/{command.room_id}")
-        self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True))
-
-    def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
-        if self._catch_up.needed(command):
-            return self._subscribe_in_steps(command)
-        self._hub.subscribe(self, command)
-        return None
-
-    async def _subscribe_in_steps(self, command: messages.Subscribe) -> None:
-        try:
-            await self._catch_up.subscribe(command)
-        except Exception as failure:
-            self._fail(command, failure)
-
-    def _track(self, command: messages.Track) -> Awaitable[None] | None:
-        table = topics.table_of(command.topic)
-        if table is not None and not self._changes.watches(table):
-            return self._track_table(command, table)
-        self._ack(command.id, self._hub.track(self, command.topic, self._member(command.state), command.state))
-        return None
-
-    async def _track_table(self, command: messages.Track, table: str) -> None:
-        try:
-            await self._changes.watch(table)
-            if self.closed is None:
-                self._track(command)
-        except Exception as failure:
-            self._fail(command, failure)
-
-    def _member(self, state: dict[str, Any]) -> str:
-        """Whose presence a state is: the user's, else whom it names, else the connection's."""
-        if self._identity is not None and self._identity.kind == "user" and self.user_id is not None:
-            return self.user_id
-        claimed = state.get("userId", self.user_id)
-        return claimed if isinstance(claimed, str) and claimed else self.connection_id
-
-    def _authenticate(self, token: str) -> None:
+    def _authenticate(self, token: str) -> Awaitable[None] | None:
         try:
             identity = self._authenticator.identify(None, token)
         except AerostackError as error:
+            self._audit("refused", reason=error.code)
             self.send(messages.Error.of(error))
             if self._identity is None:
                 self.close(close_codes.UNAUTHORIZED, error.code)
-            return
+            return None
         assert identity is not None, "a token proves an identity or raises"
         known = self._identity
         if known is not None and known.kind == "user" and known.user_id != identity.user_id:
             raise Forbidden("This connection is another user's; open a new one to change users.")
+        try:
+            self._visit.become(identity.user_id)
+        except RateLimited as error:
+            self.send(messages.Error.of(error))
+            self.close(close_codes.LIMIT, "too many connections")
+            return None
+        before = None if known is None else self._rights.permissions
         self._identity = identity
         self._warned_at = None
+        self._throttle.exempt = identity.kind == "server"
+        self._rights.become(identity)
         self.send(messages.Authenticated(identity.user_id or ""))
+        return None if before is None else self._review(before)
+
+    async def _review(self, before: Permissions) -> None:
+        """Leave where the new token gives no right to be."""
+        for topic in await self._rights.lost(before):
+            self.evict(topic)
 
     # --- inside ------------------------------------------------------------------------------------------
 
@@ -277,12 +259,15 @@ class Session:
         else:
             self.write(data)
 
-    def _topic(self, topic: str) -> str:
-        return topics.canonical(topic, self._project)
+    def _slow_down(self, frame: bytes) -> None:
+        error = RateLimited("More messages come than the limits allow; wait a moment.")
+        self.send(messages.refusal(frame, error))
+        if self._throttle.hopeless:
+            self._audit("closed", reason="rate limit")
+            self.close(close_codes.LIMIT, "too many messages")
 
-    def _ack(self, id: str | UnsetType, cursor: str) -> None:
-        if id is not UNSET:
-            self.send(messages.Ack(id, cursor))
+    def _audit(self, event: str, **facts: str | None) -> None:
+        audit.record(event, user=self.user_id, address=self._visit.address, connection=self.connection_id, **facts)
 
     def _bad(self, reply: messages.Error) -> None:
         self.send(reply)
@@ -290,15 +275,18 @@ class Session:
         if self._bad_messages >= self._limits.bad_messages:
             self.close(close_codes.BAD_MESSAGES, "too many bad messages")
 
-    def _fail(self, command: messages.Command, failure: Exception) -> None:
+    def fail(self, command: messages.Command, failure: Exception) -> None:
+        """Answer a command that failed."""
         if not isinstance(failure, AerostackError):
             reference = secrets.token_hex(4)
             log.error("internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure)
             failure = Internal(f"The server failed; its log has the details under {reference}.")
+        if isinstance(failure, Forbidden):
+            self._audit("refused", command=type(command).__name__.lower(), topic=getattr(command, "topic", None))
         topic = getattr(command, "topic", UNSET)
         if topic is not UNSET:
             with suppress(InvalidTopic):
-                topic = self._topic(topic)
+                topic = topics.canonical(topic, self._project)
         self.send(messages.Error.of(failure, topic, getattr(command, "id", UNSET)))
 
     def _watch_expiry(self) -> None:
@@ -313,7 +301,7 @@ class Session:
         elif self._now() - self._warned_at > self._limits.token_grace_seconds:
             self.close(close_codes.UNAUTHORIZED, "token expired")
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         """Wait until the peer has taken most of what was written to it."""
         mark = self._limits.buffer_bytes // 4
         while self.closed is None and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it

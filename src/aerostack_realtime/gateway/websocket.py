@@ -2,25 +2,28 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.crowd import Crowd, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, Unauthorized
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 TURN: Final = 64
 """Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
 
-OpenSession = Callable[[Transport, Callable[[], None], Identity | None], Session]
-"""Makes a session of a transport, the callable that hangs up, and who it is."""
+OpenSession = Callable[[Transport, Callable[[], None], Identity | None, Visit], Session]
+"""Makes a session of a transport, the callable that hangs up, who it is, and its place in the crowd."""
 
 
 def offered(request: web.Request) -> list[str]:
@@ -50,6 +53,7 @@ class WebSocketEndpoint:
         limits: Limits,
         project: str,
         query_credentials: bool,
+        proxies: Proxies,
         open_session: OpenSession,
     ) -> None:
         self._authenticator = authenticator
@@ -57,12 +61,18 @@ class WebSocketEndpoint:
         self._limits = limits
         self._project = project
         self._query_credentials = query_credentials
+        self._proxies = proxies
+        self._crowd = Crowd(limits)
         self._open_session = open_session
         self._sessions: set[Session] = set()
 
     @property
     def connections(self) -> int:
         return len(self._sessions)
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        return list(self._sessions)
 
     def tick(self, now: float) -> None:
         """Let every session look at its clocks; call it about once a second."""
@@ -104,20 +114,27 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return socket
+        address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             identity = self._identify(request, protocols)
+            user = identity.user_id if identity is not None else None
+            visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
+            audit.record("refused", address=address, reason=refusal.code)
             await self._refuse(socket, transport, refusal)
             return socket
+        if identity is not None and identity.kind == "server":
+            audit.record("connected", address=address, key=identity.key)
         loop = asyncio.get_running_loop()
         session = self._open_session(
-            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity
+            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity, visit
         )
         self._sessions.add(session)
         try:
             await _read(socket, session)
         finally:
             self._sessions.discard(session)
+            visit.leave()
             session.lost()
             transport.close()
         return socket
@@ -140,8 +157,11 @@ class WebSocketEndpoint:
         self, socket: web.WebSocketResponse, transport: asyncio.Transport, refusal: AerostackError
     ) -> None:
         """Say why, with a close code that tells a client whether to come back."""
-        unauthorized = Unauthorized.status == refusal.status
-        code = close_codes.UNAUTHORIZED if unauthorized else close_codes.FORBIDDEN
+        code = close_codes.FORBIDDEN
+        if isinstance(refusal, RateLimited):
+            code = close_codes.LIMIT
+        elif refusal.status == Unauthorized.status:
+            code = close_codes.UNAUTHORIZED
         transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
         transport.write(frames.close(code, refusal.code))
         _hang_up(asyncio.get_running_loop(), transport, self._limits.close_seconds)
@@ -170,7 +190,7 @@ async def _read(socket: web.WebSocketResponse, session: Session) -> None:
         elif kind is WSMsgType.PING:
             session.pong(bytes(message.data))
         elif kind is WSMsgType.PONG:
-            session.heard()
+            session.control()
         elif kind is WSMsgType.BINARY:
             session.heard()
             session.binary()

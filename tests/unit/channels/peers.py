@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+from aerostack_realtime.access.rows import EVERYTHING, Scope
+from aerostack_realtime.protocol.errors import AerostackError
+
 
 def unframed(data: bytes) -> list[dict[str, Any]]:
     """The JSON messages in a run of unmasked text frames."""
@@ -29,6 +32,7 @@ class Peer:
         self.written: list[bytes] = []
         self.stalled = 0
         self.overflowed = 0
+        self.denied: list[str] = []
 
     @property
     def write(self) -> Callable[[bytes], None]:
@@ -40,6 +44,12 @@ class Peer:
 
     def overflow(self) -> None:
         self.overflowed += 1
+
+    def scope(self, table: str) -> Scope:
+        return EVERYTHING
+
+    def deny(self, topic: str, reason: AerostackError) -> None:
+        self.denied.append(topic)
 
     def take(self) -> list[dict[str, Any]]:
         """The messages since the last time."""

@@ -1,0 +1,112 @@
+"""What one session may do, and where it is by right: the topics it is subscribed to or present on."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.permissions import Permissions
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.access.rules import Action, Membership, Rules
+from aerostack_realtime.channels.memberships import Holder, Memberships
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
+
+HELD: Final[tuple[Action, ...]] = ("subscribe", "presence")
+
+
+class Guard(Struct, frozen=True):
+    """The rules of this server and the memberships they ask for. `now` is in seconds."""
+
+    rules: Rules
+    memberships: Memberships
+    now: Callable[[], float]
+
+    def permissions(self, identity: Identity) -> Permissions:
+        return Permissions(identity, self.rules, self.memberships.holds, self.now)
+
+
+class _Place(Struct):
+    """A topic a session is on: by which membership, doing what."""
+
+    member: Membership | None
+    actions: set[Action]
+
+
+class Rights:
+    """The rights of `holder`, which `become` gives to it. At most `limit` places."""
+
+    def __init__(self, guard: Guard, holder: Holder, limit: int) -> None:
+        self._guard = guard
+        self._holder = holder
+        self._limit = limit
+        self._permissions: Permissions | None = None
+        self._places: dict[str, _Place] = {}
+
+    def become(self, identity: Identity) -> None:
+        """Have the rights of `identity` from now on. What is held stays until `lost` is asked."""
+        self._permissions = self._guard.permissions(identity)
+
+    @property
+    def permissions(self) -> Permissions:
+        if self._permissions is None:
+            raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
+        return self._permissions
+
+    def require(self, topic: str, action: Action) -> None:
+        """Raises Forbidden, Undecided, Unavailable."""
+        self.permissions.check(topic, action)
+
+    def take(self, topic: str, action: Action) -> None:
+        """Require it, and be on the topic by it from now on. Raises as `require`, and RateLimited."""
+        member = self.permissions.check(topic, action)
+        place = self._places.get(topic)
+        if place is None:
+            if len(self._places) >= self._limit:
+                raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
+            place = self._places[topic] = _Place(member, set())
+        place.actions.add(action)
+        if member is not None:
+            place.member = member
+            self._guard.memberships.hold(member, self._holder, topic)
+
+    def give_up(self, topic: str, action: Action) -> None:
+        """Not do it any more. Idempotent."""
+        place = self._places.get(topic)
+        if place is not None:
+            place.actions.discard(action)
+            if not place.actions:
+                self.leave(topic)
+
+    def leave(self, topic: str) -> bool:
+        """Be on the topic no more; whether it was."""
+        place = self._places.pop(topic, None)
+        if place is None:
+            return False
+        if place.member is not None:
+            self._guard.memberships.release(place.member, self._holder, topic)
+        return True
+
+    def leave_all(self) -> None:
+        for topic in list(self._places):
+            self.leave(topic)
+
+    def on(self, topic: str) -> bool:
+        return topic in self._places
+
+    def scope(self, table: str) -> Scope:
+        return self.permissions.scope(table)
+
+    async def lost(self, before: Permissions) -> list[str]:
+        """The places that the identity of now has no right to be on, or sees otherwise than that of before."""
+        found = []
+        for topic, place in list(self._places.items()):
+            try:
+                for action in place.actions:
+                    await self.permissions.settle(topic, action)
+                if (table := topics.table_of(topic)) is not None and before.scope(table) != self.scope(table):
+                    raise Forbidden("Its rows are others now.")
+            except AerostackError:
+                found.append(topic)
+        return found
