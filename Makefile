@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8787
 DB ?= demo.db
+# Three test processes on two cores: the flow tests mostly wait for servers of their own.
+WORKERS ?= 3
 
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
@@ -34,7 +36,7 @@ check: $(VENV)/.installed node_modules/.installed ## format, lint, strict types,
 test: check test-python test-node test-browser ## everything that has to pass
 
 test-python: install .tools/sqlite3
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-node: install
 	npm test -w aerostack-realtime
