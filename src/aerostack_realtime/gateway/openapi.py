@@ -71,6 +71,34 @@ def _paths() -> dict[str, Any]:
                 parameters=[_query("topic", _TOPIC, required=True)],
             )
         },
+        "/api/v1/realtime/channels": {
+            "get": _call(
+                "channels",
+                "Topics with their subscribers and members (secret key)",
+                _object({"channels": _list("Channel")}),
+            )
+        },
+        "/api/v1/realtime/disconnect": {
+            "post": _call(
+                "disconnect",
+                "Close a user's connections (secret key)",
+                _object({"closed": {"type": "integer"}}),
+                body=_object({"userId": {"type": "string"}}),
+            )
+        },
+        "/api/v1/realtime/revoke": {
+            "post": _call(
+                "revoke",
+                "Let a token, or all tokens of a user issued until now, count no more (secret key)",
+                _object({"closed": {"type": "integer"}}),
+                body={
+                    "oneOf": [
+                        _object({"userId": {"type": "string"}}),
+                        _object({"tokenId": {"type": "string", "description": "A token's jti."}}),
+                    ]
+                },
+            )
+        },
         "/v1/db/query": {
             "post": _call("query", "Run one SQL statement (secret key)", _ref("Result"), body=_ref("Query"))
         },
@@ -150,6 +178,7 @@ def _schemas() -> dict[str, Any]:
         "Member": _object(
             {"userId": {"type": "string"}, "state": {"type": "object"}, "since": {"type": "integer"}}
         ),
+        "Channel": _object({"topic": _TOPIC, "subscribers": {"type": "integer"}, "members": {"type": "integer"}}),
         "Health": _object({"status": {"type": "string"}, "version": {"type": "string"}}),
         "Error": _object({"error": _object({"code": {"type": "string"}, "message": {"type": "string"}})}),
     }
