@@ -58,11 +58,11 @@ async def test_the_address_and_the_key_come_from_the_environment_too(node: "Serv
 
 async def test_db_takes_parameters_and_prints_a_table(node: "ServerProcess", http: Http) -> None:
     await http.sql("CREATE TABLE cli_db(a, b)")
-    ran = await aerostack("db", "INSERT INTO cli_db VALUES (?, ?)", "1", "x y", "--url", node.url)
+    ran = await aerostack("db", "INSERT INTO cli_db VALUES (?, ?)", "1", "[x] y", "--url", node.url)
     assert (ran.code, ran.out.split()[0]) == (0, "1")
     ran = await aerostack("db", "SELECT * FROM cli_db", "--url", node.url)
     assert ran.code == 0
-    assert [line.rstrip().split(maxsplit=1) for line in ran.out.splitlines()] == [["a", "b"], ["1", "x y"]]
+    assert [line.rstrip().split(maxsplit=1) for line in ran.out.splitlines()] == [["a", "b"], ["1", "[x] y"]]
 
 
 async def test_listen_prints_a_line_per_event(node: "ServerProcess", http: Http) -> None:

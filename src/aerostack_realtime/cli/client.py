@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from aerostack_realtime.cli.console import err, fail, out
 from aerostack_realtime.config import DEV_SECRET_KEY
@@ -98,7 +100,7 @@ def db(
         if as_json:
             out.print(msgspec.json.encode(result.rows).decode(), markup=False)
         elif result.rows:
-            listing = Table(*result.rows[0], box=None, pad_edge=False)
+            listing = Table(*map(escape, result.rows[0]), box=None, pad_edge=False)
             for row in result.rows:
                 listing.add_row(*(_cell(value) for value in row.values()))
             out.print(listing)
@@ -136,5 +138,6 @@ def _value(written: str) -> Any:
     return written if isinstance(value, dict | list) else value
 
 
-def _cell(value: Any) -> str:
-    return "NULL" if value is None else str(value)
+def _cell(value: Any) -> Text:
+    """As it is: what looks like Rich's markup is data here."""
+    return Text("NULL", style="dim") if value is None else Text(str(value))

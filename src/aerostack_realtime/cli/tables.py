@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
@@ -49,7 +50,7 @@ async def _act(path: str, action: str | None, name: str | None) -> None:
         if name is None:
             listing = Table("table", "watched", "changes kept", box=None, pad_edge=False)
             for each in await database.tables():
-                listing.add_row(each.name, "yes" if each.watched else "no", str(each.changes))
+                listing.add_row(Text(each.name), "yes" if each.watched else "no", str(each.changes))
             out.print(listing)
         elif action == "watch":
             await database.changes.watch(name)
