@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
@@ -125,6 +126,8 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
         rules = config.rules(settings)
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
+        with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
+            await memberships.load()
         door = await _door(settings, database)
         guard = Guard(rules, memberships, time.monotonic)
         endpoint, app = _application(settings, hub, database, door, guard)

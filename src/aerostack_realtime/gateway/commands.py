@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Undecided
+from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.audience import Subscriber
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import Database
@@ -45,6 +46,8 @@ class Speaker(Subscriber, Protocol):
     def send(self, reply: messages.Reply) -> None: ...
 
     def fail(self, command: messages.Command, failure: Exception) -> None: ...
+
+    def evict(self, topic: str) -> None: ...
 
     async def drain(self) -> None: ...
 
@@ -183,6 +186,9 @@ class Commands:
             await self._catch_up.subscribe(command)
             if self._speaker.closed is None and self._given_up():
                 raise Forbidden("The right to be here ended while what was missed was sent.")
+        except RuleFailed as failure:
+            self._speaker.fail(command, failure)
+            self._speaker.evict(command.topic)
         except Exception as failure:
             self._keep(command.topic, before=before)
             self._speaker.fail(command, failure)
