@@ -46,6 +46,22 @@ class Transport(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
+def unfailing(write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """A transport's `write` that drops what nobody takes any more.
+
+    uvloop's raises as soon as the peer has reset the connection, which is before it says that it is lost: one
+    dead subscriber would end the flush for all that come after it.
+    """
+
+    def write_or_drop(data: bytes) -> None:
+        try:
+            write(data)
+        except RuntimeError:  # not suppress(): this is called for every delivery
+            return
+
+    return write_or_drop
+
+
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
@@ -70,7 +86,7 @@ class Session:
         visit: Visit,
     ) -> None:
         self.connection_id = secrets.token_urlsafe(12)
-        self.write = transport.write
+        self.write = unfailing(transport.write)
         self.buffered = transport.get_write_buffer_size
         self.closed: int | None = None
         self._hang_up = hang_up
