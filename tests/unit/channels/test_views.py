@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.access.rows import RuleFailed
+from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.rows import RuleFailed, Scope
+from aerostack_realtime.access.rules import Rules, TableRule
 from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.channels.views import View, Views, parse
 from aerostack_realtime.database.base import Change, Row
-from aerostack_realtime.protocol.errors import InvalidFilter
+from aerostack_realtime.protocol.errors import Forbidden, InvalidFilter
 from aerostack_realtime.protocol.messages import Filter, Operation
 
 COLUMNS = ("id", "status", "total")
@@ -136,3 +138,55 @@ def test_the_index_shows_each_view_what_asking_it_alone_would(
         found = routed(all_of_them, what)
         assert len(found) == len(set(found))
         assert set(found) == expected
+
+
+def test_ten_thousand_rules_on_the_own_id_leave_one_to_touch() -> None:
+    all_of_them = views()
+    for number in range(10_000):
+        all_of_them.view(None, COLUMNS, Scope((("id", number),)))
+    assert [view.key for view, _ in routed(all_of_them, change(None, row(77)))] == [(77,)]
+
+
+def test_a_scope_and_a_filter_both_have_to_hold() -> None:
+    all_of_them = views()
+    scope = Scope((("status", "open"),))
+    for filter, shown in (({"status": "paid"}, 0), ({"status": "open"}, 1), ({"id": 1}, 1), ({"id": 2}, 0)):
+        view = all_of_them.view(filter, COLUMNS, scope)
+        assert len(routed(all_of_them, change(None, row(1)))) == shown
+        all_of_them.discard(view)
+    assert routed(all_of_them, change(None, row(1))) == []
+
+
+def test_a_value_of_a_rule_may_be_one_of_several() -> None:
+    all_of_them = views()
+    all_of_them.view(None, COLUMNS, Scope((("status", ("open", "paid")),)))
+    shown = [
+        status for status in ("open", "paid", "lost", None) if routed(all_of_them, change(None, row(1, status)))
+    ]
+    assert shown == ["open", "paid"]
+
+
+def test_a_rule_for_a_column_that_is_not_there_shows_nothing() -> None:
+    with pytest.raises(Forbidden):
+        views().view(None, COLUMNS, Scope((("owner", "ann"),)))
+
+
+def test_hidden_columns_are_cut_and_their_changes_are_none() -> None:
+    all_of_them = views()
+    view = all_of_them.view(None, COLUMNS, Scope(columns=("id", "status", "gone")))
+    assert view.cut(row(1)) == {"id": 1, "status": "open"}
+    assert routed(all_of_them, change(row(1), row(1, total=11))) == []
+    assert routed(all_of_them, change(row(1), row(1, "paid"))) == [(view, "UPDATE")]
+    with pytest.raises(InvalidFilter, match="it has id, status"):
+        all_of_them.view({"total": 1}, COLUMNS, Scope(columns=("id", "status")))
+
+
+def test_a_rule_that_fails_concerns_its_own_view_alone() -> None:
+    all_of_them = views()
+    rules = Rules(tables=[TableRule("orders", rows="row.total > 10")])
+    ann = Identity("user", "ann", claims={"sub": "ann"})
+    failing = all_of_them.view(None, COLUMNS, rules.scope(ann, "orders"))
+    plain = all_of_them.view(None, COLUMNS)
+    found = dict(routed(all_of_them, change(None, row(1, total=None))))
+    assert found[plain] == "INSERT"
+    assert isinstance(found[failing], RuleFailed)
