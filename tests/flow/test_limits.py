@@ -1,0 +1,204 @@
+"""Limits: what one client may use; whoever goes beyond is told, then put out, and nobody else notices."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+import pytest
+
+from tests.flow.calls import Http
+from tests.flow.wire import CONTINUATION, PING, PONG, TEXT, Closed, Dial, Wire, frame
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+Serve = Callable[[str], Awaitable["ServerProcess"]]
+Calls = Callable[["ServerProcess"], Http]
+
+SECRET: Final = "the token secret of these limits, 32+"
+
+
+def settings(*limits: str, more: str = "") -> str:
+    return "\n".join([f'token_secret = "{SECRET}"\npublishable_keys = ["pk"]', more, "[limits]", *limits])
+
+
+def token(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": time.time() + 300}, SECRET, algorithm="HS256")
+
+
+class People:
+    """Connections that are dropped at the end."""
+
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+
+    async def __call__(self, server: "ServerProcess", credential: str | None = "key.pk", **how: Any) -> Wire:
+        protocols = ["aerostack-v1", *([f"aerostack-{credential}"] if credential else [])]
+        wire = await Wire.open(server.url, protocols=protocols, **how)
+        self.wires.append(wire)
+        return wire
+
+
+@pytest.fixture
+def people() -> Any:
+    found = People()
+    yield found
+    for wire in found.wires:
+        wire.drop()
+
+
+async def code(wire: Wire) -> int:
+    return (await wire.ended()).code
+
+
+@pytest.mark.parametrize(
+    ("limit", "credential"),
+    [
+        ("connections = 2", "key.pk"),
+        ("connections_per_address = 2", "key.pk"),
+        ("connections_per_user = 2", f"token.{token('ann')}"),
+        ("connections_unauthenticated = 2", None),
+    ],
+)
+async def test_one_connection_too_many_is_closed_and_the_place_is_given_back(
+    serve: Serve, people: People, limit: str, credential: str | None
+) -> None:
+    server = await serve(settings(limit))
+    first, second = [await people(server, credential) for _ in range(2)]
+    for wire in (first, second):
+        await wire.hear("connected")
+    third = await people(server, credential)
+    assert (await third.next())["code"] == "rate_limited"
+    assert await code(third) == 4429
+    assert await second.settled() == []
+    await first.close()
+    await (await people(server, credential)).hear("connected")
+
+
+async def test_who_authenticates_later_counts_as_that_user(serve: Serve, people: People) -> None:
+    server = await serve(settings("connections_per_user = 1"))
+    first, second = [await people(server) for _ in range(2)]
+    for wire in (first, second):
+        await wire.hear("connected")
+        wire.say("auth", token=token("ann"))
+    assert (await first.next())["type"] == "authenticated"
+    assert (await second.next())["code"] == "rate_limited"
+    assert await code(second) == 4429
+
+
+async def test_addresses_behind_a_trusted_proxy_are_the_clients(serve: Serve, people: People) -> None:
+    server = await serve(settings("connections_per_address = 1", more='trusted_proxies = ["127.0.0.1"]'))
+    for address in ("1.2.3.4", "6.6.6.6, 1.2.3.5"):
+        wire = await people(server, headers=[("X-Forwarded-For", address)])
+        assert (await wire.next())["type"] == "connected"
+    again = await people(server, headers=[("X-Forwarded-For", "9.9.9.9, 1.2.3.5")])
+    assert await code(again) == 4429
+
+
+async def test_messages_beyond_the_rate_are_refused_and_a_flood_is_closed(serve: Serve, people: People) -> None:
+    server = await serve(settings("messages_per_second = 1", "messages_burst = 10", "refused_messages = 20"))
+    flooder, other = await people(server), await people(server)
+    for wire in (flooder, other):
+        await wire.hear("connected")
+    for number in range(11):
+        flooder.say("publish", topic="a/b", event="e", data=number, id=f"p{number}")
+    answers = [await flooder.next() for _ in range(11)]
+    assert [each["type"] for each in answers] == ["ack"] * 10 + ["error"]
+    assert (answers[-1]["code"], answers[-1]["retryable"], answers[-1]["id"]) == ("rate_limited", True, "p10")
+    for _ in range(30):
+        flooder.say("ping")
+    assert await code(flooder) == 4429
+    assert await other.settled() == []
+
+
+async def test_bytes_published_beyond_the_rate_are_refused(serve: Serve, people: People) -> None:
+    server = await serve(settings("publish_bytes_per_second = 1000", "publish_bytes_burst = 3000"))
+    wire = await people(server)
+    await wire.hear("connected")
+    answers = [await wire.ask("publish", topic="a/b", event="e", data="x" * 1000) for _ in range(4)]
+    assert [each.get("code", "done") for each in answers] == ["done", "done", "rate_limited", "rate_limited"]
+    assert await wire.settled() == []
+
+
+async def test_a_secret_key_has_no_rates(serve: Serve, people: People) -> None:
+    server = await serve(settings("messages_per_second = 1", "messages_burst = 1", "publish_bytes_burst = 1"))
+    wire = await people(server, f"key.{server.secret_key}")
+    for number in range(50):
+        await wire.publish("a/b", number)
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_a_flood_of_control_frames_is_closed(serve: Serve, people: People, opcode: int) -> None:
+    server = await serve(settings("control_frames_per_second = 1", "control_frames_burst = 10"))
+    wire = await people(server)
+    await wire.hear("connected")
+    wire.write(frame(b"", opcode) * 12)
+    assert await code(wire) == 4429
+
+
+async def test_a_connection_is_on_so_many_topics_at_most(serve: Serve, people: People) -> None:
+    server = await serve(settings("subscriptions = 2"))
+    wire = await people(server)
+    await wire.subscribe("a/1")
+    await wire.subscribe("a/1")
+    assert (await wire.ask("track", topic="a/2", state={}))["type"] == "ack"
+    assert (await wire.ask("subscribe", topic="a/3"))["code"] == "rate_limited"
+    assert (await wire.ask("unsubscribe", topic="a/1"))["type"] == "unsubscribed"
+    await wire.subscribe("a/3")
+
+
+async def test_states_and_filters_are_bounded(serve: Serve, people: People) -> None:
+    server = await serve(settings("state_bytes = 100", "filter_bytes = 100"))
+    wire = await people(server)
+    await wire.hear("connected")
+    assert (await wire.ask("track", topic="a/b", state={"x": "y" * 100}))["code"] == "too_large"
+    assert (await wire.ask("subscribe", topic="a/b", filter={"x": "y" * 100}))["code"] == "invalid_filter"
+    assert (await wire.ask("track", topic="a/b", state={"x": "y"}))["type"] == "ack"
+
+
+async def test_a_page_of_history_is_bounded(serve: Serve, calls: Calls) -> None:
+    server = await serve(settings("history_page = 5"))
+    for limit, status in ((5, 200), (6, 400)):
+        found, _ = await calls(server).get("/api/v1/public/realtime/history", room="a/b", limit=limit)
+        assert found == status
+
+
+async def test_a_message_in_many_fragments_is_bounded_by_its_size(serve: Serve, people: People) -> None:
+    server = await serve(settings("frame_bytes_hard = 10000"))
+    wire = await people(server)
+    await wire.hear("connected")
+    wire.write(frame(b'{"type":"ping","x":"', TEXT, fin=False))
+    for _ in range(20):
+        wire.write(frame(b"x" * 1000, CONTINUATION, fin=False))
+    with pytest.raises(Closed) as closed:
+        await wire.next()
+    assert closed.value.code == 1009
+
+
+async def test_a_flood_of_each_kind_leaves_a_well_behaved_client_alone(
+    serve: Serve, people: People, dial: Dial
+) -> None:
+    """The well-behaved one's worst hundredth stays below what a person notices."""
+    server = await serve(settings())
+    hearer, speaker = await people(server), await people(server)
+    await hearer.subscribe("calm/room")
+    floods = [
+        frame(b'{"type":"publish","topic":"a/b","event":"e","data":1}'),
+        frame(b'{"type":"ping"}'),
+        frame(b'{"type":"subscribe","topic":"a/b","since":"x.1"}'),
+        frame(b"not json"),
+        frame(b"", PING),
+        frame(b"x" * 60_000),
+    ]
+    for flood in floods:
+        flooder = await people(server)
+        await flooder.hear("connected")
+        flooder.write(flood * (20_000 if len(flood) < 1000 else 200))
+    took = []
+    for number in range(100):
+        begun = time.perf_counter()
+        await speaker.publish("calm/room", number)
+        assert (await hearer.hear("event"))["data"] == number
+        took.append(time.perf_counter() - begun)
+    assert sorted(took)[98] < 0.1
