@@ -52,8 +52,7 @@ def triggers(shape: int, table: Table) -> dict[str, str]:
     statements = {}
     for suffix, (event, body) in bodies.items():
         name = trigger_prefix(shape) + suffix
-        changed = _keys_changed(table) if suffix == "before_update" else ""
-        guard = f" WHEN {changed}" if changed else ""
+        guard = f" WHEN {_worth_noting(table, moving='update' in suffix)}" if suffix.startswith("before") else ""
         lines = "".join(f"\n  {statement};" for statement in body)
         statements[name] = (
             f"CREATE TRIGGER {quote(name)} {event} ON {quote(table.name)} FOR EACH ROW{guard} BEGIN{lines}\nEND"
@@ -65,8 +64,13 @@ def _padding(table: Table, alias: str) -> str:
     return f"(SELECT {', '.join(f'NULL AS {quote(column)}' for column in table.columns)}) AS {alias}"
 
 
+def _value(row: str, column: str) -> str:
+    """One value of NEW or OLD under a padding of its own: two paddings joined would cost a temporary table."""
+    return f"(SELECT (SELECT {row}.{quote(column)}) FROM (SELECT NULL AS {quote(column)}) AS {row})"
+
+
 def _values(table: Table, row: str) -> str:
-    return ", ".join(f"(SELECT {row}.{quote(column)})" for column in table.columns)
+    return ", ".join(_value(row, column) for column in table.columns)
 
 
 def _columns(letter: str, count: int) -> str:
@@ -76,7 +80,7 @@ def _columns(letter: str, count: int) -> str:
 def _log_insert(shape: int, table: Table) -> str:
     return (
         f"INSERT INTO {CHANGES}(shape, op, at, {_columns('n', len(table.columns))}) "
-        f"SELECT {shape}, {INSERT}, {_NOW}, {_values(table, 'NEW')} FROM {_padding(table, 'NEW')}"
+        f"VALUES({shape}, {INSERT}, {_NOW}, {_values(table, 'NEW')})"
     )
 
 
@@ -84,15 +88,14 @@ def _log_update(shape: int, table: Table) -> str:
     count = len(table.columns)
     return (
         f"INSERT INTO {CHANGES}(shape, op, at, {_columns('o', count)}, {_columns('n', count)}) "
-        f"SELECT {shape}, {UPDATE}, {_NOW}, {_values(table, 'OLD')}, {_values(table, 'NEW')} "
-        f"FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')}"
+        f"VALUES({shape}, {UPDATE}, {_NOW}, {_values(table, 'OLD')}, {_values(table, 'NEW')})"
     )
 
 
 def _log_delete(shape: int, table: Table) -> str:
     return (
         f"INSERT INTO {CHANGES}(shape, op, at, {_columns('o', len(table.columns))}) "
-        f"SELECT {shape}, {DELETE}, {_NOW}, {_values(table, 'OLD')} FROM {_padding(table, 'OLD')}"
+        f"VALUES({shape}, {DELETE}, {_NOW}, {_values(table, 'OLD')})"
     )
 
 
@@ -166,8 +169,17 @@ def _keys_changed(table: Table) -> str:
         if key.condition is not None or any(term.column is None for term in key.terms):
             return ""
         columns += [term.column for term in key.terms if term.column is not None and term.column not in columns]
-    changed = " OR ".join(f"(SELECT NEW.{quote(c)}) IS NOT (SELECT OLD.{quote(c)})" for c in columns)
-    return f"(SELECT {changed} FROM {_padding(table, 'OLD')}, {_padding(table, 'NEW')})"
+    changed = " OR ".join(f"{_value('NEW', column)} IS NOT {_value('OLD', column)}" for column in columns)
+    return f"({changed})"
+
+
+def _worth_noting(table: Table, *, moving: bool) -> str:
+    """Whether there is anything to note or to clear: for nearly every row there is not, and finding out is
+    all that it costs (the noting itself needs temporary tables)."""
+    conflicts = " OR ".join(f"{_conflicting(table, key, table.identity[0])} IS NOT NULL" for key in table.keys)
+    changed = _keys_changed(table) if moving else ""
+    possible = f"{changed} AND " if changed else ""
+    return f"{possible}({conflicts} OR EXISTS (SELECT 1 FROM {REPLACED}))"
 
 
 def _report_replaced(shape: int, table: Table, *, moving: bool) -> Sequence[str]:
