@@ -23,21 +23,35 @@ execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', `$
 })
 cpSync(`${dist}/esm`, `${dist}/cjs`, { recursive: true, filter: (path) => !path.endsWith('.js') })
 
-const browser = { bundle: true, minify: true, format: 'esm', target, legalComments: 'none' }
-await build({ ...browser, entryPoints: ['src/index.ts'], outfile: `${dist}/browser/aerostack.js` })
-await build({
-  ...browser,
-  entryPoints: ['src/react/index.ts'],
-  outfile: `${dist}/browser/aerostack-react.js`,
-  external: ['react'],
-  plugins: [
-    {
-      name: 'the core stands beside it',
-      setup: ({ onResolve }) =>
-        onResolve({ filter: /^aerostack-realtime$/ }, () => ({ path: './aerostack.js', external: true })),
-    },
-  ],
-})
+/** Entries by the name of their file in the browser, beside which the others stand. */
+const BROWSER = {
+  aerostack: 'src/index.ts',
+  'aerostack-table': 'src/table/index.ts',
+  'aerostack-react': 'src/react/index.ts',
+  'aerostack-durable': 'src/durable.ts',
+}
+for (const [name, entry] of Object.entries(BROWSER))
+  await build({
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target,
+    legalComments: 'none',
+    entryPoints: [entry],
+    outfile: `${dist}/browser/${name}.js`,
+    external: ['react'],
+    plugins: [
+      {
+        name: 'the others stand beside it',
+        setup: ({ onResolve }) => {
+          const beside = (path) => () => ({ path, external: true })
+          onResolve({ filter: /^aerostack-realtime$/ }, beside('./aerostack.js'))
+          onResolve({ filter: /^aerostack-realtime\/table$/ }, beside('./aerostack-table.js'))
+          onResolve({ filter: /^\.\/durable\.js$/ }, beside('./aerostack-durable.js'))
+        },
+      },
+    ],
+  })
 
 rmSync('dist', { recursive: true, force: true })
 renameSync(dist, 'dist')

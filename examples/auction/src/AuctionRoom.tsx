@@ -1,7 +1,7 @@
 import { Faces, Frame } from '@examples/theme'
 import { useAuth, usePresence, useTable } from 'aerostack-realtime/react'
 import './auction.css'
-import { type Auction, auctionOf, type Bid, bidsOn } from './auction.ts'
+import type { Auction, Bid } from './auction.ts'
 import { Bids } from './Bids.tsx'
 import { Lot } from './Lot.tsx'
 
@@ -11,8 +11,8 @@ export function AuctionRoom() {
   const { user } = useAuth()
   const members = usePresence(`auction/${LOT}`, { userId: user.id, name: user.name })
   // One row and the bids on it. What is shown is what the database says, on every screen the same.
-  const auctions = useTable<Auction>('auctions', { filter: { id: LOT }, load: () => auctionOf(LOT) })
-  const bids = useTable<Bid>('bids', { filter: { auction_id: LOT }, load: () => bidsOn(LOT) })
+  const auctions = useTable<Auction>('auctions', { filter: { id: LOT } })
+  const bids = useTable<Bid>('bids', { filter: { auction_id: LOT }, order: 'id' })
   const [auction] = auctions.rows
   const error = auctions.error ?? bids.error
   return (

@@ -23,14 +23,6 @@ export interface Bid {
   placed_at: number
 }
 
-export function auctionOf(id: string): Promise<Auction[]> {
-  return query<Auction>('SELECT * FROM auctions WHERE id = ?', [id])
-}
-
-export function bidsOn(id: string): Promise<Bid[]> {
-  return query<Bid>('SELECT * FROM bids WHERE auction_id = ? ORDER BY id', [id])
-}
-
 /** The database's clock in milliseconds: of all the clocks in the room it is the one that counts. */
 const NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 

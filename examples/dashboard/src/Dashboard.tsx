@@ -6,7 +6,7 @@ import './dashboard.css'
 import { Figure } from './Figure.tsx'
 import { Latest } from './Latest.tsx'
 import { METRICS, type Metrics } from './metrics.ts'
-import { dollars, type Order, ordersSince } from './order.ts'
+import { dollars, type Order } from './order.ts'
 import { Simulation } from './Simulation.tsx'
 import { Spark } from './Spark.tsx'
 
@@ -18,7 +18,7 @@ export function Dashboard() {
   // Figures that nobody has to publish: they follow from the rows of a table.
   const { rows, loading } = useTable<Order>('orders', {
     filter: { created_at: { gte: MIDNIGHT } },
-    load: () => ordersSince(MIDNIGHT),
+    order: 'id',
   })
   const [simulating, setSimulating] = useState(() => new URLSearchParams(location.search).has('simulate'))
 

@@ -1,4 +1,4 @@
-/** The table `orders`: what is read from it, and the write that a shop's backend would make. */
+/** The table `orders`, and the write that a shop’s backend would make. */
 import { query } from '@examples/backend'
 
 export interface Order {
@@ -8,10 +8,6 @@ export interface Order {
   total: number
   status: string
   created_at: number
-}
-
-export function ordersSince(time: number): Promise<Order[]> {
-  return query<Order>('SELECT * FROM orders WHERE created_at >= ? ORDER BY id', [time])
 }
 
 export function placeOrder(customer: string, item: string, total: number): Promise<unknown> {

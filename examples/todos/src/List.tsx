@@ -3,7 +3,7 @@ import { useAuth, usePresence, useTable } from 'aerostack-realtime/react'
 import { useRef, useState } from 'react'
 import { AddTodo } from './AddTodo.tsx'
 import { Item } from './Item.tsx'
-import { removeTodo, type Todo, todosOf } from './todo.ts'
+import { removeTodo, type Todo } from './todo.ts'
 
 /** What everybody on the list tells the others: which item the keyboard is in. */
 interface Editor {
@@ -18,15 +18,11 @@ export function List({ id, name }: { id: string; name: string }) {
   const adding = useRef<HTMLInputElement>(null)
 
   // The rows of this list, kept live: whoever writes to the table, by whatever means, it shows here.
-  const { rows, loading, error } = useTable<Todo>('todos', {
-    filter: { list_id: id },
-    load: () => todosOf(id),
-  })
+  const { rows, loading, error } = useTable<Todo>('todos', { filter: { list_id: id }, order: 'created_at' })
   const members = usePresence<Editor>(`todos/${id}`, { userId: user.id, name: user.name, editing })
 
   const others = members.filter(({ userId }) => userId !== user.id)
   const open = rows.filter(({ done }) => !done).length
-  const inOrder = rows.toSorted((one, other) => one.created_at - other.created_at)
   const remove = async (todo: Todo) => {
     await removeTodo(todo.id)
     adding.current?.focus() // the button that had the focus is gone with its item
@@ -47,7 +43,7 @@ export function List({ id, name }: { id: string; name: string }) {
       </header>
       {error && <p role="alert">{error.message}</p>}
       <ul aria-label={name}>
-        {inOrder.map((todo) => (
+        {rows.map((todo) => (
           <Item
             key={todo.id}
             todo={todo}

@@ -1,4 +1,4 @@
-/** The table `todos`: what is read from it, and the writes that your own backend would make. */
+/** The table `todos`, and the writes that your own backend would make. */
 import { query } from '@examples/backend'
 
 export interface Todo {
@@ -7,10 +7,6 @@ export interface Todo {
   text: string
   done: 0 | 1
   created_at: number
-}
-
-export function todosOf(list: string): Promise<Todo[]> {
-  return query<Todo>('SELECT * FROM todos WHERE list_id = ?', [list])
 }
 
 export function addTodo(list: string, text: string): Promise<unknown> {

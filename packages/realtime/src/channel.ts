@@ -31,6 +31,9 @@ export interface Wire {
   untrack(topic: string, by: object): void
   history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
   failed(error: AerostackError): void
+  send(text: string): void
+  /** The token in use, or that which the app has. */
+  token(): Promise<string | null>
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each event has its own type of payload
@@ -43,7 +46,8 @@ type Listener = (payload: RealtimePayload<any>) => unknown
 export class Channel<E extends Events = Events> {
   /** As it was written. */
   readonly topic: string
-  readonly #canonical: string
+  /** @internal */
+  readonly canonical: string
   readonly #wire: Wire
   readonly #subscriber: Subscriber
   readonly #listeners = new Map<string, Set<Listener>>()
@@ -52,7 +56,7 @@ export class Channel<E extends Events = Events> {
   /** For the client; apps call `client.channel(topic)`. */
   constructor(topic: string, canonical: string, options: ChannelOptions, wire: Wire) {
     this.topic = topic
-    this.#canonical = canonical
+    this.canonical = canonical
     this.#wire = wire
     const { filter, since, presence = true } = options
     this.#subscriber = { filter, since, presence, deliver: (payload) => this.#deliver({ ...payload, topic }) }
@@ -70,7 +74,7 @@ export class Channel<E extends Events = Events> {
 
   /** Who is present, as far as this subscription was told; a new array whenever it changes. */
   get members(): readonly Member[] {
-    return this.#wire.subscriptions.get(this.#canonical)?.members ?? NOBODY
+    return this.#wire.subscriptions.get(this.canonical)?.members ?? NOBODY
   }
 
   /** Call `listener` for an event; `'*'` is every event, `'gap'` tells that some could not be replayed. */
@@ -95,7 +99,7 @@ export class Channel<E extends Events = Events> {
    */
   subscribe(): Promise<this> {
     const reply = new Reply<this>((error) => this.#wire.failed(error))
-    this.#subscription = this.#wire.subscriptions.attach(this.#canonical, this.#subscriber, {
+    this.#subscription = this.#wire.subscriptions.attach(this.canonical, this.#subscriber, {
       resolve: () => reply.resolve(this),
       reject: (error) => reply.reject(error),
     })
@@ -105,7 +109,7 @@ export class Channel<E extends Events = Events> {
   /** Stop receiving and remove all listeners of this channel. It may be subscribed again. */
   unsubscribe(): void {
     this.#listeners.clear()
-    this.#wire.subscriptions.detach(this.#canonical, this.#subscriber)
+    this.#wire.subscriptions.detach(this.canonical, this.#subscriber)
   }
 
   /**
@@ -113,29 +117,28 @@ export class Channel<E extends Events = Events> {
    * when it is stored. While away it waits, and is sent again until acknowledged; it arrives once.
    */
   publish<K extends keyof E & string>(event: K, data: E[K], options: PublishOptions = {}): Promise<Ack> {
-    const { persist, echo } = options
-    return this.#wire.request({ type: 'publish', topic: this.#canonical, event, data, persist, echo })
+    return this.#wire.request({ ...options, type: 'publish', topic: this.canonical, event, data })
   }
 
   /** Be present with `state`, now and after every reconnection; call again to change it. */
   track(state: object): Promise<void> {
-    return this.#wire.track(this.#canonical, this, state)
+    return this.#wire.track(this.canonical, this, state)
   }
 
   untrack(): void {
-    this.#wire.untrack(this.#canonical, this)
+    this.#wire.untrack(this.canonical, this)
   }
 
   /** Ask the server who is present; needs no subscription. */
   // biome-ignore lint/suspicious/noExplicitAny: what a state holds is the app's affair
   presence<S = any>(): Promise<Member<S>[]> {
-    return this.#wire.request({ type: 'presence', topic: this.#canonical })
+    return this.#wire.request({ type: 'presence', topic: this.canonical })
   }
 
   /** Persisted messages, newest first; `before` is the `created_at` of the oldest one had. */
   // biome-ignore lint/suspicious/noExplicitAny: untyped unless the app says better
   getHistory<T = any>(limit = 50, before?: number): Promise<HistoryMessage<T>[]> {
-    return this.#wire.history(this.#canonical, limit, before)
+    return this.#wire.history(this.canonical, limit, before)
   }
 
   #deliver(payload: RealtimePayload): Promise<unknown> | undefined {

@@ -3,7 +3,7 @@ import { Channel, type ChannelOptions, type Wire } from './channel.js'
 import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
 import { AerostackError, wrap } from './errors.js'
 import { fetchHistory } from './history.js'
-import { Outbox } from './outbox.js'
+import { type Answered, Outbox } from './outbox.js'
 import type { Events } from './payload.js'
 import { Tracking } from './presence.js'
 import { encode, type Request, type ServerFrame } from './protocol.js'
@@ -23,6 +23,11 @@ export interface ClientOptions {
   /** Who an anonymous client is, where the server allows them. */
   userId?: string
   apiKey?: string
+  /**
+   * Browsers: keep unanswered publishes in IndexedDB, so that the next page of this origin sends those that a closed
+   * one left.
+   */
+  persistOutbox?: boolean
   /** Hears every error that no promise of the app's carries. */
   onError?: (error: AerostackError) => void
   /** Where the platform has no global one (Node 20): that of `ws`. */
@@ -71,8 +76,12 @@ export class Client {
       clock.setTimeout(callback, backoff(attempt, random()))
     },
   })
-  /** What channels need of this client. */
-  readonly #wire: Wire = {
+  /**
+   * What channels and tables need of this client.
+   *
+   * @internal
+   */
+  readonly wire: Wire = {
     subscriptions: this.#subscriptions,
     request: (request) => this.#request(request),
     track: (topic, by, state) =>
@@ -82,10 +91,12 @@ export class Client {
     },
     history: async (room, limit, before) => {
       const { apiKey, fetch = globalThis.fetch } = this.#options
-      const token = this.#token ?? (await this.#currentToken())
+      const token = await this.wire.token()
       return fetchHistory({ origin: this.#origin, apiKey, token, fetch }, room, limit, before)
     },
     failed: (error) => this.#failed(error),
+    send: (text) => this.#connection.send(text),
+    token: async () => this.#token ?? this.#currentToken(),
   }
 
   constructor(options: ClientOptions) {
@@ -95,23 +106,24 @@ export class Client {
     this.#token = options.token ?? null
     this.projectId = projectId
     if (options.onError) this.#onError.add(options.onError)
-    this.#connection = new Connection(
-      {
-        ...this.#options,
-        url: address(this.#origin, projectId, options.userId),
-        Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
-        token: () => this.#currentToken(),
-        renewable: () => options.getToken !== undefined,
-      },
-      {
-        opened: () => this.#opened(),
-        received: (frame) => this.#received(frame),
-        status: (status) => this.#statusChanged(status),
-        lost: () => this.#subscriptions.lost(),
-        ended: (error) => this.#ended(error),
-        failed: (error) => this.#failed(error),
-      },
-    )
+    const url = address(this.#origin, projectId, options.userId)
+    this.#connection = new Connection({
+      ...this.#options,
+      url,
+      Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
+      token: () => this.#currentToken(),
+      renewable: () => options.getToken !== undefined,
+      opened: () => this.#opened(),
+      received: (frame) => this.#received(frame),
+      status: (status) => this.#statusChanged(status),
+      lost: () => this.#subscriptions.lost(),
+      ended: (error) => this.#ended(error),
+      failed: (error) => this.#failed(error),
+    })
+    if (options.persistOutbox)
+      import('./durable.js')
+        .then(({ persist }) => persist(this, this.#outbox, url, this.#name))
+        .catch((error) => this.#failed(wrap(error, 'storage')))
   }
 
   get status(): Status {
@@ -148,7 +160,7 @@ export class Client {
    * Throws AerostackError `invalid_topic`.
    */
   channel<E extends Events = Events>(topic: string, options: ChannelOptions = {}): Channel<E> {
-    return new Channel<E>(topic, canonical(topic, this.projectId), options, this.#wire)
+    return new Channel<E>(topic, canonical(topic, this.projectId), options, this.wire)
   }
 
   /** Call `listener` with the status, soon with the one that is and then with every new one; returns how to stop. */
@@ -158,21 +170,15 @@ export class Client {
       told = true
       listener(status)
     }
-    this.#onStatus.add(each)
     queueMicrotask(() => {
       if (!told && this.#onStatus.has(each)) each(this.status)
     })
-    return () => {
-      this.#onStatus.delete(each)
-    }
+    return heard(this.#onStatus, each)
   }
 
   /** Call `listener` with every error that no promise of the app's carries; returns how to stop. */
   onError(listener: (error: AerostackError) => void): () => void {
-    this.#onError.add(listener)
-    return () => {
-      this.#onError.delete(listener)
-    }
+    return heard(this.#onError, listener)
   }
 
   /** Use another token from now on, on the connection that is; null: reconnect as nobody. */
@@ -206,13 +212,13 @@ export class Client {
     const id = this.#id()
     try {
       if (this.#outbox.size >= OUTBOX_LIMIT)
-        throw new AerostackError('overloaded', 'Too many calls wait for an answer.', true, request.topic)
+        throw new AerostackError('overloaded', 'Too many unanswered calls.', true, request.topic)
       const text = encode({ ...request, id })
       accepted?.()
       this.#outbox.add(
         id,
         text,
-        reply as Reply<unknown>,
+        reply as Answered,
         request.type.includes('track') ? request.topic : undefined,
       )
       this.#connection.send(text)
@@ -266,9 +272,12 @@ export class Client {
   }
 
   #refused(error: AerostackError, id: string | undefined): void {
-    if (id !== undefined && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))) return
-    if (id === undefined && error.code === 'token_expired') this.#renew(error)
-    else this.#failed(error)
+    if (id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))) return
+    if (!id && error.code === 'token_expired') this.#renew(error)
+    else {
+      this.#subscriptions.get(error.topic)?.failed(error)
+      this.#failed(error)
+    }
   }
 
   #statusChanged(status: Status): void {
@@ -276,7 +285,7 @@ export class Client {
       this.#connecting?.resolve()
       this.#connecting = undefined
     }
-    for (const listener of [...this.#onStatus]) listener(status)
+    for (const listener of this.#onStatus) listener(status)
   }
 
   #ended(error: AerostackError): void {
@@ -293,7 +302,7 @@ export class Client {
     if (this.#told.has(error)) return // one failure may reject many promises
     this.#told.add(error)
     if (!this.#onError.size) console.error(error)
-    for (const listener of [...this.#onError]) listener(error)
+    for (const listener of this.#onError) listener(error)
   }
 }
 
@@ -301,13 +310,20 @@ export function createClient(options: ClientOptions = {}): Client {
   return new Client(options)
 }
 
+/** Put `listener` among `listeners`; returns how to take it out. */
+function heard<L>(listeners: Set<L>, listener: L): () => void {
+  listeners.add(listener)
+  return () => {
+    listeners.delete(listener)
+  }
+}
+
 function origin(url: string | undefined): string {
   return (url ?? globalThis.location?.origin ?? '').replace(/^ws/, 'http').replace(/\/+$/, '')
 }
 
 function address(origin: string, projectId: string, userId: string | undefined): string {
-  const query = new URLSearchParams({ projectId })
-  if (userId) query.set('userId', userId)
+  const query = new URLSearchParams({ projectId, ...(userId && { userId }) })
   return `${origin.replace(/^http/, 'ws')}/api/realtime?${query}`
 }
 

@@ -64,8 +64,7 @@ const LIMITED = 4429
 
 export class Connection {
   status: Status = 'idle'
-  readonly #options: ConnectionOptions
-  readonly #events: ConnectionEvents
+  readonly #options: ConnectionOptions & ConnectionEvents
   #socket: Socket | undefined
   /** What the one timer waits for: the next attempt, the `connected` frame, silence, or an answer. */
   #timer: unknown
@@ -74,14 +73,12 @@ export class Connection {
   #attempt = 0
   #waiting = false
   #renewed = false
-  /** When the last frame came, and how many there were. */
+  /** When the last frame came; negative while none has since a ping. */
   #heard = 0
-  #frames = 0
   #heartbeat = HEARTBEAT
 
-  constructor(options: ConnectionOptions, events: ConnectionEvents) {
+  constructor(options: ConnectionOptions & ConnectionEvents) {
     this.#options = options
-    this.#events = events
   }
 
   /** Connect, or when waiting for the next attempt make it now. */
@@ -95,7 +92,7 @@ export class Connection {
   }
 
   disconnect(): void {
-    if (this.status === 'idle' || this.status === 'disconnected') return
+    if (this.status === 'idle') return
     this.#abandon(1000)
     this.#become('disconnected')
   }
@@ -128,7 +125,7 @@ export class Connection {
       token = await this.#options.token()
     } catch (error) {
       if (turn !== this.#turn) return
-      this.#events.failed(wrap(error, 'unauthorized', true))
+      this.#options.failed(wrap(error, 'unauthorized', true))
       this.#become('reconnecting')
       this.#retry()
       return
@@ -143,8 +140,7 @@ export class Connection {
 
   #dial(turn: number, token: string | null): Socket {
     const { Socket, url, apiKey } = this.#options
-    if (!Socket)
-      throw new AerostackError('unsupported', 'No global WebSocket here: pass `WebSocket`, e.g. from `ws`.')
+    if (!Socket) throw new AerostackError('unsupported', 'No WebSocket here: pass `WebSocket`.')
     const protocols = [SUBPROTOCOL]
     if (apiKey) protocols.push(`aerostack-key.${apiKey}`)
     if (token) protocols.push(`aerostack-token.${token}`)
@@ -161,16 +157,15 @@ export class Connection {
 
   #receive(data: unknown): void {
     this.#heard = this.#options.clock.now()
-    this.#frames++
     let frame: ServerFrame
     try {
       frame = decode(data)
     } catch (error) {
-      this.#events.failed(wrap(error, 'bad_message'))
+      this.#options.failed(wrap(error, 'bad_message'))
       return
     }
     if (frame.type === 'connected') this.#connected(frame.heartbeat)
-    else if (frame.type !== 'pong') this.#events.received(frame)
+    else if (frame.type !== 'pong') this.#options.received(frame)
   }
 
   #connected(heartbeat: number): void {
@@ -179,8 +174,8 @@ export class Connection {
     if (heartbeat > 0) this.#heartbeat = heartbeat * 1000
     this.#listen()
     this.status = 'connected'
-    this.#events.opened()
-    this.#events.status('connected')
+    this.#options.opened()
+    this.#options.status('connected')
   }
 
   /** Wait for silence, then ask whether anybody is there. */
@@ -191,11 +186,11 @@ export class Connection {
   }
 
   #probe(): void {
-    const frames = this.#frames
+    this.#heard = -1
     this.send({ type: 'ping' })
     this.#after(PONG_TIMEOUT, () => {
-      if (this.#frames > frames) this.#listen()
-      else this.#drop()
+      if (this.#heard < 0) this.#drop()
+      else this.#listen()
     })
   }
 
@@ -212,20 +207,20 @@ export class Connection {
       this.#renewed = true
       this.#become('reconnecting')
       this.#open()
-    } else if (final) this.#end(new AerostackError(final, `${reason || 'Closed by the server.'} (${code})`))
+    } else if (final) this.#end(new AerostackError(final, `${reason || 'Closed'} (${code})`))
     else this.#retry(code === LIMITED)
   }
 
   #end(error: AerostackError): void {
     this.#abandon()
     this.#become('disconnected')
-    this.#events.ended(error)
+    this.#options.ended(error)
   }
 
   /** Try again later. That a first attempt failed is told: an address may be wrong, an origin not allowed. */
   #retry(limited = false): void {
     if (this.status === 'connecting')
-      this.#events.failed(new AerostackError('network', 'The server was not reached; trying on.', true))
+      this.#options.failed(new AerostackError('network', 'No answer from the server; trying on.', true))
     const random = this.#options.random()
     this.#waiting = true
     this.#after(limited ? longest(random) : backoff(this.#attempt++, random), () => this.#open())
@@ -240,7 +235,7 @@ export class Connection {
     this.#socket = undefined
     this.#options.clock.clearTimeout(this.#timer)
     if (code) socket?.close(code)
-    if (this.status === 'connected') this.#events.lost()
+    if (this.status === 'connected') this.#options.lost()
   }
 
   #after(delay: number, callback: () => void): void {
@@ -251,6 +246,6 @@ export class Connection {
   #become(status: Status): void {
     if (this.status === status) return
     this.status = status
-    this.#events.status(status)
+    this.#options.status(status)
   }
 }

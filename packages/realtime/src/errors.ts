@@ -1,4 +1,4 @@
-/** A code of the protocol, or one of the client's own: `network`, `disconnected`, `listener`, `unsupported`. */
+/** A code of the protocol, or one of the client's own: `network`, `disconnected`, `listener`, `storage`, `unsupported`. */
 export type ErrorCode =
   | 'bad_message'
   | 'unknown_type'
@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'network'
   | 'disconnected'
   | 'listener'
+  | 'storage'
   | 'unsupported'
   | (string & {})
 
@@ -32,7 +33,7 @@ export class AerostackError extends Error {
   declare readonly topic: string | undefined
 
   constructor(code: ErrorCode, message: string, retryable = false, topic?: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
+    super(message, cause ? { cause } : undefined)
     this.code = code
     this.retryable = retryable
     this.topic = topic

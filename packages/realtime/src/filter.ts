@@ -21,7 +21,7 @@ function holds(op: string, value: any, wanted: any): boolean {
 
 /** SQLite keeps a boolean as 0 or 1, so `{done: true}` must find both. */
 function same(value: unknown, wanted: unknown): boolean {
-  return value === (typeof wanted === 'boolean' && typeof value === 'number' ? Number(wanted) : wanted)
+  return value === wanted || (typeof wanted === 'boolean' && value === Number(wanted))
 }
 
 export interface Change {

@@ -1,5 +1,4 @@
 import type { AerostackError } from './errors.js'
-import type { Reply } from './reply.js'
 
 export interface Ack {
   /** The id the client gave the event. */
@@ -14,8 +13,20 @@ export interface Ack {
 interface Request {
   /** The encoded frame: what was asked, whatever becomes of the object it was made of. */
   text: string
-  reply: Reply<unknown>
+  reply: Answered
   replaces: string | undefined
+}
+
+/** Who made a request. */
+export interface Answered {
+  resolve(answer: unknown): void
+  reject(error: AerostackError): void
+}
+
+/** Where requests are kept as well. */
+export interface OutboxStore {
+  keep(id: string, text: string): void
+  drop(id: string): void
 }
 
 /**
@@ -23,6 +34,7 @@ interface Request {
  * a new connection: the id makes that safe.
  */
 export class Outbox {
+  store: OutboxStore | undefined
   readonly #requests = new Map<string, Request>()
 
   get size(): number {
@@ -30,11 +42,12 @@ export class Outbox {
   }
 
   /** Of those that share a `replaces` the last one counts: earlier ones are settled without an answer. */
-  add(id: string, text: string, reply: Reply<unknown>, replaces?: string): void {
+  add(id: string, text: string, reply: Answered, replaces?: string): void {
     if (replaces)
       for (const [earlier, request] of this.#requests)
         if (request.replaces === replaces) this.settle(earlier, undefined)
     this.#requests.set(id, { text, reply, replaces })
+    this.store?.keep(id, text)
   }
 
   texts(): string[] {
@@ -46,6 +59,7 @@ export class Outbox {
     const request = this.#requests.get(id)
     if (!request) return false
     this.#requests.delete(id)
+    this.store?.drop(id)
     if (outcome instanceof Error) request.reply.reject(outcome as AerostackError)
     else request.reply.resolve(outcome)
     return true
@@ -53,6 +67,6 @@ export class Outbox {
 
   /** Give up on all of them. */
   fail(error: AerostackError): void {
-    for (const id of [...this.#requests.keys()]) this.settle(id, error)
+    for (const id of this.#requests.keys()) this.settle(id, error)
   }
 }

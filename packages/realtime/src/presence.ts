@@ -46,7 +46,7 @@ export function joins(members: Members): EventFrame[] {
 }
 
 function event(event: string, { userId, state, since }: Member): EventFrame {
-  return { type: 'event', topic: '', event, data: state, userId, timestamp: since }
+  return { type: 'event', event, data: state, userId, timestamp: since } as EventFrame
 }
 
 function same(one: unknown, other: unknown): boolean {

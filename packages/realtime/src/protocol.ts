@@ -123,6 +123,6 @@ export function decode(text: unknown): ServerFrame {
     frame = null
   }
   if (typeof (frame as { type?: unknown } | null)?.type !== 'string')
-    throw new AerostackError('bad_message', `Not a frame of the protocol: ${text}`)
+    throw new AerostackError('bad_message', `Not a frame: ${text}`)
   return frame as ServerFrame
 }

@@ -1,11 +1,26 @@
 /** One wire subscription: pure state, frames in and payloads out, shared by every channel handle on its topic. */
+import type { AerostackError } from './errors.js'
 import { seen } from './filter.js'
 import type { RealtimePayload } from './payload.js'
 import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
-import type { ChangeFrame, ClientFrame, EventFrame, Filter, Member, ServerFrame } from './protocol.js'
+import type {
+  ChangeFrame,
+  ClientFrame,
+  EventFrame,
+  Filter,
+  Member,
+  SnapshotFrame,
+  SnapshotRequest,
+} from './protocol.js'
 
 /** What a channel handle is given; it knows its topic itself. */
 type Payload = Omit<RealtimePayload, 'topic'>
+
+/** The two ends of the promise of one who waits for a subscription. */
+export interface Settle {
+  resolve(): void
+  reject(error: AerostackError): void
+}
 
 /** A channel handle, as its subscription sees it. */
 export interface Subscriber {
@@ -15,10 +30,24 @@ export interface Subscriber {
   readonly since: string | undefined
   /** Calls the listeners; a promise stands for those that have not finished. Never throws or rejects. */
   deliver(payload: Payload): Promise<unknown> | undefined
+  /** The rows it still needs. They are asked for before everything else, one subscriber's at a time. */
+  readonly wants?: SnapshotRequest | undefined
+  /** A part of those rows; with the last one it wants no more. */
+  load?(part: SnapshotFrame): void
+  /** From now on everything after the subscription's cursor is delivered. */
+  live?(): void
+  /** The server refused or ended the subscription. */
+  failed?(error: AerostackError): void
 }
 
 type SubscribeFrame = Extract<ClientFrame, { type: 'subscribe' }>
-type SubscribedFrame = Extract<ServerFrame, { type: 'subscribed' }>
+type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'>
+/** What an answer to it says; the last part of a snapshot says it too. */
+interface Answer {
+  id?: string
+  cursor?: string
+  recovered?: boolean | null
+}
 
 /** How many cursors back a repeated event is recognised. The server repeats only around a resumption. */
 const RECENT = 1_000
@@ -36,12 +65,19 @@ export class Subscription {
   cursor: string | undefined
   /** What the last answer said: true or false after a resumption, null when there was nothing to resume. */
   recovered: boolean | null = null
+  readonly waiting: Settle[] = []
+  /** How often in a row the server was not able to. */
+  refusals = 0
   readonly #subscribers = new Set<Subscriber>()
   readonly #members: Members = new Map()
   #roster: readonly Member[] = []
   readonly #recent = new Set<string>()
   #handling: { cursor: string; finished: boolean }[] = []
   #asked: SubscribeFrame | undefined
+  /** The filter and so on of that, written. */
+  #covered = ''
+  /** Whose rows were asked for; until they are there nobody else is served. */
+  #loader: Subscriber | undefined
 
   constructor(topic: string) {
     this.topic = topic
@@ -68,9 +104,12 @@ export class Subscription {
   /** Add `subscriber`; true when the server has to be asked (again) for its sake. */
   attach(subscriber: Subscriber): boolean {
     if (this.empty) this.cursor ??= subscriber.since
-    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(gap('subscribed already'))
+    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(GAP)
     this.#subscribers.add(subscriber)
-    return this.state === 'off' || !this.#covers()
+    return (
+      this.state === 'off' ||
+      (!this.#loader && (!!subscriber.wants || JSON.stringify(this.#wanted()) !== this.#covered))
+    )
   }
 
   detach(subscriber: Subscriber): void {
@@ -83,31 +122,64 @@ export class Subscription {
     for (const join of joins(this.#members)) subscriber.deliver(join)
   }
 
-  /** The frame that asks the server; what it covers is the union of what the subscribers want. */
+  /** The frame that asks the server: for a subscriber's rows, or for the union of what the subscribers want. */
   ask(id: string): SubscribeFrame {
     this.state = 'asked'
-    const frame: SubscribeFrame = { type: 'subscribe', topic: this.topic, id, ...this.#wanted() }
-    if (this.cursor) frame.since = this.cursor
-    this.#asked = frame
-    return frame
+    const loader = [...this.#subscribers].find(({ wants }) => wants)
+    this.#loader = loader
+    const wanted = loader ? { filter: loader.filter, presence: false } : this.#wanted()
+    this.#covered = JSON.stringify(wanted)
+    this.#asked = {
+      type: 'subscribe',
+      topic: this.topic,
+      id,
+      ...wanted,
+      ...(loader ? { snapshot: loader.wants } : { since: this.cursor }),
+    }
+    return this.#asked
   }
 
-  /** The connection is gone, or the server ended the subscription. */
-  lost(): void {
+  /** The connection is gone, or the server ended the subscription. Returns whose rows it was to bring. */
+  lost(): Subscriber | undefined {
     this.state = 'off'
+    return this.#loader
+  }
+
+  /** Whoever waits for it has it. */
+  resolve(): void {
+    for (const { resolve } of this.waiting.splice(0)) resolve()
+  }
+
+  /** Tell whoever waits for it; false when nobody does. */
+  failed(error: AerostackError): boolean {
+    for (const subscriber of this.#subscribers) subscriber.failed?.(error)
+    return this.waiting.splice(0).map(({ reject }) => reject(error)).length > 0
   }
 
   /** Take an answer; true when it is the one awaited. One without an id tells of a gap in a live subscription. */
-  subscribed(frame: SubscribedFrame): boolean {
-    if (frame.id ? frame.id !== this.#asked?.id : this.state !== 'live') return false
+  subscribed({ id, cursor, recovered = null }: Answer): boolean {
+    if (id ? id !== this.#asked?.id || this.#loader : this.state !== 'live') return false
     this.state = 'live'
-    this.recovered = frame.recovered ?? null
-    if (frame.recovered !== true) {
-      this.cursor = frame.cursor ?? this.cursor
-      this.#handling = []
-    }
-    if (frame.recovered === false) this.#tell(() => gap('some events could not be replayed'))
-    return !!frame.id
+    this.recovered = recovered
+    if (!recovered) this.#goTo(cursor ?? this.cursor)
+    if (recovered === false) this.#tell(() => GAP)
+    if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
+    return !!id
+  }
+
+  /**
+   * Take rows. With the last of them: true when the changes after them follow, which is so for an only subscriber;
+   * false when the server has to be asked for what the others lack. They go on from where they were.
+   */
+  load(frame: SnapshotFrame): boolean | undefined {
+    const loader = this.#loader
+    if (!loader || frame.id !== this.#asked?.id) return undefined
+    loader.load?.(frame)
+    if (!frame.last) return undefined
+    this.#loader = undefined
+    const alone = this.#subscribers.size === 1 && this.has(loader)
+    if (!alone) this.cursor ??= frame.cursor
+    return alone && this.subscribed(frame)
   }
 
   receive(frame: EventFrame | ChangeFrame): void {
@@ -151,9 +223,15 @@ export class Subscription {
     })
   }
 
+  #goTo(cursor: string | undefined): void {
+    this.cursor = cursor
+    this.#handling = []
+  }
+
   #remember(cursor: string): void {
     this.#recent.add(cursor)
-    if (this.#recent.size > RECENT) this.#recent.delete(this.#recent.values().next().value as string)
+    if (this.#recent.size > RECENT + this.#handling.length)
+      this.#recent.delete(this.#recent.values().next().value as string)
   }
 
   /** Advance the cursor over what is finished, and no further than the first that is not. */
@@ -168,22 +246,15 @@ export class Subscription {
     else finish()
   }
 
-  #wanted(): { filter?: Filter; presence?: boolean } {
-    const filters = new Map([...this.#subscribers].map(({ filter }) => [JSON.stringify(filter), filter]))
-    const filter = filters.size === 1 ? [...filters.values()][0] : undefined
-    const presence = [...this.#subscribers].some((subscriber) => subscriber.presence)
-    return { ...(filter && { filter }), ...(!presence && { presence }) }
-  }
-
-  /** Whether what was asked for includes what is wanted now. */
-  #covers(): boolean {
-    const { filter, presence } = this.#wanted()
-    const asked = this.#asked as SubscribeFrame
-    const rows = !asked.filter || JSON.stringify(asked.filter) === JSON.stringify(filter)
-    return rows && (asked.presence ?? true) >= (presence ?? true)
+  #wanted(): Wanted {
+    const all = [...this.#subscribers]
+    const [first] = all
+    const shared = all.every(({ filter }) => JSON.stringify(filter) === JSON.stringify(first?.filter))
+    return {
+      filter: shared ? first?.filter : undefined,
+      presence: all.some(({ presence }) => presence) ? undefined : false,
+    }
   }
 }
 
-function gap(reason: string): Payload {
-  return { type: 'event', event: 'gap', data: { reason } }
-}
+const GAP: Payload = { type: 'event', event: 'gap', data: { reason: 'events may be missing' } }

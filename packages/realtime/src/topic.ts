@@ -2,8 +2,7 @@ import { AerostackError } from './errors.js'
 
 const TABLE = 'table'
 const MAX_BYTES = 256
-const RULE = "write 'orders' for a table, 'chat/general' for a channel, with A-Z a-z 0-9 _ - . : @ ~ + only"
-const SEGMENTS = /^[\w\-.:@~+]+(\/[\w\-.:@~+]+)*$/
+const SEGMENT = /^[\w\-.:@~+]+$/
 
 /**
  * The canonical form of `topic`, which may be written bare, without the project, or canonical already.
@@ -19,7 +18,16 @@ export function canonical(topic: string, project: string): string {
   if (segments.length === 1) segments.unshift(TABLE)
   const bare = segments.join('/')
   const long = bare.length > MAX_BYTES && topic.length > MAX_BYTES
-  if (long || !SEGMENTS.test(topic) || (segments[0] === TABLE && segments.length !== 2))
-    throw new AerostackError('invalid_topic', `'${topic.slice(0, 80)}' is no topic: ${RULE}`, false, topic)
+  if (
+    long ||
+    !segments.every((each) => SEGMENT.test(each)) ||
+    (segments[0] === TABLE && segments.length !== 2)
+  )
+    throw new AerostackError(
+      'invalid_topic',
+      `'${topic.slice(0, 80)}' is no topic, as 'orders' (a table) or 'chat/general'`,
+      false,
+      topic,
+    )
   return `${bare}/${project}`
 }

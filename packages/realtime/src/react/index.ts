@@ -1,5 +1,6 @@
 'use client'
 
+export type { TableOptions, TableState } from 'aerostack-realtime/table'
 export type { User } from './auth.js'
 export { useChannel, useEvent, usePresence, useStatus } from './channel.js'
 export { type History, type HistoryOptions, useHistory } from './history.js'
@@ -10,4 +11,4 @@ export {
   useAerostack,
   useAuth,
 } from './provider.js'
-export { type Table, type TableOptions, useTable } from './table.js'
+export { useTable } from './table.js'

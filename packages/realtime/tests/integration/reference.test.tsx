@@ -56,10 +56,7 @@ test('OnlineUsers shows those who are there, in two pages at once', async () => 
 })
 
 function Orders() {
-  const { rows, loading } = useTable('orders', {
-    filter: { status: 'open' },
-    load: async () => (await server.query("SELECT * FROM orders WHERE status = 'open'")) as { id: number }[],
-  })
+  const { rows, loading } = useTable('orders', { filter: { status: 'open' }, order: 'id' })
   return <p>{loading ? 'loading' : rows.map(({ id }) => id).join(' ')}</p>
 }
 
@@ -69,7 +66,7 @@ test('useTable keeps a view of a table', async () => {
   render(page(client('ada'), 'ada', <Orders />))
   await screen.findByText('1 3')
   await server.query("UPDATE orders SET status = 'open' WHERE id = 2")
-  await screen.findByText('1 3 2')
+  await screen.findByText('1 2 3')
   await server.query("UPDATE orders SET status = 'paid' WHERE id = 3")
   await screen.findByText('1 2')
 })

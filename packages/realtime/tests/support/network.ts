@@ -1,6 +1,6 @@
 /** The seam for tests: a network of sockets that a test plays the server of, and a clock it moves by hand. */
 import { type Client, type ClientOptions, type Clock, createClient, type Socket } from '../../src/index.js'
-import type { ClientFrame, ServerFrame } from '../../src/protocol.js'
+import type { ClientFrame, Row, ServerFrame } from '../../src/protocol.js'
 
 export class TestSocket implements Socket {
   onmessage: Socket['onmessage'] = null
@@ -47,6 +47,22 @@ export class TestSocket implements Socket {
   subscribed(cursor = 'e:0', recovered: boolean | null = null): void {
     const { topic, id = '' } = this.last('subscribe')
     this.say({ type: 'subscribed', topic, cursor, recovered, id })
+  }
+
+  /** Answer the last subscribe, which asks for a snapshot, in as many parts as there are. */
+  snapshot(rows: object[], cursor = 'c:0', parts = [rows]): void {
+    const { topic, id = '' } = this.last('subscribe')
+    this.subscribed(cursor)
+    parts.forEach((part, index) => {
+      const last = index === parts.length - 1
+      this.say({ type: 'snapshot', topic, rows: part as Row[], cursor, last, id })
+    })
+  }
+
+  /** Answer the last question for members, with nobody. */
+  answer(): void {
+    const { topic, id } = this.last('presence')
+    this.say({ type: 'presence', topic, members: [], id })
   }
 }
 

@@ -2,10 +2,24 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
 
+/** Bytes of an entry, minified and compressed, without what it loads only when asked to or has beside it. */
+async function size(entry: string): Promise<number> {
+  const { outputFiles } = await build({
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    write: false,
+    entryPoints: [new URL(`../../src/${entry}`, import.meta.url).pathname],
+    external: ['./durable.js', 'aerostack-realtime'],
+  })
+  return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
+}
+
 test('the core is at most 6 KiB, minified and compressed', async () => {
-  const entry = new URL('../../src/index.ts', import.meta.url).pathname
-  const options = { bundle: true, minify: true, format: 'esm', target: 'es2022', write: false } as const
-  const { outputFiles } = await build({ ...options, entryPoints: [entry] })
-  const [bundle] = outputFiles
-  expect(gzipSync(bundle?.contents ?? '', { level: 9 }).length).toBeLessThanOrEqual(6 * 1024)
+  expect(await size('index.ts')).toBeLessThanOrEqual(6 * 1024)
+})
+
+test('live tables add at most 3 KiB, to those who import them', async () => {
+  expect(await size('table/index.ts')).toBeLessThanOrEqual(3 * 1024)
 })

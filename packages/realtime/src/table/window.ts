@@ -1,0 +1,128 @@
+/** The rows of a view as pure state: all of them, or the first few of an order with some in reserve. */
+import { AerostackError, type Operation } from 'aerostack-realtime'
+import { Order } from './order.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: rows are what the app says they are
+export type AnyRow = Record<string, any>
+
+export interface Change<R> {
+  operation: Operation
+  data: R
+  old?: R
+}
+
+export interface WindowOptions {
+  order: string | undefined
+  limit: number | undefined
+  /** The columns that name a row. */
+  key: readonly string[]
+}
+
+/** The most rows that a snapshot with a limit may have (docs/protocol.md §6). */
+const SERVER_LIMIT = 10_000
+
+/**
+ * With a limit, `held` are the first rows of the view: all that there are up to `bound`, which is the last one of
+ * the snapshot. Rows beyond it are unknown; when too many of those held have left, a new snapshot is needed.
+ *
+ * A method that returns false has left the window useless until the next `load`.
+ */
+export class Window<R extends AnyRow> {
+  /** How many rows to ask for: with a limit some more, so that one that leaves is replaced at once. */
+  readonly size: number | undefined
+  readonly #options: WindowOptions
+  readonly #order: Order | undefined
+  readonly #known = new Map<string, R>()
+  #held: R[] = []
+  #bound: R | undefined
+
+  constructor(options: WindowOptions) {
+    const { order, limit, key } = options
+    this.#options = options
+    if (order || limit !== undefined) this.#order = new Order(order, key)
+    if (limit !== undefined) this.size = Math.max(limit, Math.min(limit + reserve(limit), SERVER_LIMIT))
+  }
+
+  /** The rows to show, a new array. */
+  get rows(): readonly R[] {
+    return this.#held.slice(0, this.#options.limit)
+  }
+
+  /** Begin with a snapshot. Those of `before` that are equal to its rows stand for them. Throws AerostackError. */
+  load(rows: readonly R[], before: readonly R[]): void {
+    const shown = new Map(before.map((row) => [this.#name(row), row]))
+    this.#order?.learn(rows)
+    this.#known.clear()
+    this.#held = rows.map((row) => kept(shown.get(this.#name(row)), row))
+    for (const row of this.#held) this.#known.set(this.#name(row), row)
+    this.#bound = rows.length === this.size ? this.#held.at(-1) : undefined
+  }
+
+  /** Apply a change; false when its place cannot be known. Throws AerostackError. */
+  apply({ operation, data, old = data }: Change<R>): boolean {
+    const known = this.#known.get(this.#name(old)) ?? this.#known.get(this.#name(data))
+    const at = known ? this.#held.indexOf(known) : -1
+    if (known) {
+      this.#known.delete(this.#name(known))
+      this.#held.splice(at, 1)
+    }
+    if (operation === 'DELETE') return true
+    const row = kept(known, data)
+    const place = this.#place(row, at)
+    if (place === undefined) return false
+    if (place < 0) return true
+    this.#known.set(this.#name(row), row)
+    this.#held.splice(place, 0, row)
+    return true
+  }
+
+  /** After changes: false when rows are missing. Lets go of those that are too many. */
+  settle(): boolean {
+    const { limit } = this.#options
+    if (limit === undefined || this.size === undefined) return true
+    if (this.#held.length > 2 * this.size) {
+      for (const row of this.#held.splice(this.size)) this.#known.delete(this.#name(row))
+      this.#bound = this.#held.at(-1)
+    }
+    return !this.#bound || this.#held.length >= limit
+  }
+
+  /** Where a row belongs, given where it was: -1 when it is beyond the bound, undefined when that is not certain. */
+  #place(row: R, before: number): number | undefined {
+    const order = this.#order
+    if (!order) return before < 0 ? this.#held.length : before
+    const compare = (other: R) => order.compare(row, other, this.size === undefined)
+    const beyond = this.#bound ? compare(this.#bound) : 0
+    if (beyond === undefined) return undefined
+    if (beyond > 0) return -1
+    let [low, high] = [0, this.#held.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const verdict = compare(this.#held[middle] as R)
+      if (verdict === undefined) return undefined
+      if (verdict < 0) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  #name(row: R): string {
+    const { key } = this.#options
+    const values = key.map((column) => row[column])
+    if (values.includes(undefined))
+      throw new AerostackError(
+        'unsupported',
+        `The rows have no column ${key}: say with \`key\` what names a row.`,
+      )
+    return JSON.stringify(values)
+  }
+}
+
+function reserve(limit: number): number {
+  return Math.max(5, Math.ceil(limit / 2))
+}
+
+/** `before` when it is equal to `row`, so that what did not change keeps its identity. */
+function kept<R>(before: R | undefined, row: R): R {
+  return before !== undefined && JSON.stringify(before) === JSON.stringify(row) ? before : row
+}
