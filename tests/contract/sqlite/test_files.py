@@ -161,6 +161,45 @@ async def test_a_backup_restored_into_the_open_file(
     await recorder.until(lambda: recorder.changes[-1].data["a"] == "after")
 
 
+async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have_overtaken_it(
+    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+) -> None:
+    backend.write(f".backup '{tmp_path / 'backup.db'}'\nSELECT 1")
+    await watched.messages.raise_high_water(1_000)
+    await watched.query("INSERT INTO t VALUES(1, 'lost')")
+    await recorder.until_changes(1)
+    cursor = watched.changes.cursor("t")
+    copy = tmp_path / "restored.db"
+    shutil.copy(tmp_path / "backup.db", copy)
+    Backend(copy).write("INSERT INTO t VALUES(1, 'other'), (2, 'more')")
+    backend.write(f".restore '{copy}'\nSELECT 1")
+    await recorder.until_interruptions(1)
+    assert not (await replay(watched, "t", cursor))[1][0].recovered
+    assert await watched.messages.high_water() == 1_000
+
+
+async def test_a_backup_copied_into_the_file_while_nobody_looked_is_known(
+    backend: Backend, recorder: Recorder, tmp_path: Path
+) -> None:
+    backend.write(TABLE)
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+    shutil.copy(backend.path, tmp_path / "backup.db")
+    async with backend.open(recorder) as database:
+        await database.messages.raise_high_water(1_000)
+        await database.query("INSERT INTO t VALUES(1, 'lost')")
+        await recorder.until_changes(1)
+        cursor = database.changes.cursor("t")
+    shutil.copyfile(tmp_path / "backup.db", backend.path)
+    backend.write("INSERT INTO t VALUES(1, 'other'), (2, 'more')")
+    async with backend.open(recorder) as database:
+        assert not (await replay(database, "t", cursor))[1][0].recovered
+        assert await database.messages.high_water() == 1_000
+        epoch = database.epoch
+    async with backend.open(recorder) as database:
+        assert database.epoch == epoch, "once"
+
+
 async def test_a_file_that_is_gone_and_put_back(
     watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
 ) -> None:

@@ -97,6 +97,18 @@ def renew_epoch(connection: apsw.Connection, path: Path) -> str:
     return epoch
 
 
+def high_water(connection: apsw.Connection) -> int:
+    """The mark below which all positions of custom channels were handed out. Only a restored backup lowers it."""
+    mark = meta(connection, "high_water")
+    return mark if isinstance(mark, int) else 0
+
+
+def raise_high_water(connection: apsw.Connection, position: int) -> None:
+    """Make the mark at least `position`, in the caller's transaction."""
+    if position > high_water(connection):
+        set_meta(connection, "high_water", position)
+
+
 def _new_epoch() -> str:
     return secrets.token_hex(8)
 

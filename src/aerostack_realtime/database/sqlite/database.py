@@ -30,7 +30,7 @@ from aerostack_realtime.database.sqlite.connection import (
     translate,
     unusable,
 )
-from aerostack_realtime.database.sqlite.files import DatabaseFile
+from aerostack_realtime.database.sqlite.files import DatabaseFile, read_mark
 from aerostack_realtime.database.sqlite.messages import SqliteMessageStore
 from aerostack_realtime.database.sqlite.reader import Limits
 from aerostack_realtime.database.sqlite.schema import PREFIX
@@ -221,8 +221,11 @@ def _prepare(path: Path, busy_ms: int) -> None:
         with transaction(connection):
             changelog.lay_out(connection)
             messages.lay_out(connection)
-            if changelog.meta(connection, "inode") != str(path.stat().st_ino):
+            mark = read_mark(path)
+            restored = changelog.high_water(connection) < mark
+            if restored or changelog.meta(connection, "inode") != str(path.stat().st_ino):
                 changelog.renew_epoch(connection, path)
+                changelog.raise_high_water(connection, mark)
             changelog.put_in_order(connection)
             changelog.set_meta(connection, "opened", _clock())
     except apsw.Error as error:

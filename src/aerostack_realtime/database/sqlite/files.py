@@ -3,6 +3,9 @@
 A connection to the file that was there keeps writing to it, into the void; and a connection to the new file
 opened while an old one is still open shares its `-wal` by name, which mixes two databases. So every seat checks
 the file before its work, and after a replacement none opens the new file before all have let go of the old.
+
+A backup copied *into* the file is the same file. It is known by its high-water mark, which is raised every few
+seconds, there and in a small file beside the database: the one in the database is lower after a restoration.
 """
 
 import threading
@@ -17,6 +20,18 @@ from aerostack_realtime.protocol.errors import Unavailable
 
 VACANT_SECONDS = 10.0
 """How long a seat waits for the others to let go of a replaced file: longer than a lock is waited for."""
+
+
+def mark_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}-mark")
+
+
+def read_mark(path: Path) -> int:
+    """The high-water mark that was kept beside the database at `path`; 0 when there is none."""
+    try:
+        return int(mark_path(path).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 class DatabaseFile:
@@ -70,6 +85,13 @@ class DatabaseFile:
                 raise Unavailable("The database file was replaced and is still being let go of. Try again.")
             if all(seat.identity is None for seat in self._seats):
                 self._drop_stale_wal()
+
+    def write_mark(self, position: int) -> None:
+        """Keep the high-water mark beside the database too, where a restored backup does not take it back."""
+        with suppress(OSError):  # a full disk: the next mark is higher
+            fresh = self.path.with_name(f"{self.path.name}-mark.new")
+            fresh.write_text(str(max(position, read_mark(self.path))))
+            fresh.replace(mark_path(self.path))
 
     def _drop_stale_wal(self) -> None:
         """The `-wal` that belongs to the file that is gone would be replayed over the new one."""

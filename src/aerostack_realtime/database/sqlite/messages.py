@@ -128,13 +128,13 @@ class SqliteMessageStore:
         return deleted
 
     async def high_water(self) -> int:
-        return await self._ask(_high_water)
+        return await self._ask(changelog.high_water)
 
     async def raise_high_water(self, position: int) -> None:
         def raise_it(connection: apsw.Connection) -> None:
             with transaction(connection):
-                if position > _high_water(connection):
-                    changelog.set_meta(connection, "high_water", position)
+                changelog.raise_high_water(connection, position)
+            self._file.write_mark(position)
 
         await self._ask(raise_it)
 
@@ -314,11 +314,6 @@ def _stored(row: Sequence[apsw.SQLiteValue]) -> StoredMessage:
 def _next_topic(connection: apsw.Connection, after: str) -> str | None:
     row = connection.execute(f"SELECT min(topic) FROM {MESSAGES} WHERE topic > ?", (after,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
-
-
-def _high_water(connection: apsw.Connection) -> int:
-    mark = changelog.meta(connection, "high_water")
-    return int(mark) if isinstance(mark, int) else 0
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:

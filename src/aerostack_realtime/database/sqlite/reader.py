@@ -103,6 +103,7 @@ class LogReader:
         self._opened: tuple[int, int] | None = None
         self._epoch = ""
         self._position = 0
+        self._mark = 0
         self._version: object = None
         self._schema: object = None
         self._behind = False
@@ -177,6 +178,7 @@ class LogReader:
                 with transaction(connection, "DEFERRED"):
                     self._watches = changelog.watched(connection)
                     self._epoch, self._position = changelog.epoch_and_position(connection)
+                    self._mark = changelog.high_water(connection)
                 self._opened = self._seat.identity
                 self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
                 return
@@ -202,14 +204,24 @@ class LogReader:
             epoch, position = changelog.epoch_and_position(connection)
         except apsw.SQLError:
             epoch, position = "", 0
-        replaced = self._seat.identity != self._opened
-        if replaced or epoch != self._epoch or position < self._position:
+        if self._replaced(epoch, position, changelog.high_water(connection)):
             self._begin_anew(connection)
             return
         if (self._seat.identity, schema) != self._schema:
             self._reconcile(connection)
         self._version = version
         self._behind = self._read_on(connection, position)
+
+    def _replaced(self, epoch: str, position: int, mark: int) -> bool:
+        """Whether the log is another one than was read so far. A restored backup has an older mark, also when
+        writers have taken its log beyond our position since."""
+        before, self._mark = self._mark, max(self._mark, mark)
+        return (
+            self._seat.identity != self._opened
+            or epoch != self._epoch
+            or position < self._position
+            or mark < before
+        )
 
     def _read_on(self, connection: apsw.Connection, position: int) -> bool:
         """Hand one batch to the loop; whether there is more to read."""
@@ -266,6 +278,7 @@ class LogReader:
         self._file.prepare(connection)
         with transaction(connection):
             self._epoch = changelog.renew_epoch(connection, self._file.path)
+            changelog.raise_high_water(connection, self._mark)
             tables = {*self._watches, *changelog.watched(connection)}
             self._watches = {table: changelog.install(connection, table) for table in sorted(tables)}
             _, self._position = changelog.epoch_and_position(connection)
