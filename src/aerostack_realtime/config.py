@@ -15,7 +15,9 @@ from aerostack_realtime.access.keys import MIN_KEY, Keys
 from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
 from aerostack_realtime.access.tokens import Algorithm, TokenKey
 from aerostack_realtime.gateway.limits import UNLIMITED, Limits
+from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.gateway.tls import Certificate
 
 DEV_SECRET_KEY: Final = "ac_secret_dev"
 DEV_TOKEN_SECRET: Final = "aerostack-dev-token-secret-for-loopback-only"
@@ -93,6 +95,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     loopback_origins: bool = False
     query_credentials: bool = True
     trusted_proxies: tuple[str, ...] = ()
+    tls_cert: str | None = None
+    tls_key: str | None = None
     channels: tuple[ChannelRule, ...] = ()
     tables: tuple[TableRule, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
@@ -165,6 +169,18 @@ def fixed_token_keys(settings: Settings) -> list[TokenKey]:
     return found
 
 
+def certificate(settings: Settings) -> Certificate | None:
+    """The certificate to serve with, if there is one. Raises SettingsError."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SettingsError("TLS needs both: tls_cert, the certificate chain, and tls_key, its key.")
+    try:
+        return Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+    except ValueError as error:
+        raise SettingsError(f"TLS: {error}.") from None
+
+
 def checks_tokens(settings: Settings) -> bool:
     return settings.token_secret is not None or bool(settings.token_keys)
 
@@ -185,6 +201,11 @@ def problems(settings: Settings) -> list[str]:
         Proxies(settings.trusted_proxies)
     except ValueError as error:
         found.append(f"trusted_proxies holds addresses and networks (10.0.0.0/8): {error}.")
+    try:
+        Origins(settings.origins, loopback=False)
+    except ValueError as error:
+        found.append(f"origins: {error}.")
+    found += _said(lambda: certificate(settings))
     if settings.open_access or settings.loopback_origins:
         found.append("open_access and loopback_origins are for `aerostack dev`: take them out.")
     return found

@@ -35,6 +35,7 @@ from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.remote import fetch
 from aerostack_realtime.gateway.rights import Guard
 from aerostack_realtime.gateway.session import Session, Transport
+from aerostack_realtime.gateway.tls import Certificate
 from aerostack_realtime.gateway.websocket import WebSocketEndpoint
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
@@ -102,13 +103,18 @@ class _Marks:
         self._asked.set()
 
 
-async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio.Event) -> None:
-    """Run one node until `stop` is set; `ready` is called with its address once it listens.
+async def run(
+    settings: Settings, *, ready: Callable[[str], None], stop: asyncio.Event, renew: asyncio.Event
+) -> None:
+    """Run one node until `stop` is set; `ready` is called with its address once it listens. When `renew` is
+    set, the certificate is read again.
 
-    Raises DatabaseUnusable when the database cannot be opened, OSError when the address is taken, and an
-    ExceptionGroup when a part of it has died.
+    Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened,
+    OSError when the address is taken, and an ExceptionGroup when a part of it has died.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    certificate = config.certificate(settings)
+    rules = config.rules(settings)
     relay = _Relay()
     database = await SqliteDatabase.open(settings.database, relay, retention=_retention(settings))
     try:
@@ -123,7 +129,6 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
             defer=asyncio.get_running_loop().call_soon,
             buffer_limit=settings.limits.buffer_bytes,
         )
-        rules = config.rules(settings)
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
@@ -134,7 +139,9 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
         listener = Listener(
             app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
         )
-        port = await listener.start(settings.host, settings.port)
+        port = await listener.start(
+            settings.host, settings.port, None if certificate is None else certificate.context
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
@@ -145,7 +152,9 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
                     tasks.create_task(memberships.keep()),
                     *(tasks.create_task(each.keep()) for each in door.key_sets),
                 ]
-                ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
+                if certificate is not None:
+                    owned.append(tasks.create_task(_renew(certificate, renew)))
+                ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
                 hub.flush()
@@ -156,6 +165,18 @@ async def run(settings: Settings, *, ready: Callable[[str], None], stop: asyncio
             await listener.close()
     finally:
         await database.close()
+
+
+def _url(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
+
+
+async def _renew(certificate: Certificate, renew: asyncio.Event) -> None:
+    while True:
+        await renew.wait()
+        renew.clear()
+        certificate.reload()
 
 
 async def _watch(database: Database) -> None:

@@ -26,7 +26,7 @@ publish = "anyone"
 presence = "anyone"
 history = "anyone"
 """
-_READY = re.compile(r"listening on (http://\S+:(\d+))")
+_READY = re.compile(r"listening on (https?://\S+:(\d+))")
 
 
 class ServerProcess:

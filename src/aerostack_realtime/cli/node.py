@@ -54,12 +54,17 @@ def dev(
     _run(settings)
 
 
-def serve(config_file: ConfigFile = None) -> None:
+def serve(
+    config_file: ConfigFile = None,
+    tls_cert: Annotated[str | None, typer.Option(help="A certificate chain in PEM; read again on SIGHUP.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Its key.")] = None,
+) -> None:
     """Run a node for production, from the settings of a file and of AEROSTACK_* variables.
 
     Example: `aerostack serve --config aerostack.toml`
     """
     settings = _settings(config_file)
+    settings = replace(settings, tls_cert=tls_cert or settings.tls_cert, tls_key=tls_key or settings.tls_key)
     if problems := config.problems(settings):
         for problem in problems:
             err.print(f"- {problem}", markup=False)
@@ -119,10 +124,11 @@ def _run(settings: Settings) -> None:
 
 
 async def _until_signal(settings: Settings) -> None:
-    stop = asyncio.Event()
+    stop, renew = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, renew.set)
 
     def ready(url: str) -> None:
         out.print(
@@ -130,7 +136,7 @@ async def _until_signal(settings: Settings) -> None:
             markup=False,
         )
 
-    await run(settings, ready=ready, stop=stop)
+    await run(settings, ready=ready, stop=stop, renew=renew)
     out.print("aerostack: stopped, everything accepted is stored")
 
 

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import Database, QueryResult, Value
-from aerostack_realtime.gateway import audit, openapi
+from aerostack_realtime.gateway import audit, headers, openapi
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.operator import Operator
 from aerostack_realtime.gateway.origins import Origins
@@ -265,11 +265,20 @@ def answering(origins: Origins) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         allowed = origins.allows(origin, request.headers.get("Host"))
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            response: web.StreamResponse = web.Response(status=204)
+        response: web.StreamResponse
+        if not origins.serves(request.headers.get("Host")):
+            response = error_response(Forbidden("aerostack dev answers to localhost and to addresses only."))
+        elif request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            response = web.Response(status=204)
+        elif not allowed:
+            audit.record("refused", reason="origin", origin=origin, call=request.path, peer=request.remote)
+            response = error_response(Forbidden("Pages of this origin may not connect: add it to origins."))
         else:
             response = await _answer(request, handler)
-        if origin is not None and allowed and not response.prepared:
+        if response.prepared:
+            return response
+        headers.protect(response, secure=request.secure)
+        if origin is not None and allowed:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Aerostack-Key"

@@ -35,7 +35,14 @@ class Listener:
         """Listen, and return the port (the one the system chose when `port` is 0). Raises OSError."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, host, port, ssl=tls, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._protocol,
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self._handshake_seconds,
+            backlog=BACKLOG,
+        )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 

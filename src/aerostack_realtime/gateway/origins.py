@@ -1,31 +1,77 @@
-"""Which pages may connect: the Origin header against an allow-list."""
+"""Which pages may connect: the Origin header against an allow-list, and the Host header in development."""
 
+import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_WRITTEN: Final = re.compile(
+    r"https?://(\*\.[a-z0-9-]+\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE
+)
 
 
 class Origins:
-    """Allows the server's own origin, the listed ones (`https://app.example.com`, exact) and, for
-    development, every loopback origin."""
+    """Allows the server's own origin and the listed ones: `https://app.example.com`, exact, and
+    `https://*.example.com` for every sub-domain of it. Raises ValueError for what is written otherwise.
+
+    `loopback` is for development: every loopback origin is allowed, and the server answers only to the names
+    of this machine and to addresses. Another name could be made to point here by whoever owns it, and its page
+    would be of our own origin (DNS rebinding).
+    """
 
     def __init__(self, allowed: Sequence[str], *, loopback: bool) -> None:
-        self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
+        for written in allowed:
+            if not _WRITTEN.fullmatch(written.rstrip("/")):
+                raise ValueError(
+                    f"an origin is written https://app.example.com or https://*.example.com; {written!r} is not"
+                )
+        listed = [origin.rstrip("/").lower() for origin in allowed]
+        self._exact = frozenset(origin for origin in listed if "*" not in origin)
+        self._wild = [origin.split("*") for origin in listed if "*" in origin]
         self._loopback = loopback
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a request with these Origin and Host headers may pass; without Origin it is no page's."""
         if origin is None:
             return True
+        origin = origin.lower().rstrip("/")
         try:
-            parts = urlsplit(origin.lower())
+            parts = urlsplit(origin)
             name = parts.hostname
         except ValueError:
             return False
-        if parts.scheme not in ("http", "https") or name is None:
+        if parts.scheme not in ("http", "https") or name is None or origin != f"{parts.scheme}://{parts.netloc}":
             return False
-        if self._loopback and name in LOOPBACK:
+        if origin in self._exact or any(_under(origin, *wild) for wild in self._wild):
             return True
-        return parts.netloc == (host or "").lower() or origin.lower().rstrip("/") in self._allowed
+        if self._loopback:
+            return name in LOOPBACK or (_is_address(name) and parts.netloc == (host or "").lower())
+        return parts.netloc == (host or "").lower()
+
+    def serves(self, host: str | None) -> bool:
+        """Whether the server answers to a Host header."""
+        if not self._loopback or not host:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return name is not None and (name in LOOPBACK or name.endswith(".localhost") or _is_address(name))
+
+
+def _under(origin: str, scheme: str, domain: str) -> bool:
+    """Whether an origin is a sub-domain: `https://` + at least one label + `.example.com`."""
+    label = origin[len(scheme) : -len(domain)]
+    return (
+        origin.startswith(scheme) and origin.endswith(domain) and re.fullmatch(r"[a-z0-9.-]+", label) is not None
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

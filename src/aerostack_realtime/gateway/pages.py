@@ -5,12 +5,14 @@ from typing import Final
 
 from aiohttp import web
 
+from aerostack_realtime.gateway import headers
+
 ROOT: Final = Path(__file__).parent.parent / "web"
 """Built by `make install` from packages/ and examples/; the wheel contains it."""
 
 BUILT: Final = (ROOT / "index.html", ROOT / "sdk" / "aerostack.js", ROOT / "sdk" / "aerostack-react.js")
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS: Final = {"Content-Security-Policy": headers.PAGES}
 
 
 def missing() -> str | None:

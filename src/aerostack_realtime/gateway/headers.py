@@ -1,0 +1,30 @@
+"""What every answer tells a browser about what it may do with it."""
+
+from typing import Final
+
+from aiohttp import web
+
+_ALL: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
+"""The policy of answers that are no pages."""
+PAGES: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The policy of our pages, which have no inline scripts or styles. `ws: wss:` since not every browser counts
+the socket of the page's own server as 'self'."""
+HSTS: Final = "max-age=31536000"
+
+
+def protect(response: web.StreamResponse, *, secure: bool) -> None:
+    """Add the headers to an answer that has not been sent; a policy of its own stays."""
+    for name, value in _ALL.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Content-Security-Policy", NOTHING)
+    if secure:
+        response.headers["Strict-Transport-Security"] = HSTS
