@@ -74,6 +74,7 @@ export class Cable {
   readonly #sockets = new Set<Socket>()
   readonly #target: Server
   #plugged = true
+  #deaf = false
 
   constructor(target: Server) {
     this.#target = target
@@ -104,6 +105,11 @@ export class Cable {
     this.#plugged = true
   }
 
+  /** What is sent goes on to the server; its next answer is lost, and the connection with it. */
+  loseAnswer(): void {
+    this.#deaf = true
+  }
+
   /** What is connected stays connected and hears nothing more; new connections work. */
   freeze(): void {
     for (const socket of this.#sockets) {
@@ -124,7 +130,12 @@ export class Cable {
       return
     }
     const upstream = dial(this.#target.port, '127.0.0.1')
-    client.pipe(upstream).pipe(client)
+    client.pipe(upstream)
+    upstream.on('data', () => {
+      if (this.#deaf) client.destroy()
+      this.#deaf = false
+    })
+    upstream.pipe(client)
     for (const [socket, other] of [
       [client, upstream],
       [upstream, client],
