@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Accepted
 from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.log import Log
 from aerostack_realtime.protocol import frames, messages, topics
+from aerostack_realtime.protocol.errors import AerostackError
 from bench.report import table
 
 TIMES = 50_000
@@ -36,6 +38,12 @@ class Nowhere:
 
     def overflow(self) -> None:
         raise AssertionError("it takes everything")
+
+    def deny(self, topic: str, reason: AerostackError) -> None:
+        raise AssertionError(f"no rule fails on {topic}: {reason}")
+
+    def scope(self, table: str) -> Scope:
+        raise AssertionError(f"{table} is no table here")
 
 
 def cost(step: Callable[[], object], per: int = 1) -> float:

@@ -38,6 +38,8 @@ class _Answer(Struct):
 class Permissions:
     """`now` is in seconds. Topics are canonical."""
 
+    __slots__ = ("_answers", "_is_member", "_now", "_rules", "_verdicts", "identity")
+
     def __init__(self, identity: Identity, rules: Rules, is_member: IsMember, now: Callable[[], float]) -> None:
         self.identity = identity
         self._rules = rules

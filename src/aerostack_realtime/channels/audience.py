@@ -5,6 +5,7 @@ subscriber. docs/performance.md has the figures.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from aerostack_realtime.access.rows import Scope
@@ -14,9 +15,10 @@ from aerostack_realtime.protocol.errors import AerostackError
 class Subscriber(Protocol):
     """A connection as the channels see it.
 
-    `write` hands bytes to its transport and returns at once; `buffered` is how many of them the peer has not
-    taken yet. Neither raises. `overflow` is called once when the peer is too slow: the connection ends, and
-    its client resumes from its cursor. `scope` is what of a table it may see (Forbidden: nothing); `deny` ends
+    `write` hands bytes to its transport and returns at once, or raises RuntimeError: uvloop's does so as soon
+    as the peer has reset the connection, which is before it says that it is lost. `buffered` is how many bytes
+    the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
+    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden: nothing); `deny` ends
     a subscription whose rule failed.
     """
 
@@ -98,22 +100,40 @@ class Audience:
         limit = self._limit
         slow: list[Subscriber] = []
         if not withheld:
-            for subscriber, (write, buffered) in self._loud.items():
-                if buffered() > limit:
-                    slow.append(subscriber)
-                else:
-                    write(chunk)
+            self._write_to_all(chunk, slow)
         else:
-            for subscriber, (write, _) in self._loud.items():
-                _write(subscriber, write, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
+            for subscriber in self._loud:
+                _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
         if self._quiet:
             spoken = _chunk(frames, chunk, presence)
             for subscriber in self._quiet:
                 own = withheld.get(subscriber)
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
-                _write(subscriber, subscriber.write, part, limit, slow)
+                _write(subscriber, part, limit, slow)
         for subscriber in slow:
             subscriber.overflow()
+
+    def _write_to_all(self, chunk: bytes, slow: list[Subscriber]) -> None:
+        """The loop that fan-out is. One that is gone ends it, so it goes on after that one: a `try` around
+        the loop costs nothing per delivery, one inside it would."""
+        limit = self._limit
+        targets = iter(self._loud.items())
+        for _ in range(len(self._loud) + 1):
+            try:
+                for subscriber, (write, buffered) in targets:
+                    if buffered() > limit:
+                        slow.append(subscriber)
+                    else:
+                        write(chunk)
+            except RuntimeError:
+                continue
+            return
+
+
+def hand(subscriber: Subscriber, data: bytes) -> None:
+    """Write to one subscriber, if it is still there."""
+    with suppress(RuntimeError):
+        subscriber.write(data)
 
 
 def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | tuple[()]") -> bytes:
@@ -122,10 +142,8 @@ def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | 
     return b"".join(frame for index, frame in enumerate(frames) if index not in left_out)
 
 
-def _write(
-    subscriber: Subscriber, write: Callable[[bytes], None], part: bytes, limit: int, slow: list[Subscriber]
-) -> None:
+def _write(subscriber: Subscriber, part: bytes, limit: int, slow: list[Subscriber]) -> None:
     if subscriber.buffered() > limit:
         slow.append(subscriber)
     elif part:
-        write(part)
+        hand(subscriber, part)

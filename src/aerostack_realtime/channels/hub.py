@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Accepted, Backplane
-from aerostack_realtime.channels.audience import Subscriber
+from aerostack_realtime.channels.audience import Subscriber, hand
 from aerostack_realtime.channels.channel import CustomChannel, Held, TableChannel
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.dedup import Dedup, Receipt
@@ -402,7 +402,7 @@ class Hub:
         if subscriber.buffered() > self._buffer_limit:
             subscriber.overflow()
         else:
-            subscriber.write(data)
+            hand(subscriber, data)
 
     def _present(self, channel: CustomChannel | TableChannel, command: messages.Subscribe) -> bytes:
         """One join per member already there, for a subscriber that wants to know."""

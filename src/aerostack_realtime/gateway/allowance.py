@@ -36,6 +36,8 @@ class Allowance:
 class Throttle:
     """What one connection sends, against the rates of the limits; `exempt` ones have none."""
 
+    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "_refused", "exempt")
+
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self.exempt = False
         self._messages = Allowance(limits.messages_per_second, limits.messages_burst, now)

@@ -37,6 +37,8 @@ class CatchUp:
     `drain` waits until the peer has taken most of what was written to it; `gone` tells that it will not.
     """
 
+    __slots__ = ("_database", "_drain", "_gone", "_hub", "_subscriber")
+
     def __init__(
         self,
         subscriber: Subscriber,

@@ -56,6 +56,18 @@ class Commands:
     """Carries out one session's commands, as far as its rights go. `claimed_ids`: whoever is not proven to be
     someone is present as whom they claim to be."""
 
+    __slots__ = (
+        "_catch_up",
+        "_catching",
+        "_changes",
+        "_claimed_ids",
+        "_hub",
+        "_limits",
+        "_project",
+        "_rights",
+        "_speaker",
+    )
+
     def __init__(
         self,
         *,

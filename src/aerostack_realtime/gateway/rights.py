@@ -37,6 +37,8 @@ class _Place(Struct):
 class Rights:
     """The rights of `holder`, which `become` gives to it. At most `limit` places."""
 
+    __slots__ = ("_guard", "_holder", "_limit", "_permissions", "_places")
+
     def __init__(self, guard: Guard, holder: Holder, limit: int) -> None:
         self._guard = guard
         self._holder = holder

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Permissions
 from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.channels.audience import hand
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit
@@ -46,28 +47,35 @@ class Transport(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
-def unfailing(write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """A transport's `write` that drops what nobody takes any more.
-
-    uvloop's raises as soon as the peer has reset the connection, which is before it says that it is lost: one
-    dead subscriber would end the flush for all that come after it.
-    """
-
-    def write_or_drop(data: bytes) -> None:
-        try:
-            write(data)
-        except RuntimeError:  # not suppress(): this is called for every delivery
-            return
-
-    return write_or_drop
-
-
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
     `hang_up` ends the socket within the limits' `close_seconds` once a close frame is written. `now` is in
     seconds. A session without an identity may only authenticate.
     """
+
+    __slots__ = (
+        "_authenticator",
+        "_bad_messages",
+        "_commands",
+        "_hang_up",
+        "_heard",
+        "_hub",
+        "_identity",
+        "_limits",
+        "_now",
+        "_opened",
+        "_pinged_at",
+        "_project",
+        "_rights",
+        "_throttle",
+        "_visit",
+        "_warned_at",
+        "buffered",
+        "closed",
+        "connection_id",
+        "write",
+    )
 
     def __init__(
         self,
@@ -86,7 +94,7 @@ class Session:
         visit: Visit,
     ) -> None:
         self.connection_id = secrets.token_urlsafe(12)
-        self.write = unfailing(transport.write)
+        self.write = transport.write
         self.buffered = transport.get_write_buffer_size
         self.closed: int | None = None
         self._hang_up = hang_up
@@ -166,7 +174,7 @@ class Session:
         self.closed = code
         self._rights.leave_all()
         self._hub.leave(self)
-        self.write(frames.close(code, reason))
+        hand(self, frames.close(code, reason))
         self._hang_up()
 
     def lost(self) -> None:
@@ -273,7 +281,7 @@ class Session:
         if self.buffered() > self._limits.buffer_bytes:
             self.overflow()
         else:
-            self.write(data)
+            hand(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
         error = RateLimited("More messages come than the limits allow; wait a moment.")

@@ -1,5 +1,12 @@
 """Fan-out: everyone gets the same bytes, once, in one write per tick."""
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+import uvloop
+
 from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.protocol import frames
 from tests.unit.channels.peers import Peer, Tick
@@ -66,6 +73,51 @@ def test_a_slow_subscriber_overflows_and_the_others_are_not_delayed() -> None:
     tick.end()
     assert (slow.overflowed, slow.take()) == (1, [])
     assert (quick.overflowed, numbers(quick)) == (0, [1])
+
+
+class Reset(Peer):
+    """A subscriber whose connection was reset a moment ago."""
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        def fail(_: bytes) -> None:
+            raise RuntimeError("the handler is closed")
+
+        return fail
+
+
+@pytest.mark.parametrize("withheld", [False, True])
+def test_a_subscriber_whose_connection_was_reset_does_not_cost_the_others_their_events(withheld: bool) -> None:
+    tick = Tick()
+    all_of_them = audience(tick)
+    peers = [Reset("1"), Peer("2"), Reset("3"), Reset("4"), Peer("5"), Reset("6")]
+    for peer in peers:
+        all_of_them.add(peer, presence=peer.connection_id != "4")
+    all_of_them.append(frame(1), without=peers[0] if withheld else None)
+    tick.end()
+    assert [numbers(peer) for peer in peers if not isinstance(peer, Reset)] == [[1], [1]]
+
+
+def test_uvloop_raises_a_runtime_error_on_a_connection_that_was_just_reset() -> None:
+    """What the loop above relies on."""
+
+    async def write_to_a_closed_transport() -> None:
+        there: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there.set_result(writer)
+
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+            _, near = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer = await there
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            with pytest.raises(RuntimeError):
+                writer.transport.write(b"nobody takes this")
+            near.close()
+
+    uvloop.run(write_to_a_closed_transport())
 
 
 def test_presence_is_kept_from_the_quiet_and_an_echo_from_its_sender() -> None:
