@@ -38,7 +38,7 @@ from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.gateway.tls import Certificate
 from aerostack_realtime.gateway.websocket import WebSocketEndpoint
 from aerostack_realtime.protocol import close_codes
-from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +225,8 @@ async def _door(settings: Settings, database: Database) -> _Door:
     def unknown() -> None:
         for each in key_sets:
             each.want()
+        if not all(each.keys for each in key_sets):
+            raise Unavailable("The keys that check this token could not be fetched yet; try again in a moment.")
 
     checks_tokens = config.checks_tokens(settings)
     authenticator = Authenticator(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import jwt
@@ -52,17 +53,16 @@ class KeySet:
         return True
 
     async def keep(self) -> None:
-        """Refresh it again and again."""
+        """Refresh it again and again, beginning some time after the first `refresh`."""
+        good = bool(self.keys)
         while True:
-            good = await self.refresh()
             self._wanted.clear()
             await asyncio.sleep(RETRY_SECONDS)
             if good:
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(REFRESH_SECONDS - RETRY_SECONDS):
                         await self._wanted.wait()
-                except TimeoutError:
-                    continue
+            good = await self.refresh()
 
     def want(self) -> None:
         """A token named a key that is not here: look for it soon."""

@@ -85,7 +85,8 @@ def fit(key: object, algorithm: str) -> PublicKey:
 class Tokens:
     """Checks tokens. `keys` gives the keys as they are now; `now` is in seconds since the Unix epoch.
 
-    `unknown` is called when no key fits a token: a key set that is fetched may have a new one.
+    `unknown` is called when no key fits a token: a key set that is fetched may have a new one. It may raise
+    Unavailable.
     """
 
     def __init__(

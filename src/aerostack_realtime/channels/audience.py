@@ -18,8 +18,8 @@ class Subscriber(Protocol):
     `write` hands bytes to its transport and returns at once, or raises RuntimeError: uvloop's does so as soon
     as the peer has reset the connection, which is before it says that it is lost. `buffered` is how many bytes
     the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
-    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden: nothing); `deny` ends
-    a subscription whose rule failed.
+    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden:
+    nothing); `deny` ends a subscription whose rule failed.
     """
 
     @property

@@ -250,7 +250,7 @@ class Session:
             self._audit("refused", reason=error.code)
             self.send(messages.Error.of(error))
             if self._identity is None:
-                self.close(close_codes.UNAUTHORIZED, error.code)
+                self.close(close_codes.RESTART if error.retryable else close_codes.UNAUTHORIZED, error.code)
             return None
         assert identity is not None, "a token proves an identity or raises"
         known = self._identity

@@ -160,6 +160,8 @@ class WebSocketEndpoint:
         code = close_codes.FORBIDDEN
         if isinstance(refusal, RateLimited):
             code = close_codes.LIMIT
+        elif refusal.retryable:
+            code = close_codes.RESTART
         elif refusal.status == Unauthorized.status:
             code = close_codes.UNAUTHORIZED
         transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
