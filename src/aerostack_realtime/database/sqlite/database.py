@@ -226,6 +226,8 @@ def _prepare(path: Path, busy_ms: int) -> None:
             if restored or changelog.meta(connection, "inode") != str(path.stat().st_ino):
                 changelog.renew_epoch(connection, path)
                 changelog.raise_high_water(connection, mark)
+                for table in changelog.watched(connection):
+                    changelog.install(connection, table)  # its log begins here: what it has was told before
             changelog.put_in_order(connection)
             changelog.set_meta(connection, "opened", _clock())
     except apsw.Error as error:
