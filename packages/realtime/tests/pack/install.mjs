@@ -60,16 +60,18 @@ try {
   if (!readFileSync(join(app, 'dist/assets', bundle), 'utf8').includes('aerostack-v1'))
     throw new Error('The built app does not contain the client.')
 
-  const names = 'createClient, AerostackProvider, useTable'
+  const names = 'createClient, liveTable, AerostackProvider, useTable'
   const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')`
   write(
     'esm.mjs',
     `import { createClient } from 'aerostack-realtime'
+    import { liveTable } from 'aerostack-realtime/table'
     import { AerostackProvider, useTable } from 'aerostack-realtime/react'\n${use}`,
   )
   write(
     'cjs.cjs',
     `const { createClient } = require('aerostack-realtime')
+    const { liveTable } = require('aerostack-realtime/table')
     const { AerostackProvider, useTable } = require('aerostack-realtime/react')\n${use}`,
   )
   run('node', 'esm.mjs')
