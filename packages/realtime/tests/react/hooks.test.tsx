@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { act, cleanup, render, renderHook, screen } from '@testing-library/react'
-import { memo, type ReactNode, StrictMode, useEffect } from 'react'
+import { memo, type ReactNode, StrictMode, Suspense, startTransition, use, useEffect } from 'react'
 import { renderToString } from 'react-dom/server'
 import { afterEach, describe, expect, test } from 'vitest'
 import {
@@ -194,6 +194,13 @@ describe('hooks', () => {
   })
 })
 
+const NEVER = new Promise(() => {})
+function Orders({ status }: { status: string }) {
+  const { rows } = useTable('orders', { filter: { status } })
+  if (status === 'never there') use(NEVER)
+  return `${rows.length} ${status}`
+}
+
 const rendered: number[] = []
 const Item = memo(({ order }: { order: { id: number } }) => {
   rendered.push(order.id)
@@ -279,6 +286,24 @@ describe('useTable', () => {
     expect(rendered.splice(0)).toEqual([1, 2, 3])
     change(made, 'UPDATE', { id: 2, status: 'paid' }, 'c:1')
     expect(rendered.splice(0)).toEqual([2])
+  })
+
+  test('a render that is thrown away asks for nothing', async () => {
+    const made = await connected()
+    const page = (status: string) => (
+      <AerostackProvider client={made.client}>
+        <Suspense fallback="…">
+          <Orders status={status} />
+        </Suspense>
+      </AerostackProvider>
+    )
+    const view = render(page('open'))
+    await snapshot(made, [{ id: 1 }])
+    await act(async () => startTransition(() => view.rerender(page('never there'))))
+    expect(view.container.textContent).toBe('1 open')
+    change(made, 'INSERT', { id: 2 }, 'c:1')
+    expect(view.container.textContent).toBe('2 open')
+    expect(types(made)).toEqual(['subscribe'])
   })
 
   test('other options are other rows', async () => {
