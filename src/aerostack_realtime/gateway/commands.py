@@ -103,7 +103,7 @@ class Commands:
         if self._catching == topic:
             self._catching = None
         self._hub.untrack(self._speaker, topic)
-        self._hub.unsubscribe(self._speaker, topic)
+        self._hub.subscriptions.unsubscribe(self._speaker, topic)
         return True
 
     async def _decide(self, command: Command, undecided: Undecided) -> None:
@@ -127,11 +127,11 @@ class Commands:
                 return self._subscribe(replace(command, topic=self._topic(command.topic)))
             case messages.Unsubscribe():
                 topic = self._topic(command.topic)
-                self._hub.unsubscribe(self._speaker, topic)
+                self._hub.subscriptions.unsubscribe(self._speaker, topic)
                 self._rights.give_up(topic, "subscribe")
                 self._speaker.send(messages.Unsubscribed(topic, id=command.id))
             case messages.Track():
-                return self._track(replace(command, topic=self._topic(command.topic)))
+                self._track(replace(command, topic=self._topic(command.topic)))
             case messages.Untrack():
                 topic = self._topic(command.topic)
                 self._rights.give_up(topic, "presence")
@@ -184,13 +184,18 @@ class Commands:
         before = self._rights.on(command.topic)
         self._rights.take(command.topic, "subscribe")
         try:
-            if self._catch_up.needed(command):
+            if self._catch_up.needed(command) and self._may_catch_up(command):
                 return self._subscribe_in_steps(command, before=before)
-            self._hub.subscribe(self._speaker, command)
-        except AerostackError:
+            self._hub.subscriptions.subscribe(self._speaker, command)
+        except (AerostackError, Undecided):
             self._keep(command.topic, before=before)
             raise
         return None
+
+    def _may_catch_up(self, command: messages.Subscribe) -> bool:
+        """What a channel's log no longer has is history, and needs the right to that."""
+        topic = command.topic
+        return topics.table_of(topic) is not None or self._rights.permissions.allows(topic, "history")
 
     async def _subscribe_in_steps(self, command: messages.Subscribe, *, before: bool) -> None:
         self._catching = command.topic
@@ -216,26 +221,15 @@ class Commands:
         """Whether a subscription in steps is not wanted, or not allowed, any more."""
         return self._speaker.closed is not None or self._catching is None
 
-    def _track(self, command: messages.Track) -> Awaitable[None] | None:
+    def _track(self, command: messages.Track) -> None:
         if len(messages.encode(command.state)) > self._limits.state_bytes:
             raise TooLarge(f"A state has at most {self._limits.state_bytes} bytes.")
-        self._rights.require(command.topic, "presence")
-        table = topics.table_of(command.topic)
-        if table is not None and not self._changes.watches(table):
-            return self._track_table(command, table)
+        if topics.table_of(command.topic) is not None:
+            raise Forbidden("A table's topic carries its rows alone: be present on a topic with a slash.")
         self._rights.take(command.topic, "presence")
         self._ack(
             command.id, self._hub.track(self._speaker, command.topic, self._member(command.state), command.state)
         )
-        return None
-
-    async def _track_table(self, command: messages.Track, table: str) -> None:
-        try:
-            await self._changes.watch(table)
-            if self._speaker.closed is None:
-                self._track(command)
-        except Exception as failure:
-            self._speaker.fail(command, failure)
 
     def _member(self, state: dict[str, Any]) -> str:
         """Whose presence a state is: the user's, else whom it names, else the connection's."""
