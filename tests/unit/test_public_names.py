@@ -17,6 +17,8 @@ def test_the_public_names() -> None:
         "PresentMember",
         "QueryResult",
         "RealtimeClient",
+        "RowChange",
+        "Table",
     ]
     assert all(hasattr(aerostack_realtime, name) for name in aerostack_realtime.__all__)
     assert hasattr(importlib.import_module("aerostack_realtime.blocking"), "Aerostack")

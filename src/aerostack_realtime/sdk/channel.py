@@ -15,6 +15,7 @@ from aerostack_realtime.protocol.messages import (
     Filter,
     Presence,
     Reply,
+    Snapshot,
     Subscribed,
     Unsubscribed,
 )
@@ -256,6 +257,8 @@ class Channel:
 
     def adjust(self, filter: Filter | None, since: str | None) -> None:
         """It was asked for once more, perhaps with other settings. Raises ValueError when it is too late."""
+        if self._subscription.snapshot is not None:
+            raise ValueError(f"{self.topic!r} is open as a live table; use another client for its changes.")
         running = self.subscribed or self._asking is not None
         if filter is not None and filter != self._subscription.filter:
             if running:
@@ -277,8 +280,20 @@ class Channel:
         gap = self._subscription.confirm(reply)
         if gap is not None:
             self._delivery.put(gap)
+        if self._subscription.stale and reply.recovered is False:
+            self.reload()
         if self._subscription.live and not was_live and len(self._subscription.members):
             self._client.send(messages.AskPresence(self.canonical, new_id()))
+
+    def load(self, reply: Snapshot) -> None:
+        """Rows arrived."""
+        if (payload := self._subscription.load(reply)) is not None:
+            self._delivery.put(payload)
+
+    def reload(self) -> None:
+        """Ask for the rows again: those that are here are not all that there should be."""
+        self._subscription.stale = True
+        self._client.send(self._subscription.request(new_id()))
 
     def reconcile(self, reply: Presence) -> None:
         """The members arrived, asked for after a reconnect."""

@@ -22,6 +22,8 @@ from aerostack_realtime.sdk.outbox import Outbox
 from aerostack_realtime.sdk.payload import HistoryMessage
 from aerostack_realtime.sdk.refusal import error_of
 from aerostack_realtime.sdk.subscription import Subscription
+from aerostack_realtime.sdk.table import Table
+from aerostack_realtime.sdk.window import Window
 
 logger = logging.getLogger("aerostack_realtime.sdk")
 
@@ -138,6 +140,29 @@ class RealtimeClient:
         channel.adjust(filter, since)
         return channel
 
+    def table(
+        self,
+        name: str,
+        *,
+        filter: Filter | None = None,
+        order: str | None = None,
+        limit: int | None = None,
+        key: str = "id",
+    ) -> Table:
+        """The rows of a table as a mapping that follows every change: `async with client.table("orders") as rows`.
+
+        `filter` as for `channel`; `order` is a column, `-column` descending; `limit` keeps the first so many
+        of that order, and replaces one that leaves by the next. `key` is the column that tells rows apart,
+        best the primary key. Raises InvalidTopic, and ValueError when this client uses the topic already.
+        """
+        canonical = topics.canonical(name, self._endpoint.project_id)
+        if canonical in self._in_use:
+            raise ValueError(f"{name!r} is subscribed already; unsubscribe it, or use another client.")
+        window = Window(order, limit)
+        channel = Channel(self, Subscription(name, canonical, filter, snapshot=window.wanted))
+        self._channels[canonical] = channel
+        return Table(channel, window, key)
+
     async def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """As `Channel.get_history`, of any topic."""
         room = topics.canonical(topic, self._endpoint.project_id)
@@ -235,7 +260,10 @@ class RealtimeClient:
                     channel.reconcile(reply)
             case messages.Error():
                 self._refused(reply)
-            case messages.Connected() | messages.Authenticated() | messages.Pong() | messages.Snapshot():
+            case messages.Snapshot():
+                if channel := self._in_use.get(reply.topic):
+                    channel.load(reply)
+            case messages.Connected() | messages.Authenticated() | messages.Pong():
                 pass
 
     def _refused(self, reply: messages.Error) -> None:

@@ -11,9 +11,9 @@ from aerostack_realtime.protocol.messages import Operation
 class Payload(Struct, frozen=True, kw_only=True):
     """One event of a channel.
 
-    `type` is `event`, `db_change`, or `gap`: events may be missing before this point, because the server no
-    longer has what was missed; reload what you show. A gap's `data` is `{"since": cursor}`, the last cursor
-    before it.
+    `type` is `event`, `db_change`, `snapshot` (inside a live table only), or `gap`: events may be missing
+    before this point, because the server no longer has what was missed; reload what you show. A gap's `data`
+    is `{"since": cursor}`, the last cursor before it.
 
     `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is
     the published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row
@@ -22,7 +22,7 @@ class Payload(Struct, frozen=True, kw_only=True):
     has no place of its own, such as the members already present at a subscription.
     """
 
-    type: Literal["event", "db_change", "gap"]
+    type: Literal["event", "db_change", "snapshot", "gap"]
     topic: str
     data: Any = None
     event: str | None = None
@@ -37,6 +37,22 @@ class Payload(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The name listeners register for: the operation, or the event."""
         return self.operation or self.event or ""
+
+
+class Part(Struct, frozen=True):
+    """Some rows of a snapshot; the `first` ones begin it, with the `last` ones it is whole."""
+
+    rows: list[dict[str, Any]]
+    first: bool
+    last: bool
+
+
+class RowChange(Struct, frozen=True):
+    """What changed in a live table: `row` is the new row, for DELETE the one that is gone."""
+
+    operation: Operation
+    key: Any
+    row: dict[str, Any]
 
 
 class Ack(Struct, frozen=True):

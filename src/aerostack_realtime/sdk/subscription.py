@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
-from aerostack_realtime.protocol.messages import DbChange, Event, Filter, Presence, Subscribe, Subscribed
-from aerostack_realtime.sdk.payload import Payload
+from aerostack_realtime.protocol.messages import DbChange, Event, Filter, Presence, Snapshot, Subscribe, Subscribed
+from aerostack_realtime.sdk.payload import Part, Payload
 from aerostack_realtime.sdk.presence import EVENTS as PRESENCE_EVENTS
 from aerostack_realtime.sdk.presence import Members, Transition
 
@@ -21,6 +21,7 @@ Handler = Callable[[Payload], object]
 """A plain or async function of one payload."""
 
 GAP: Final = "gap"
+SNAPSHOT: Final = "snapshot"
 ANY: Final = "*"
 
 SEEN_LIMIT: Final = 8192
@@ -29,9 +30,20 @@ which delivery.BUFFER bounds to half of this."""
 
 
 class Subscription:
-    """The subscription of one channel. `cursor` is that of the last event whose handlers have finished."""
+    """The subscription of one channel. `cursor` is that of the last event whose handlers have finished.
 
-    def __init__(self, topic: str, canonical: str, filter: Filter | None = None, since: str | None = None) -> None:
+    With `snapshot` (what the command of that name asks for) it begins with a table's rows, and again after
+    every gap: then `stale`, until it is requested again.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        canonical: str,
+        filter: Filter | None = None,
+        since: str | None = None,
+        snapshot: Raw | None = None,
+    ) -> None:
         self.topic = topic
         self.canonical = canonical
         self.filter = filter
@@ -39,6 +51,9 @@ class Subscription:
         self.confirmed = False  # the server has said `subscribed`: it is restored after a reconnect
         self.live = False  # … and said it to the request that counts now
         self.members = Members()
+        self.snapshot = snapshot
+        self.stale = snapshot is not None
+        self._begun = False  # the first rows of a snapshot are here
         self._resumable = since is not None
         self._asked: str | None = None
         self._since: str | None = None
@@ -51,8 +66,10 @@ class Subscription:
         """The command that starts it, or continues it after the cursor."""
         self.live = False
         self._asked = id
-        self._since = self.cursor if self._resumable else None
-        return Subscribe(topic=self.canonical, filter=self.filter, since=self._since, id=id)
+        self._since = self.cursor if self._resumable and not self.stale else None
+        rows = self.snapshot if self.snapshot is not None and self.stale else Raw(b"null")
+        self._begun = False
+        return Subscribe(topic=self.canonical, filter=self.filter, since=self._since, snapshot=rows, id=id)
 
     def asks(self, id: str) -> bool:
         """Whether `id` is that of the request that counts."""
@@ -76,6 +93,20 @@ class Subscription:
             self.cursor, self._resumable = reply.cursor, True
             return None
         return None if reply.recovered else self._gap(reply.cursor)
+
+    def load(self, reply: Snapshot) -> Payload | None:
+        """Take in rows; with the last of them what follows are changes."""
+        if not self.live or not self.stale or reply.id != self._asked:
+            return None
+        first, self._begun = not self._begun, True
+        self.stale = not reply.last
+        return Payload(
+            type=SNAPSHOT,
+            topic=self.topic,
+            event=SNAPSHOT,
+            data=Part([msgspec.json.decode(row) for row in reply.rows], first=first, last=reply.last),
+            cursor=reply.cursor if reply.last else None,
+        )
 
     def receive(self, reply: Event | DbChange) -> Payload | None:
         """Take in an event; what to tell the user, or None when there is nothing new in it."""
@@ -127,15 +158,20 @@ class Subscription:
     def forget_unhandled(self) -> None:
         """What was received and not handled is thrown away: it may come again."""
         self._seen.clear()
+        self.stale = self.snapshot is not None
 
     def end(self) -> None:
         """The user ended it, or the server did. A later request starts from then on."""
         self.live = self.confirmed = self._resumable = False
         self._asked = None
+        self.stale = self.snapshot is not None
         self._seen.clear()
         self.members.clear()
 
-    def _gap(self, cursor: str) -> Payload:
+    def _gap(self, cursor: str) -> Payload | None:
+        if self.snapshot is not None:  # the rows tell more than the gap would
+            self.stale = True
+            return None
         return Payload(type=GAP, topic=self.topic, event=GAP, data={"since": self.cursor}, cursor=cursor)
 
     def _member(self, reply: Event) -> Payload | None:

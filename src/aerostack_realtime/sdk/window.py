@@ -1,0 +1,85 @@
+"""Which of a table's rows are shown, and in which order. No I/O, no clock.
+
+With a limit the client knows some rows more than it shows, and the edge up to which it knows them all. A row
+beyond the edge is left alone; when too few are left inside, the rows are asked for again.
+"""
+
+from functools import cmp_to_key
+from typing import Any, Final
+
+from msgspec import Raw
+
+from aerostack_realtime.protocol.messages import encode
+
+Row = dict[str, Any]
+SPARE: Final = 20
+"""Rows asked for beyond the limit: so many may leave before the server has to be asked again."""
+_LARGEST: Final = 10_000  # docs/protocol.md §6
+
+
+class Window:
+    """An order (`column`, or `-column` for descending) and a limit, either of which may be None."""
+
+    def __init__(self, order: str | None, limit: int | None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"A limit is at least 1, not {limit}.")
+        self.limit = limit
+        self._column = order.removeprefix("-") if order is not None else None
+        self._sign = -1 if order is not None and order.startswith("-") else 1
+        self._asked = None if limit is None else max(limit, min(limit + SPARE, _LARGEST))
+        self._edge: tuple[Any, Any] | None = None  # the last row that is known; None: all are
+
+    @property
+    def wanted(self) -> Raw:
+        """What `snapshot` in a subscribe command asks for."""
+        order = None if self._column is None else ("-" if self._sign < 0 else "") + self._column
+        asked = {"limit": self._asked, "order": order}
+        return Raw(encode({name: value for name, value in asked.items() if value is not None} or True))
+
+    def begin(self, rows: dict[Any, Row]) -> None:
+        """These rows were answered."""
+        self._edge = None
+        if self._asked is not None and len(rows) >= self._asked:
+            key = self.sorted(rows)[-1]
+            self._edge = self._place(key, rows[key])
+
+    def covers(self, key: Any, row: Row) -> bool:
+        """Whether a row is inside the edge."""
+        return self._edge is None or self._compare(self._place(key, row), self._edge) <= 0
+
+    def needs_more(self, known: int) -> bool:
+        """Whether rows have to be asked for again, now that so many are known."""
+        return self._edge is not None and self.limit is not None and known < self.limit
+
+    def sorted(self, rows: dict[Any, Row]) -> list[Any]:
+        """The keys of rows in their order; in the order they came when there is none."""
+        if self._column is None and self.limit is None:
+            return list(rows)
+        places = [self._place(key, row) for key, row in rows.items()]
+        return [key for _, key in sorted(places, key=cmp_to_key(self._compare))]
+
+    def shown(self, rows: dict[Any, Row]) -> list[Any]:
+        """The keys of the rows to show."""
+        return self.sorted(rows)[: self.limit]
+
+    def _place(self, key: Any, row: Row) -> tuple[Any, Any]:
+        return (None if self._column is None else row.get(self._column)), key
+
+    def _compare(self, one: tuple[Any, Any], other: tuple[Any, Any]) -> int:
+        return self._sign * compare(one[0], other[0]) or compare(one[1], other[1])
+
+
+def compare(one: Any, other: Any) -> int:
+    """SQLite's order of values: NULL, numbers, text; below, at or above 0."""
+    left, right = (_rank(one), one), (_rank(other), other)
+    if left[0] != right[0]:
+        return -1 if left[0] < right[0] else 1
+    if one == other:
+        return 0
+    return -1 if one < other else 1
+
+
+def _rank(value: Any) -> int:
+    if value is None:
+        return 0
+    return 1 if isinstance(value, int | float) else 2

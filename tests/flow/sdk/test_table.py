@@ -1,0 +1,134 @@
+"""Live tables of the Python client on a real server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aerostack_realtime import Aerostack, RowChange
+from aerostack_realtime.protocol.errors import InvalidFilter, NotFound
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+Connect = Callable[..., Awaitable[Aerostack]]
+MAKE = "CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT, total INTEGER)"
+
+
+class Told:
+    """Waits for what a table tells."""
+
+    def __init__(self) -> None:
+        self.changes: list[RowChange] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, change: RowChange) -> None:
+        self.changes.append(change)
+        self._more.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._more.clear()
+            await self._more.wait()
+
+
+@pytest.fixture
+async def sdk(connect: Connect) -> Aerostack:
+    sdk = await connect()
+    await sdk.db.query(MAKE)
+    await sdk.db.query("INSERT INTO orders VALUES (1, 'open', 10), (2, 'paid', 20), (3, 'open', 30)")
+    return sdk
+
+
+async def test_the_rows_are_there_and_follow_every_change(sdk: Aerostack) -> None:
+    told = Told()
+    async with sdk.realtime.table("orders", filter={"status": "open"}) as rows:
+        rows.on_change(told)
+        assert dict(rows) == {
+            1: {"id": 1, "status": "open", "total": 10},
+            3: {"id": 3, "status": "open", "total": 30},
+        }
+        await sdk.db.query("UPDATE orders SET status = 'open' WHERE id = 2")
+        await sdk.db.query("UPDATE orders SET status = 'paid' WHERE id = 1")
+        await sdk.db.query("UPDATE orders SET total = 31 WHERE id = 3")
+        await sdk.db.query("UPDATE orders SET id = 4 WHERE id = 3")
+        await told.until(lambda: 4 in rows)
+        assert {key: row["total"] for key, row in rows.items()} == {2: 20, 4: 31}
+        assert [(each.operation, each.key) for each in told.changes[:3]] == [
+            ("INSERT", 2),
+            ("DELETE", 1),
+            ("UPDATE", 3),
+        ]
+        assert {(each.operation, each.key) for each in told.changes[3:]} == {("DELETE", 3), ("INSERT", 4)}
+
+
+async def test_a_limit_keeps_the_first_and_replaces_one_that_leaves(sdk: Aerostack) -> None:
+    await sdk.db.query(
+        "WITH RECURSIVE c(i) AS (VALUES(10) UNION ALL SELECT i + 1 FROM c WHERE i < 100) "
+        "INSERT INTO orders SELECT i, 'open', i * 10 FROM c"
+    )
+    told = Told()
+    async with sdk.realtime.table("orders", order="-total", limit=3) as rows:
+        rows.on_change(told)
+        assert list(rows) == [100, 99, 98]
+        await sdk.db.query("DELETE FROM orders WHERE id = 99")
+        await told.until(lambda: list(rows) == [100, 98, 97])
+        await sdk.db.query("UPDATE orders SET total = 5000 WHERE id = 1")
+        await told.until(lambda: list(rows) == [1, 100, 98])
+        await sdk.db.query("DELETE FROM orders WHERE id > 50")
+        await told.until(lambda: list(rows) == [1, 50, 49])
+        assert len(rows) == 3
+
+
+async def test_it_goes_on_over_a_kill_of_the_server(sdk: Aerostack, server: "ServerProcess") -> None:
+    async with sdk.realtime.table("orders") as rows:
+        changes = aiter(rows)
+        await server.kill()
+        await server.start()
+        await sdk.db.query("DELETE FROM orders WHERE id = 2")
+        change = await anext(changes)
+        assert (change.operation, change.key) == ("DELETE", 2)
+        assert list(rows) == [1, 3]
+
+
+async def test_after_a_gap_it_is_loaded_again_and_tells_what_that_changed(
+    sdk: Aerostack, shell: Callable[[str], Awaitable[None]], tmp_path: Any
+) -> None:
+    told = Told()
+    async with sdk.realtime.table("orders") as rows:
+        rows.on_change(told)
+        await shell(f".backup {tmp_path / 'backup.db'}")
+        await sdk.db.query("INSERT INTO orders VALUES (4, 'open', 40)")
+        await sdk.db.query("UPDATE orders SET total = 0 WHERE id = 1")
+        await told.until(lambda: len(told.changes) == 2)
+        await shell(f".restore {tmp_path / 'backup.db'}")
+        await told.until(lambda: len(told.changes) == 4)
+        assert {(each.operation, each.key) for each in told.changes[2:]} == {("DELETE", 4), ("UPDATE", 1)}
+        assert {key: row["total"] for key, row in rows.items()} == {1: 10, 2: 20, 3: 30}
+
+
+async def test_what_cannot_be_loaded_is_raised_at_the_door(sdk: Aerostack) -> None:
+    with pytest.raises(NotFound):
+        async with sdk.realtime.table("nothing"):
+            pass
+    with pytest.raises(InvalidFilter):
+        async with sdk.realtime.table("orders", filter={"nothing": 1}):
+            pass
+
+
+async def test_the_iteration_ends_with_the_block(sdk: Aerostack) -> None:
+    async with sdk.realtime.table("orders") as rows:
+        changes = aiter(rows)
+    with pytest.raises(StopAsyncIteration):
+        await anext(changes)
+
+
+async def test_a_table_has_its_topic_for_itself(sdk: Aerostack) -> None:
+    async with sdk.realtime.table("orders"):
+        with pytest.raises(ValueError, match="live table"):
+            sdk.realtime.channel("orders", filter={"id": 1})
+        with pytest.raises(ValueError, match="subscribed already"):
+            sdk.realtime.table("orders")
+    async with sdk.realtime.table("orders") as again:
+        assert len(again) == 3
