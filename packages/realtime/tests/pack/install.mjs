@@ -56,9 +56,14 @@ try {
      )`,
   )
   run('npx', 'vite', 'build', '--logLevel', 'warn')
-  const [bundle] = readdirSync(join(app, 'dist/assets')).filter((name) => name.endsWith('.js'))
-  if (!readFileSync(join(app, 'dist/assets', bundle), 'utf8').includes('aerostack-v1'))
-    throw new Error('The built app does not contain the client.')
+  const chunks = readdirSync(join(app, 'dist/assets'))
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => readFileSync(join(app, 'dist/assets', name), 'utf8'))
+  const count = (text) => chunks.filter((chunk) => chunk.includes(text)).length
+  if (count('aerostack-v1') !== 1) throw new Error('The built app does not contain the client.')
+  const apart = chunks.find((chunk) => chunk.includes('onupgradeneeded'))
+  if (!apart || apart.includes('aerostack-v1'))
+    throw new Error('What keeps publishes is not a chunk of its own.')
 
   const names = 'createClient, liveTable, AerostackProvider, useTable'
   const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')`
