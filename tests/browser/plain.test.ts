@@ -21,12 +21,12 @@ test('a plain page without npm talks, with the client that the server hands out'
   await Promise.all(contexts.map((context) => context.close()))
 })
 
-test('both modules of the client are served, and the second names the first', async ({ request }) => {
-  for (const name of ['aerostack.js', 'aerostack-react.js']) {
+test('the modules of the client are served, and name each other as neighbours', async ({ request }) => {
+  for (const name of ['aerostack.js', 'aerostack-table.js', 'aerostack-react.js', 'aerostack-durable.js']) {
     const response = await request.get(`${server.url}/sdk/${name}`)
     expect(response.headers()['content-type']).toContain('text/javascript')
     expect(response.ok()).toBe(true)
   }
   const react = await (await request.get(`${server.url}/sdk/aerostack-react.js`)).text()
-  expect(react).toContain('./aerostack.js')
+  for (const name of ['./aerostack.js', './aerostack-table.js']) expect(react).toContain(name)
 })

@@ -25,7 +25,7 @@ export function canonical(topic: string, project: string): string {
   )
     throw new AerostackError(
       'invalid_topic',
-      `'${topic.slice(0, 80)}' is no topic, as 'orders' (a table) or 'chat/general'`,
+      `'${topic.slice(0, 80)}' is no topic like 'orders' or 'chat/general'`,
       false,
       topic,
     )

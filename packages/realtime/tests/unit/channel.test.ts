@@ -189,6 +189,26 @@ test('the cursor waits for a listener that has not finished, and the event does 
   expect(channel.cursor).toBe('e:2')
 })
 
+test('however many events came since one that is not finished, none of them reaches the listener twice', async () => {
+  const made = await connected()
+  const seen: unknown[] = []
+  made.client
+    .channel('chat/general')
+    .on('message', ({ data }) => {
+      seen.push(data)
+      if (data === 'e:0') return new Promise(() => {})
+    })
+    .subscribe()
+  made.socket.subscribed('e:-')
+  const all = Array.from({ length: 3_000 }, (_, index) => event(`e:${index}`))
+  for (const each of all) made.socket.say(each)
+  const socket = await reconnect(made)
+  expect(socket.last('subscribe').since).toBe('e:-')
+  socket.subscribed('e:-', true)
+  for (const each of all) socket.say(each)
+  expect(seen).toHaveLength(3_000)
+})
+
 test('a gap is told, after a reconnection and in the midst of a live subscription', async () => {
   const made = await live()
   const gaps: RealtimePayload[] = []

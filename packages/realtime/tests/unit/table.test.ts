@@ -267,6 +267,18 @@ describe('one topic, several who want different things of it', () => {
     expect(good.error).toBeNull()
   })
 
+  test('one that was refused is asked for again on the next connection', async () => {
+    const made = await connected({ token: 'a.b.c' })
+    const orders = liveTable(made.client, 'orders')
+    const { id = '' } = made.socket.last('subscribe')
+    made.socket.say({ type: 'error', code: 'forbidden', message: 'No.', retryable: false, topic: TOPIC, id })
+    expect(orders).toMatchObject({ error: { code: 'forbidden' }, loading: false })
+    const socket = await reconnect(made)
+    await settled()
+    socket.snapshot([{ id: 1 }])
+    expect(orders).toMatchObject({ rows: [{ id: 1 }], error: null, stale: false })
+  })
+
   test('a server that was not able to is asked again', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
