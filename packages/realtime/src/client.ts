@@ -285,7 +285,7 @@ export class Client {
       this.#connecting?.resolve()
       this.#connecting = undefined
     }
-    for (const listener of this.#onStatus) listener(status)
+    for (const listener of [...this.#onStatus]) listener(status)
   }
 
   #ended(error: AerostackError): void {
@@ -302,7 +302,7 @@ export class Client {
     if (this.#told.has(error)) return // one failure may reject many promises
     this.#told.add(error)
     if (!this.#onError.size) console.error(error)
-    for (const listener of this.#onError) listener(error)
+    for (const listener of [...this.#onError]) listener(error)
   }
 }
 

@@ -220,7 +220,7 @@ export class Connection {
   /** Try again later. That a first attempt failed is told: an address may be wrong, an origin not allowed. */
   #retry(limited = false): void {
     if (this.status === 'connecting')
-      this.#options.failed(new AerostackError('network', 'No answer from the server; trying on.', true))
+      this.#options.failed(new AerostackError('network', 'The server does not answer.', true))
     const random = this.#options.random()
     this.#waiting = true
     this.#after(limited ? longest(random) : backoff(this.#attempt++, random), () => this.#open())
