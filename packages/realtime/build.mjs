@@ -12,8 +12,9 @@ const sources = readdirSync('src', { recursive: true })
   .map((name) => `src/${name}`)
 const target = 'es2022'
 
+const platform = 'node' // names what a CommonJS file exports, so that `import()` of it finds that
 for (const format of ['esm', 'cjs'])
-  await build({ entryPoints: sources, outbase: 'src', outdir: `${dist}/${format}`, format, target })
+  await build({ entryPoints: sources, outbase: 'src', outdir: `${dist}/${format}`, format, target, platform })
 writeFileSync(`${dist}/cjs/package.json`, '{ "type": "commonjs" }\n')
 
 const require = createRequire(import.meta.url)

@@ -66,7 +66,12 @@ try {
     throw new Error('What keeps publishes is not a chunk of its own.')
 
   const names = 'createClient, liveTable, AerostackProvider, useTable'
-  const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')`
+  // Node has no IndexedDB: that this is what is told shows that the chunk for it was found.
+  const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')
+    createClient({ url: 'http://localhost', persistOutbox: true, onError: ({ code, message }) => {
+      if (code !== 'storage' || !message.includes('indexedDB')) throw new Error(message)
+      console.log('told')
+    } })`
   write(
     'esm.mjs',
     `import { createClient } from 'aerostack-realtime'
@@ -79,8 +84,8 @@ try {
     const { liveTable } = require('aerostack-realtime/table')
     const { AerostackProvider, useTable } = require('aerostack-realtime/react')\n${use}`,
   )
-  run('node', 'esm.mjs')
-  run('node', 'cjs.cjs')
+  for (const file of ['esm.mjs', 'cjs.cjs'])
+    if (run('node', file).trim() !== 'told') throw new Error(`${file} did not load what keeps publishes.`)
 
   const typed = (load) => `${load}
     const client = createClient()
