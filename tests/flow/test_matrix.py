@@ -113,7 +113,9 @@ Rights = dict[str, frozenset[str]]
 def rights(
     subscribe: frozenset[str], publish: frozenset[str], presence: frozenset[str], history: frozenset[str]
 ) -> Rights:
-    return {"subscribe": subscribe, "publish": publish, "presence": presence, "history": history}
+    """On a custom channel whoever may see presence may share it; on a table, where nobody publishes, nobody."""
+    track = presence if publish else NOBODY
+    return {"subscribe": subscribe, "publish": publish, "presence": presence, "history": history, "track": track}
 
 
 WHO_MAY: Final[dict[str, Rights]] = {
@@ -130,7 +132,7 @@ WHO_MAY: Final[dict[str, Rights]] = {
 COMMANDS: Final = {
     "subscribe": "subscribe",
     "publish": "publish",
-    "track": "presence",
+    "track": "track",
     "presence": "presence",
     "untrack": None,
     "unsubscribe": None,

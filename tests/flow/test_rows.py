@@ -192,17 +192,13 @@ async def test_a_dropped_table_is_told_to_its_subscribers(node: "ServerProcess",
     assert (await wire.hear("error"))["code"] == "not_found"
 
 
-async def test_members_of_a_table_are_told_to_its_subscribers(
-    node: "ServerProcess", dial: Dial, http: Http
-) -> None:
+async def test_nobody_is_present_on_a_table(node: "ServerProcess", dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE attended(a)")
-    ann, bob = await dial(node, "ann"), await dial(node, "bob")
-    await bob.subscribe("attended")
-    await ann.ask("track", topic="attended", state={"editing": 1})
-    join = await bob.hear("event", event="presence:join")
-    assert (join["topic"], join["userId"], join["data"]) == ("table/attended/default", "ann", {"editing": 1})
-    ann.drop()
-    await bob.hear("event", event="presence:leave")
+    wire = await dial(node, "ann")
+    await wire.subscribe("attended")
+    refused = await wire.ask("track", topic="attended", state={"editing": 1})
+    assert (refused["type"], refused["code"]) == ("error", "forbidden")
+    assert (await wire.ask("presence", topic="attended"))["members"] == []
 
 
 async def test_what_was_written_while_the_server_was_down_is_replayed(

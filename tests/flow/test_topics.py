@@ -81,4 +81,4 @@ async def test_a_table_that_does_not_exist_is_not_found(node: "ServerProcess", d
     refused = await wire.ask("subscribe", topic="nowhere")
     assert (refused["code"], refused["topic"]) == ("not_found", "table/nowhere/default")
     tracked = await wire.ask("track", topic="nowhere", state={})
-    assert tracked["code"] == "not_found"
+    assert tracked["code"] == "forbidden"

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from msgspec import UNSET, Raw, Struct
 
@@ -15,21 +14,6 @@ from aerostack_realtime.channels.views import View, Views
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.messages import Operation
-
-
-class Channel(Protocol):
-    """What the hub needs of either kind of channel."""
-
-    topic: str
-    presence: Presence
-
-    def audiences(self) -> Iterable[Audience]: ...
-
-    def remove(self, subscriber: Subscriber) -> bool:
-        """End its subscription; whether it had one."""
-
-    @property
-    def subscribers(self) -> int: ...
 
 
 class Held(Struct):
@@ -59,9 +43,13 @@ class CustomChannel:
         return len(self._subscribers)
 
     @property
+    def members(self) -> int:
+        return len(self.presence)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing would be lost with it."""
-        return not (self._subscribers or len(self.presence) or self._held or len(self.log))
+        return not (self._subscribers or self.members or self._held or len(self.log))
 
     def audiences(self) -> Iterable[Audience]:
         return (self.audience,)
@@ -103,10 +91,12 @@ class CustomChannel:
 class TableChannel:
     """The topic of a table: its row changes, in the order of the change log, as each view shows them."""
 
+    members = 0
+    """Nobody is present on a table: its topic carries its rows alone."""
+
     def __init__(self, topic: str, table: str, audience: Callable[[], Audience]) -> None:
         self.topic = topic
         self.table = table
-        self.presence = Presence()
         self.views = Views(audience)
         self._subscribers: dict[Subscriber, View] = {}
 
@@ -116,7 +106,7 @@ class TableChannel:
 
     @property
     def idle(self) -> bool:
-        return not (self._subscribers or len(self.presence))
+        return not self._subscribers
 
     def audiences(self) -> Iterable[Audience]:
         return [view.audience for view in self.views]

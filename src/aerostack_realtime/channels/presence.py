@@ -42,10 +42,6 @@ class Presence:
     def __len__(self) -> int:
         return len(self._members)
 
-    def tracks(self, connection: Hashable) -> bool:
-        """Whether `connection` is one of a member's."""
-        return connection in self._tracking
-
     def track(self, connection: Hashable, user_id: str, state: bytes, now: int) -> list[Change]:
         """Put `connection` of `user_id` (with `state`, JSON) among the members; `now` in ms."""
         changes: list[Change] = []

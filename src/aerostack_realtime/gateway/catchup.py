@@ -37,7 +37,7 @@ class CatchUp:
     `drain` waits until the peer has taken most of what was written to it; `gone` tells that it will not.
     """
 
-    __slots__ = ("_database", "_drain", "_gone", "_hub", "_subscriber")
+    __slots__ = ("_database", "_drain", "_gone", "_subscriber", "_subscriptions")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class CatchUp:
         gone: Callable[[], bool],
     ) -> None:
         self._subscriber = subscriber
-        self._hub = hub
+        self._subscriptions = hub.subscriptions
         self._database = database
         self._drain = drain
         self._gone = gone
@@ -59,7 +59,7 @@ class CatchUp:
         if table is None:
             if _wanted(command) is not None:
                 raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
-            return self._hub.gap(command) is not None
+            return self._subscriptions.gap(command) is not None
         return (
             command.since is not None or _wanted(command) is not None or not self._database.changes.watches(table)
         )
@@ -79,32 +79,32 @@ class CatchUp:
         elif command.since is not None:
             await self._resume(command, command.since, told=False)
         else:
-            self._hub.subscribe(self._subscriber, command)
+            self._subscriptions.subscribe(self._subscriber, command)
 
     async def _custom(self, command: messages.Subscribe) -> None:
         """Send the persisted messages that the channel's log no longer has, then go over into it."""
-        self._hub.unsubscribe(self._subscriber, command.topic)
+        self._subscriptions.unsubscribe(self._subscriber, command.topic)
         told = False
-        while (gap := self._hub.gap(command)) is not None and not self._gone():
+        while (gap := self._subscriptions.gap(command)) is not None and not self._gone():
             if not told:
-                self._hub.tell(self._subscriber, command, recovered=False)
+                self._subscriptions.tell(self._subscriber, command, recovered=False)
                 told = True
             page = await self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
             if self._gone():
                 return
-            self._hub.send_stored(self._subscriber, page)
+            self._subscriptions.send_stored(self._subscriber, page)
             reached = page[-1].position if len(page) == PAGE else gap.until
-            command = replace(command, since=self._hub.cursor_at(reached))
+            command = replace(command, since=self._subscriptions.cursor_at(reached))
             await self._drain()
         if not self._gone():
-            self._hub.subscribe(self._subscriber, command, told=told)
+            self._subscriptions.subscribe(self._subscriber, command, told=told)
 
     async def _snapshot(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> None:
         selection, shown = self._selection(command, table, wanted)
-        self._hub.unsubscribe(self._subscriber, command.topic)
+        self._subscriptions.unsubscribe(self._subscriber, command.topic)
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
-            self._hub.tell(self._subscriber, command, recovered=None)
+            self._subscriptions.tell(self._subscriber, command, recovered=None)
             waiting: list[Row] = []
             async for rows in snapshot:
                 if waiting:
@@ -121,7 +121,7 @@ class CatchUp:
     ) -> tuple[Selection, Sequence[str]]:
         if wanted.limit is not None and not 1 <= wanted.limit <= MAX_LIMIT:
             raise BadMessage(f"The limit of a snapshot is 1 to {MAX_LIMIT}; without one it holds all rows.")
-        selection, shown = self._hub.selection(self._subscriber, command, table)
+        selection, shown = self._subscriptions.selection(self._subscriber, command, table)
         order = None
         if wanted.order is not None:
             column = wanted.order.removeprefix("-")
@@ -134,11 +134,13 @@ class CatchUp:
         self, command: messages.Subscribe, cursor: str, rows: list[Row], shown: Sequence[str], *, last: bool
     ) -> None:
         encoded = [Raw(messages.encode({column: row.get(column) for column in shown})) for row in rows]
-        self._hub.send(self._subscriber, messages.Snapshot(command.topic, encoded, cursor, last, command.id))
+        self._subscriptions.send(
+            self._subscriber, messages.Snapshot(command.topic, encoded, cursor, last, command.id)
+        )
 
     async def _resume(self, command: messages.Subscribe, since: str, *, told: bool) -> None:
         """Send a table's log after a cursor, part by part, and go over into live changes."""
-        self._hub.unsubscribe(self._subscriber, command.topic)
+        self._subscriptions.unsubscribe(self._subscriber, command.topic)
         following: str | None = since
         while following is not None and not self._gone():
             part: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -151,7 +153,7 @@ class CatchUp:
                 else:
                     part.set_result(outcome)
 
-            self._hub.resume(self._subscriber, command, following, done, told=told)
+            self._subscriptions.resume(self._subscriber, command, following, done, told=told)
             following = await part
             told = True
             await self._drain()

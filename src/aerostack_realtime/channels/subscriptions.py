@@ -1,0 +1,254 @@
+"""Subscriptions: who is on which channel, and how one comes to be on it: from now, or from where it was."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import UNSET, Struct
+
+from aerostack_realtime.access.rows import RuleFailed
+from aerostack_realtime.channels.audience import Subscriber, hand
+from aerostack_realtime.channels.channel import CustomChannel, TableChannel
+from aerostack_realtime.channels.clock import HybridClock
+from aerostack_realtime.channels.cursors import Cursors
+from aerostack_realtime.channels.directory import Directory
+from aerostack_realtime.channels.views import View
+from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
+from aerostack_realtime.protocol import frames, messages, topics
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
+
+
+class Gap(Struct, frozen=True):
+    """Positions that a channel's log no longer has: those after one, up to another."""
+
+    after: int
+    until: int
+
+
+class Subscriptions:
+    """The subscriptions to the channels of one node. All topics are canonical."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        cursors: Cursors,
+        clock: HybridClock,
+        changes: ChangeFeed,
+        buffer_limit: int,
+    ) -> None:
+        self._directory = directory
+        self._cursors = cursors
+        self._clock = clock
+        self._changes = changes
+        self._buffer_limit = buffer_limit
+        self._joined: dict[Subscriber, set[str]] = {}
+
+    def join(self, subscriber: Subscriber) -> None:
+        """A connection is there."""
+        self._joined[subscriber] = set()
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """A connection is gone, with its subscriptions. Idempotent."""
+        for topic in self._joined.pop(subscriber, ()):
+            channel = self._directory.find(topic)
+            if channel is not None:
+                channel.remove(subscriber)
+                self._directory.tidy(channel)
+
+    def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, told: bool = False) -> None:
+        """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
+
+        Answers `subscribed` unless it was `told`, then what was missed, then who is present. Raises
+        BadMessage, InvalidFilter, NotFound.
+        """
+        table = topics.table_of(command.topic)
+        if table is not None:
+            self._subscribe_table(subscriber, command, table)
+            return
+        if command.filter:
+            raise BadMessage("A filter needs a table topic: custom channels have no columns.")
+        if not self._flushed(subscriber, command.topic):
+            return
+        channel = self._directory.custom(command.topic)
+        channel.add(subscriber, presence=command.presence)
+        cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
+        if command.since is not None:
+            position = self._cursors.position(command.since)
+            entries, recovered = channel.log.after(position)
+            cursor = command.since if recovered else self._cursors.at(channel.log.start)
+            missed = b"".join(each.frame for each in entries if command.presence or not each.presence)
+        self._joined[subscriber].add(command.topic)
+        subscribed = b"" if told else frame_of(messages.Subscribed(command.topic, cursor, recovered, command.id))
+        self._hand(subscriber, subscribed + missed + self._present(channel, command))
+
+    def gap(self, command: messages.Subscribe) -> Gap | None:
+        """What a custom channel's log no longer has of what a cursor of its asks for; None when it has all,
+        or cannot know."""
+        if command.since is None or command.filter:
+            return None
+        position = self._cursors.position(command.since)
+        start = self._directory.log_start(command.topic)
+        return Gap(position, start) if 0 <= position < start else None
+
+    def cursor_at(self, position: int) -> str:
+        """The cursor of a position in a custom channel."""
+        return self._cursors.at(position)
+
+    def tell(self, subscriber: Subscriber, command: messages.Subscribe, *, recovered: bool | None) -> None:
+        """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps."""
+        assert command.since is not None, "what follows has a place to follow"
+        self.send(subscriber, messages.Subscribed(command.topic, command.since, recovered, command.id))
+
+    def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
+        """Write a reply to one subscriber alone."""
+        self._hand(subscriber, frame_of(reply))
+
+    def send_stored(self, subscriber: Subscriber, stored: Sequence[StoredMessage]) -> None:
+        """Write persisted messages to one subscriber alone, as the events they were."""
+        self._hand(
+            subscriber,
+            b"".join(
+                frame_of(
+                    messages.Event(
+                        topic=each.topic,
+                        event=each.event,
+                        data=each.data,
+                        timestamp=each.created_at,
+                        id=each.id,
+                        cursor=self._cursors.at(each.position),
+                        user_id=each.user_id or UNSET,
+                    )
+                )
+                for each in stored
+            ),
+        )
+
+    def selection(
+        self, subscriber: Subscriber, command: messages.Subscribe, table: str
+    ) -> tuple[Selection, Sequence[str]]:
+        """The rows and columns that a subscription to a watched table shows.
+
+        Raises InvalidFilter, NotFound, Forbidden.
+        """
+        channel, view = self._view(subscriber, command, table)
+        channel.views.discard(view)
+        self._directory.tidy(channel)
+        shown = self._changes.columns(table) if view.shown is None else view.shown
+        return Selection(view.shows, dict(zip(view.columns, view.key, strict=True))), shown
+
+    def resume(
+        self,
+        subscriber: Subscriber,
+        command: messages.Subscribe,
+        since: str,
+        done: Callable[[str | AerostackError | None], None],
+        *,
+        told: bool,
+    ) -> None:
+        """Subscribe to a watched table from the cursor `since`, one part of its log at a time.
+
+        Answers `subscribed` unless it was `told` and holds. `done` gets the cursor to call again with, once
+        the peer has taken this part, or None after the last part, when the subscription has gone over into
+        live changes without a seam.
+        """
+        table = topics.table_of(command.topic)
+        assert table is not None, "a custom channel resumes in one step"
+
+        def then(part: Replay) -> None:
+            if not self._flushed(subscriber, command.topic):
+                done(None)
+                return
+            try:
+                self._replay(subscriber, command, table, part, told=told)
+            except AerostackError as error:
+                done(error)
+            else:
+                done(part.cursor if part.more else None)
+
+        self._changes.replay(table, since, then, done)
+
+    def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
+        """End a subscription; one that is not there is nothing."""
+        if not self._flushed(subscriber, topic):
+            return
+        channel = self._directory.find(topic)
+        if channel is not None:
+            channel.remove(subscriber)
+            self._joined[subscriber].discard(topic)
+            self._directory.tidy(channel)
+
+    def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
+        if not self._flushed(subscriber, command.topic):
+            return
+        channel, view = self._view(subscriber, command, table)
+        channel.add(subscriber, view, presence=command.presence)
+        self._joined[subscriber].add(command.topic)
+        subscribed = messages.Subscribed(command.topic, self._changes.cursor(table), None, command.id)
+        self._hand(subscriber, frame_of(subscribed))
+
+    def _replay(
+        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, told: bool
+    ) -> None:
+        channel, view = self._view(subscriber, command, table)
+        try:
+            missed = channel.replayed(part.changes, view)
+        except RuleFailed:
+            channel.views.discard(view)
+            raise
+        if not (told and part.recovered):
+            assert command.since is not None, "a replay starts from a cursor"
+            subscribed = messages.Subscribed(command.topic, command.since, part.recovered, command.id)
+            missed = frame_of(subscribed) + missed
+        if part.more:
+            channel.views.discard(view)
+            self._hand(subscriber, missed)
+            return
+        self._joined[subscriber].add(command.topic)
+        channel.add(subscriber, view, presence=command.presence)
+        self._hand(subscriber, missed)
+
+    def _view(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
+        if not self._changes.watches(table):
+            raise NotFound(f"There is no table {table!r}.")
+        scope = subscriber.scope(table)
+        channel = self._directory.table(command.topic, table)
+        return channel, channel.views.view(command.filter, self._changes.columns(table), scope)
+
+    def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
+        """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
+        channel = self._directory.find(topic)
+        if channel is not None:
+            for audience in channel.audiences():
+                audience.flush()
+        return subscriber in self._joined
+
+    def _hand(self, subscriber: Subscriber, data: bytes) -> None:
+        """Write to one subscriber alone, under the same bound as fan-out."""
+        if subscriber.buffered() > self._buffer_limit:
+            subscriber.overflow()
+        else:
+            hand(subscriber, data)
+
+    def _present(self, channel: CustomChannel, command: messages.Subscribe) -> bytes:
+        """One join per member already there, for a subscriber that wants to know."""
+        if not command.presence or not channel.members:
+            return b""
+        cursor, now = self._cursors.at(channel.log.last), self._clock.last // 1000
+        return b"".join(
+            frame_of(
+                messages.Event(
+                    topic=channel.topic,
+                    event="presence:join",
+                    data=each.state,
+                    timestamp=now,
+                    id=f"{cursor}:{each.user_id}",
+                    cursor=cursor,
+                    user_id=each.user_id,
+                    snapshot=True,
+                )
+            )
+            for each in channel.presence.members()
+        )
+
+
+def frame_of(message: messages.Reply) -> bytes:
+    """The text frame of a message."""
+    return frames.text(messages.encode(message))
