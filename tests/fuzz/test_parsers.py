@@ -1,0 +1,109 @@
+"""Whatever is sent is understood or refused by one of our own errors: frames, topics, filters, tokens, rules."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from aerostack_realtime.access.expressions import Expression, ExpressionError, Failed
+from aerostack_realtime.access.patterns import Pattern
+from aerostack_realtime.access.tokens import Tokens, secret_key
+from aerostack_realtime.channels.views import parse
+from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.protocol import messages, topics
+from aerostack_realtime.protocol.errors import AerostackError, InvalidFilter, InvalidTopic
+from tests.fuzz.words import commands, junk, mutated
+
+TOKENS = Tokens(lambda: [secret_key("s" * 32)], lambda: 1_763_912_345)
+
+
+@given(st.binary(max_size=300) | mutated(commands))
+@example(b"[" * 100_000)
+@example(b'{"type":"ping","type":"publish"}')
+@example(b'{"type":"subscribe","topic":"a/b","filter":{"a":1e999}}')
+@example(b'{"type":"publish","topic":"a/b","event":"\\ud800","data":null}')
+def test_a_frame_is_a_command_or_refused_with_an_answer(frame: bytes) -> None:
+    try:
+        messages.decode_command(frame)
+    except messages.Refused as refused:
+        answer = messages.decode_reply(messages.encode(refused.reply))
+        assert isinstance(answer, messages.Error)
+        assert len(answer.message) < 1000
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[a-z/.@~+:_-]{0,40}", fullmatch=True))
+def test_a_topic_has_one_canonical_form_or_none(written: str) -> None:
+    try:
+        canonical = topics.canonical(written, "P")
+    except InvalidTopic:
+        return
+    assert topics.canonical(canonical, "P") == canonical
+    assert canonical.endswith("/P")
+    assert topics.table_of(canonical) is None or "/" not in str(topics.table_of(canonical))
+
+
+@given(st.dictionaries(st.sampled_from(["id", "status", "nosuch", ""]), junk, max_size=5))
+def test_a_filter_has_a_meaning_or_is_refused(filter: dict[str, Any]) -> None:
+    try:
+        conditions = parse(filter, ("id", "status"))
+    except InvalidFilter:
+        return
+    hash(conditions)
+    assert conditions == parse(dict(reversed(filter.items())), ("id", "status"))
+
+
+@given(st.text(max_size=400) | st.from_regex(r"[\w-]{0,60}(\.[\w-]{0,60}){0,4}", fullmatch=True))
+def test_no_text_is_a_token(written: str) -> None:
+    with pytest.raises(AerostackError):
+        TOKENS.check(written)
+
+
+@given(
+    st.text(max_size=100)
+    | st.lists(
+        st.sampled_from(
+            ["user.id", "user.claims", ".x", "==", "&&", "'a'", "1", "(", ")", "[", "]", "!", "in", " "]
+        ),
+        max_size=12,
+    ).map(" ".join)
+)
+def test_an_expression_is_compiled_or_refused_with_its_place_and_never_lets_in_by_failing(source: str) -> None:
+    try:
+        expression = Expression(source, ["room"])
+    except ExpressionError as refused:
+        place = str(refused)
+    else:
+        place = ""
+        users: list[dict[str, Any]] = [{"user.claims": {}}, {"user.id": "ann", "user.claims": {"x": [1]}}]
+        for user in users:
+            expression.group(user)
+            with suppress(Failed):
+                assert expression.holds({**user, "room": "r"}) in (True, False)
+    assert place == "" or place.startswith("line ")
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_a_pattern_is_one_or_refused(written: str, topic: str) -> None:
+    try:
+        pattern = Pattern(written)
+    except ValueError:
+        return
+    found = pattern.match(topic)
+    assert found is None or set(found) == set(pattern.variables)
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_origin_is_allowed_by_accident(origin: str, host: str) -> None:
+    origins = Origins(["https://app.example.com", "https://*.example.org"], loopback=False)
+    if origins.allows(origin, "") and origin not in ("https://app.example.com", "https://app.example.com/"):
+        assert origin.lower().rstrip("/").endswith(".example.org")
+    origins.allows(origin, host)
+    origins.serves(host)
+
+
+@given(st.text(max_size=60), st.lists(st.text(max_size=60), max_size=3))
+def test_an_address_is_found_whatever_the_headers_say(peer: str, forwarded: list[str]) -> None:
+    assert Proxies(["10.0.0.0/8"]).client(peer, forwarded)
