@@ -327,9 +327,10 @@ function address(origin: string, projectId: string, userId: string | undefined):
   return `${origin.replace(/^http/, 'ws')}/api/realtime?${query}`
 }
 
-/** Hear when the network comes back or the page is looked at again, where there is such a thing. */
+/** Hear when the network goes or comes back, or the page is looked at again, where there is such a thing. */
 function watch(wake: () => void, on: boolean): void {
   const change = on ? 'addEventListener' : 'removeEventListener'
   globalThis[change]?.('online', wake)
+  globalThis[change]?.('offline', wake)
   globalThis.document?.[change]('visibilitychange', wake)
 }

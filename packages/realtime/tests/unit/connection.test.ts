@@ -239,6 +239,19 @@ test('connect, `online` and a page that becomes visible do not wait for the back
   expect(made.sockets).toHaveLength(3)
 })
 
+test('`offline` makes it ask at once whether anybody is there, so that the status does not stay wrong', async () => {
+  const page = new EventTarget()
+  vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+  vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page))
+  const made = await connected()
+  page.dispatchEvent(new Event('offline'))
+  expect(made.socket.sent).toEqual([{ type: 'ping' }])
+  expect(made.client.status).toBe('connected')
+  await made.clock.pass(5_000)
+  expect(made.client.status).toBe('reconnecting')
+  made.client.disconnect()
+})
+
 test('a platform without WebSocket is told what to do', async () => {
   vi.stubGlobal('WebSocket', undefined)
   const made = bench()
