@@ -128,6 +128,7 @@ async def run(
             backplane=MemoryBackplane,
             defer=asyncio.get_running_loop().call_soon,
             buffer_limit=settings.limits.buffer_bytes,
+            presence_limit=settings.limits.presence_members,
         )
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)

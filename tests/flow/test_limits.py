@@ -157,6 +157,18 @@ async def test_states_and_filters_are_bounded(serve: Serve, people: People) -> N
     assert (await wire.ask("track", topic="a/b", state={"x": "y"}))["type"] == "ack"
 
 
+async def test_a_crowd_is_shown_to_a_bound(serve: Serve, people: People) -> None:
+    server = await serve(settings("presence_members = 2"))
+    for name in ("ann", "bob", "eve"):
+        wire = await people(server, f"token.{token(name)}")
+        await wire.ask("track", topic="a/b", state={})
+    late = await people(server)
+    await late.subscribe("a/b")
+    assert [each["userId"] for each in await late.settled() if each["type"] == "event"] == ["ann", "bob"]
+    shown = await late.ask("presence", topic="a/b")
+    assert [each["userId"] for each in shown["members"]] == ["ann", "bob"]
+
+
 async def test_a_page_of_history_is_bounded(serve: Serve, calls: Calls) -> None:
     server = await serve(settings("history_page = 5"))
     for limit, status in ((5, 200), (6, 400)):

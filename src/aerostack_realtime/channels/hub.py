@@ -56,7 +56,8 @@ class Hub:
     """The channels of one node.
 
     `defer` runs a callable once the current tick has ended; `buffer_limit` is how many bytes may wait for a
-    subscriber before it is too slow. The hub is the listener of the change feed, and `deliver` of the
+    subscriber before it is too slow, `presence_limit` how many members of a channel are shown to whoever asks
+    or comes. The hub is the listener of the change feed, and `deliver` of the
     backplane. All topics given to it are canonical.
     """
 
@@ -70,6 +71,7 @@ class Hub:
         backplane: Callable[[Callable[[Accepted], None]], Backplane],
         defer: Callable[[Callable[[], None]], object],
         buffer_limit: int,
+        presence_limit: int,
     ) -> None:
         self._clock = clock
         self._changes = changes
@@ -77,7 +79,10 @@ class Hub:
         self._backplane = backplane(self.deliver)
         self._directory = Directory(defer, buffer_limit, clock.last)
         self._cursors = Cursors(epoch)
-        self.subscriptions = Subscriptions(self._directory, self._cursors, clock, changes, buffer_limit)
+        self.subscriptions = Subscriptions(
+            self._directory, self._cursors, clock, changes, buffer_limit, presence_limit
+        )
+        self._presence_limit = presence_limit
         self._connections: dict[str, Subscriber] = {}
         self._tracking: dict[Subscriber, set[str]] = {}
         self._dedup = Dedup()
@@ -178,7 +183,7 @@ class Hub:
 
     def members(self, topic: str) -> list[Member]:
         channel = self._directory.find(topic)
-        return channel.presence.members() if isinstance(channel, CustomChannel) else []
+        return channel.presence.members(self._presence_limit) if isinstance(channel, CustomChannel) else []
 
     # --- the change feed's listener ----------------------------------------------------------------------
 

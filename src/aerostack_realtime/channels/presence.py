@@ -5,6 +5,7 @@ that still tracks.
 """
 
 from collections.abc import Hashable
+from itertools import islice
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -72,8 +73,10 @@ class Presence:
         after = _state(member)
         return [] if after == before else [Change("presence:update", user_id, Raw(after))]
 
-    def members(self) -> list[Member]:
-        return [Member(user_id, Raw(_state(member)), member.since) for user_id, member in self._members.items()]
+    def members(self, limit: int | None = None) -> list[Member]:
+        """Those who are there, or the `limit` of them who have been there longest."""
+        shown = islice(self._members.items(), limit)
+        return [Member(user_id, Raw(_state(member)), member.since) for user_id, member in shown]
 
 
 def _state(member: _Present) -> bytes:

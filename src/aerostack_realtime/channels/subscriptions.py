@@ -33,12 +33,14 @@ class Subscriptions:
         clock: HybridClock,
         changes: ChangeFeed,
         buffer_limit: int,
+        presence_limit: int,
     ) -> None:
         self._directory = directory
         self._cursors = cursors
         self._clock = clock
         self._changes = changes
         self._buffer_limit = buffer_limit
+        self._presence_limit = presence_limit
         self._joined: dict[Subscriber, set[str]] = {}
 
     def join(self, subscriber: Subscriber) -> None:
@@ -245,7 +247,7 @@ class Subscriptions:
                     snapshot=True,
                 )
             )
-            for each in channel.presence.members()
+            for each in channel.presence.members(self._presence_limit)
         )
 
 

@@ -39,6 +39,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     refused_messages: int = 1_000
     subscriptions: int = 1_000
     state_bytes: int = 16 * 1024
+    presence_members: int = 1_000
     filter_bytes: int = 4 * 1024
     history_page: int = 1_000
 
