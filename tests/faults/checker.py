@@ -60,22 +60,24 @@ def check_topic(history: TopicHistory) -> list[Anomaly]:
     return findings.anomalies()
 
 
-def _check_sequence(
-    findings: _Findings, where: str, history: TopicHistory, handled: Sequence[Handled]
-) -> None:
+def _check_sequence(findings: _Findings, where: str, history: TopicHistory, handled: Sequence[Handled]) -> None:
     """Phantoms, repeats, cursors that go back, publishers whose messages change places."""
     seen: dict[Message, tuple[Place, int]] = {}
     newest: dict[str, int] = {}
-    last, gaps = _BEGINNING, 0
+    last, gaps, replaying = _BEGINNING, 0, False
     for place, what in handled:
         if what is None:
             gaps += 1
             newest.clear()
+            replaying = True
             continue
         assert isinstance(what, Message), "custom channels carry messages"
         kept = history.sent.get(what)
         if kept is None:
             findings.add("phantom", where, f"{what} was never published")
+        if replaying and not kept:  # what is lost and sent anew may follow what was stored and is replayed
+            newest.clear()
+            replaying = False
         if what in seen:
             before, gaps_before = seen[what]
             sent_anew = gaps > gaps_before and (not kept or before.epoch != place.epoch)
@@ -136,13 +138,13 @@ def _check_agreement(findings: _Findings, history: TopicHistory) -> None:
         if history.sent.get(what):
             kept_at[place.epoch, what] = place
     for handled in history.handled.values():
-        for place, what in handled:
-            if not isinstance(what, Message):
+        for place, seen in handled:
+            if not isinstance(seen, Message):
                 continue
-            if at.setdefault(place, what) != what:
-                findings.add("reordered", where, f"{what} and {at[place]} both at {place}")
-            if kept_at.get((place.epoch, what), place) != place:
-                findings.add("reordered", where, f"{what} at {place}, acknowledged at another")
+            if at.setdefault(place, seen) != seen:
+                findings.add("reordered", where, f"{seen} and {at[place]} both at {place}")
+            if kept_at.get((place.epoch, seen), place) != place:
+                findings.add("reordered", where, f"{seen} at {place}, acknowledged at another")
 
 
 def _check_stored(findings: _Findings, history: TopicHistory, stored: Sequence[Message]) -> None:

@@ -9,8 +9,17 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
-Kind = Literal["lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck"]
-KINDS: tuple[Kind, ...] = ("lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck")
+Kind = Literal["lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck", "crashed"]
+KINDS: tuple[Kind, ...] = (
+    "lost",
+    "duplicated",
+    "reordered",
+    "phantom",
+    "unreported gap",
+    "diverged",
+    "stuck",
+    "crashed",
+)
 
 
 class Place(NamedTuple):
@@ -100,7 +109,8 @@ class TableHistory(Struct):
 
     `committed`: the changes of each time between two restorations, in the order of their commits.
     `acknowledged`: stamps of acknowledged transactions, each of which made a version. `shown`: which rows
-    each subscriber sees. `handled` is iterated over once for each subscriber. `states`: by subscriber, the rows it shows at the end and the rows there are.
+    each subscriber sees. `handled` is iterated over once for each subscriber. `states`: by subscriber, the rows
+    it shows at the end and the rows there are.
     """
 
     committed: list[list[RowChange]] = field(default_factory=list)

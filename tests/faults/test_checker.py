@@ -95,6 +95,14 @@ def test_an_unacknowledged_ephemeral_message_may_come_again_after_a_gap() -> Non
     assert check_topic(topic(saw(1), saw(2), gap(20), again, saw(3), saw(4))) == []
 
 
+def test_an_ephemeral_message_that_is_sent_anew_may_follow_a_stored_one_that_is_replayed() -> None:
+    history = topic(saw(1), gap(10), saw(3), Handled(place(35), message(2)), saw(4), kept=[3])
+    history.acknowledged[message(2)] = place(35)
+    assert check_topic(history) == []
+    later = topic(saw(1), gap(10), saw(3), saw(4), Handled(place(45), message(2)), kept=[3])
+    assert kinds(check_topic(later)) == ["reordered"], "but not one that was sent after the gap"
+
+
 def test_cursors_and_publishers_that_go_back_are_reordered() -> None:
     assert set(kinds(check_topic(topic(saw(2), saw(1), saw(3), saw(4))))) == {"reordered"}
     swapped = topic(Handled(place(10), message(2)), Handled(place(20), message(1)), saw(3), saw(4))

@@ -12,7 +12,7 @@ def test_values_stand_in_the_order_of_sqlite() -> None:
 
 
 def test_rows_stand_in_their_order_and_equal_ones_by_key() -> None:
-    rows = {1: {"n": 2}, 2: {"n": None}, 3: {"n": 5}, 4: {"n": 2}}
+    rows: dict[int, dict[str, object]] = {1: {"n": 2}, 2: {"n": None}, 3: {"n": 5}, 4: {"n": 2}}
     assert Window("n", None).shown(rows) == [2, 1, 4, 3]
     assert Window("-n", None).shown(rows) == [3, 1, 4, 2]
     assert Window("-n", 2).shown(rows) == [3, 1]

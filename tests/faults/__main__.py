@@ -1,0 +1,65 @@
+"""`python -m tests.faults`: a run of the fault suite; `make faults` is the same."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+from tests.faults import report
+from tests.faults.plan import FAULTS, FaultKind
+from tests.faults.run import Options, Result, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="repeats a run's faults")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults go on at most")
+    parser.add_argument("--faults", type=int, default=500, help="how many there are at most")
+    parser.add_argument("--published", type=float, default=200.0, help="messages per second of each publisher")
+    parser.add_argument("--written", type=float, default=1_000.0, help="row changes per second")
+    parser.add_argument("--source", type=Path, help="take the server from this directory, to try the suite itself")
+    parser.add_argument("--only", action="append", choices=FAULTS, help="this kind of fault; may be repeated")
+    parser.add_argument("--keep", action="store_true", help="leave the records where they are")
+    parser.add_argument("--publish", action="store_true", help="add the run to docs/reliability.md")
+    asked = parser.parse_args()
+    kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
+    options = Options(
+        asked.seed,
+        asked.faults,
+        asked.seconds,
+        asked.published,
+        asked.written,
+        source=asked.source,
+        keep=asked.keep,
+        kinds=kinds,
+    )
+    _say(f"seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
+    result = asyncio.run(run(options))
+    _tell(result)
+    if asked.publish:
+        report.publish(result, " ".join(["python -m tests.faults", *sys.argv[1:]]))
+    return 1 if result.anomalies else 0
+
+
+def _tell(result: Result) -> None:
+    _say(f"{result.faults.total()} faults in {result.seconds:.0f} s: {dict(result.faults.most_common())}")
+    _say(f"{result.messages} acknowledged messages, {result.changes} acknowledged row changes")
+    _say(f"{result.handled} events handled, {result.gaps} gaps told on channels")
+    if result.not_run:
+        _say(f"not possible on this machine: {', '.join(result.not_run)}")
+    for anomaly in result.anomalies:
+        _say(f"ANOMALY {anomaly.kind} × {anomaly.count}, {anomaly.where}: {anomaly.detail}")
+    if result.anomalies:
+        _say(f"the records are in {result.place}")
+    _say(f"{len(result.anomalies)} anomalies")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

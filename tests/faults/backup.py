@@ -1,0 +1,124 @@
+"""Backups of the database, their restoration, and what that undoes; and the table of truth, kept in files."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import apsw
+
+from aerostack_realtime.database.sqlite import changelog
+from aerostack_realtime.database.sqlite.changelog import META
+from aerostack_realtime.database.sqlite.messages import MESSAGES
+from tests.faults.child import TOPICS
+from tests.faults.journal import Journal
+from tests.faults.plan import WRITERS
+from tests.faults.writer import gate, gate_of
+
+BUSY_SECONDS = 20.0
+
+
+class Vault:
+    """The newest backup, and the records of every restoration."""
+
+    def __init__(self, place: Path, database: Path) -> None:
+        self._place = place
+        self._database = database
+        self._backup = place / "backup.db"
+        self._times = 0
+
+    def take(self) -> None:
+        """Make a backup of the running database."""
+        self.write_truth()
+        self._backup.unlink(missing_ok=True)
+        with opened(self._database) as source, opened(self._backup, create=True) as copy:
+            _copy(copy, source)
+            copy.execute("PRAGMA journal_mode = WAL")
+
+    def aged(self) -> bool:
+        """Whether the backup is older than the server's newest mark, by which it knows a restored one."""
+        with opened(self._backup) as copy, opened(self._database) as database:
+            return changelog.high_water(copy) < changelog.high_water(database)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Between these nobody writes rows but the server."""
+        with ExitStack() as gates:
+            for writer in WRITERS:
+                gates.enter_context(gate(gate_of(self._place, writer)))
+            yield
+
+    def replace(self, *, in_place: bool) -> None:
+        """Put the copy where the database is, which nobody has open: as `cp` does, or as `mv` does."""
+        self.write_truth()
+        for suffix in ("-wal", "-shm"):
+            self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
+        if in_place:
+            shutil.copyfile(self._backup, self._database)
+        else:
+            fresh = self._database.with_suffix(".restored")
+            shutil.copyfile(self._backup, fresh)
+            os.replace(fresh, self._database)
+        self._forget_truth()
+
+    def restore(self) -> None:
+        """As the shell's `.restore`, with the database open elsewhere."""
+        self.write_truth()
+        with opened(self._backup) as source, opened(self._database) as database:
+            _copy(database, source)
+        self._forget_truth()
+
+    def restored(self, epoch: str) -> None:
+        """Record what the last restoration undid, now that the logs go on in `epoch`."""
+        with opened(self._backup) as copy:
+            [[before]] = copy.execute(f"SELECT value FROM {META} WHERE key = 'epoch'").fetchall()
+            rows = copy.execute(f"SELECT topic, max(position) FROM {MESSAGES} GROUP BY topic").fetchall()
+            newest = {str(topic): position for topic, position in rows}
+        journal = Journal(self._place / "restorations")
+        for topic in TOPICS.values():
+            canonical = f"{topic}/default"
+            journal.add("U", f"{before}.{newest.get(canonical, 0)}", f"{epoch}.0", canonical)
+        journal.close()
+
+    def write_truth(self) -> None:
+        """Move the table of truth into the file of the time since the last restoration."""
+        with opened(self._database) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute("SELECT seq, id, old_n, old_grp, new_n, new_grp FROM truth ORDER BY seq")
+            with (self._place / f"truth.{self._times}").open("a") as file:
+                for row in rows:
+                    file.write(" ".join("-" if value is None else str(value) for value in row) + "\n")
+            connection.execute("DELETE FROM truth; COMMIT")
+
+    def _forget_truth(self) -> None:
+        """What the backup has of it stands in the files already."""
+        self._times += 1
+        with opened(self._database) as connection:
+            connection.execute("DELETE FROM truth")
+
+
+@contextmanager
+def opened(path: Path, *, create: bool = False) -> Iterator[apsw.Connection]:
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+    try:
+        yield connection
+    finally:
+        connection.close(force=True)
+
+
+def _copy(target: apsw.Connection, source: apsw.Connection) -> None:
+    """All pages at once; a locked database is waited for."""
+    until = time.monotonic() + BUSY_SECONDS
+    with target.backup("main", source, "main") as backup:
+        while True:
+            try:
+                backup.step(-1)
+                return
+            except (apsw.BusyError, apsw.LockedError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.005)

@@ -1,0 +1,150 @@
+"""Carries out faults on a stage, one after another, each healed before the next but not yet recovered from."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from tests.faults.journal import Journal
+from tests.faults.plan import FAULTS, Fault, FaultKind
+from tests.faults.stage import Stage, Stuck
+
+BACKUP_EVERY: Final = 12
+"""Faults between two backups."""
+LATENCY_SECONDS: Final = 0.08
+CLOCK_SECONDS: Final = 3600
+EVENTUALLY_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 0.02
+
+
+class Nemesis:
+    """Counts what it did in `done`."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._offset = 0
+        self._journal = Journal(stage.place / "faults")
+        self.done: Counter[FaultKind] = Counter()
+
+    def possible(self) -> frozenset[FaultKind]:
+        """The faults that this machine allows."""
+        without = {"full disk"} if not self._stage.disk.small else set()
+        if not self._stage.server.clock_can_be_set:
+            without |= {"clock forward", "clock back"}
+        return frozenset(kind for kind in FAULTS if kind not in without)
+
+    async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
+        """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
+        loop = asyncio.get_running_loop()
+        self._stage.vault.take()
+        while self.done.total() < count and loop.time() < until:
+            fault = next(faults)
+            if self.done.total() % BACKUP_EVERY == BACKUP_EVERY - 1:
+                await asyncio.to_thread(self._stage.vault.take)
+            self._journal.add(f"{time.time():.3f}", fault.kind, fault.target, f"{fault.seconds:.2f}")
+            await self._carry_out(fault)
+            self.done[fault.kind] += 1
+            await self._stage.server.ensure()
+            await self._stage.progress(fault.pause)
+
+    async def _carry_out(self, fault: Fault) -> None:
+        stage, server, network = self._stage, self._stage.server, self._stage.network
+        match fault.kind:
+            case "kill server" | "terminate server":
+                await server.end(signal.SIGKILL if fault.kind == "kill server" else signal.SIGTERM)
+                await server.start()
+            case "pause server":
+                server.pause()
+                await asyncio.sleep(fault.seconds)
+                server.resume()
+            case "kill subscriber" | "kill publisher" | "kill writer":
+                await stage.actors[fault.target].kill()
+                await stage.actors[fault.target].start()
+            case "pause subscriber":
+                stage.actors[fault.target].process.send_signal(signal.SIGSTOP)
+                await asyncio.sleep(fault.seconds)
+                stage.actors[fault.target].process.send_signal(signal.SIGCONT)
+            case "cut network":
+                network.cut()
+            case "stall network":
+                network.stall()
+                await self._hold(fault)
+            case "silence network":
+                network.silence()
+                await self._hold(fault)
+            case "slow network":
+                network.latency = LATENCY_SECONDS
+                await self._hold(fault)
+            case "full disk":
+                await asyncio.to_thread(stage.disk.fill)
+                await asyncio.sleep(fault.seconds)
+                stage.disk.free()
+            case "file size limit":
+                server.limit_files()
+                await asyncio.sleep(fault.seconds)
+                server.unlimit_files()
+            case "clock forward" | "clock back":
+                self._offset += CLOCK_SECONDS if fault.kind == "clock forward" else -CLOCK_SECONDS
+                server.set_clock(self._offset)
+            case "restore a copy" | "restore in place":
+                await self._aged()
+                await self._replace(fault)
+            case "restore while running":
+                await self._aged()
+                await self._restore()
+
+    async def _hold(self, fault: Fault) -> None:
+        """Let the network be as it is for a while."""
+        await asyncio.sleep(fault.seconds)
+        self._stage.network.heal()
+
+    async def _replace(self, fault: Fault) -> None:
+        stage = self._stage
+        await stage.server.end(signal.SIGKILL if fault.seconds > 0.6 else signal.SIGTERM)
+        async with self._held():
+            await asyncio.to_thread(stage.vault.replace, in_place=fault.kind == "restore in place")
+        await stage.server.start()
+        stage.vault.restored(await stage.epoch())
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
+        """Between these nobody writes rows but the server."""
+        held = self._stage.vault.held()
+        await asyncio.to_thread(held.__enter__)
+        try:
+            yield
+        finally:
+            held.__exit__(None, None, None)
+
+    async def _restore(self) -> None:
+        stage = self._stage
+        before = await stage.epoch()
+        async with self._held():
+            await stage.epoch()  # behind whatever a writer had asked the server for
+            await asyncio.to_thread(stage.vault.restore)
+        with suppress(Stuck):  # if it is not noticed, the checker tells what that led to
+            await self._eventually(lambda: self._has_left(before))
+        stage.vault.restored(await stage.epoch())
+
+    async def _has_left(self, epoch: str) -> bool:
+        return await self._stage.epoch() != epoch
+
+    async def _aged(self) -> None:
+        """Wait until the backup is old enough for the server to know it again."""
+
+        async def aged() -> bool:
+            return self._stage.vault.aged()
+
+        await self._eventually(aged)
+
+    async def _eventually(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Look until it holds. Raises Stuck."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + EVENTUALLY_SECONDS
+        while not await condition():
+            if loop.time() > until:
+                raise Stuck(f"{EVENTUALLY_SECONDS} s were not enough for {condition}")
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,100 @@
+"""The network between the clients and the server: a TCP proxy that can be cut, stalled, silenced and slowed."""
+
+import asyncio
+from typing import Self
+
+CHUNK = 1 << 16
+
+
+class _Link:
+    """One client's connection and the one to the server that belongs to it."""
+
+    def __init__(self, network: "Network", near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        self.network = network
+        self.near = near
+        self.far = far
+        self.torn = False
+
+    async def pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(CHUNK):
+                await self.network.flowing.wait()
+                if self.network.latency:
+                    await asyncio.sleep(self.network.latency)
+                if self.network.silent:
+                    self.torn = True
+                if not self.torn:
+                    sink.write(data)
+                    await sink.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Both ends are reset."""
+        for writer in (self.near, self.far):
+            writer.transport.abort()
+
+
+class Network:
+    """Forwards to the server's port, which may be closed now and then."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._links: set[_Link] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.latency = 0.0
+        self.silent = False
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None, "it was entered"
+        self._server.close()
+        for pump in list(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for link in list(self._links):
+            link.abort()
+
+    def stall(self) -> None:
+        """Hold everything back until `heal`; nothing is lost."""
+        self.flowing.clear()
+
+    def silence(self) -> None:
+        """Swallow everything until `heal`, as a cable that was pulled."""
+        self.silent = True
+
+    def heal(self) -> None:
+        """As good as new; connections of which something was swallowed are reset."""
+        self.latency = 0.0
+        self.silent = False
+        self.flowing.set()
+        for link in list(self._links):
+            if link.torn:
+                link.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link(self, writer, back)
+        self._links.add(link)
+        pumps = [asyncio.create_task(link.pump(reader, back)), asyncio.create_task(link.pump(there, writer))]
+        for pump in pumps:
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+            pump.add_done_callback(lambda _: self._links.discard(link))

@@ -1,0 +1,158 @@
+"""Reads what a run recorded into histories for the checker."""
+
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+
+from tests.faults.child import TABLE, TOPICS
+from tests.faults.history import (
+    Cell,
+    Handled,
+    Message,
+    Place,
+    RowChange,
+    Shown,
+    TableHistory,
+    TopicHistory,
+    Version,
+)
+from tests.faults.journal import records
+from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS
+
+LIVE_SHOWN = Shown(3, 7)
+SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub-node": None}
+"""The rows that each subscriber sees."""
+
+
+class Epochs:
+    """The order in which the epochs of a run followed each other, as everyone saw a part of it.
+
+    Raises CycleError when they disagree.
+    """
+
+    def __init__(self, seen: Iterable[Iterable[str]]) -> None:
+        order: TopologicalSorter[str] = TopologicalSorter()
+        for sequence in seen:
+            epochs = list(dict.fromkeys(sequence))
+            for epoch in epochs:
+                order.add(epoch)
+            for before, after in pairwise(epochs):
+                order.add(after, before)
+        self._numbers = {epoch: number for number, epoch in enumerate(order.static_order())}
+
+    def place(self, cursor: str) -> Place:
+        epoch, _, position = cursor.rpartition(".")
+        return Place(self._numbers[epoch], int(position))
+
+
+class Records:
+    """The files of one run."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self.epochs = Epochs(self._epochs())
+
+    def topic(self, name: str) -> TopicHistory:
+        """One custom channel's part, without its stored messages."""
+        history = TopicHistory(TOPICS[name])
+        for publisher in PUBLISHERS:
+            for kind, topic, who, number, *rest in records(self._place / f"{publisher}.published"):
+                if topic != name:
+                    continue
+                if kind == "P":
+                    history.sent[Message(who, int(number))] = rest[0] == "1"
+                elif kind == "A":
+                    history.acknowledged[Message(who, int(number))] = self.epochs.place(rest[0])
+        for subscriber in SUBSCRIBERS:
+            if subscriber == "live":
+                continue
+            handled = history.handled[subscriber] = []
+            for kind, cursor, *rest in self._handled(subscriber, name):
+                place = self.epochs.place(cursor)
+                if kind == "S":
+                    history.started[subscriber] = place
+                elif kind == "G":
+                    handled.append(Handled(place, None))
+                elif kind == "E":
+                    handled.append(Handled(place, Message(rest[0], int(rest[1]))))
+        for _, after, before, topic in records(self._place / "restorations"):
+            if topic == f"{TOPICS[name]}/default":
+                history.undone.append((self.epochs.place(after), self.epochs.place(before)))
+        return history
+
+    def table(self) -> TableHistory:
+        """The table's part, without the final states."""
+        history = TableHistory()
+        number = 0
+        while (path := self._place / f"truth.{number}").exists():
+            history.committed.append(list(_truth(path)))
+            number += 1
+        for writer in WRITERS:
+            history.acknowledged += [
+                int(stamp) for kind, stamp in records(self._place / f"{writer}.written") if kind == "C"
+            ]
+        for subscriber, shown in SHOWN.items():
+            history.shown[subscriber] = shown
+            history.handled[subscriber] = _Changes(self, subscriber)
+        return history
+
+    def acknowledged_changes(self, history: TableHistory) -> int:
+        """How many row changes the acknowledged transactions made."""
+        stamps = set(history.acknowledged)
+        stamps |= {stamp + 1 for stamp in stamps}
+        removing = 0
+        made = 0
+        for epoch in history.committed:
+            for change in epoch:
+                if change.after is None:
+                    removing += 1
+                elif change.after.stamp in stamps:
+                    made += 1
+        return made + removing
+
+    def changes(self, subscriber: str) -> Iterator[Handled]:
+        """What a subscriber handled of the table."""
+        for kind, cursor, *rest in self._handled(subscriber, TABLE):
+            if kind == "G":
+                yield Handled(self.epochs.place(cursor), None)
+            elif kind in "RX":
+                version = Version(rest[0], int(rest[1]), int(rest[2]))
+                yield Handled(self.epochs.place(cursor), version)
+
+    def _handled(self, subscriber: str, name: str) -> Iterator[list[str]]:
+        return records(self._place / f"{subscriber}.{name}.handled")
+
+    def _epochs(self) -> Iterator[Iterator[str]]:
+        for path in self._place.glob("*.handled"):
+            yield (fields[1].rpartition(".")[0] for fields in records(path))
+        for path in self._place.glob("*.published"):
+            yield (fields[4].rpartition(".")[0] for fields in records(path) if fields[0] == "A")
+        yield (fields[2].rpartition(".")[0] for fields in records(self._place / "restorations"))
+
+
+class _Changes:
+    """What a subscriber handled of the table, read from its file whenever it is iterated over."""
+
+    def __init__(self, run: Records, subscriber: str) -> None:
+        self._run = run
+        self._subscriber = subscriber
+
+    def __iter__(self) -> Iterator[Handled]:
+        return self._run.changes(self._subscriber)
+
+
+def _truth(path: Path) -> Iterator[RowChange]:
+    last = 0
+    for fields in records(path):
+        seq, row, old_n, old_grp, new_n, new_grp = (None if each == "-" else int(each) for each in fields)
+        assert seq is not None
+        assert row is not None
+        if seq <= last:  # written down twice: the transaction that would have removed it failed
+            continue
+        last = seq
+        yield RowChange(row, _cell(old_n, old_grp), _cell(new_n, new_grp))
+
+
+def _cell(stamp: int | None, value: int | None) -> Cell | None:
+    return None if stamp is None or value is None else Cell(stamp, value)

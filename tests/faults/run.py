@@ -1,0 +1,143 @@
+"""One run of the suite: a stage, a nemesis on it, and the checker over what everyone recorded."""
+
+import asyncio
+import gc
+import shutil
+import tempfile
+import time
+from collections import Counter
+from graphlib import CycleError
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.sdk.aerostack import Aerostack
+from tests.faults.checker import check_table, check_topic
+from tests.faults.child import END, TOPICS
+from tests.faults.history import Anomaly, Message
+from tests.faults.nemesis import Nemesis
+from tests.faults.plan import FAULTS, FaultKind, plan
+from tests.faults.recorded import LIVE_SHOWN, Records
+from tests.faults.stage import Stage, Stuck
+
+PAGE = 1_000
+
+
+class Options(Struct, frozen=True):
+    """What is asked of a run: it ends after `faults` or `seconds`, whatever comes first.
+
+    `published` and `written`: messages per second of each publisher and row changes per second of all writers,
+    0 for as fast as it goes. `source`: where the server's package is taken from, None for the installed one.
+    `keep`: leave the records where they are.
+    """
+
+    seed: int
+    faults: int
+    seconds: float
+    published: float = 200.0
+    written: float = 1_000.0
+    megabytes: int = 3_000
+    source: Path | None = None
+    keep: bool = False
+    kinds: frozenset[FaultKind] = frozenset(FAULTS)
+
+
+class Result(Struct):
+    """What a run came to."""
+
+    options: Options
+    seconds: float = 0.0
+    faults: Counter[FaultKind] = field(default_factory=Counter)
+    not_run: list[str] = field(default_factory=list)
+    messages: int = 0
+    changes: int = 0
+    handled: int = 0
+    gaps: int = 0
+    anomalies: list[Anomaly] = field(default_factory=list)
+    place: Path = Path()
+
+
+async def run(options: Options) -> Result:
+    """Carry out one run, and check it."""
+    place = Path(tempfile.mkdtemp(prefix="faults-"))
+    stage = Stage(
+        place,
+        options.seed,
+        source=options.source,
+        rates=(options.published, options.written),
+        megabytes=options.megabytes,
+    )
+    result = Result(options, place=place)
+    stored: dict[str, list[Message]] = {}
+    states: dict[str, tuple[dict[str, object], dict[str, object]]] = {}
+    began = time.monotonic()
+    try:
+        await stage.open()
+        nemesis = Nemesis(stage)
+        kinds = nemesis.possible() & options.kinds
+        result.not_run = sorted(options.kinds - kinds)
+        try:
+            await nemesis.rage(
+                plan(options.seed, kinds), options.faults, asyncio.get_running_loop().time() + options.seconds
+            )
+            await stage.settle()
+            async with stage.sdk() as sdk:
+                stored = {name: await _history(sdk, topic) for name, topic in TOPICS.items()}
+            shows = msgspec.json.decode((place / "live.rows").read_bytes())
+            states["live"] = (shows, await stage.rows(LIVE_SHOWN))
+        except (Stuck, AerostackError, AssertionError) as error:
+            result.anomalies.append(Anomaly("stuck", "the run", str(error)))
+        result.faults = nemesis.done
+        result.anomalies += [Anomaly("crashed", "the server", crash) for crash in stage.server.crashes]
+        stage.vault.write_truth()
+    finally:
+        await stage.close()
+    result.seconds = time.monotonic() - began
+    _check(result, place, stored, states)
+    if any(each.kind == "stuck" for each in result.anomalies):  # what was under way is missing, of course
+        result.anomalies = [each for each in result.anomalies if each.kind not in ("lost", "unreported gap")]
+    if not (options.keep or result.anomalies):
+        shutil.rmtree(place)
+    return result
+
+
+def _check(
+    result: Result,
+    place: Path,
+    stored: dict[str, list[Message]],
+    states: dict[str, tuple[dict[str, object], dict[str, object]]],
+) -> None:
+    gc.disable()  # millions of records, none of them in a cycle
+    try:
+        records = Records(place)
+    except CycleError as error:
+        result.anomalies.append(
+            Anomaly("reordered", "the epochs", f"{error.args[1]} follow each other in a circle")
+        )
+        return
+    for name in TOPICS:
+        history = records.topic(name)
+        history.stored = stored.get(name)
+        result.messages += len(history.acknowledged)
+        result.handled += sum(map(len, history.handled.values()))
+        result.gaps += sum(each.what is None for handled in history.handled.values() for each in handled)
+        result.anomalies += check_topic(history)
+    table = records.table()
+    table.states = states
+    result.changes = records.acknowledged_changes(table)
+    for handled in table.handled.values():
+        result.handled += sum(1 for _ in handled)
+    result.anomalies += check_table(table)
+    gc.enable()
+
+
+async def _history(sdk: Aerostack, topic: str) -> list[Message]:
+    """All stored messages of a topic, oldest first."""
+    found: list[Message] = []
+    before: int | None = None
+    while page := await sdk.realtime.history(topic, PAGE, before):
+        found += [Message(*each.data) for each in page if each.event != END]
+        before = page[-1].created_at
+    return found[::-1]

@@ -1,0 +1,99 @@
+"""The server under test: one process on one port, its database on a disk of its own, its clock ours to set."""
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+_READY: Final = re.compile(r"listening on http://\S+:(\d+)")
+_FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+"""From Debian's package libfaketime: it gives one process another wall clock."""
+START_SECONDS: Final = 30.0
+
+
+class Server:
+    """`aerostack dev`. `source` is the directory its package is taken from, None for the installed one."""
+
+    def __init__(self, place: Path, database: Path, source: Path | None) -> None:
+        self.database = database
+        self.port = 0
+        self.crashes: list[str] = []
+        self._place = place
+        self._source = source
+        self._offset = place / "clock"
+        self._offset.write_text("+0\n")
+        self._process: asyncio.subprocess.Process | None = None
+        self._leaving = False
+
+    @property
+    def clock_can_be_set(self) -> bool:
+        return _FAKETIME.exists()
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "the server runs"
+        return self._process
+
+    async def start(self) -> None:
+        """Start it, and return when it listens."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
+        if self._source is not None:
+            environment["PYTHONPATH"] = str(self._source)
+        if self.clock_can_be_set:
+            environment |= {
+                "LD_PRELOAD": str(_FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        command = Path(sys.executable).with_name("aerostack")
+        with (self._place / "server.log").open("ab") as log:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *(str(command), "dev", "--port", str(self.port), "--db", str(self.database)),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
+        assert process.stdout is not None, "it is a pipe"
+        self._leaving = False
+        async with asyncio.timeout(START_SECONDS):
+            async for line in process.stdout:
+                if ready := _READY.search(line.decode()):
+                    self.port = int(ready[1])
+                    return
+        raise AssertionError(f"The server did not start; see {self._place / 'server.log'}.")
+
+    async def ensure(self) -> None:
+        """Start it again if it has ended by itself, which is an anomaly."""
+        if self._process is not None and self._process.returncode is not None and not self._leaving:
+            self.crashes.append(f"the server ended by itself with {self._process.returncode}")
+            await self.start()
+
+    async def end(self, number: signal.Signals) -> None:
+        """Send SIGKILL or SIGTERM, and wait until it is gone."""
+        self._leaving = True
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        await self.process.communicate()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def limit_files(self) -> None:
+        """Let no file of its grow any more."""
+        largest = max(path.stat().st_size for path in self.database.parent.iterdir())
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+
+    def unlimit_files(self) -> None:
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def set_clock(self, seconds: int) -> None:
+        """Set its wall clock to so many seconds from the true one."""
+        self._offset.write_text(f"{seconds:+d}\n")

@@ -1,0 +1,202 @@
+"""Everything that takes part in a run: the disk, the server, the network and the processes of the clients."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Final
+
+from aerostack_realtime.sdk.aerostack import Aerostack
+from tests.faults.backup import Vault
+from tests.faults.child import END, END_ROW, SECRET_KEY, TABLE, TOPICS
+from tests.faults.disk import Disk
+from tests.faults.history import Shown
+from tests.faults.network import Network
+from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS
+from tests.faults.server import Server
+from tests.faults.writer import SCHEMA
+
+PATIENCE_SECONDS: Final = 60.0
+"""Until something that has to happen counts as never."""
+ROOT: Final = Path(__file__).parents[2]
+
+
+class Stuck(Exception):
+    """Nothing happens any more; the message says what was waited for."""
+
+
+class Actor:
+    """A client's process. After a kill its next life takes its place."""
+
+    def __init__(self, stage: "Stage", name: str, rate: float) -> None:
+        self.name = name
+        self._stage = stage
+        self._rate = rate
+        self._life = -1
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.done = asyncio.Event()
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, f"{self.name} runs"
+        return self._process
+
+    async def start(self) -> None:
+        """Start the next life, and return when it is ready."""
+        self._life += 1
+        self._ready.clear()
+        stage = self._stage
+        options = {
+            "name": self.name, "life": self._life, "place": stage.place, "url": stage.network.url,
+            "seed": stage.seed, "database": stage.server.database, "rate": self._rate,
+        }  # fmt: skip
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        with (stage.place / f"{self.name}.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *program(self.name),
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+            )
+        self._reading = asyncio.create_task(self._read(self._process))
+        await within(self._ready.wait(), f"{self.name} to be ready")
+
+    async def kill(self) -> None:
+        """`kill -9`."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        if self._process is not None:
+            await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+
+    def finish(self) -> None:
+        """Tell it to finish what it has begun."""
+        assert self.process.stdin is not None, "it is a pipe"
+        self.process.stdin.write(b"finish\n")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None, "it is a pipe"
+        async for line in process.stdout:
+            if line.startswith(b"+"):
+                self._stage.progressed(self.name, int(line))
+            elif line == b"ready\n":
+                self._ready.set()
+            elif line == b"done\n":
+                self.done.set()
+
+
+class Stage:
+    """The parts of one run, by name, from start to end."""
+
+    def __init__(
+        self, place: Path, seed: int, *, source: Path | None, rates: tuple[float, float], megabytes: int
+    ) -> None:
+        self.place = place
+        self.seed = seed
+        self.disk = Disk(place / "disk", megabytes)
+        self.server = Server(place, self.disk.directory / "aerostack.db", source)
+        self.vault = Vault(place, self.server.database)
+        self.network = Network(0)
+        self._handled = 0
+        self._more = asyncio.Event()
+        published, written = rates
+        self.actors = {name: Actor(self, name, 0.0) for name in SUBSCRIBERS}
+        self.actors |= {name: Actor(self, name, published) for name in PUBLISHERS}
+        self.actors |= {name: Actor(self, name, written * share(name)) for name in WRITERS}
+
+    async def open(self) -> None:
+        """Start everything; subscribers first, so that they miss nothing."""
+        await self.server.start()
+        self.network = Network(self.server.port)
+        await self.network.__aenter__()
+        async with self.sdk() as sdk:
+            for statement in SCHEMA.split(";\n"):
+                if statement.strip():
+                    await sdk.db.query(statement if "BEGIN" not in statement else statement + ";")
+        for names in (SUBSCRIBERS, (*PUBLISHERS, *WRITERS)):
+            await asyncio.gather(*(self.actors[name].start() for name in names))
+
+    async def close(self) -> None:
+        """End everything, whatever state it is in."""
+        for actor in self.actors.values():
+            await actor.close()
+        if self.server.port:
+            await self.server.end(signal.SIGKILL)
+            await self.network.__aexit__()
+        self.disk.close()
+
+    def sdk(self) -> Aerostack:
+        """A client beside the network that faults happen on."""
+        return Aerostack(f"http://127.0.0.1:{self.server.port}", api_key=SECRET_KEY)
+
+    # --- progress ----------------------------------------------------------------------------------------
+
+    def progressed(self, name: str, count: int) -> None:
+        if name in SUBSCRIBERS:
+            self._handled += count
+            self._more.set()
+
+    async def progress(self, count: int) -> None:
+        """Wait until subscribers have handled so many more events. Raises Stuck."""
+        until = self._handled + count
+        while self._handled < until:
+            self._more.clear()
+            await within(self._more.wait(), "an event to be handled")
+            await self.server.ensure()
+
+    async def settle(self) -> None:
+        """Let publishers and writers finish, mark the end, and wait until every subscriber has seen it."""
+        for name in (*PUBLISHERS, *WRITERS):
+            self.actors[name].finish()
+        for name in (*PUBLISHERS, *WRITERS):
+            await within(self.actors[name].done.wait(), f"{name} to finish")
+        async with self.sdk() as sdk:
+            for topic in TOPICS.values():
+                await sdk.realtime.channel(topic).publish(END, persist=True)
+            await sdk.db.query("INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5)", [END_ROW])
+        for name in SUBSCRIBERS:
+            await within(self.actors[name].done.wait(), f"{name} to see the end")
+
+    async def rows(self, shown: Shown | None) -> dict[str, object]:
+        """What the table holds, by row."""
+        where = f" WHERE grp >= {shown.low} AND grp < {shown.high}" if shown else ""
+        async with self.sdk() as sdk:
+            return {str(row["id"]): row for row in await sdk.db.query(f"SELECT * FROM {TABLE}{where}")}
+
+    async def epoch(self) -> str:
+        """The epoch that the server's logs are in."""
+        async with self.sdk() as sdk:
+            cursor = (await sdk.db.query("SELECT 1")).cursor
+        assert cursor is not None, "this server tells"
+        return cursor.rpartition(".")[0]
+
+
+def program(name: str) -> Sequence[str]:
+    """The command of a part."""
+    if name == "sub-node":
+        return ("node", str(ROOT / "tests/faults/client.mjs"))
+    module = "live" if name == "live" else {"sub": "subscriber", "pub": "publisher", "wri": "writer"}[name[:3]]
+    return (sys.executable, "-m", f"tests.faults.{module}")
+
+
+def share(writer: str) -> float:
+    """How much of the row changes a writer makes."""
+    return {"writer-file": 0.7, "writer-sdk": 0.2, "writer-shell": 0.1}[writer]
+
+
+async def within(awaited: Awaitable[object], what: str) -> None:
+    """Wait for it. Raises Stuck."""
+    try:
+        await asyncio.wait_for(awaited, PATIENCE_SECONDS)
+    except TimeoutError:
+        raise Stuck(f"waited {PATIENCE_SECONDS:.0f} s for {what}") from None
