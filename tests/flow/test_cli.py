@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
+from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.cli.main import app
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
@@ -20,7 +21,7 @@ from tests.flow.wire import Dial
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
-COMMANDS = ("dev", "serve", "check", "token", "emit", "listen", "db", "tables")
+COMMANDS = ("dev", "serve", "check", "key", "token", "emit", "listen", "db", "tables")
 
 
 def invoke(*arguments: str) -> Result:
@@ -104,6 +105,15 @@ def test_what_is_refused_is_told_with_an_exit_code(
 def test_a_server_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
     ran = invoke(*command, "--url", "http://127.0.0.1:9")
     assert (ran.exit_code, "127.0.0.1:9" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("kind", ["secret", "publishable"])
+def test_a_key_is_known_by_the_digest_that_is_printed_with_it(kind: str) -> None:
+    ran = invoke("key", *(["--publishable"] if kind == "publishable" else []))
+    key, setting = ran.stdout.strip(), ran.stderr.strip()
+    assert key not in setting
+    assert setting.startswith(f'{kind}_keys = ["sha256:')
+    assert Keys([setting.split('"')[1]]).find(key)
 
 
 async def test_a_token_lets_its_user_in(node: "ServerProcess", dial: Dial) -> None:
