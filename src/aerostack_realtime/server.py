@@ -140,9 +140,8 @@ async def run(
         listener = Listener(
             app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
         )
-        port = await listener.start(
-            settings.host, settings.port, None if certificate is None else certificate.context
-        )
+        tls = None if certificate is None else certificate.context
+        port = await listener.start(settings.host, settings.port, tls)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
@@ -151,10 +150,9 @@ async def run(
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
+                    tasks.create_task(_renew(certificate, renew)),
                     *(tasks.create_task(each.keep()) for each in door.key_sets),
                 ]
-                if certificate is not None:
-                    owned.append(tasks.create_task(_renew(certificate, renew)))
                 ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
@@ -173,11 +171,12 @@ def _url(settings: Settings, port: int) -> str:
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-async def _renew(certificate: Certificate, renew: asyncio.Event) -> None:
+async def _renew(certificate: Certificate | None, renew: asyncio.Event) -> None:
     while True:
         await renew.wait()
         renew.clear()
-        certificate.reload()
+        if certificate is not None:
+            certificate.reload()
 
 
 async def _watch(database: Database) -> None:
