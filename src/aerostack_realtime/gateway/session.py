@@ -40,6 +40,18 @@ DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
 
 
+AUDITED: Final = frozenset(
+    {
+        close_codes.BAD_MESSAGES,
+        close_codes.UNAUTHORIZED,
+        close_codes.FORBIDDEN,
+        close_codes.AUTH_TIMEOUT,
+        close_codes.LIMIT,
+    }
+)
+"""Connections that are closed with one of these were not wanted, and the audit log says so."""
+
+
 class Transport(Protocol):
     """The socket as a session needs it: asyncio's transport has it."""
 
@@ -172,6 +184,8 @@ class Session:
         if self.closed is not None:
             return
         self.closed = code
+        if code in AUDITED:
+            self._audit("closed", reason=reason)
         self._rights.leave_all()
         self._hub.leave(self)
         hand(self, frames.close(code, reason))
@@ -287,7 +301,6 @@ class Session:
         error = RateLimited("More messages come than the limits allow; wait a moment.")
         self.send(messages.refusal(frame, error))
         if self._throttle.hopeless:
-            self._audit("closed", reason="rate limit")
             self.close(close_codes.LIMIT, "too many messages")
 
     def _audit(self, event: str, **facts: str | None) -> None:
