@@ -31,9 +31,7 @@ class Nemesis:
 
     def possible(self) -> frozenset[FaultKind]:
         """The faults that this machine allows."""
-        without = {"full disk"} if not self._stage.disk.small else set()
-        if not self._stage.server.clock_can_be_set:
-            without |= {"clock forward", "clock back"}
+        without = set() if self._stage.disk.small else {"full disk"}
         return frozenset(kind for kind in FAULTS if kind not in without)
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:

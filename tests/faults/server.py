@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.faults.skewed import encoded
+
 _READY: Final = re.compile(r"listening on http://\S+:(\d+)")
-_FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-"""From Debian's package libfaketime: it gives one process another wall clock."""
 START_SECONDS: Final = 30.0
+ROOT: Final = Path(__file__).parents[2]
 
 
 class Server:
@@ -25,13 +26,9 @@ class Server:
         self._place = place
         self._source = source
         self._offset = place / "clock"
-        self._offset.write_text("+0\n")
+        self._offset.write_bytes(encoded(0))
         self._process: asyncio.subprocess.Process | None = None
         self._leaving = False
-
-    @property
-    def clock_can_be_set(self) -> bool:
-        return _FAKETIME.exists()
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -43,20 +40,15 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
         if self._source is not None:
             environment["PYTHONPATH"] = str(self._source)
-        if self.clock_can_be_set:
-            environment |= {
-                "LD_PRELOAD": str(_FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
-        command = Path(sys.executable).with_name("aerostack")
+        environment["FAULTS_CLOCK"] = str(self._offset)
         with (self._place / "server.log").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
-                *(str(command), "dev", "--port", str(self.port), "--db", str(self.database)),
+                *(sys.executable, "-m", "tests.faults.skewed"),
+                *("dev", "--port", str(self.port), "--db", str(self.database)),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=environment,
+                cwd=ROOT,
             )
         assert process.stdout is not None, "it is a pipe"
         self._leaving = False
@@ -96,4 +88,5 @@ class Server:
 
     def set_clock(self, seconds: int) -> None:
         """Set its wall clock to so many seconds from the true one."""
-        self._offset.write_text(f"{seconds:+d}\n")
+        with self._offset.open("r+b") as file:
+            file.write(encoded(seconds))
