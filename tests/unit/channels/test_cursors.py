@@ -1,0 +1,24 @@
+"""Cursors over a change of the database's epoch."""
+
+from aerostack_realtime.channels.cursors import Cursors
+
+
+def test_a_cursor_names_its_position() -> None:
+    cursors = Cursors(lambda: "e")
+    assert cursors.at(5) == "e.5"
+    assert cursors.position("e.5") == 5
+
+
+def test_what_this_process_never_gave_is_before_everything() -> None:
+    cursors = Cursors(lambda: "e")
+    assert [cursors.position(each) for each in ("", "x", "other.5", "e.", ".5", "e." + "9" * 20)] == [-1] * 6
+
+
+def test_a_cursor_from_before_a_backup_was_restored_is_understood_while_the_process_lives() -> None:
+    epochs = ["before"]
+    cursors = Cursors(lambda: epochs[-1])
+    old = cursors.at(5)
+    epochs.append("after")
+    assert cursors.at(6) == "after.6"
+    assert cursors.position(old) == 5
+    assert Cursors(lambda: epochs[-1]).position(old) == -1, "but not by the next process"
