@@ -1,0 +1,26 @@
+"""A short run of the fault suite: ten faults of as many kinds, from a fixed seed."""
+
+import asyncio
+from itertools import islice
+
+import pytest
+
+from tests.faults.plan import FAULTS, plan
+from tests.faults.run import Options, run
+
+SHORT = Options(seed=12, faults=10, seconds=60.0, published=60.0, written=600.0, megabytes=256)
+
+
+@pytest.mark.timeout(300)
+def test_ten_faults_break_no_promise() -> None:
+    result = asyncio.run(run(SHORT))
+    assert result.anomalies == []
+    assert result.messages > 0
+    assert result.changes > 0
+    assert result.handled > result.messages
+
+
+def test_a_seed_is_a_plan() -> None:
+    assert list(islice(plan(7), 100)) == list(islice(plan(7), 100))
+    assert list(islice(plan(7), 100)) != list(islice(plan(8), 100))
+    assert {fault.kind for fault in islice(plan(7), len(FAULTS))} == set(FAULTS), "each kind once first"
