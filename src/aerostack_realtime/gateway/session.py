@@ -259,14 +259,15 @@ class Session:
 
     def _authenticate(self, token: str) -> Awaitable[None] | None:
         try:
-            identity = self._authenticator.identify(None, token)
+            identity = self._authenticator.identify(None, token) if token else None
+            if identity is None:
+                raise Unauthorized("The token is empty.")
         except AerostackError as error:
             self._audit("refused", reason=error.code)
             self.send(messages.Error.of(error))
             if self._identity is None:
                 self.close(close_codes.RESTART if error.retryable else close_codes.UNAUTHORIZED, error.code)
             return None
-        assert identity is not None, "a token proves an identity or raises"
         known = self._identity
         if known is not None and known.kind == "user" and known.user_id != identity.user_id:
             raise Forbidden("This connection is another user's; open a new one to change users.")
