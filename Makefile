@@ -14,7 +14,7 @@ WORKERS ?= 3
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check test test-python test-node test-browser bench bench-quick clean
+.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -50,6 +50,12 @@ bench: install ## us and the peers on the same work; writes bench/RESULTS.md
 
 bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 	$(BIN)/python -m bench --quick
+
+faults: install .tools/sqlite3 ## kill, cut, fill and restore a running server; ARGS="--seed 1 --seconds 60"
+	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: install ## what is parsed and what is done with it, on random input
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600
 
 clean: ## remove what was installed and built here
 	rm -rf $(VENV) node_modules packages/*/node_modules examples/*/node_modules tests/browser/node_modules $(WEB) .tools dist build
