@@ -25,7 +25,7 @@ demo: install ## the server on the embedded default, with the examples and sampl
 	@$(BIN)/python examples/seed.py $(DB)
 	@exec $(BIN)/aerostack dev --db $(DB) --port $(PORT)
 
-check: $(VENV)/.installed node_modules/.installed ## format, lint, strict types, import layers; Python and TypeScript
+check: install ## format, lint, strict types, import layers; Python and TypeScript
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
