@@ -1,6 +1,7 @@
 """How much of something one client may do in a time: token buckets."""
 
 from collections.abc import Callable
+from typing import Final
 
 from aerostack_realtime.gateway.limits import Limits
 
@@ -40,9 +41,9 @@ class Throttle:
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self.exempt = False
-        self._messages = Allowance(limits.messages_per_second, limits.messages_burst, now)
-        self._bytes = Allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
-        self._control = Allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
+        self._messages = _allowance(limits.messages_per_second, limits.messages_burst, now)
+        self._bytes = _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
+        self._control = _allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
         self._refusals = limits.refused_messages
         self._refused = 0
 
@@ -64,3 +65,10 @@ class Throttle:
 
     def control(self) -> bool:
         return self.exempt or self._control.take()
+
+
+_UNLIMITED: Final = Allowance(0.0, 0.0, lambda: 0.0)
+
+
+def _allowance(rate: float, burst: float, now: Callable[[], float]) -> Allowance:
+    return Allowance(rate, burst, now) if rate else _UNLIMITED

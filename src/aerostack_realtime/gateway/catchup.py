@@ -18,8 +18,8 @@ from aerostack_realtime.database.base import Database, Row, Selection
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter
 
-PAGE: Final = 200
-"""Stored messages read at once for one who comes back."""
+PAGE: Final = 1_000
+"""Stored messages read at once for one who comes back: some milliseconds, so that it outruns who publishes."""
 MAX_LIMIT: Final = 10_000
 """Rows of a snapshot with a `limit`: a list that is shown, not a table that is copied."""
 

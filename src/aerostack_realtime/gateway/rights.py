@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.identity import Identity, Kind
 from aerostack_realtime.access.permissions import Permissions
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.access.rules import Action, Membership, Rules
@@ -14,6 +14,11 @@ from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
 
 HELD: Final[tuple[Action, ...]] = ("subscribe", "presence")
+_DOING: Final = {
+    actions: actions
+    for actions in (frozenset[Action](HELD[:1]), frozenset[Action](HELD[1:]), frozenset[Action](HELD))
+}
+"""The sets of actions that a place can have, one object for all places."""
 
 
 class Guard(Struct, frozen=True):
@@ -22,16 +27,25 @@ class Guard(Struct, frozen=True):
     rules: Rules
     memberships: Memberships
     now: Callable[[], float]
+    _shared: dict[Kind, Permissions] = field(default_factory=dict)
 
     def permissions(self, identity: Identity) -> Permissions:
-        return Permissions(identity, self.rules, self.memberships.holds, self.now)
+        """The permissions of an identity; all who are nobody in particular share theirs."""
+        if identity.user_id is not None or identity.claims:
+            return Permissions(identity, self.rules, self.memberships.holds, self.now)
+        shared = self._shared.get(identity.kind)
+        if shared is None:
+            shared = self._shared[identity.kind] = Permissions(
+                identity, self.rules, self.memberships.holds, self.now
+            )
+        return shared
 
 
 class _Place(Struct):
     """A topic a session is on: by which membership, doing what."""
 
     member: Membership | None
-    actions: set[Action]
+    actions: frozenset[Action]
 
 
 class Rights:
@@ -67,8 +81,8 @@ class Rights:
         if place is None:
             if len(self._places) >= self._limit:
                 raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
-            place = self._places[topic] = _Place(member, set())
-        place.actions.add(action)
+            place = self._places[topic] = _Place(member, frozenset())
+        place.actions = _DOING[place.actions | {action}]
         if member is not None:
             place.member = member
             self._guard.memberships.hold(member, self._holder, topic)
@@ -77,7 +91,7 @@ class Rights:
         """Not do it any more. Idempotent."""
         place = self._places.get(topic)
         if place is not None:
-            place.actions.discard(action)
+            place.actions -= {action}
             if not place.actions:
                 self.leave(topic)
 
