@@ -16,7 +16,7 @@ from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.cli.main import app
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
-from tests.flow.wire import Dial
+from tests.flow.wire import PATIENCE_SECONDS, Dial
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -73,7 +73,8 @@ async def test_listen_prints_a_line_per_event(node: "ServerProcess", http: Http)
         payload = json.loads(await anext(lines))
         assert (payload["operation"], payload["data"]) == ("INSERT", {"a": 1})
         process.send_signal(signal.SIGINT)
-        assert await process.wait() in (0, 130)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() in (0, 130)
     async with listening("cli/listen", "--url", node.url) as (_, lines):
         await http.post("/api/v1/realtime/publish", {"topic": "cli/listen", "event": "e", "data": "[red]x"})
         line = await anext(lines)
@@ -169,12 +170,22 @@ async def listening(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.P
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    while not (line := (await process.stderr.readline()).decode()).startswith("listening to"):
-        assert line, "it ended"
+    said = ""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (line := (await process.stderr.readline()).decode()).startswith("listening to"):
+                assert line, "it ended"
+                said += line
+    except TimeoutError:
+        raise AssertionError(f"it does not listen, and said {said!r}") from None
     stdout = process.stdout
 
     async def lines() -> AsyncIterator[str]:
-        while line := await stdout.readline():
+        while True:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                line = await stdout.readline()
+            if not line:
+                return
             yield line.decode()
 
     yield process, lines()

@@ -1,6 +1,7 @@
 """`aerostack emit`, `listen` and `db`: what a server can be asked from a shell."""
 
 import asyncio
+import signal
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
@@ -111,9 +112,17 @@ def db(
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it until it ends or ctrl-c does: by the loop's own handler, which wakes a loop that waits."""
+
+    async def interruptible() -> None:
+        task = asyncio.current_task()
+        assert task is not None, "this is one"
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+        await coroutine
+
     try:
-        asyncio.run(coroutine)
-    except KeyboardInterrupt:
+        asyncio.run(interruptible())
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
     except AerostackError as error:
         fail(f"{error.code}: {error.message}")
