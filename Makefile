@@ -35,7 +35,7 @@ check: install ## format, lint, strict types, import layers; Python and TypeScri
 
 test: check test-python test-node test-browser ## everything that has to pass
 
-test-python: install .tools/sqlite3
+test-python: install .tools/sqlite3 .tools/initdb
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-node: install
@@ -51,7 +51,7 @@ bench: install ## us and the peers on the same work; writes bench/RESULTS.md
 bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 	$(BIN)/python -m bench --quick
 
-faults: install .tools/sqlite3 ## kill, cut, fill and restore a running server; ARGS="--seed 1 --seconds 60"
+faults: install .tools/sqlite3 .tools/initdb ## kill, cut, fill and restore a running server; ARGS="--seed 1 --seconds 60"
 	$(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: install ## what is parsed and what is done with it, on random input

@@ -26,6 +26,8 @@ class Change(Struct, frozen=True, gc=False):
     `data` is the new row (for DELETE the deleted one), `old` the previous row (None for INSERT, for DELETE
     equal to `data`). `timestamp` is when it was made, in ms since the Unix epoch, by the writer's clock.
     `cursor` is where it stands in its table's log, opaque to everyone but the feed that made it.
+    `commit` names the transaction it is part of, in all tables alike, and `commit_end` marks the last change of
+    it among the watched tables; None where the database does not tell (SQLite: a trigger cannot know).
     """
 
     table: str
@@ -34,6 +36,8 @@ class Change(Struct, frozen=True, gc=False):
     old: Row | None
     timestamp: int
     cursor: str
+    commit: str | None = None
+    commit_end: bool = False
 
 
 class Replay(Struct, frozen=True):
