@@ -15,7 +15,7 @@ from aerostack_realtime import config
 from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Settings, SettingsError
-from aerostack_realtime.database.sqlite.connection import DatabaseUnusable
+from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.gateway import pages
 from aerostack_realtime.server import run
 

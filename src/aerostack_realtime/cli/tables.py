@@ -12,8 +12,7 @@ from rich.text import Text
 
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
-from aerostack_realtime.database.base import Change, Database
-from aerostack_realtime.database.sqlite.connection import DatabaseUnusable
+from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError
 

@@ -12,12 +12,16 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
-from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
 Row = dict[str, Value]
+
+
+class DatabaseUnusable(Unavailable):
+    """The database cannot be opened as it is; the message names it and says what to do."""
 
 
 class Change(Struct, frozen=True, gc=False):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from aerostack_realtime.database.base import Change, NewMessage, Stored
-from aerostack_realtime.database.sqlite import DatabaseUnusable, SqliteDatabase
+from aerostack_realtime.database.base import Change, DatabaseUnusable, NewMessage, Stored
+from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Backend, Recorder, replay
 

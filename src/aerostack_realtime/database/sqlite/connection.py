@@ -11,11 +11,8 @@ from pathlib import Path
 
 import apsw
 
+from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, TooLarge, Unavailable
-
-
-class DatabaseUnusable(Unavailable):
-    """The file cannot be opened as it is; the message names it and says what to do."""
 
 
 def connect(path: Path, *, busy_ms: int, create: bool = False) -> apsw.Connection:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from aerostack_realtime.database.base import (
     ChangeFeed,
     ChangeListener,
+    DatabaseUnusable,
     MessageStore,
     QueryResult,
     Retention,
@@ -24,7 +25,6 @@ from aerostack_realtime.database.base import (
 from aerostack_realtime.database.sqlite import changelog, messages, statements
 from aerostack_realtime.database.sqlite.changes import SqliteChangeFeed
 from aerostack_realtime.database.sqlite.connection import (
-    DatabaseUnusable,
     first_connection,
     transaction,
     translate,

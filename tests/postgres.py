@@ -1,0 +1,175 @@
+"""A real PostgreSQL server in a directory of its own, for whoever tests against one.
+
+It listens on a Unix socket in that directory, so no two get in each other's way and none is on the standard port;
+`tcp=True` adds a free port of 127.0.0.1. Its own files say which version it is: AEROSTACK_POSTGRES_BIN names the
+directory of the programs, else the newest one that is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+
+SETTINGS = {
+    "wal_level": "logical",
+    "fsync": "off",  # what is tested is our crash and the server's, not the machine's
+    "max_connections": "200",
+    "max_wal_senders": "50",
+    "max_replication_slots": "50",
+    "wal_sender_timeout": "10s",
+    "shared_buffers": "32MB",
+    "jit": "off",
+    "unix_socket_permissions": "0777",
+    "logging_collector": "off",
+}
+PORT = 6543
+"""Names the socket's file only, where there is no TCP."""
+
+
+def binaries() -> Path:
+    """The directory with initdb, postgres and psql."""
+    if named := os.environ.get("AEROSTACK_POSTGRES_BIN"):
+        return Path(named)
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parent.parent.name)
+    )
+    assert installed, "no PostgreSQL server is installed: scripts/require initdb"
+    return installed[-1].parent
+
+
+class PostgresServer:
+    """One server process with its files. `start` returns once it answers."""
+
+    def __init__(self, *, tcp: bool = False, settings: dict[str, str] | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="apg-"))
+        self.data = self.directory / "data"
+        self.port = _free_port() if tcp else PORT
+        self._host = "127.0.0.1" if tcp else str(self.directory)
+        self._settings = (
+            SETTINGS
+            | {
+                "port": str(self.port),
+                "listen_addresses": "127.0.0.1" if tcp else "",
+                "unix_socket_directories": str(self.directory),
+            }
+            | (settings or {})
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        if os.geteuid() == 0:  # the server refuses to run as root
+            shutil.chown(self.directory, "postgres")
+        self.directory.chmod(0o755)
+        self._run(
+            "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
+        )
+
+    @classmethod
+    def started(cls, **settings: Any) -> Self:
+        made = cls(**settings)
+        made.start()
+        return made
+
+    def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{database}?host={self._host}&port={self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
+    def start(self) -> None:
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binaries() / "postgres", "-D", self.data, *settings],
+                stdout=log,
+                stderr=log,
+                **self._identity(),
+            )
+        ready = subprocess.run(
+            [binaries() / "pg_ctl", "status", "-D", self.data],
+            capture_output=True,
+            check=False,
+            **self._identity(),
+        )
+        while ready.returncode != 0 or not self._answers():
+            assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
+            ready = subprocess.run(
+                [binaries() / "pg_ctl", "status", "-D", self.data],
+                capture_output=True,
+                check=False,
+                **self._identity(),
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: fast, in order. SIGQUIT: immediate, as a crash; the next start recovers from the log."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def crash(self) -> None:
+        self.stop(signal.SIGQUIT)
+
+    def remove(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements, each committed by itself."""
+        with psycopg.connect(self.dsn(database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database with its replication slots."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+            slots = "SELECT slot_name FROM pg_replication_slots WHERE database = %s"
+            while connection.execute(f"{slots} AND active", (name,)).fetchall():
+                connection.execute(
+                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"
+                )
+            connection.execute(
+                f"SELECT pg_drop_replication_slot(slot_name) FROM ({slots}) s",
+                (name,),
+            )
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _answers(self) -> bool:
+        try:
+            with psycopg.connect(self.dsn(), connect_timeout=5):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [binaries() / program, *arguments], capture_output=True, text=True, check=False, **self._identity()
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _identity(self) -> dict[str, Any]:
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+        if os.geteuid() != 0:
+            return {"env": environment}
+        return {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": "/", "env": environment}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
