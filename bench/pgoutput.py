@@ -1,7 +1,7 @@
 """What a row from PostgreSQL costs on the event loop: `python -m bench.pgoutput` prints µs of CPU each.
 
-The messages are made by hand, byte by byte as the server sends them: no server, no socket, decoding alone. A row has
-six columns. The best of five rounds counts, as in bench.hotpath.
+The messages are made by hand as the server sends them: no server, no socket, decoding and conversion alone.
+A row has six columns. The best of five rounds counts, as in bench.hotpath.
 """
 
 import struct

@@ -14,25 +14,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, get_args
 
 from msgspec import Struct
 
 
 class MalformedMessage(ValueError):
-    """Bytes that are no message of the protocol: which message it seemed to be, and at which byte it went wrong."""
+    """Bytes that are no message of the protocol: which one they seemed to be, and at which byte they fail."""
 
 
 class Unchanged(Enum):
-    """The type of UNCHANGED."""
-
     UNCHANGED = "unchanged"
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-"""Stands in a new row for a large (TOAST) value that the UPDATE left alone and the log therefore does not repeat."""
+"""Stands in a new row for a large (TOAST) value that the UPDATE left alone, so that the log does not repeat it."""
 
-Values = tuple[bytes | None | Unchanged, ...]
+Values = tuple[bytes | Unchanged | None, ...]
 """A row in the order of its relation's columns: each value in PostgreSQL's text format, None for NULL."""
 
 
@@ -99,8 +97,8 @@ class Insert(Struct, frozen=True, gc=False):
 
 
 class Update(Struct, frozen=True, gc=False):
-    """`old` is the whole old row with `key_only` False (REPLICA IDENTITY FULL); with `key_only` it has values for the
-    key only, NULL elsewhere; None: the key has not changed and nothing else is recorded."""
+    """`old` is the whole old row (REPLICA IDENTITY FULL); with `key_only` it has values for the key only, NULL
+    elsewhere; None: the key has not changed, and nothing else is recorded."""
 
     relation: int
     old: Values | None
@@ -157,28 +155,14 @@ class StreamCommit(Struct, frozen=True, gc=False):
 
 
 class StreamAbort(Struct, frozen=True, gc=False):
-    """What was streamed with `subxid` is void; where that is `xid` itself, the whole transaction."""
+    """What was streamed with `subxid` is void; if that is `xid` itself, the whole transaction is."""
 
     xid: int
     subxid: int
 
 
-Message = (
-    Begin
-    | Commit
-    | Origin
-    | Relation
-    | Type
-    | Insert
-    | Update
-    | Delete
-    | Truncate
-    | Logical
-    | StreamStart
-    | StreamStop
-    | StreamCommit
-    | StreamAbort
-)
+Change = Relation | Type | Insert | Update | Delete | Truncate | Logical
+Message = Begin | Commit | Origin | StreamStart | StreamStop | StreamCommit | StreamAbort | Change
 
 
 def merged(old: Values | None, new: Values) -> Values:
@@ -233,25 +217,20 @@ class _Misread(Exception):
 _INT16 = struct.Struct(">H").unpack_from
 _INT32 = struct.Struct(">I").unpack_from
 _INT64 = struct.Struct(">Q").unpack_from
-_BEGIN = struct.Struct(">QqI").unpack_from
-_COMMIT = struct.Struct(">xQQq").unpack_from
-_STREAM_COMMIT = struct.Struct(">IxQQq").unpack_from
-_PAIR = struct.Struct(">II").unpack_from
 _FLAGGED = struct.Struct(">IB").unpack_from
 _LOGICAL = struct.Struct(">BQ").unpack_from
 _COLUMN = struct.Struct(">Ii").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
 _NEW, _KEY, _OLD = b"NKO"
-_START, _STOP = _BRACKETS = b"SE"
-
+_START, _ = _BRACKETS = b"SE"
 _EPOCH_MS = 946_684_800_000
 """2000-01-01, from which PostgreSQL counts its microseconds."""
 
 
 def _values(data: bytes, at: int) -> tuple[Values, int]:
     """A row, and where it ends; that may be behind the end of `data`, which `_finish` notices."""
-    values: list[bytes | None | Unchanged] = []
+    values: list[bytes | Unchanged | None] = []
     append = values.append
     (count,) = _INT16(data, at)
     at += 2
@@ -277,6 +256,11 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
     if end < 0:
         raise IndexError
     return data[at:end].decode("utf-8", "replace"), end + 1
+
+
+def _schema(data: bytes, at: int) -> tuple[str, int]:
+    name, end = _string(data, at)
+    return name or "pg_catalog", end  # which is sent as an empty string
 
 
 def _finish(data: bytes, at: int) -> None:
@@ -319,13 +303,11 @@ def _update(data: bytes, at: int, xid: int) -> Update:
 
 
 def _delete(data: bytes, at: int, xid: int) -> Delete:
-    (relation,) = _INT32(data, at)
-    part = data[at + 4]
-    if part not in (_KEY, _OLD):
+    if data[at + 4] not in (_KEY, _OLD):
         raise _Misread(at + 4, "no old row")
     old, end = _values(data, at + 5)
     _finish(data, end)
-    return Delete(relation, old, part == _KEY, xid)
+    return Delete(_INT32(data, at)[0], old, data[at + 4] == _KEY, xid)
 
 
 def _truncate(data: bytes, at: int, xid: int) -> Truncate:
@@ -337,7 +319,7 @@ def _truncate(data: bytes, at: int, xid: int) -> Truncate:
 
 def _relation(data: bytes, at: int, xid: int) -> Relation:
     (oid,) = _INT32(data, at)
-    schema, at = _string(data, at + 4)
+    schema, at = _schema(data, at + 4)
     name, at = _string(data, at)
     identity = chr(data[at])
     (count,) = _INT16(data, at + 1)
@@ -346,22 +328,19 @@ def _relation(data: bytes, at: int, xid: int) -> Relation:
     for _ in range(count):
         key = data[at] & 1
         column, at = _string(data, at + 1)
-        columns.append(Column(column, *_COLUMN(data, at), bool(key)))
+        type_oid, modifier = _COLUMN(data, at)
+        columns.append(Column(column, type_oid, modifier, bool(key)))
         at += 8
     _finish(data, at)
-    return Relation(oid, schema or _CATALOG, name, identity, tuple(columns), xid)
+    return Relation(oid, schema, name, identity, tuple(columns), xid)
 
 
 def _type(data: bytes, at: int, xid: int) -> Type:
     (oid,) = _INT32(data, at)
-    schema, at = _string(data, at + 4)
+    schema, at = _schema(data, at + 4)
     name, at = _string(data, at)
     _finish(data, at)
-    return Type(oid, schema or _CATALOG, name, xid)
-
-
-_CATALOG = "pg_catalog"
-"""It is sent as an empty string."""
+    return Type(oid, schema, name, xid)
 
 
 def _logical(data: bytes, at: int, xid: int) -> Logical:
@@ -372,47 +351,24 @@ def _logical(data: bytes, at: int, xid: int) -> Logical:
     return Logical(lsn, bool(flags & 1), prefix, data[at + 4 :], xid)
 
 
-def _begin(data: bytes) -> Begin:
-    _finish(data, 21)
-    lsn, timestamp, xid = _BEGIN(data, 1)
-    return Begin(lsn, _timestamp(timestamp), xid)
-
-
-def _commit(data: bytes) -> Commit:
-    _finish(data, 26)
-    commit, end, timestamp = _COMMIT(data, 1)
-    return Commit(commit, end, _timestamp(timestamp))
-
-
 def _origin(data: bytes) -> Origin:
     name, at = _string(data, 9)
     _finish(data, at)
     return Origin(_INT64(data, 1)[0], name)
 
 
-def _stream_start(data: bytes) -> StreamStart:
-    _finish(data, 6)
-    xid, first = _FLAGGED(data, 1)
-    return StreamStart(xid, first == 1)
+def _fixed(format: str, make: Callable[..., Message]) -> Callable[[bytes], Message]:
+    """The reader of a message that always has the same size."""
+    layout = struct.Struct(format)
+
+    def read(data: bytes) -> Message:
+        _finish(data, layout.size)
+        return make(*layout.unpack(data))
+
+    return read
 
 
-def _stream_stop(data: bytes) -> StreamStop:
-    _finish(data, 1)
-    return StreamStop()
-
-
-def _stream_commit(data: bytes) -> StreamCommit:
-    _finish(data, 30)
-    xid, commit, end, timestamp = _STREAM_COMMIT(data, 1)
-    return StreamCommit(xid, commit, end, _timestamp(timestamp))
-
-
-def _stream_abort(data: bytes) -> StreamAbort:
-    _finish(data, 9)
-    return StreamAbort(*_PAIR(data, 1))
-
-
-_CHANGES: Final[dict[int, Callable[[bytes, int, int], Message]]] = {
+_CHANGES: Final[dict[int, Callable[[bytes, int, int], Change]]] = {
     ord("I"): _insert,
     ord("U"): _update,
     ord("D"): _delete,
@@ -424,16 +380,16 @@ _CHANGES: Final[dict[int, Callable[[bytes, int, int], Message]]] = {
 """Called with where their own part begins and the xid that stands before it within a streamed piece."""
 
 _CONTROLS: Final[dict[int, Callable[[bytes], Message]]] = {
-    ord("B"): _begin,
-    ord("C"): _commit,
+    ord("B"): _fixed(">xQqI", lambda lsn, at, xid: Begin(lsn, _timestamp(at), xid)),
+    ord("C"): _fixed(">xxQQq", lambda lsn, end, at: Commit(lsn, end, _timestamp(at))),
     ord("O"): _origin,
-    ord("S"): _stream_start,
-    ord("E"): _stream_stop,
-    ord("c"): _stream_commit,
-    ord("A"): _stream_abort,
+    ord("S"): _fixed(">xIB", lambda xid, first: StreamStart(xid, first == 1)),
+    ord("E"): _fixed(">x", StreamStop),
+    ord("c"): _fixed(">xIxQQq", lambda xid, lsn, end, at: StreamCommit(xid, lsn, end, _timestamp(at))),
+    ord("A"): _fixed(">xII", StreamAbort),
 }
 
-_NAMES: Final = {kind: read.__name__.strip("_").replace("_", " ") for kind, read in (_CHANGES | _CONTROLS).items()}
+_NAMES: Final = {kind: each.__name__ for kind, each in zip(b"BCOSEcARYIUDTM", get_args(Message), strict=True)}
 
 
 def _described(data: bytes) -> str:
