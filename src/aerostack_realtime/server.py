@@ -122,6 +122,7 @@ async def run(
         clock = await marks.clock()
         hub = Hub(
             epoch=lambda: database.epoch,
+            understands=database.understands,
             clock=clock,
             changes=database.changes,
             store=database.messages,

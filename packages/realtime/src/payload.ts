@@ -21,6 +21,10 @@ export interface RealtimePayload<T = any> {
   id?: string
   /** Where the event stands in its channel's log. */
   cursor?: string
+  /** The transaction that a row change is part of, in all tables alike (PostgreSQL). */
+  commit?: string
+  /** The last row change of its transaction. */
+  commitEnd?: boolean
   /** A `presence:join` of a member that was there before this listener. */
   snapshot?: boolean
 }

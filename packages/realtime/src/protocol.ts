@@ -75,6 +75,9 @@ export interface ChangeFrame {
   old?: Row
   timestamp?: number
   cursor?: string
+  /** The transaction that this is part of, and whether it is its last change (PostgreSQL). */
+  commit?: string
+  commitEnd?: boolean
 }
 
 export type Row = Record<string, unknown>

@@ -161,5 +161,7 @@ class TableChannel:
             old=UNSET if operation == "INSERT" or before is None else before,
             timestamp=change.timestamp,
             cursor=change.cursor,
+            commit=UNSET if change.commit is None else change.commit,
+            commit_end=change.commit_end or UNSET,
         )
         return frames.text(messages.encode(message))

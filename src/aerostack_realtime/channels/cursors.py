@@ -6,12 +6,15 @@ from collections.abc import Callable
 class Cursors:
     """`epoch` is that of the database now; another database's cursor says nothing here.
 
+    `understands` tells of the epochs of earlier runs which positions are of this database's past.
+
     An epoch that ended while we run, by a backup restored into the open database, is still understood: positions
     come from one clock and the channels' logs are in memory, so nothing is told twice and no gap for nothing.
     """
 
-    def __init__(self, epoch: Callable[[], str]) -> None:
+    def __init__(self, epoch: Callable[[], str], understands: Callable[[str, int], bool]) -> None:
         self._epoch = epoch
+        self._understands = understands
         self._given = {epoch()}
 
     def at(self, position: int) -> str:
@@ -22,5 +25,7 @@ class Cursors:
     def position(self, cursor: str) -> int:
         """The position a cursor names; -1, before everything, when it is none of ours."""
         epoch, _, position = cursor.rpartition(".")
-        known = epoch in self._given and position.isdecimal() and len(position) < 20
-        return int(position) if known else -1
+        if not (position.isascii() and position.isdecimal() and len(position) < 20):
+            return -1
+        found = int(position)
+        return found if epoch in self._given or self._understands(epoch, found) else -1

@@ -55,6 +55,8 @@ class ChannelStatus(Struct, frozen=True, rename="camel"):
 class Hub:
     """The channels of one node.
 
+    `epoch` and `understands` are the database's: what cursors are made of.
+
     `defer` runs a callable once the current tick has ended; `buffer_limit` is how many bytes may wait for a
     subscriber before it is too slow, `presence_limit` how many members of a channel are shown to whoever asks
     or comes. The hub is the listener of the change feed, and `deliver` of the
@@ -65,6 +67,7 @@ class Hub:
         self,
         *,
         epoch: Callable[[], str],
+        understands: Callable[[str, int], bool],
         clock: HybridClock,
         changes: ChangeFeed,
         store: MessageStore,
@@ -78,7 +81,7 @@ class Hub:
         self._store = store
         self._backplane = backplane(self.deliver)
         self._directory = Directory(defer, buffer_limit, clock.last)
-        self._cursors = Cursors(epoch)
+        self._cursors = Cursors(epoch, understands)
         self.subscriptions = Subscriptions(
             self._directory, self._cursors, clock, changes, buffer_limit, presence_limit
         )

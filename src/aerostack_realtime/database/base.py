@@ -239,6 +239,9 @@ class Database(Protocol):
     def epoch(self) -> str:
         """Random, fixed while the logs go on without a break: a restored or new database has another."""
 
+    def understands(self, epoch: str, position: int) -> bool:
+        """Whether a position of a custom channel, given out under an epoch, is of this database's past."""
+
     @property
     def changes(self) -> ChangeFeed: ...
 
@@ -257,6 +260,12 @@ class Database(Protocol):
 
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
         """Open a watched table's rows at one moment. Raises NotFound, Unavailable."""
+
+    async def keep(self, kind: str, key: str, value: str) -> None:
+        """Keep a value of our own, durably, in place of one of the same kind and key."""
+
+    async def kept(self, kind: str) -> dict[str, str]:
+        """The values of a kind by their keys."""
 
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, ours left out."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from aerostack_realtime.access.revocations import Revocation, Revocations
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit
@@ -12,24 +14,13 @@ from aerostack_realtime.protocol import close_codes
 KEPT_SECONDS: Final = 400 * 24 * 3600
 """How long a revoked token is remembered: longer than anyone lets one live."""
 
-_TABLE: Final = """CREATE TABLE IF NOT EXISTS _aerostack_revocations(
-    kind TEXT NOT NULL, subject TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY(kind, subject))"""
-_STORE: Final = """INSERT INTO _aerostack_revocations(kind, subject, at, until) VALUES(?, ?, ?, ?)
-    ON CONFLICT(kind, subject) DO UPDATE SET at = excluded.at, until = excluded.until"""
+KIND: Final = "revocation"
 
 
 async def stored(database: Database) -> Revocations:
     """What earlier runs revoked. Raises AerostackError."""
-    await database.query(_TABLE)
-    found = await database.query("SELECT kind, subject, at, until FROM _aerostack_revocations")
-    revocations = Revocations()
-    for row in found.rows:
-        kind, subject, at, until = (row[name] for name in ("kind", "subject", "at", "until"))
-        assert isinstance(at, int | float), "the column is a number"
-        assert isinstance(until, int | float), "the column is a number"
-        revocations.add(Revocation("token" if kind == "token" else "user", str(subject), at, until))
-    return revocations
+    found = await database.kept(KIND)
+    return Revocations(msgspec.json.decode(value, type=Revocation) for value in found.values())
 
 
 class Operator:
@@ -68,7 +59,8 @@ class Operator:
 
     async def _add(self, revocation: Revocation) -> None:
         """Durable first: what was answered holds over a restart."""
-        await self._database.query(_STORE, [revocation.kind, revocation.subject, revocation.at, revocation.until])
+        key = f"{revocation.kind}:{revocation.subject}"
+        await self._database.keep(KIND, key, msgspec.json.encode(revocation).decode())
         self._revocations.add(revocation)
         audit.record("revoked", kind=revocation.kind, subject=revocation.subject)
 

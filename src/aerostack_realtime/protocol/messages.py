@@ -115,6 +115,8 @@ class DbChange(_Message, frozen=True, tag="db_change"):
     timestamp: int
     cursor: str
     old: Raw | UnsetType = UNSET
+    commit: str | UnsetType = UNSET
+    commit_end: bool | UnsetType = UNSET
 
 
 class Snapshot(_Message, frozen=True, tag="snapshot"):

@@ -19,7 +19,9 @@ class Payload(Struct, frozen=True, kw_only=True):
     the published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row
     of an UPDATE or DELETE. `timestamp` is in milliseconds since the Unix epoch. `cursor`, opaque, is where
     the event stands in its channel: `channel(topic, since=cursor)` continues after it. It is None for what
-    has no place of its own, such as the members already present at a subscription.
+    has no place of its own, such as the members already present at a subscription. `commit` names the
+    transaction that a row change is part of, in all tables alike, and `commit_end` is set on its last change: on
+    PostgreSQL, where that is known.
     """
 
     type: Literal["event", "db_change", "snapshot", "gap"]
@@ -32,6 +34,8 @@ class Payload(Struct, frozen=True, kw_only=True):
     timestamp: int | None = None
     id: str | None = None
     cursor: str | None = None
+    commit: str | None = None
+    commit_end: bool = False
 
     @property
     def name(self) -> str:

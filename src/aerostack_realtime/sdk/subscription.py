@@ -129,6 +129,8 @@ class Subscription:
                 old=None if reply.old is UNSET else msgspec.json.decode(reply.old),
                 timestamp=reply.timestamp,
                 cursor=reply.cursor,
+                commit=reply.commit or None,
+                commit_end=bool(reply.commit_end),
             )
         return Payload(
             type="event",

@@ -44,6 +44,11 @@ WAITING_QUERIES = 1_000
 STEPS_BETWEEN_LOOKS = 200_000
 """Virtual machine steps, some ms, after which a running statement asks whether the database is closing."""
 
+KEPT = f"{PREFIX}kept"
+
+_KEPT_LAYOUT = f"""CREATE TABLE IF NOT EXISTS {KEPT}(
+  kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID"""
+
 Result = TypeVar("Result")
 
 
@@ -113,6 +118,9 @@ class SqliteDatabase:
     def epoch(self) -> str:
         return self._feed.epoch
 
+    def understands(self, epoch: str, position: int) -> bool:  # noqa: ARG002 - an epoch is understood as a whole
+        return epoch == self.epoch
+
     @property
     def changes(self) -> ChangeFeed:
         return self._feed
@@ -129,6 +137,12 @@ class SqliteDatabase:
 
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
         return self._snapshots.open(table, selection)
+
+    async def keep(self, kind: str, key: str, value: str) -> None:
+        await self._ask(lambda connection: _keep(connection, kind, key, value))
+
+    async def kept(self, kind: str) -> dict[str, str]:
+        return await self._ask(lambda connection: _kept(connection, kind))
 
     async def tables(self) -> list[TableStatus]:
         return await self._ask(_tables)
@@ -221,6 +235,7 @@ def _prepare(path: Path, busy_ms: int) -> None:
         with transaction(connection):
             changelog.lay_out(connection)
             messages.lay_out(connection)
+            connection.execute(_KEPT_LAYOUT)
             mark = read_mark(path)
             restored = changelog.high_water(connection) < mark
             if restored or changelog.meta(connection, "inode") != str(path.stat().st_ino):
@@ -240,6 +255,17 @@ def _lay_out(connection: apsw.Connection) -> None:
     with transaction(connection):
         changelog.lay_out(connection)
         messages.lay_out(connection)
+        connection.execute(_KEPT_LAYOUT)
+
+
+def _keep(connection: apsw.Connection, kind: str, key: str, value: str) -> None:
+    with transaction(connection):
+        connection.execute(f"INSERT OR REPLACE INTO {KEPT} VALUES(?, ?, ?)", (kind, key, value))
+
+
+def _kept(connection: apsw.Connection, kind: str) -> dict[str, str]:
+    rows = connection.execute(f"SELECT key, value FROM {KEPT} WHERE kind = ?", (kind,))
+    return {str(key): str(value) for key, value in rows}
 
 
 def _tables(connection: apsw.Connection) -> list[TableStatus]:
