@@ -1,0 +1,399 @@
+"""The messages of PostgreSQL's output plugin `pgoutput`, protocol versions 1 and 2, out of their bytes.
+
+Pure: bytes in, messages out. The formats are those of PostgreSQL's documentation, "Logical Replication Message
+Formats". Positions in the log (LSN), object ids (OID) and transaction ids (xid) are ints, timestamps are ms since
+the Unix epoch. Names that are not UTF-8 (a database in SQL_ASCII may have them) get replacement characters.
+
+Version 2 sends a large transaction in pieces before its end, each between `StreamStart` and `StreamStop`. Inside a
+piece every message carries in `xid` the (sub)transaction it belongs to, so that a later `StreamAbort` can take it
+back; outside `xid` is 0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, get_args
+
+from msgspec import Struct
+
+
+class MalformedMessage(ValueError):
+    """Bytes that are no message of the protocol: which one they seemed to be, and at which byte they fail."""
+
+
+class Unchanged(Enum):
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+"""Stands in a new row for a large (TOAST) value that the UPDATE left alone, so that the log does not repeat it."""
+
+Values = tuple[bytes | Unchanged | None, ...]
+"""A row in the order of its relation's columns: each value in PostgreSQL's text format, None for NULL."""
+
+
+class Begin(Struct, frozen=True, gc=False):
+    """A transaction begins; `final_lsn` is where its commit stands. Everything up to `Commit` is part of it."""
+
+    final_lsn: int
+    timestamp: int
+    xid: int
+
+
+class Commit(Struct, frozen=True, gc=False):
+    """It ends. `commit_lsn` is the `final_lsn` of its `Begin`; `end_lsn`, just behind it, is what to confirm."""
+
+    commit_lsn: int
+    end_lsn: int
+    timestamp: int
+
+
+class Origin(Struct, frozen=True, gc=False):
+    """The transaction came to this server by replication, from `name`, where its commit stands at `lsn`."""
+
+    lsn: int
+    name: str
+
+
+class Column(Struct, frozen=True, gc=False):
+    """A column as it is sent. `modifier` is the type's (a length, a precision), -1 for none; `key`: it is part of
+    the replica identity."""
+
+    name: str
+    type_oid: int
+    modifier: int
+    key: bool
+
+
+class Relation(Struct, frozen=True, gc=False):
+    """A table, sent before its first change and again when its definition has changed.
+
+    `replica_identity`, what an old row holds: `d` the primary key, `i` an index's columns, `f` all, `n` nothing.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    replica_identity: str
+    columns: tuple[Column, ...]
+    xid: int = 0
+
+
+class Type(Struct, frozen=True, gc=False):
+    """A type that is not built in, sent before the relation that has a column of it."""
+
+    oid: int
+    schema: str
+    name: str
+    xid: int = 0
+
+
+class Insert(Struct, frozen=True, gc=False):
+    relation: int
+    new: Values
+    xid: int = 0
+
+
+class Update(Struct, frozen=True, gc=False):
+    """`old` is the whole old row (REPLICA IDENTITY FULL); with `key_only` it has values for the key only, NULL
+    elsewhere; None: the key has not changed, and nothing else is recorded."""
+
+    relation: int
+    old: Values | None
+    key_only: bool
+    new: Values
+    xid: int = 0
+
+
+class Delete(Struct, frozen=True, gc=False):
+    """`old` as in `Update`, but never None."""
+
+    relation: int
+    old: Values
+    key_only: bool
+    xid: int = 0
+
+
+class Truncate(Struct, frozen=True, gc=False):
+    relations: tuple[int, ...]
+    cascade: bool
+    restart_identity: bool
+    xid: int = 0
+
+
+class Logical(Struct, frozen=True, gc=False):
+    """A message by `pg_logical_emit_message`. One that is not `transactional` comes at once, outside of any
+    transaction."""
+
+    lsn: int
+    transactional: bool
+    prefix: str
+    content: bytes
+    xid: int = 0
+
+
+class StreamStart(Struct, frozen=True, gc=False):
+    """A piece of the transaction `xid`, which has not ended; `first` is the first of them."""
+
+    xid: int
+    first: bool
+
+
+class StreamStop(Struct, frozen=True, gc=False):
+    """The piece ends; pieces of others, and whole transactions, may come before the next one."""
+
+
+class StreamCommit(Struct, frozen=True, gc=False):
+    """The streamed transaction has committed. Positions and timestamp as in `Commit`."""
+
+    xid: int
+    commit_lsn: int
+    end_lsn: int
+    timestamp: int
+
+
+class StreamAbort(Struct, frozen=True, gc=False):
+    """What was streamed with `subxid` is void; if that is `xid` itself, the whole transaction is."""
+
+    xid: int
+    subxid: int
+
+
+Change = Relation | Type | Insert | Update | Delete | Truncate | Logical
+Message = Begin | Commit | Origin | StreamStart | StreamStop | StreamCommit | StreamAbort | Change
+
+
+def merged(old: Values | None, new: Values) -> Values:
+    """The new row, its unchanged values taken from the whole old row; without one they stay UNCHANGED.
+
+    Do not pass an old row that is `key_only`: its NULLs say nothing.
+    """
+    if old is None or UNCHANGED not in new:
+        return new
+    return tuple(before if after is UNCHANGED else after for before, after in zip(old, new, strict=True))
+
+
+class Decoder:
+    """Decodes the messages of one connection in their order: it keeps whether it is inside a streamed piece."""
+
+    def __init__(self) -> None:
+        self._streaming = False
+
+    def decode(self, data: bytes | memoryview) -> Message:
+        """One message, which must fill `data`. Raises MalformedMessage, and nothing else."""
+        data = bytes(data)
+        try:
+            kind = data[0]
+            if (read := _CHANGES.get(kind)) is not None:
+                if self._streaming:
+                    return read(data, 5, _INT32(data, 1)[0])
+                return read(data, 1, 0)
+            if (control := _CONTROLS.get(kind)) is not None:
+                message = control(data)
+                if kind in _BRACKETS:
+                    self._turn(kind)
+                return message
+            raise _Misread(0, "there is no such message")
+        except _Misread as error:
+            raise MalformedMessage(f"{_described(data)} is malformed at byte {error.at}: {error.why}.") from None
+        except (IndexError, struct.error):
+            raise MalformedMessage(f"{_described(data)} is malformed: it ends at byte {len(data)}.") from None
+
+    def _turn(self, kind: int) -> None:
+        if self._streaming is (kind == _START):
+            raise _Misread(0, "a streamed piece begins within one, or ends outside of one")
+        self._streaming = not self._streaming
+
+
+class _Misread(Exception):
+    def __init__(self, at: int, why: str) -> None:
+        super().__init__(at, why)
+        self.at = at
+        self.why = why
+
+
+_INT16 = struct.Struct(">H").unpack_from
+_INT32 = struct.Struct(">I").unpack_from
+_INT64 = struct.Struct(">Q").unpack_from
+_FLAGGED = struct.Struct(">IB").unpack_from
+_LOGICAL = struct.Struct(">BQ").unpack_from
+_COLUMN = struct.Struct(">Ii").unpack_from
+
+_TEXT, _NULL, _UNCHANGED = b"tnu"
+_NEW, _KEY, _OLD = b"NKO"
+_START, _ = _BRACKETS = b"SE"
+_EPOCH_MS = 946_684_800_000
+"""2000-01-01, from which PostgreSQL counts its microseconds."""
+
+
+def _values(data: bytes, at: int) -> tuple[Values, int]:
+    """A row, and where it ends; that may be behind the end of `data`, which `_finish` notices."""
+    values: list[bytes | Unchanged | None] = []
+    append = values.append
+    (count,) = _INT16(data, at)
+    at += 2
+    for _ in range(count):
+        kind = data[at]
+        if kind == _TEXT:
+            start = at + 5
+            at = start + _INT32(data, at + 1)[0]
+            append(data[start:at])
+        elif kind == _NULL:
+            append(None)
+            at += 1
+        elif kind == _UNCHANGED:
+            append(UNCHANGED)
+            at += 1
+        else:
+            raise _Misread(at, "a value that is neither text, NULL nor unchanged (binary was not asked for)")
+    return tuple(values), at
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    end = data.find(0, at)
+    if end < 0:
+        raise IndexError
+    return data[at:end].decode("utf-8", "replace"), end + 1
+
+
+def _schema(data: bytes, at: int) -> tuple[str, int]:
+    name, end = _string(data, at)
+    return name or "pg_catalog", end  # which is sent as an empty string
+
+
+def _finish(data: bytes, at: int) -> None:
+    """Raise unless the message ends exactly at `at`."""
+    if at > len(data):
+        raise IndexError
+    if at < len(data):
+        raise _Misread(at, "the message should end here")
+
+
+def _timestamp(microseconds: int) -> int:
+    return _EPOCH_MS + microseconds // 1000
+
+
+def _insert(data: bytes, at: int, xid: int) -> Insert:
+    if data[at + 4] != _NEW:
+        raise _Misread(at + 4, "no new row")
+    new, end = _values(data, at + 5)
+    if end != len(data):
+        _finish(data, end)
+    return Insert(_INT32(data, at)[0], new, xid)
+
+
+def _update(data: bytes, at: int, xid: int) -> Update:
+    (relation,) = _INT32(data, at)
+    part = data[at + 4]
+    at += 5
+    old = None
+    key_only = part == _KEY
+    if key_only or part == _OLD:
+        old, at = _values(data, at)
+        part = data[at]
+        at += 1
+    if part != _NEW:
+        raise _Misread(at - 1, "no new row")
+    new, at = _values(data, at)
+    if at != len(data):
+        _finish(data, at)
+    return Update(relation, old, key_only, new, xid)
+
+
+def _delete(data: bytes, at: int, xid: int) -> Delete:
+    if data[at + 4] not in (_KEY, _OLD):
+        raise _Misread(at + 4, "no old row")
+    old, end = _values(data, at + 5)
+    _finish(data, end)
+    return Delete(_INT32(data, at)[0], old, data[at + 4] == _KEY, xid)
+
+
+def _truncate(data: bytes, at: int, xid: int) -> Truncate:
+    count, options = _FLAGGED(data, at)
+    _finish(data, at + 5 + 4 * count)
+    relations = struct.unpack_from(f">{count}I", data, at + 5)
+    return Truncate(relations, bool(options & 1), bool(options & 2), xid)
+
+
+def _relation(data: bytes, at: int, xid: int) -> Relation:
+    (oid,) = _INT32(data, at)
+    schema, at = _schema(data, at + 4)
+    name, at = _string(data, at)
+    identity = chr(data[at])
+    (count,) = _INT16(data, at + 1)
+    at += 3
+    columns = []
+    for _ in range(count):
+        key = data[at] & 1
+        column, at = _string(data, at + 1)
+        type_oid, modifier = _COLUMN(data, at)
+        columns.append(Column(column, type_oid, modifier, bool(key)))
+        at += 8
+    _finish(data, at)
+    return Relation(oid, schema, name, identity, tuple(columns), xid)
+
+
+def _type(data: bytes, at: int, xid: int) -> Type:
+    (oid,) = _INT32(data, at)
+    schema, at = _schema(data, at + 4)
+    name, at = _string(data, at)
+    _finish(data, at)
+    return Type(oid, schema, name, xid)
+
+
+def _logical(data: bytes, at: int, xid: int) -> Logical:
+    flags, lsn = _LOGICAL(data, at)
+    prefix, at = _string(data, at + 9)
+    (length,) = _INT32(data, at)
+    _finish(data, at + 4 + length)
+    return Logical(lsn, bool(flags & 1), prefix, data[at + 4 :], xid)
+
+
+def _origin(data: bytes) -> Origin:
+    name, at = _string(data, 9)
+    _finish(data, at)
+    return Origin(_INT64(data, 1)[0], name)
+
+
+def _fixed(format: str, make: Callable[..., Message]) -> Callable[[bytes], Message]:
+    """The reader of a message that always has the same size."""
+    layout = struct.Struct(format)
+
+    def read(data: bytes) -> Message:
+        _finish(data, layout.size)
+        return make(*layout.unpack(data))
+
+    return read
+
+
+_CHANGES: Final[dict[int, Callable[[bytes, int, int], Change]]] = {
+    ord("I"): _insert,
+    ord("U"): _update,
+    ord("D"): _delete,
+    ord("T"): _truncate,
+    ord("R"): _relation,
+    ord("Y"): _type,
+    ord("M"): _logical,
+}
+"""Called with where their own part begins and the xid that stands before it within a streamed piece."""
+
+_CONTROLS: Final[dict[int, Callable[[bytes], Message]]] = {
+    ord("B"): _fixed(">xQqI", lambda lsn, at, xid: Begin(lsn, _timestamp(at), xid)),
+    ord("C"): _fixed(">xxQQq", lambda lsn, end, at: Commit(lsn, end, _timestamp(at))),
+    ord("O"): _origin,
+    ord("S"): _fixed(">xIB", lambda xid, first: StreamStart(xid, first == 1)),
+    ord("E"): _fixed(">x", StreamStop),
+    ord("c"): _fixed(">xIxQQq", lambda xid, lsn, end, at: StreamCommit(xid, lsn, end, _timestamp(at))),
+    ord("A"): _fixed(">xII", StreamAbort),
+}
+
+_NAMES: Final = {kind: each.__name__ for kind, each in zip(b"BCOSEcARYIUDTM", get_args(Message), strict=True)}
+
+
+def _described(data: bytes) -> str:
+    """The message as one calls it, for an error."""
+    if not data:
+        return "An empty message"
+    return f"The message {data[:1]!r} ({_NAMES.get(data[0], 'unknown')}) of {len(data)} bytes"

@@ -1,0 +1,162 @@
+"""PostgreSQL's values as the values of the wire (docs/protocol.md §4, "Row changes"), and back as parameters.
+
+Values come as the text that a session with the settings of connection.SESSION prints. A converter takes the bytes
+of one value, never NULL, and raises ValueError for what its type does not print.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from binascii import unhexlify
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from aerostack_realtime.database.base import Value
+from aerostack_realtime.protocol.errors import BadMessage
+
+SAFE_INTEGER: Final = 2**53 - 1
+"""Beyond it a JSON number is no longer exact in a browser."""
+
+_INT64 = range(-(2**63), 2**63)
+
+JSON_DEPTH: Final = 200
+"""JSON that is nested deeper stays text: no reader is asked for more than it can take (Python's end at 1,000)."""
+
+Converter = Callable[[bytes], Value]
+
+text: Converter = bytes.decode
+
+
+def repaired(value: bytes) -> str:
+    """Text whatever it is: bytes that are not UTF-8 (a database in SQL_ASCII has them) become U+FFFD."""
+    return value.decode("utf-8", "replace")
+
+
+def boolean(value: bytes) -> bool:
+    if value == b"t":
+        return True
+    if value == b"f":
+        return False
+    raise ValueError(value)
+
+
+def integer(value: bytes) -> int | str:
+    if len(value) < 16:  # so it is less than 10¹⁵
+        return int(value)
+    number = int(value)
+    return number if -SAFE_INTEGER <= number <= SAFE_INTEGER else str(number)
+
+
+def double(value: bytes) -> float | str:
+    """A number, or `NaN`, `Infinity`, `-Infinity`."""
+    number = float(value)
+    return number if isfinite(number) else value.decode()
+
+
+def bytea(value: bytes) -> str:
+    if value[:2] != b"\\x":
+        raise ValueError(value[:2])
+    return b64encode(unhexlify(value[2:])).decode()
+
+
+def timestamp(value: bytes) -> str:
+    """ISO 8601 with a `T`; `infinity`, `-infinity` and years BC as PostgreSQL prints them."""
+    day, space, rest = value.decode().partition(" ")
+    if not space or rest.endswith(" BC"):
+        return day + space + rest
+    return f"{day}T{rest}"
+
+
+def zoned(value: bytes) -> str:
+    """A timestamp or time whose offset gets its minutes: `+00` is not ISO 8601's extended format."""
+    written = timestamp(value)
+    return f"{written}:00" if written[-3:-2] in ("+", "-") else written
+
+
+_DELICATE: Final = re.compile(rb"\d{16}|\d[eE][+-]?\d{3}|\\u[dD][89a-fA-F]")
+"""What a surrogate or a number beyond the wire's looks like; so do others, which take the slower way in vain."""
+
+
+def json_value(value: bytes) -> Value:
+    """JSON as it is, with what RFC 8259 §6 calls interoperable numbers.
+
+    Integers beyond ±(2^53−1) are strings of their digits, as everywhere; fractions are the nearest double, as any
+    JSON reader has them; a number that no finite double is near (`1e400`) is a string. Of repeated keys the last
+    one counts, half a surrogate pair is U+FFFD, and what is nested deeper than JSON_DEPTH is its text.
+    """
+    if value.count(b"[") + value.count(b"{") <= JSON_DEPTH and _DELICATE.search(value) is None:
+        return msgspec.json.decode(value)  # type: ignore[no-any-return]
+    try:
+        return _plain(json.loads(value, parse_int=_json_integer, parse_float=_json_double), JSON_DEPTH)
+    except RecursionError:
+        return text(value)
+
+
+def _json_integer(digits: str) -> int | str:
+    if len(digits) < 16:
+        return int(digits)
+    return digits if len(digits) > 17 or abs(int(digits)) > SAFE_INTEGER else int(digits)
+
+
+def _json_double(digits: str) -> float | str:
+    number = float(digits)
+    return number if isfinite(number) else digits
+
+
+def _plain(value: Any, depth: int) -> Value:
+    """The value without halves of surrogate pairs. Raises RecursionError when it is nested deeper than `depth`."""
+    kind = type(value)
+    if kind is str:
+        return _whole(value)
+    if kind is not dict and kind is not list:
+        return value  # type: ignore[no-any-return]
+    if depth == 0:
+        raise RecursionError
+    if kind is list:
+        return [_plain(item, depth - 1) for item in value]
+    return {_whole(key): _plain(item, depth - 1) for key, item in value.items()}
+
+
+def _whole(characters: str) -> str:
+    return characters if _encodable(characters) else re.sub("[\ud800-\udfff]", "\ufffd", characters)
+
+
+def to_parameters(params: Sequence[Value]) -> list[bytes | None]:
+    """Parameters of a statement in text format, their types left to the server.
+
+    Raises BadMessage for what PostgreSQL cannot hold.
+    """
+    return [None if value is None else _parameter(number, value) for number, value in enumerate(params, 1)]
+
+
+def _parameter(number: int, value: Value) -> bytes:
+    if isinstance(value, (list, dict)):
+        raise BadMessage(f"Parameter {number} is a {type(value).__name__}: pass it as JSON text instead.")
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise BadMessage(f"Parameter {number} does not fit into 64 bits: pass it as text instead.")
+        return b"%d" % value
+    if isinstance(value, float):
+        return repr(value).encode()  # `nan` and `inf` are words of PostgreSQL, too
+    if not isinstance(value, str):
+        raise BadMessage(f"Parameter {number} must be null, a boolean, a number or a string.")
+    if "\0" in value:
+        raise BadMessage(f"Parameter {number} holds a NUL character, which no text of PostgreSQL can.")
+    if not _encodable(value):
+        raise BadMessage(f"Parameter {number} holds a lone surrogate, which is no text.")
+    return value.encode()
+
+
+def _encodable(characters: str) -> bool:
+    try:
+        characters.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
