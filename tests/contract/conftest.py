@@ -2,16 +2,22 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from pathlib import Path
-from typing import Any
+from time import time_ns
+from typing import Any, Protocol
 
 import pytest
 
-from aerostack_realtime.database.base import Change, Database, Replay
+from aerostack_realtime.database.base import Change, Database, MessageStore, Replay, Retention
+from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.messages import PostgresMessageStore
+from aerostack_realtime.database.postgres.migrations import migrate
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError
+from tests.postgres import PostgresServer
 
 PATIENCE = 15.0
 """Seconds after which what a test waits for is not going to come."""
@@ -135,3 +141,83 @@ def recorder() -> Recorder:
 async def database(backend: Backend, recorder: Recorder) -> AsyncIterator[SqliteDatabase]:
     async with backend.open(recorder) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer.started()
+    yield server
+    server.remove()
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a fresh database."""
+    name = f"test{next(_numbers)}"
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
+
+
+def wall_clock() -> int:
+    return time_ns() // 1_000_000
+
+
+class Stores(Protocol):
+    """A place for one store of messages, opened any number of times."""
+
+    def open(
+        self, *, retention: Sequence[Retention] = (), now: Callable[[], int] = wall_clock
+    ) -> AbstractAsyncContextManager[MessageStore]: ...
+
+
+class SqliteStores:
+    def __init__(self, path: Path) -> None:
+        self._backend = Backend(path)
+
+    @asynccontextmanager
+    async def open(
+        self, *, retention: Sequence[Retention] = (), now: Callable[[], int] = wall_clock
+    ) -> AsyncIterator[MessageStore]:
+        async with self._backend.open(Recorder(), retention=retention, now=now) as database:
+            yield database.messages
+
+
+class PostgresStores:
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self.deaths: list[BaseException] = []
+
+    @asynccontextmanager
+    async def open(
+        self, *, retention: Sequence[Retention] = (), now: Callable[[], int] = wall_clock
+    ) -> AsyncIterator[PostgresMessageStore]:
+        connections = await Connections.open(self._dsn)
+        try:
+            async with connections.use() as connection:
+                await migrate(connection)
+            store = PostgresMessageStore(connections, retention, now, self.deaths.append)
+            try:
+                yield store
+            finally:
+                async with asyncio.timeout(PATIENCE):
+                    await store.close()
+        finally:
+            await connections.close()
+        assert not self.deaths
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    if request.param == "sqlite":
+        return SqliteStores(tmp_path / "user.db")
+    return PostgresStores(request.getfixturevalue("postgres_dsn"))
+
+
+@pytest.fixture
+async def store(stores: Stores) -> AsyncIterator[MessageStore]:
+    async with stores.open() as store:
+        yield store

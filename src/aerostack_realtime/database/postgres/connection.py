@@ -1,13 +1,17 @@
-"""Connections to a PostgreSQL server, and its errors as ours.
+"""Connections to a PostgreSQL server.
 
 Values travel as text: one conversion (values.py) then serves queries, snapshots and the replication stream.
-`SESSION` makes every session print them alike, whatever the server's or the role's own settings are.
+`SESSION` makes every session print them alike, whatever the server's or the role's own settings are. TLS,
+passwords and service files are libpq's: what psql connects to, this does.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import re
+import select
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 import psycopg
@@ -16,7 +20,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Unavailable
+from aerostack_realtime.database.postgres.failures import translate, why_unusable
+from aerostack_realtime.protocol.errors import Unavailable
 
 OLDEST: Final = 13
 """The oldest major version that is served: the oldest that its makers supported when this was written."""
@@ -33,88 +38,173 @@ SESSION: Final = {
 CONNECT_SECONDS: Final = 10
 WAIT_SECONDS: Final = 5.0
 """How long a command waits for a free connection before it is told to try again."""
+WAITING_LIMIT: Final = 1_000
+"""Commands that may wait for a connection: beyond, each would wait longer than its client does."""
+CLOSE_SECONDS: Final = 5.0
+"""How long closing waits for statements that were told to give up."""
+
+_KEEPALIVE: Final = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A cut cable is noticed within half a minute; the system's own defaults take hours."""
+
+_OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
 
 Connection = AsyncConnection[TupleRow]
 
 
-def parameters(dsn: str, **more: Any) -> dict[str, Any]:
-    """libpq's parameters of a URL or conninfo string, our session settings with them. Raises DatabaseUnusable."""
-    try:
-        given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as error:
-        raise DatabaseUnusable(f"The database's address cannot be read: {_first_line(error)}.") from None
-    options = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-    given["options"] = f"{given.get('options', '')} {options}".strip()
-    return {"connect_timeout": CONNECT_SECONDS, "application_name": "aerostack"} | given | more
+def parameters(dsn: str, *, session: Mapping[str, str] = {}, **more: Any) -> dict[str, Any]:
+    """libpq's parameters of a URL or conninfo string; `session` is set in addition to SESSION. Raises
+    DatabaseUnusable."""
+    given = _read(dsn)
+    options = [given.get("options") or os.environ.get("PGOPTIONS", "")]
+    options += [f"-c {name}={_escaped(value)}" for name, value in (SESSION | dict(session)).items()]
+    given["options"] = " ".join(filter(None, options))
+    return {"connect_timeout": CONNECT_SECONDS, "application_name": "aerostack"} | _KEEPALIVE | given | more
 
 
 def shown(dsn: str) -> str:
-    """The address without its password, for people."""
-    given = conninfo.conninfo_to_dict(dsn)
-    where = given.get("host") or "localhost"
-    return f"postgresql://{where}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
+    """The address without its password, for people. Raises DatabaseUnusable."""
+    given = _read(dsn)
+    if given.get("service"):
+        return f"postgresql://?service={given['service']}"
+    database = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or ""
+    where = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
+    if where.startswith(("/", "@")):
+        return f"postgresql:///{database}?host={where}"
+    return f"postgresql://{where}:{given.get('port') or os.environ.get('PGPORT') or 5432}/{database}"
+
+
+def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
+    """What keeps the server from being used, in one sentence that says what to do next."""
+    return DatabaseUnusable(f"{shown(dsn)} cannot be used: {why_unusable(error)}")
 
 
 class Connections:
-    """A pool of connections in autocommit. `use` lends one; `translate` tells what its errors mean."""
+    """A pool of connections in autocommit: `use` lends one of them, `connect` makes one of one's own."""
 
     def __init__(self, dsn: str, *, size: int = 8, statement_seconds: float = 30.0) -> None:
         self._dsn = dsn
+        self._lent: set[Connection] = set()
+        self._closed = False
+        session = {"statement_timeout": str(int(statement_seconds * 1000))}
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            conninfo.make_conninfo(**parameters(dsn)),
-            kwargs={
-                "autocommit": True,
-                "options": parameters(dsn)["options"] + f" -c statement_timeout={int(statement_seconds * 1000)}",
-            },
+            kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,
             max_size=size,
             timeout=WAIT_SECONDS,
+            max_waiting=WAITING_LIMIT,
+            # Then the next command tries anew: the pool's own pauses would grow to minutes.
+            reconnect_timeout=WAIT_SECONDS,
             open=False,
             name="aerostack",
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
 
     @classmethod
     async def open(cls, dsn: str, *, size: int = 8, statement_seconds: float = 30.0) -> Self:
-        """Connect. Raises DatabaseUnusable with one sentence that says what to do."""
+        """Connect. `size`: how many statements run at once. `statement_seconds`: what PostgreSQL's
+        `statement_timeout` is set to.
+
+        Raises DatabaseUnusable with one sentence that says what to do.
+        """
         try:
             async with await AsyncConnection.connect(**parameters(dsn)) as first:
                 major = first.info.server_version // 10_000
         except psycopg.Error as error:
             raise unusable(error, dsn) from error
         if major < OLDEST:
-            raise DatabaseUnusable(f"{shown(dsn)} is PostgreSQL {major}; {OLDEST} or newer is needed.")
+            raise DatabaseUnusable(f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed.")
         made = cls(dsn, size=size, statement_seconds=statement_seconds)
         await made._pool.open()
         return made
 
+    @property
+    def dsn(self) -> str:
+        """The address as it was given, with its password: for connecting, never for showing."""
+        return self._dsn
+
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
-        """Borrow a connection. Raises Unavailable when none is free in time, and what `translate` makes of an
-        error inside."""
+        """Borrow a connection.
+
+        Raises Unavailable when none is free in time, Overloaded when too many wait for one, and what `translate`
+        makes of an error inside.
+        """
+        self._check_open()
         try:
             async with self._pool.connection() as connection:
-                yield connection
-        except (psycopg.Error, PoolTimeout) as error:
+                self._lent.add(connection)
+                try:
+                    yield connection
+                finally:
+                    self._lent.discard(connection)
+        except PoolTimeout as error:
+            if self._lent:
+                raise translate(error) from error
+            raise Unavailable("The database cannot be reached. Try again in a moment.") from error
+        except psycopg.Error as error:
+            self._check_open()
             raise translate(error) from error
 
+    async def connect(self, *, session: Mapping[str, str] = {}) -> Connection:
+        """A new connection beside the pool, in autocommit, without a time limit for statements.
+
+        Raises Unavailable.
+        """
+        self._check_open()
+        try:
+            return await AsyncConnection.connect(**parameters(self._dsn, session=session), autocommit=True)
+        except psycopg.Error as error:
+            raise Unavailable(str(unusable(error, self._dsn))) from error
+
     async def close(self) -> None:
-        await self._pool.close()
+        """Make the statements that run give up, and close the pool's connections. Idempotent."""
+        self._closed = True
+        for connection in list(self._lent):
+            with suppress(psycopg.Error):
+                await connection.cancel_safe(timeout=CLOSE_SECONDS)
+        await self._pool.close(CLOSE_SECONDS)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is closing. Try again after its restart.")
 
 
-def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
-    """What keeps the server from being reached, in one sentence."""
-    return DatabaseUnusable(f"{shown(dsn)} cannot be used: {_first_line(error)}.")
+def _read(dsn: str) -> dict[str, Any]:
+    """The parameters in `dsn`. What libpq says of a bad one holds parts of it, so passwords: not repeated."""
+    try:
+        return conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        other = _OTHER_SCHEME.match(dsn)
+    if other is not None:
+        raise DatabaseUnusable(
+            f"The database's address begins with {other[1]}://, which is another program's way to write it: "
+            "write postgresql://user:password@host:5432/database."
+        )
+    raise DatabaseUnusable(
+        "The database's address cannot be read: write postgresql://user:password@host:5432/database, and in the "
+        "password %25 for %, %40 for @, %2F for / and %3A for :."
+    )
 
 
-def translate(error: Exception) -> AerostackError:
-    """An error of psycopg as ours."""
-    if isinstance(error, AerostackError):
-        return error
-    if isinstance(error, (psycopg.OperationalError, PoolTimeout, psycopg.InterfaceError)):
-        return Unavailable(f"The database cannot be reached ({_first_line(error)}). Try again in a moment.")
-    return BadMessage(f"The database says: {_first_line(error)}.")
+def was_cut(connection: Connection) -> bool:
+    """Whether an idle connection looks cut, as far as can be told without asking: something waits to be read."""
+    if connection.closed:
+        return True
+    look = select.poll()
+    look.register(connection.pgconn.socket, select.POLLIN)
+    return bool(look.poll(0))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+async def _check(connection: Connection) -> None:
+    if was_cut(connection):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _escaped(value: str) -> str:
+    """A setting's value as libpq's `options` want it."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -13,6 +13,9 @@ DIMENSIONS: Final = 6
 """An array of PostgreSQL has no more."""
 
 
+_STRUCTURE = re.compile(rb'["\\{}]')
+
+
 def array(element: Converter, delimiter: bytes = b",") -> Converter:
     """The converter of the arrays of a type: (nested) lists. Where their indexes begin is not told."""
     token = re.compile(
@@ -25,7 +28,7 @@ def array(element: Converter, delimiter: bytes = b",") -> Converter:
         if value[start : start + 1] != b"{" or value[-1:] != b"}":
             raise ValueError(value[:10])
         inner = value[start + 1 : -1]
-        if b'"' in inner or b"{" in inner:
+        if _STRUCTURE.search(inner):
             return _nested(value, start, token, element)
         if not inner:
             return []
@@ -46,13 +49,15 @@ def _nested(value: bytes, at: int, token: re.Pattern[bytes], element: Converter)
         at = found.end()
         quoted, bare = found.groups()
         if quoted is not None or bare is not None or found[0] == b"{":
-            if not wanted or len(within) > DIMENSIONS:
+            if not wanted:
                 raise ValueError(at)
             wanted = False
             if quoted is not None:
                 within[-1].append(element(_unescaped(quoted)))
             elif bare is not None:
                 within[-1].append(None if bare == b"NULL" else element(bare))
+            elif len(within) > DIMENSIONS:
+                raise ValueError(at)
             else:
                 inner: list[Any] = []
                 within[-1].append(inner)

@@ -110,7 +110,7 @@ STREAMED = [
 ]
 
 
-def named(cases: list[tuple[bytes, Message]]) -> Any:
+def named(cases: list[tuple[bytes, Message]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("data", "message"), cases, ids=[type(message).__name__ for _, message in cases]
     )

@@ -1,0 +1,122 @@
+"""Our own tables, in a schema of their own, made and brought up to date when a server starts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection import Connection, unusable
+
+SCHEMA: Final = "aerostack"
+
+_LOCK: Final = 0x6165726F
+"""Our advisory lock ("aero"): whoever migrates holds it to the end of its transaction."""
+
+MIGRATIONS: Final = (
+    f"""\
+CREATE TABLE IF NOT EXISTS {SCHEMA}.meta(key text PRIMARY KEY, value text);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.messages(
+  topic text COLLATE "C" NOT NULL, created_at bigint NOT NULL, position bigint NOT NULL,
+  id text COLLATE "C" NOT NULL, user_id text COLLATE "C" NOT NULL, event text NOT NULL, data bytea NOT NULL,
+  PRIMARY KEY (topic, created_at));
+CREATE UNIQUE INDEX IF NOT EXISTS messages_by_id ON {SCHEMA}.messages(topic, user_id, id);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.watches(
+  schema_name text, table_name text, relation oid, PRIMARY KEY (schema_name, table_name));
+CREATE TABLE IF NOT EXISTS {SCHEMA}.runs(
+  id text PRIMARY KEY, began timestamptz DEFAULT now(), lsn pg_lsn NOT NULL, timeline int NOT NULL,
+  position bigint NOT NULL);""",
+)
+"""The n-th takes the schema from version n - 1 to n. Each may find its work done: a DBA may have run `sql()`."""
+
+VERSION: Final = len(MIGRATIONS)
+
+_MARK = f"""\
+INSERT INTO {SCHEMA}.meta VALUES ('version', '{VERSION}')
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value;"""
+
+_MAY_USE = f"""\
+SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c,
+  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND c.relkind IN ('r', 'p')"""
+
+
+def sql(role: str | None = None) -> str:
+    """What someone who may do it runs by psql to make all of it, and to let `role` use it."""
+    parts = ["BEGIN;", f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};", *MIGRATIONS, _MARK]
+    if role is not None:
+        quoted = '"' + role.replace('"', '""') + '"'
+        parts += [
+            f"GRANT USAGE ON SCHEMA {SCHEMA} TO {quoted};",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {quoted};",
+        ]
+    return "\n".join([*parts, "COMMIT;", ""])
+
+
+async def migrate(connection: Connection) -> None:
+    """Make our tables or bring them up to date; two servers that start at once do it one after the other.
+
+    Raises DatabaseUnusable: with the SQL to run when the role may not, or when a newer program made the tables.
+    """
+    try:
+        if await _version(connection) < VERSION:
+            async with connection.transaction():
+                # Whatever the role's default is: the lock's holder has to be seen by who waited for it.
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                await _apply(connection, await _version(connection))
+        if not await _value(connection, _MAY_USE):
+            raise errors.InsufficientPrivilege
+    except errors.InsufficientPrivilege as error:
+        raise DatabaseUnusable(_instruction(connection)) from error
+    except (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported) as error:
+        raise DatabaseUnusable(
+            f"The database {connection.info.dbname} is a read-only standby without our tables: name the primary."
+        ) from error
+    except errors.QueryCanceled as error:
+        raise DatabaseUnusable(
+            f"The schema {SCHEMA} of the database {connection.info.dbname} stays locked by another server that "
+            "starts: start again when it is done."
+        ) from error
+    except psycopg.Error as error:
+        raise unusable(error, connection.info.dsn) from error
+
+
+async def _apply(connection: Connection, version: int) -> None:
+    if version >= VERSION:
+        return
+    if not await _value(connection, f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"):
+        # Not IF NOT EXISTS: that needs the right to make one, also when a DBA has made it for us.
+        await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+    for migration in MIGRATIONS[version:]:
+        await connection.execute(migration)
+    await connection.execute(_MARK)
+
+
+async def _version(connection: Connection) -> int:
+    """0 where there is no schema of ours. Raises DatabaseUnusable when it is newer than this program."""
+    if not await _value(connection, f"SELECT to_regclass('{SCHEMA}.meta') IS NOT NULL"):
+        return 0
+    found = await _value(connection, f"SELECT value FROM {SCHEMA}.meta WHERE key = 'version'")
+    version = int(found or 0)
+    if version > VERSION:
+        raise DatabaseUnusable(
+            f"The schema {SCHEMA} of the database {connection.info.dbname} has version {version}, made by a newer "
+            f"aerostack; this one knows up to {VERSION}: update it."
+        )
+    return version
+
+
+async def _value(connection: Connection, query: str) -> Any:
+    row = await (await connection.execute(query)).fetchone()
+    return None if row is None else row[0]
+
+
+def _instruction(connection: Connection) -> str:
+    info = connection.info
+    return (
+        f'The role "{info.user}" may not make or use the schema {SCHEMA} in the database {info.dbname}. Let its '
+        f"owner run this, then start again:\n\n{sql(info.user)}"
+    )
