@@ -14,6 +14,7 @@ from aerostack_realtime.access import tokens
 from aerostack_realtime.access.keys import MIN_KEY, Keys
 from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
 from aerostack_realtime.access.tokens import Algorithm, TokenKey
+from aerostack_realtime.database.postgres.database import PostgresSettings
 from aerostack_realtime.gateway.limits import UNLIMITED, Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
@@ -100,6 +101,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[ChannelRule, ...] = ()
     tables: tuple[TableRule, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
+    postgres: PostgresSettings = PostgresSettings()
     limits: Limits = Limits()
 
 

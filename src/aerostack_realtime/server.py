@@ -24,7 +24,7 @@ from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
-from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.database.opening import open_database
 from aerostack_realtime.gateway import pages
 from aerostack_realtime.gateway.crowd import Visit
 from aerostack_realtime.gateway.http import HttpApi, answering
@@ -116,7 +116,9 @@ async def run(
     certificate = config.certificate(settings)
     rules = config.rules(settings)
     relay = _Relay()
-    database = await SqliteDatabase.open(settings.database, relay, retention=_retention(settings))
+    database = await open_database(
+        settings.database, relay, retention=_retention(settings), postgres=settings.postgres
+    )
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()

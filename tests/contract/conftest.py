@@ -9,10 +9,12 @@ from pathlib import Path
 from time import time_ns
 from typing import Any, Protocol
 
+import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Change, Database, MessageStore, Replay, Retention
 from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.messages import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import migrate
 from aerostack_realtime.database.sqlite import SqliteDatabase
@@ -94,8 +96,19 @@ async def replay(database: Database, table: str, since: str) -> tuple[list[Chang
 Opening = Callable[..., AbstractAsyncContextManager[Database]]
 
 
-class Backend:
+class Backend(Protocol):
     """A place for one database: opened any number of times, and written by a client that is not ours."""
+
+    name: str
+
+    def open(self, listener: Recorder, **settings: Any) -> AbstractAsyncContextManager[Database]: ...
+
+    def write(self, *statements: str, fails: bool = False) -> str:
+        """Run statements, each committed by itself, up to the first that fails; what they print."""
+
+
+class SqliteBackend:
+    name = "sqlite"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -126,10 +139,47 @@ class Backend:
         return finished.stdout
 
 
-@pytest.fixture(params=["sqlite"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    assert request.param == "sqlite"
-    return Backend(tmp_path / "user.db")
+class PostgresBackend:
+    name = "postgres"
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+
+    @asynccontextmanager
+    async def open(self, listener: Recorder, **settings: Any) -> AsyncIterator[PostgresDatabase]:
+        database = await PostgresDatabase.open(self.dsn, listener, **settings)
+        try:
+            yield database
+        finally:
+            async with asyncio.timeout(PATIENCE):
+                await database.close()
+
+    def write(self, *statements: str, fails: bool = False) -> str:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            try:
+                for statement in statements:
+                    connection.execute(statement.encode())
+            except psycopg.Error:
+                assert fails
+            else:
+                assert not fails
+        return ""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    made: Backend = request.getfixturevalue(f"{request.param}_backend")
+    return made
+
+
+@pytest.fixture
+def sqlite_backend(tmp_path: Path) -> SqliteBackend:
+    return SqliteBackend(tmp_path / "user.db")
+
+
+@pytest.fixture
+def postgres_backend(postgres_dsn: str) -> PostgresBackend:
+    return PostgresBackend(postgres_dsn)
 
 
 @pytest.fixture
@@ -138,7 +188,7 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def database(backend: Backend, recorder: Recorder) -> AsyncIterator[SqliteDatabase]:
+async def database(backend: Backend, recorder: Recorder) -> AsyncIterator[Database]:
     async with backend.open(recorder) as database:
         yield database
 
@@ -176,7 +226,7 @@ class Stores(Protocol):
 
 class SqliteStores:
     def __init__(self, path: Path) -> None:
-        self._backend = Backend(path)
+        self._backend = SqliteBackend(path)
 
     @asynccontextmanager
     async def open(

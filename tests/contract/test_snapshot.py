@@ -20,9 +20,13 @@ async def rows_of(database: Database, table: str, selection: Selection) -> tuple
 
 @pytest.fixture
 async def orders(backend: Backend, database: Database) -> Database:
-    backend.write("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total)")
+    blob, hi = ("bytea", "'hi'") if backend.name == "postgres" else ("BLOB", "x'6869'")
     backend.write(
-        "INSERT INTO orders VALUES (1, 'open', 5), (2, 'paid', 2.5), (3, 'open', NULL), (4, NULL, x'6869')"
+        f"CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total DOUBLE PRECISION, seal {blob})"
+    )
+    backend.write(
+        "INSERT INTO orders VALUES (1, 'open', 5, NULL), (2, 'paid', 2.5, NULL), (3, 'open', NULL, NULL), "
+        f"(4, NULL, 7, {hi})"
     )
     await database.changes.watch("orders")
     return database
@@ -31,10 +35,10 @@ async def orders(backend: Backend, database: Database) -> Database:
 async def test_it_holds_the_rows_as_they_are_on_the_wire(orders: Database) -> None:
     rows, _ = await rows_of(orders, "orders", Selection(everything))
     assert rows == [
-        {"id": 1, "status": "open", "total": 5},
-        {"id": 2, "status": "paid", "total": 2.5},
-        {"id": 3, "status": "open", "total": None},
-        {"id": 4, "status": None, "total": "aGk="},
+        {"id": 1, "status": "open", "total": 5, "seal": None},
+        {"id": 2, "status": "paid", "total": 2.5, "seal": None},
+        {"id": 3, "status": "open", "total": None, "seal": None},
+        {"id": 4, "status": None, "total": 7, "seal": "aGk="},
     ]
 
 
@@ -43,7 +47,7 @@ async def test_it_holds_the_rows_as_they_are_on_the_wire(orders: Database) -> No
     [
         ({"status": "open"}, [1, 3]),
         ({"status": None}, [4]),
-        ({"total": "aGk="}, [4]),
+        ({"seal": "aGk="}, [4]),
         ({"total": 5}, [1]),
         ({"status": "open", "total": None}, [3]),
         ({"status": "nothing"}, []),
@@ -60,11 +64,11 @@ async def test_equal_values_are_what_the_wire_shows(
 async def test_large_integers_are_found_by_the_string_they_are_on_the_wire(
     backend: Backend, database: Database
 ) -> None:
-    backend.write("CREATE TABLE big (n)", f"INSERT INTO big VALUES ({2**53 + 1}), ('{2**53 + 1}'), ({2**53})")
+    backend.write("CREATE TABLE big (n BIGINT)", f"INSERT INTO big VALUES ({2**53 + 1}), ({2**53})")
     await database.changes.watch("big")
     wanted = str(2**53 + 1)
     rows, _ = await rows_of(database, "big", Selection(lambda row: row["n"] == wanted, {"n": wanted}))
-    assert rows == [{"n": wanted}, {"n": wanted}]
+    assert rows == [{"n": wanted}]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +86,15 @@ async def test_order_and_limit_count_what_is_shown(orders: Database, selection: 
     assert [row["id"] for row in rows] == ids
 
 
-@pytest.mark.parametrize("mode", ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"])
 async def test_the_log_after_its_cursor_is_exactly_what_the_rows_lack(
-    backend: Backend, recorder: Recorder, mode: str
+    backend: Backend, recorder: Recorder
 ) -> None:
-    backend.write(f"PRAGMA journal_mode={mode}", "CREATE TABLE t (id INTEGER PRIMARY KEY, n)")
+    backend.write("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
+    await seam(backend, recorder)
+
+
+async def seam(backend: Backend, recorder: Recorder) -> None:
+    """A snapshot of 2,000 rows of `t`, written to meanwhile, and its log make the table."""
     insert = (
         "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 2000) "
         "INSERT INTO t SELECT i, 0 FROM c"
@@ -119,13 +127,6 @@ async def test_the_log_after_its_cursor_is_exactly_what_the_rows_lack(
         assert sorted(state.values(), key=lambda row: str(row)) == sorted(rows, key=lambda row: str(row))
 
 
-async def test_text_that_is_no_utf8_is_repaired(backend: Backend, database: Database) -> None:
-    backend.write("CREATE TABLE t (s)", "INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT))")
-    await database.changes.watch("t")
-    rows, _ = await rows_of(database, "t", Selection(everything))
-    assert rows == [{"s": "a\ufffdb"}]
-
-
 async def test_a_table_that_is_not_there_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound):
         await rows_of(database, "nothing", Selection(everything))
@@ -133,7 +134,7 @@ async def test_a_table_that_is_not_there_is_not_found(database: Database) -> Non
 
 async def test_a_database_that_closes_ends_the_reading_with_an_error(backend: Backend, recorder: Recorder) -> None:
     async with backend.open(recorder) as database:
-        backend.write("CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+        backend.write("CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (1)")
         await database.changes.watch("t")
         async with database.snapshot("t", Selection(everything)) as snapshot:
             await database.close()

@@ -16,10 +16,11 @@ from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.opening import shown
 from aerostack_realtime.gateway import pages
 from aerostack_realtime.server import run
 
-Database = Annotated[str, typer.Option("--db", help="The SQLite database file; made when it is not there.")]
+Database = Annotated[str, typer.Option("--db", help="A SQLite file, made when it is not there; or postgresql://…")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The settings, an aerostack.toml.")]
 
 
@@ -132,7 +133,7 @@ async def _until_signal(settings: Settings) -> None:
 
     def ready(url: str) -> None:
         out.print(
-            f"aerostack: project {settings.project!r} in {settings.database}, listening on {url}",
+            f"aerostack: project {settings.project!r} in {shown(settings.database)}, listening on {url}",
             markup=False,
         )
 

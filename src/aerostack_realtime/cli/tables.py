@@ -13,7 +13,8 @@ from rich.text import Text
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
-from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.database.opening import is_url, open_database
+from aerostack_realtime.database.postgres.database import PostgresSettings
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -68,11 +69,11 @@ class _Nobody:
 
 
 @asynccontextmanager
-async def opened(path: str) -> AsyncIterator[Database]:
+async def opened(path: str, postgres: PostgresSettings = PostgresSettings()) -> AsyncIterator[Database]:
     """The database of a command. Raises DatabaseUnusable."""
-    if not await asyncio.to_thread(Path(path).exists):
+    if not is_url(path) and not await asyncio.to_thread(Path(path).exists):
         raise DatabaseUnusable(f"There is no database at {path}; name it with --db.")
-    database = await SqliteDatabase.open(path, _Nobody())
+    database = await open_database(path, _Nobody(), postgres=postgres, follow=False)
     try:
         yield database
     finally:

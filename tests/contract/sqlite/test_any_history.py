@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aerostack_realtime.database.base import Change
-from tests.contract.conftest import Backend, Recorder
+from tests.contract.conftest import Recorder, SqliteBackend
 
 SCHEMAS = [
     ["CREATE TABLE t(k INTEGER PRIMARY KEY, a UNIQUE, b)"],
@@ -54,10 +54,10 @@ statement = st.one_of(insert, insert, update, delete, control)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_changes_lead_to_the_content(schema: list[str], statements: list[str], cascades: bool) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(history(Backend(Path(directory) / "user.db"), schema, statements, cascades))
+        asyncio.run(history(SqliteBackend(Path(directory) / "user.db"), schema, statements, cascades))
 
 
-async def history(backend: Backend, schema: list[str], statements: list[str], cascades: bool) -> None:
+async def history(backend: SqliteBackend, schema: list[str], statements: list[str], cascades: bool) -> None:
     recorder = Recorder()
     writer = apsw.Connection(str(backend.path))
     writer.set_busy_timeout(10_000)

@@ -14,13 +14,13 @@ from msgspec import Raw
 from aerostack_realtime.database.base import Change, DatabaseUnusable, NewMessage, Stored
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
-from tests.contract.conftest import PATIENCE, Backend, Recorder, replay
+from tests.contract.conftest import PATIENCE, Recorder, SqliteBackend, replay
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT)"
 
 
 @pytest.fixture
-async def watched(backend: Backend, database: SqliteDatabase) -> SqliteDatabase:
+async def watched(backend: SqliteBackend, database: SqliteDatabase) -> SqliteDatabase:
     backend.write(TABLE)
     await database.changes.watch("t")
     return database
@@ -32,7 +32,7 @@ async def test_a_new_database_is_in_wal(database: SqliteDatabase) -> None:
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 async def test_an_existing_database_keeps_its_journal_mode(
-    backend: Backend, recorder: Recorder, mode: str
+    backend: SqliteBackend, recorder: Recorder, mode: str
 ) -> None:
     backend.write(f"PRAGMA journal_mode={mode}", TABLE)
     async with backend.open(recorder) as database:
@@ -45,13 +45,15 @@ async def test_an_existing_database_keeps_its_journal_mode(
         assert [change.data["id"] for change in changes] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-async def test_a_file_that_is_no_database_is_named_with_what_to_do(backend: Backend, recorder: Recorder) -> None:
+async def test_a_file_that_is_no_database_is_named_with_what_to_do(
+    backend: SqliteBackend, recorder: Recorder
+) -> None:
     backend.path.write_bytes(b"this is no database, it is a letter to my mother" * 100)
     with pytest.raises(DatabaseUnusable, match=r"user\.db is not a SQLite database"):
         await SqliteDatabase.open(backend.path, recorder)
 
 
-async def test_a_corrupt_database_is_told(backend: Backend, recorder: Recorder) -> None:
+async def test_a_corrupt_database_is_told(backend: SqliteBackend, recorder: Recorder) -> None:
     backend.write("PRAGMA page_size=1024", TABLE)
     content = bytearray(backend.path.read_bytes())
     content[100:140] = b"\xff" * 40
@@ -69,7 +71,7 @@ async def test_a_path_that_cannot_hold_a_database(
 
 
 async def test_a_database_locked_by_another_writer_is_unavailable_and_then_works(
-    backend: Backend, recorder: Recorder
+    backend: SqliteBackend, recorder: Recorder
 ) -> None:
     async with backend.open(recorder, busy_seconds=0.2) as database:
         await database.query(TABLE)
@@ -107,7 +109,7 @@ class Lock:
         self._process.communicate("ROLLBACK;\n")
 
 
-async def test_two_writers_at_once(watched: SqliteDatabase, backend: Backend, recorder: Recorder) -> None:
+async def test_two_writers_at_once(watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder) -> None:
     other = asyncio.create_task(
         asyncio.to_thread(backend.write, *(f"INSERT INTO t VALUES({1000 + n}, 'shell')" for n in range(200)))
     )
@@ -121,11 +123,11 @@ async def test_two_writers_at_once(watched: SqliteDatabase, backend: Backend, re
 
 
 async def test_a_file_moved_over_the_open_one(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     epoch = watched.epoch
     cursor = watched.changes.cursor("t")
-    other = Backend(tmp_path / "restored.db")
+    other = SqliteBackend(tmp_path / "restored.db")
     other.write(TABLE, "INSERT INTO t VALUES(7, 'restored')")
     await watched.query("INSERT INTO t VALUES(1, 'lost')")
     await recorder.until_changes(1)
@@ -145,7 +147,7 @@ async def test_a_file_moved_over_the_open_one(
 
 
 async def test_a_backup_restored_into_the_open_file(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     await watched.query("INSERT INTO t VALUES(1, 'kept')")
     backend.write(f".backup '{tmp_path / 'backup.db'}'\nSELECT 1")
@@ -162,7 +164,7 @@ async def test_a_backup_restored_into_the_open_file(
 
 
 async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have_overtaken_it(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     backend.write(f".backup '{tmp_path / 'backup.db'}'\nSELECT 1")
     await watched.messages.raise_high_water(1_000)
@@ -171,7 +173,7 @@ async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have
     cursor = watched.changes.cursor("t")
     copy = tmp_path / "restored.db"
     shutil.copy(tmp_path / "backup.db", copy)
-    Backend(copy).write("INSERT INTO t VALUES(1, 'other'), (2, 'more')")
+    SqliteBackend(copy).write("INSERT INTO t VALUES(1, 'other'), (2, 'more')")
     backend.write(f".restore '{copy}'\nSELECT 1")
     await recorder.until_interruptions(1)
     assert not (await replay(watched, "t", cursor))[1][0].recovered
@@ -179,7 +181,7 @@ async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have
 
 
 async def test_a_backup_copied_into_the_file_while_nobody_looked_is_known(
-    backend: Backend, recorder: Recorder, tmp_path: Path
+    backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     backend.write(TABLE)
     async with backend.open(recorder) as database:
@@ -204,7 +206,7 @@ async def test_a_backup_copied_into_the_file_while_nobody_looked_is_known(
 
 
 async def test_a_file_that_is_gone_and_put_back(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder, tmp_path: Path
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     backend.write("PRAGMA wal_checkpoint(TRUNCATE)")
     copy = tmp_path / "copy.db"
@@ -220,17 +222,19 @@ async def test_a_file_that_is_gone_and_put_back(
     assert (await watched.query("SELECT * FROM t")).rows == []
 
 
-async def test_a_copy_of_the_file_has_another_epoch(backend: Backend, recorder: Recorder, tmp_path: Path) -> None:
+async def test_a_copy_of_the_file_has_another_epoch(
+    backend: SqliteBackend, recorder: Recorder, tmp_path: Path
+) -> None:
     async with backend.open(recorder) as database:
         epoch = database.epoch
-    copy = Backend(tmp_path / "copy.db")
+    copy = SqliteBackend(tmp_path / "copy.db")
     shutil.copy(backend.path, copy.path)
     async with copy.open(recorder) as database:
         assert database.epoch != epoch
 
 
 async def test_the_log_is_pruned_by_count_and_age_and_a_cursor_in_the_pruned_part_is_a_gap(
-    backend: Backend, recorder: Recorder
+    backend: SqliteBackend, recorder: Recorder
 ) -> None:
     async with backend.open(recorder, log_max_changes=10, prune_seconds=0.01) as database:
         await database.query(TABLE)
@@ -264,7 +268,7 @@ class Counter(Recorder):
         self._heard.set()
 
 
-async def test_a_bulk_write_keeps_the_loop_responsive(backend: Backend) -> None:
+async def test_a_bulk_write_keeps_the_loop_responsive(backend: SqliteBackend) -> None:
     """20,000 rows here; the million of the README is measured by bench/."""
     counter = Counter()
     async with backend.open(counter) as database:
@@ -284,7 +288,7 @@ async def test_a_bulk_write_keeps_the_loop_responsive(backend: Backend) -> None:
         assert longest < 1.0, "the whole write would take longer: batches keep the loop free"
 
 
-async def test_a_query_that_never_ends_is_ended_by_close(backend: Backend, recorder: Recorder) -> None:
+async def test_a_query_that_never_ends_is_ended_by_close(backend: SqliteBackend, recorder: Recorder) -> None:
     async with backend.open(recorder) as database:
         endless = asyncio.create_task(
             database.query(
@@ -296,14 +300,14 @@ async def test_a_query_that_never_ends_is_ended_by_close(backend: Backend, recor
         await endless
 
 
-async def test_a_closed_feed_answers_that_it_is_closing(backend: Backend, recorder: Recorder) -> None:
+async def test_a_closed_feed_answers_that_it_is_closing(backend: SqliteBackend, recorder: Recorder) -> None:
     async with backend.open(recorder) as database:
         feed = database.changes
     with pytest.raises(Unavailable, match="closing"):
         await feed.watch("t")
 
 
-async def test_a_thread_that_dies_is_told(backend: Backend, recorder: Recorder) -> None:
+async def test_a_thread_that_dies_is_told(backend: SqliteBackend, recorder: Recorder) -> None:
     class Broken(BaseException):
         pass
 

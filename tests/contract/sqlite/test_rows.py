@@ -6,7 +6,7 @@ import pytest
 
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import NotFound
-from tests.contract.conftest import Backend, Recorder
+from tests.contract.conftest import Recorder, SqliteBackend
 
 END = "INSERT INTO the_end VALUES(1)"
 
@@ -14,7 +14,7 @@ END = "INSERT INTO the_end VALUES(1)"
 class Bench:
     """A watched table, a foreign writer, and what arrived of what it wrote."""
 
-    def __init__(self, backend: Backend, database: SqliteDatabase, recorder: Recorder) -> None:
+    def __init__(self, backend: SqliteBackend, database: SqliteDatabase, recorder: Recorder) -> None:
         self.backend = backend
         self.database = database
         self.recorder = recorder
@@ -35,7 +35,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(backend: Backend, database: SqliteDatabase, recorder: Recorder) -> Bench:
+def bench(backend: SqliteBackend, database: SqliteDatabase, recorder: Recorder) -> Bench:
     return Bench(backend, database, recorder)
 
 
@@ -315,7 +315,7 @@ async def test_no_setting_of_the_writer_makes_its_write_fail(bench: Bench, pragm
 
 async def test_a_writer_that_has_the_database_attached(bench: Bench) -> None:
     await bench.watch("CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE)")
-    other = Backend(bench.backend.path.with_name("other.db"))
+    other = SqliteBackend(bench.backend.path.with_name("other.db"))
     other.write(
         f"ATTACH '{bench.backend.path}' AS theirs",
         "CREATE TABLE t(x)",

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from aerostack_realtime.database.sqlite import SqliteDatabase
-from tests.contract.conftest import Backend, Recorder, replay
+from tests.contract.conftest import Recorder, SqliteBackend, replay
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b TEXT)"
 
 
 @pytest.fixture
-async def watched(backend: Backend, database: SqliteDatabase) -> SqliteDatabase:
+async def watched(backend: SqliteBackend, database: SqliteDatabase) -> SqliteDatabase:
     backend.write(TABLE)
     await database.changes.watch("t")
     return database
@@ -26,7 +26,7 @@ async def watched(backend: Backend, database: SqliteDatabase) -> SqliteDatabase:
     ],
 )
 async def test_a_changed_column_interrupts_and_the_write_right_after_it_succeeds(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder, statement: str, columns: list[str]
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, statement: str, columns: list[str]
 ) -> None:
     backend.write(statement, "INSERT INTO t(id) VALUES(1)", "REPLACE INTO t(id) VALUES(1)", "UPDATE t SET id = 2")
     ((table, _, present),) = await recorder.until_interruptions(1)
@@ -38,7 +38,7 @@ async def test_a_changed_column_interrupts_and_the_write_right_after_it_succeeds
     assert list(change.data) == columns
 
 
-async def test_columns_can_be_dropped_while_no_server_runs(backend: Backend, recorder: Recorder) -> None:
+async def test_columns_can_be_dropped_while_no_server_runs(backend: SqliteBackend, recorder: Recorder) -> None:
     async with backend.open(recorder) as database:
         backend.write(TABLE, "CREATE UNIQUE INDEX i ON t(a)", "CREATE UNIQUE INDEX j ON t(lower(b)) WHERE a > 'a'")
         await database.changes.watch("t")
@@ -62,7 +62,7 @@ async def test_columns_can_be_dropped_while_no_server_runs(backend: Backend, rec
 
 
 async def test_a_table_rebuilt_by_a_migration_tool(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
 ) -> None:
     backend.write(
         "INSERT INTO t VALUES(1, 'x', 'y')",
@@ -82,7 +82,7 @@ async def test_a_table_rebuilt_by_a_migration_tool(
 
 
 async def test_a_renamed_table_is_gone_and_keeps_no_trigger(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
 ) -> None:
     backend.write("ALTER TABLE t RENAME TO renamed", "INSERT INTO renamed VALUES(1, 'x', 'y')")
     await recorder.until(lambda: ("t", False) in [(table, there) for table, _, there in recorder.interruptions])
@@ -94,7 +94,9 @@ async def test_a_renamed_table_is_gone_and_keeps_no_trigger(
     await recorder.until(lambda: bool(recorder.changes) and recorder.changes[-1].data["id"] == 3)
 
 
-async def test_vacuum_interrupts_nobody(watched: SqliteDatabase, backend: Backend, recorder: Recorder) -> None:
+async def test_vacuum_interrupts_nobody(
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
+) -> None:
     since = watched.changes.cursor("t")
     backend.write("INSERT INTO t VALUES(1, 'x', 'y')", "VACUUM", "INSERT INTO t VALUES(2, 'x', 'y')")
     changes = await recorder.until_changes(2)
@@ -103,7 +105,7 @@ async def test_vacuum_interrupts_nobody(watched: SqliteDatabase, backend: Backen
 
 
 async def test_a_new_unique_index_is_noticed(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
 ) -> None:
     backend.write("CREATE UNIQUE INDEX i ON t(a)")
     await recorder.until_interruptions(1)
@@ -112,7 +114,7 @@ async def test_a_new_unique_index_is_noticed(
     assert [change.operation for change in changes] == ["INSERT", "DELETE", "INSERT"]
 
 
-async def test_a_dropped_unique_index_leaves_no_false_delete(backend: Backend, recorder: Recorder) -> None:
+async def test_a_dropped_unique_index_leaves_no_false_delete(backend: SqliteBackend, recorder: Recorder) -> None:
     async with backend.open(recorder) as database:
         backend.write(TABLE, "CREATE UNIQUE INDEX i ON t(a)")
         await database.changes.watch("t")
@@ -123,7 +125,9 @@ async def test_a_dropped_unique_index_leaves_no_false_delete(backend: Backend, r
         assert [change.operation for change in changes] == ["INSERT", "INSERT"]
 
 
-async def test_unwatch_removes_every_trace(watched: SqliteDatabase, backend: Backend, recorder: Recorder) -> None:
+async def test_unwatch_removes_every_trace(
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
+) -> None:
     backend.write("INSERT INTO t VALUES(1, 'x', 'y')", "ALTER TABLE t ADD COLUMN c", "INSERT INTO t(id) VALUES(2)")
     await recorder.until_interruptions(1)
     await watched.changes.unwatch("t")
@@ -138,7 +142,7 @@ async def test_unwatch_removes_every_trace(watched: SqliteDatabase, backend: Bac
 
 
 async def test_a_large_log_is_cleared_in_steps(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
 ) -> None:
     backend.write(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5500) "
@@ -150,7 +154,7 @@ async def test_a_large_log_is_cleared_in_steps(
 
 
 async def test_a_table_watched_again_while_its_old_log_is_cleared(
-    watched: SqliteDatabase, backend: Backend, recorder: Recorder
+    watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder
 ) -> None:
     rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3500)"
     backend.write(f"{rows} INSERT INTO t SELECT i, 'x', 'y' FROM n")

@@ -85,6 +85,8 @@ class PostgresMessageStore:
         self._writer = Seat(connections)
         self._reader = Seat(connections)
         self._down = False
+        self.known_mark = 0
+        """The highest mark that we know to be stored: a database with a lower one was restored from a backup."""
         self._task = asyncio.create_task(self._run(), name="aerostack-messages")
         self._task.add_done_callback(lambda task: _report(task, died))
 
@@ -120,6 +122,7 @@ class PostgresMessageStore:
 
     async def raise_high_water(self, position: int) -> None:
         await self._read(RAISE_HIGH_WATER, bigint(position))
+        self.known_mark = max(self.known_mark, position)
 
     async def close(self) -> None:
         """Store what was accepted, then let go of the connections. Idempotent."""

@@ -24,7 +24,10 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.messages(
   PRIMARY KEY (topic, created_at));
 CREATE UNIQUE INDEX IF NOT EXISTS messages_by_id ON {SCHEMA}.messages(topic, user_id, id);
 CREATE TABLE IF NOT EXISTS {SCHEMA}.watches(
-  schema_name text, table_name text, relation oid, PRIMARY KEY (schema_name, table_name));
+  schema_name text, table_name text, relation oid NOT NULL, since pg_lsn NOT NULL,
+  PRIMARY KEY (schema_name, table_name));
+CREATE TABLE IF NOT EXISTS {SCHEMA}.kept(
+  kind text, key text, value text NOT NULL, PRIMARY KEY (kind, key));
 CREATE TABLE IF NOT EXISTS {SCHEMA}.runs(
   id text PRIMARY KEY, began timestamptz DEFAULT now(), lsn pg_lsn NOT NULL, timeline int NOT NULL,
   position bigint NOT NULL);""",

@@ -1,0 +1,42 @@
+"""Which database an address names, and opening it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from aerostack_realtime.database.base import ChangeListener, Database, Retention
+from aerostack_realtime.database.postgres.connection import shown as shown_dsn
+from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.sqlite.database import SqliteDatabase
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is a PostgreSQL server's URL; else it is the path of a SQLite file."""
+    return _SCHEME.match(address) is not None
+
+
+def shown(address: str) -> str:
+    """The address as it may be printed: without a password."""
+    return shown_dsn(address) if is_url(address) else address
+
+
+async def open_database(
+    address: str,
+    listener: ChangeListener,
+    *,
+    retention: Sequence[Retention] = (),
+    postgres: PostgresSettings = PostgresSettings(),
+    follow: bool = True,
+) -> Database:
+    """Open the database that an address names. Without `follow`, for a command that hears of no changes.
+
+    Raises DatabaseUnusable with one sentence that says what to do.
+    """
+    if is_url(address):
+        return await PostgresDatabase.open(
+            address, listener, retention=retention, settings=postgres, follow=follow
+        )
+    return await SqliteDatabase.open(address, listener, retention=retention)

@@ -1,0 +1,238 @@
+"""A user's PostgreSQL database: its log is the change feed, a schema of ours keeps the messages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, Self
+
+from msgspec import Struct
+
+from aerostack_realtime.database.base import (
+    ChangeFeed,
+    ChangeListener,
+    DatabaseUnusable,
+    MessageStore,
+    QueryResult,
+    Retention,
+    Selection,
+    TableSnapshot,
+    TableStatus,
+    Value,
+)
+from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
+from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.follower import Follower, Window
+from aerostack_realtime.database.postgres.messages import PostgresMessageStore
+from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
+from aerostack_realtime.database.postgres.pgoutput import Logical
+from aerostack_realtime.database.postgres.publication import Publication
+from aerostack_realtime.database.postgres.slot import Slot, default_name
+from aerostack_realtime.database.postgres.snapshots import Snapshots
+from aerostack_realtime.database.postgres.statements import Statements
+from aerostack_realtime.database.postgres.types import Types
+
+SNAPSHOTS_AT_ONCE: Final = 4
+"""Snapshots that read at the same moment; others wait for their turn."""
+
+
+class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a server may be told about its PostgreSQL.
+
+    `slot` and `publication` are ours alone; the slot's default has the database's name in it. PostgreSQL keeps its
+    log for `resume_seconds` behind us, but never more than `resume_bytes` of it: so much is read again after a
+    restart. `log_bytes` of row changes are kept in memory. `pool` connections serve queries; a statement ends after
+    `statement_seconds`, and runs as `query_role` if that is given.
+    """
+
+    slot: str | None = None
+    publication: str = "aerostack"
+    resume_seconds: float = 900.0
+    resume_bytes: int = 1 << 30
+    log_bytes: int = 64 << 20
+    pool: int = 8
+    statement_seconds: float = 30.0
+    query_role: str | None = None
+
+
+class PostgresDatabase:
+    """Implements `Database`; `open` makes one."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        reading: Connections,
+        version: int,
+        database: str,
+        listener: ChangeListener,
+        retention: Sequence[Retention],
+        settings: PostgresSettings,
+        now: Callable[[], int],
+        emitted: Callable[[Logical], None] | None,
+    ) -> None:
+        types = Types()
+        slot_name = settings.slot or default_name(database)
+        self._connections = connections
+        self._reading = reading
+        self._publication = Publication(connections, settings.publication, version)
+        self._slot = Slot(connections, slot_name, version)
+        self._feed = PostgresChangeFeed(
+            connections, self._publication, types, listener, settings.log_bytes, emitted
+        )
+        self._messages = PostgresMessageStore(connections, retention, now, self._died)
+        self._snapshots = Snapshots(reading, self._feed, types)
+        self._statements = Statements(connections, types, self._feed.cursor_at, settings.query_role)
+        self._follower = Follower(
+            self._connections,
+            self._slot,
+            settings.publication,
+            version,
+            Window(settings.resume_seconds, settings.resume_bytes),
+            self._feed,
+            self._messages.high_water,
+            lambda: self._messages.known_mark,
+        )
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        listener: ChangeListener,
+        *,
+        retention: Sequence[Retention] = (),
+        settings: PostgresSettings = PostgresSettings(),
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        emitted: Callable[[Logical], None] | None = None,
+        follow: bool = True,
+    ) -> Self:
+        """Connect to a database, lay out our schema in it and follow its log, for as long as another server does.
+
+        `emitted` gets the messages that others put into the log by `pg_logical_emit_message`. Without `follow`
+        nothing is followed: for commands that only look or set up.
+
+        Raises DatabaseUnusable with one sentence that says what to do.
+        """
+        connections = await Connections.open(dsn, size=settings.pool, statement_seconds=settings.statement_seconds)
+        try:
+            async with connections.use() as connection:
+                await migrate(connection)
+                version, database = connection.info.server_version, connection.info.dbname
+            reading = await Connections.open(dsn, size=SNAPSHOTS_AT_ONCE, statement_seconds=0)
+        except BaseException:
+            await connections.close()
+            raise
+        made = cls(connections, reading, version, database, listener, retention, settings, now, emitted)
+        try:
+            await made._publication.prepare()
+            if follow:
+                await made._follow()
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    @property
+    def epoch(self) -> str:
+        return self._feed.runs.current.id
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return self._feed.runs.understands(epoch, position)
+
+    @property
+    def changes(self) -> ChangeFeed:
+        return self._feed
+
+    @property
+    def messages(self) -> MessageStore:
+        return self._messages
+
+    async def query(self, sql: str, params: Sequence[Value] = ()) -> QueryResult:
+        return await self._statements.run(sql, params)
+
+    async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
+        return await self._statements.run_all(queries)
+
+    def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
+        return self._snapshots.open(table, selection)
+
+    async def tables(self) -> list[TableStatus]:
+        async with self._connections.use() as connection:
+            rows = await connection.execute(
+                "SELECT CASE WHEN to_regclass(quote_ident(c.relname)) = c.oid THEN c.relname "
+                "ELSE n.nspname || '.' || c.relname END FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' "
+                "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', %s) ORDER BY 1",
+                (SCHEMA,),
+            )
+            names = [str(name) for (name,) in await rows.fetchall()]
+            watched = {each.name for each in await self._publication.look()}
+        return [TableStatus(name, name in watched, self._feed.changes_kept(name)) for name in names]
+
+    async def keep(self, kind: str, key: str, value: str) -> None:
+        async with self._connections.use() as connection:
+            await connection.execute(
+                f"INSERT INTO {SCHEMA}.kept VALUES(%s, %s, %s) "
+                "ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
+                (kind, key, value),
+            )
+
+    async def kept(self, kind: str) -> dict[str, str]:
+        async with self._connections.use() as connection:
+            rows = await connection.execute(f"SELECT key, value FROM {SCHEMA}.kept WHERE kind = %s", (kind,))
+            return {str(key): str(value) for key, value in await rows.fetchall()}
+
+    async def failed(self) -> BaseException:
+        """Wait until a task has died, which none does by itself; the server ends the process then."""
+        return await asyncio.shield(self._failure)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._messages.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._feed.close()
+        await self._reading.close()
+        await self._connections.close()
+
+    async def clean_up(self) -> None:
+        """Remove every trace of us but the messages: watches, publication, slot."""
+        for name in [each.name for each in await self._publication.look()]:
+            await self._publication.unwatch(name)
+        await self._publication.drop()
+        await self._slot.drop()
+
+    async def _follow(self) -> None:
+        """Start to follow the log, and wait until what was committed by now is here."""
+        await self._feed.look()
+        self._start(self._follower.follow())
+        began = asyncio.ensure_future(self._feed.go_live())
+        await asyncio.wait((began, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if self._failure.done():
+            began.cancel()
+            failure = self._failure.result()
+            if isinstance(failure, DatabaseUnusable):
+                raise failure
+            raise DatabaseUnusable(f"The log cannot be followed: {failure}.") from failure
+        await began
+        self._start(self._feed.keep_watching())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        with suppress(asyncio.CancelledError):
+            self._died(task.exception() or RuntimeError("a task of the database ended"))
+
+    def _died(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)

@@ -1,0 +1,314 @@
+"""Follows the write-ahead log: connects, reconnects, and says whether what comes continues what was there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+import psycopg
+from msgspec import Struct
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.log import Entry, LoggedTable
+from aerostack_realtime.database.postgres.pgoutput import Logical
+from aerostack_realtime.database.postgres.replication import (
+    Keepalive,
+    ReplicationEnded,
+    ReplicationStream,
+    SystemIdentity,
+    lsn_of,
+    lsn_text,
+)
+from aerostack_realtime.database.postgres.runs import Place, Run, Runs
+from aerostack_realtime.database.postgres.slot import Slot, SlotState
+from aerostack_realtime.database.postgres.transactions import Committed, Transactions, Untold
+from aerostack_realtime.protocol.errors import AerostackError
+
+log = logging.getLogger(__name__)
+
+CONFIRM_SECONDS: Final = 1.0
+SILENCE_SECONDS: Final = 30.0
+"""After which a connection that says nothing, though it was asked, is taken for dead."""
+RETRY_SECONDS: Final = (0.05, 5.0)
+"""The shortest and the longest pause before the next attempt to connect."""
+STAND_BY_SECONDS: Final = 0.5
+BATCH: Final = 256
+"""Changes handed on at once: some ms, so that a transaction of a million rows stops nobody else."""
+KEPT_RUNS: Final = 1_000
+MARK: Final = "aerostack"
+"""The prefix of our own messages in the log."""
+
+
+class Window(Struct, frozen=True):
+    """How much log the slot keeps behind us for a restart: by time, and never more than so many bytes."""
+
+    seconds: float
+    bytes: int
+
+
+class Outlet(Protocol):
+    """Who gets what was committed. Neither method raises or waits, but `described`."""
+
+    def began(self, runs: Runs, start: Place, *, anew: bool) -> None:
+        """A run begins; `anew`: what comes does not continue what came before `start`."""
+
+    async def described(self, table: LoggedTable) -> None:
+        """What a table looks like for the changes that follow. Raises AerostackError: connect again."""
+
+    def committed(self, entries: list[Entry], place: Place, xids: list[tuple[int, int]]) -> None:
+        """Changes in their order, after which the log stands at `place`; and which transactions ended: their
+        numbers, and where in the log."""
+
+    def untold(self, relations: tuple[int, ...], place: Place) -> None: ...
+
+    def emitted(self, message: Logical) -> None: ...
+
+
+class Follower:
+    """One task, `follow`, that never ends by itself; `place` is where it stands in the log."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        slot: Slot,
+        publication: str,
+        version: int,
+        window: Window,
+        outlet: Outlet,
+        high_water: Callable[[], Awaitable[int]],
+        known_mark: Callable[[], int],
+    ) -> None:
+        """`high_water` reads the stored mark of positions, `known_mark` is what we know to be stored: a database
+        whose mark is lower was restored from a backup."""
+        self.place = Place(0, 0)
+        self._connections = connections
+        self._slot = slot
+        self._options = {"proto_version": "1", "publication_names": publication}
+        if version >= 140000:
+            self._options |= {"proto_version": "2", "streaming": "on", "messages": "on"}
+        self._window = window
+        self._outlet = outlet
+        self._high_water = high_water
+        self._known_mark = known_mark
+        self._identity: SystemIdentity | None = None
+        self._runs: Runs | None = None
+        self._waymarks: deque[tuple[float, int]] = deque()
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def follow(self) -> None:
+        """Follow the log, over every loss of the connection. Raises DatabaseUnusable before the first run only."""
+        pause, told = RETRY_SECONDS[0], False
+        while True:
+            began = time.monotonic()
+            try:
+                await self._session()
+            except psycopg.errors.ObjectInUse:
+                if not told:
+                    log.warning("the slot %s is another server's: standing by until it ends", self._slot.name)
+                told, pause = True, STAND_BY_SECONDS
+            except DatabaseUnusable as error:
+                if self._runs is None:
+                    raise
+                log.error("row changes are not followed: %s", error.message)
+            except (psycopg.Error, ReplicationEnded, AerostackError, TimeoutError, OSError) as error:
+                if not told:
+                    log.warning("the log is not followed, connecting again: %s", str(error).strip())
+                told = True
+            if time.monotonic() - began > SILENCE_SECONDS:
+                pause, told = RETRY_SECONDS[0], False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS[1])
+
+    async def _session(self) -> None:
+        stream = await ReplicationStream.connect(self._connections.dsn)
+        try:
+            identity = await stream.identify()
+            anew, since = await self._slot_place()
+            await stream.start(self._slot.name, since, self._options)
+            await self._begin(stream, identity, since, anew=anew)
+            self._heard = time.monotonic()
+            self._tick(stream)
+            await self._read(stream)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            with suppress(psycopg.Error):
+                await stream.close()
+
+    # --- where to begin ----------------------------------------------------------------------------------
+
+    async def _slot_place(self) -> tuple[bool, int]:
+        """Whether the slot's log does not continue ours, and where to stream from."""
+        state = await self._slot.state()
+        if state is None or state.lost:
+            if state is not None:
+                log.error(
+                    "PostgreSQL has removed log that was not read yet: the slot %s begins anew", self._slot.name
+                )
+                await self._slot.drop()
+            return True, await self._slot.create()
+        if self._runs is None:
+            return False, state.confirmed
+        if self._overtaken(state):
+            return True, max(state.confirmed, 0)
+        return False, self.place.lsn
+
+    def _overtaken(self, state: SlotState) -> bool:
+        """Whether the log ends before our place, or begins after it: it is another one, or was moved on."""
+        return state.wal_end < self.place.lsn or state.confirmed > self.place.lsn
+
+    async def _begin(self, stream: ReplicationStream, identity: SystemIdentity, since: int, *, anew: bool) -> None:
+        mark = await self._high_water()
+        before, switches = self._identity, {}
+        if before is None or identity.timeline != before.timeline:
+            switches = await self._switches(identity)
+        if before is not None:
+            left = switches.get(before.timeline, self.place.lsn)
+            anew = anew or identity.system != before.system or left < self.place.lsn or mark < self._known_mark()
+        self._identity = identity
+        if anew or before is None or identity.timeline != before.timeline:
+            self._runs = await self._new_run(identity.timeline, mark, switches, forget=anew)
+            if anew or before is None:
+                self.place = Place(since, 0)
+                self._waymarks = deque([(time.monotonic(), since)])
+            self._outlet.began(self._runs, self.place, anew=anew)
+
+    async def _switches(self, identity: SystemIdentity) -> dict[int, int]:
+        stream = await ReplicationStream.connect(self._connections.dsn)
+        try:
+            return await stream.switch_points(identity.timeline)
+        finally:
+            await stream.close()
+
+    async def _new_run(self, timeline: int, mark: int, switches: dict[int, int], *, forget: bool) -> Runs:
+        """Note that a run begins here; `forget`: no cursor of an earlier one counts any more."""
+        async with self._connections.use() as connection, connection.transaction():
+            if forget:
+                await connection.execute("DELETE FROM aerostack.runs")
+            await connection.execute(
+                "INSERT INTO aerostack.runs(id, lsn, timeline, position) "
+                "VALUES(%s, pg_current_wal_insert_lsn(), %s, %s)",
+                (secrets.token_hex(6), timeline, mark),
+            )
+            await connection.execute(
+                "DELETE FROM aerostack.runs WHERE lsn < (SELECT min(lsn) FROM "
+                f"(SELECT lsn FROM aerostack.runs ORDER BY lsn DESC LIMIT {KEPT_RUNS}) newest)"
+            )
+            rows = await connection.execute("SELECT id, lsn, timeline, position FROM aerostack.runs ORDER BY lsn")
+            return Runs([Run(id, lsn_of(lsn), *rest) for id, lsn, *rest in await rows.fetchall()], switches)
+
+    # --- the stream --------------------------------------------------------------------------------------
+
+    async def _read(self, stream: ReplicationStream) -> None:
+        transactions = Transactions()
+        batch = _Batch()
+        try:
+            while True:
+                message = stream.receive()
+                if message is None:
+                    self._hand_on(batch)
+                    await stream.more()
+                elif isinstance(message, Keepalive):
+                    self._hear(stream, message, batch, between=transactions.between)
+                else:
+                    self._heard = time.monotonic()
+                    for item in transactions.feed(message.payload):
+                        await self._take(item, batch)
+        finally:
+            transactions.close()
+
+    async def _take(self, item: object, batch: _Batch) -> None:
+        match item:
+            case Entry():
+                if item.place > self.place:
+                    batch.entries.append(item)
+                    if len(batch.entries) >= BATCH:
+                        self._hand_on(batch)
+                        await asyncio.sleep(0)
+            case Committed():
+                batch.place = item.place
+                batch.xids.append((item.xid, item.lsn))
+                if len(batch.xids) >= BATCH:
+                    self._hand_on(batch)
+                    await asyncio.sleep(0)
+            case LoggedTable():
+                self._hand_on(batch)
+                await self._outlet.described(item)
+            case Untold():
+                self._hand_on(batch)
+                if item.place > self.place:
+                    self._outlet.untold(item.relations, item.place)
+            case Logical():
+                if item.prefix != MARK:
+                    self._hand_on(batch)
+                    self._outlet.emitted(item)
+
+    def _hand_on(self, batch: _Batch) -> None:
+        if not batch.entries and batch.place is None:
+            return
+        place = batch.place or self.place
+        if batch.entries:
+            place = max(place, batch.entries[-1].place)
+        self.place = max(place, self.place)
+        entries, batch.entries = batch.entries, []
+        xids, batch.xids = batch.xids, []
+        batch.place = None
+        self._outlet.committed(entries, self.place, xids)
+
+    def _hear(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
+        self._heard = time.monotonic()
+        if (
+            between
+            and message.wal_end > self.place.lsn
+            and (batch.place is None or message.wal_end > batch.place.lsn)
+        ):
+            batch.place = Place(message.wal_end, 0)
+        if message.reply:
+            self._hand_on(batch)
+            self._answer(stream, ask=False)
+
+    # --- what may go -------------------------------------------------------------------------------------
+
+    def _tick(self, stream: ReplicationStream) -> None:
+        """Every CONFIRM_SECONDS while the stream is there."""
+        self._timer = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._tick, stream)
+        silent = time.monotonic() - self._heard
+        try:
+            if silent > SILENCE_SECONDS:
+                raise ReplicationEnded(f"PostgreSQL has been silent for {SILENCE_SECONDS:.0f} s")
+            self._answer(stream, ask=silent > SILENCE_SECONDS / 3)
+        except (psycopg.Error, ReplicationEnded) as error:
+            stream.abort(error)
+
+    def _answer(self, stream: ReplicationStream, *, ask: bool) -> None:
+        now = time.monotonic()
+        if not self._waymarks or now - self._waymarks[-1][0] >= self._window.seconds / 100:
+            self._waymarks.append((now, self.place.lsn))
+        while len(self._waymarks) > 1 and (
+            self._waymarks[1][0] <= now - self._window.seconds
+            or self._waymarks[0][1] < self.place.lsn - self._window.bytes
+        ):
+            self._waymarks.popleft()
+        stream.confirm(self.place.lsn, self._waymarks[0][1], time.time_ns() // 1000, ask=ask)
+
+    def give_up_window(self) -> None:
+        """Let all log go that was read: keeping it for a restart would fill the disk or cost the slot."""
+        log.warning("the log kept for a restart is given up at %s", lsn_text(self.place.lsn))
+        self._waymarks.clear()
+
+
+class _Batch:
+    """What was read and not handed on yet."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.xids: list[tuple[int, int]] = []
+        self.place: Place | None = None

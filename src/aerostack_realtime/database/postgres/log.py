@@ -1,0 +1,139 @@
+"""The newest part of the write-ahead log in memory, as the rows it holds, for clients that come back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from msgspec import Struct
+
+from aerostack_realtime.database.base import Row
+from aerostack_realtime.database.postgres.pgoutput import Relation, Values
+from aerostack_realtime.database.postgres.runs import Place
+from aerostack_realtime.database.postgres.types import Layout
+from aerostack_realtime.protocol.messages import Operation
+
+ENTRY_BYTES = 400
+"""What an entry takes besides its values: measured, with two tuples of six values."""
+
+Item = TypeVar("Item")
+
+
+class LoggedTable:
+    """A table as the changes that follow were made in it; one that is altered is another one from there on."""
+
+    __slots__ = ("columns", "layout", "oid")
+
+    def __init__(self, relation: Relation) -> None:
+        self.oid = relation.oid
+        self.columns = tuple((column.name, column.type_oid) for column in relation.columns)
+        self.layout: Layout | None = None
+        """The way from its rows to the wire's, once its types are known."""
+
+    def row(self, values: Values) -> Row:
+        assert self.layout is not None, "a table is described before its changes"
+        return self.layout.to_row(values)
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One row change as it stands in the log, its values still text: most are never asked for again.
+
+    `end`: the last one of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
+    """
+
+    place: Place
+    xid: int
+    timestamp: int
+    table: LoggedTable
+    operation: Operation
+    old: Values | None
+    new: Values | None
+    end: bool
+    size: int
+
+
+class Log:
+    """Entries in their order, bounded by bytes. `start` is the place after which nothing is missing."""
+
+    def __init__(self, start: Place, max_bytes: int) -> None:
+        self.start = start
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: deque[Entry] = deque()
+        self._tables: dict[int, deque[Entry]] = {}
+
+    def append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._tables.setdefault(entry.table.oid, deque()).append(entry)
+        self._bytes += entry.size
+        while self._bytes > self._max_bytes:
+            self._drop()
+
+    def expire(self, before: int) -> None:
+        """Let go of what was committed before the place `before` in the log."""
+        while self._entries and self._entries[0].place.lsn < before:
+            self._drop()
+
+    def clear(self, start: Place) -> None:
+        """Begin anew: what comes from now on is no continuation."""
+        self._entries.clear()
+        self._tables.clear()
+        self._bytes = 0
+        self.start = start
+
+    def count(self, table: int) -> int:
+        """How many changes of the table with this OID are here."""
+        return len(self._tables.get(table, ()))
+
+    def after(self, table: int, place: Place) -> Iterator[Entry]:
+        """The entries of a table after a place."""
+        entries = self._tables.get(table)
+        if entries is None:
+            return iter(())
+        return islice(entries, _count_until(entries, lambda entry: entry.place > place), None)
+
+    def holds(self, place: Place) -> bool:
+        """Whether a place is one of the log's: before a transaction, or after one of its changes."""
+        if place.index == 0 or place == self.start:
+            return True
+        found = _count_until(self._entries, lambda entry: entry.place >= place)
+        return found < len(self._entries) and self._entries[found].place == place
+
+    def forget(self, table: int) -> None:
+        """Let go of a table's entries."""
+        gone = self._tables.pop(table, None)
+        if gone:
+            self._bytes -= sum(entry.size for entry in gone)
+            self._entries = deque(entry for entry in self._entries if entry.table.oid != table)
+
+    def _drop(self) -> None:
+        entry = self._entries.popleft()
+        self._bytes -= entry.size
+        self.start = entry.place
+        of_table = self._tables[entry.table.oid]
+        of_table.popleft()
+        if not of_table:
+            del self._tables[entry.table.oid]
+
+
+def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:
+    """How many items come before the first that has reached a place which all later ones have reached, too.
+
+    Clients that come back ask for the newest items: the search goes from the end, in steps that double, because a
+    deque's middle is far away from both.
+    """
+    high, step = len(items), 1
+    while high > 0 and reached(items[high - 1]):
+        low = max(0, high - step)
+        if low == 0 or not reached(items[low - 1]):
+            while low < high:
+                middle = (low + high) // 2
+                if reached(items[middle]):
+                    high = middle
+                else:
+                    low = middle + 1
+            return low
+        high, step = low, step * 2
+    return high

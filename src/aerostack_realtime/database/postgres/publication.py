@@ -1,0 +1,248 @@
+"""What a watch is in PostgreSQL: a table in our publication, whose log entries hold the whole old row.
+
+A watch is by name, as a topic is: `orders` is what the search path finds, `sales.orders` the one in that schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+
+from aerostack_realtime.database.postgres.connection import Connection, Connections
+from aerostack_realtime.database.postgres.replication import lsn_of
+from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
+
+LOCK_SECONDS: Final = 3
+"""How long a watch waits for those who are writing to the table; everyone else who writes waits behind it."""
+
+Columns = tuple[tuple[str, int], ...]
+"""The published columns of a table in its order: names and type OIDs."""
+
+_KINDS: Final = {
+    "v": "a view: watch the tables it reads",
+    "m": "a materialized view: watch the tables it reads",
+    "f": "a foreign table: watch it in its own database",
+    "S": "a sequence",
+    "i": "an index",
+    "c": "a composite type",
+}
+
+_LOOK: Final = """
+SELECT w.schema_name, w.table_name, w.relation, w.since, c.oid, c.relreplident = 'f' AND NOT EXISTS (
+         SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid
+         WHERE t.isleaf AND l.relreplident <> 'f') AND (
+         pub.puballtables OR EXISTS (
+           SELECT FROM pg_publication_rel r WHERE r.prpubid = pub.oid AND r.prrelid = c.oid)
+         OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
+                    AND t.schemaname = n.nspname AND t.tablename = c.relname)),
+       COALESCE((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{}'),
+       COALESCE((SELECT array_agg(a.atttypid::int8 ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{}')
+FROM aerostack.watches w
+LEFT JOIN pg_class c ON c.oid = to_regclass(
+  CASE WHEN w.schema_name = '' THEN '' ELSE quote_ident(w.schema_name) || '.' END || quote_ident(w.table_name))
+  AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
+"""
+
+_FIND: Final = """
+SELECT c.oid, c.relkind, c.relpersistence, c.relreplident, n.nspname, c.relname,
+       EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = %(publication)s
+               AND t.schemaname = n.nspname AND t.tablename = c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%(name)s)
+"""
+
+
+class Watched(Struct, frozen=True):
+    """A watched name as the catalogs have it now.
+
+    `before` is the OID of the table that was put under watch, `relation` of the one that has the name now (None:
+    there is none). `complete`: it is published with its old rows, `since` a place in the log.
+    """
+
+    name: str
+    before: int
+    since: int
+    relation: int | None
+    complete: bool
+    columns: Columns
+
+
+class Publication:
+    """Our publication in one database. `version` is the server's, as a number like 170004."""
+
+    def __init__(self, connections: Connections, name: str, version: int) -> None:
+        self._connections = connections
+        self._name = name
+        self._version = version
+
+    async def prepare(self) -> None:
+        """Make the publication where it is missing. Raises Forbidden with the statement for a DBA."""
+        options = "publish_via_partition_root = true"
+        if self._version >= 180000:
+            options += ", publish_generated_columns = stored"
+        statement = sql.SQL("CREATE PUBLICATION {} WITH ({})").format(sql.Identifier(self._name), sql.SQL(options))
+        async with self._connections.use() as connection:
+            found = await connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._name,))
+            if not found.rowcount:
+                await _as_owner(connection, [statement])
+
+    async def drop(self) -> None:
+        """Remove the publication, if it is there."""
+        statement = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name))
+        async with self._connections.use() as connection:
+            await _as_owner(connection, [statement])
+
+    async def look(self) -> list[Watched]:
+        """Every watched name, as the catalogs have it now."""
+        generated = ["", "s"] if self._version >= 180000 else [""]
+        async with self._connections.use() as connection:
+            rows = await connection.execute(_LOOK, {"generated": generated, "publication": self._name})
+            return [
+                Watched(
+                    f"{schema}.{table}" if schema else table,
+                    before,
+                    lsn_of(since),
+                    relation,
+                    bool(complete),
+                    tuple(zip(names, types, strict=True)),
+                )
+                for schema, table, before, since, relation, complete, names, types in await rows.fetchall()
+            ]
+
+    async def watch(self, name: str) -> None:
+        """Publish the table that has the name now: every change of it that is committed after this is in our log.
+        Idempotent.
+
+        Raises NotFound, Forbidden with the statements for a DBA, Unavailable when writers do not let it in.
+        """
+        schema, table = _split(name)
+        async with self._connections.use() as connection:
+            try:
+                async with connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+                    before = await self._forget(connection, schema, table)
+                    relation = await self._publish(connection, name)
+                    # Who wrote to it before has ended, since we hold its lock: what they did lies before this place.
+                    await connection.execute(
+                        "INSERT INTO aerostack.watches(schema_name, table_name, relation, since) "
+                        "VALUES(%s, %s, %s, pg_current_wal_insert_lsn())",
+                        (schema, table, relation),
+                    )
+                    if before not in (None, relation):
+                        await self._withdraw(connection, before)
+            except psycopg.errors.LockNotAvailable:
+                raise Unavailable(
+                    f"{name!r} is being written to by transactions that go on; try again when they have ended."
+                ) from None
+
+    async def unwatch(self, name: str) -> None:
+        """Take the table out of the publication. Raises NotFound when the name is not watched."""
+        schema, table = _split(name)
+        async with self._connections.use() as connection, connection.transaction():
+            relation = await self._forget(connection, schema, table)
+            if relation is None:
+                raise NotFound(f"{name!r} is not watched.")
+            await self._withdraw(connection, relation)
+
+    async def _forget(self, connection: Connection, schema: str, table: str) -> int | None:
+        rows = await connection.execute(
+            "DELETE FROM aerostack.watches WHERE schema_name = %s AND table_name = %s RETURNING relation",
+            (schema, table),
+        )
+        found = await rows.fetchone()
+        return None if found is None else int(found[0])
+
+    async def _publish(self, connection: Connection, name: str) -> int:
+        rows = await connection.execute(_FIND, {"name": _quoted(name), "publication": self._name})
+        found = await rows.fetchone()
+        if found is None:
+            raise NotFound(f"There is no table {name!r}. Create it first.")
+        relation, kind, persistence, identity, schema, table, published = found
+        if kind not in ("r", "p"):
+            raise NotFound(f"{name!r} is {_KINDS.get(kind, 'no table')}.")
+        if persistence != "p":
+            raise NotFound(f"{name!r} is an unlogged or temporary table: its changes are in no log.")
+        target = sql.Identifier(schema, table)
+        statements = [sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target)]
+        leaves = await _leaves(connection, relation) if kind == "p" else [(schema, table, identity)]
+        statements += [
+            sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(sql.Identifier(leaf_schema, leaf))
+            for leaf_schema, leaf, identity in {*leaves, (schema, table, identity)}
+            if identity != "f"
+        ]
+        if not published:
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(sql.Identifier(self._name), target)
+            )
+        if len(statements) > 1:
+            await _as_owner(connection, statements)
+        return int(relation)
+
+    async def _withdraw(self, connection: Connection, relation: int) -> None:
+        """Take a table out of the publication, if it is still there and watched by no other name."""
+        rows = await connection.execute(
+            "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.oid = %s AND NOT EXISTS (SELECT FROM aerostack.watches WHERE relation = %s)",
+            (relation, relation),
+        )
+        found = await rows.fetchone()
+        if found is None:
+            return
+        schema, table, kind = found
+        target = sql.Identifier(schema, table)
+        statements = []
+        published = await connection.execute(
+            "SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
+            "WHERE p.pubname = %s AND r.prrelid = %s",
+            (self._name, relation),
+        )
+        if published.rowcount:
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(self._name), target)
+            )
+        leaves = await _leaves(connection, relation) if kind == "p" else []
+        statements += [
+            sql.SQL("ALTER TABLE {} REPLICA IDENTITY DEFAULT").format(sql.Identifier(*leaf))
+            for leaf in {(schema, table), *((leaf_schema, leaf) for leaf_schema, leaf, _ in leaves)}
+        ]
+        await _as_owner(connection, statements)
+
+
+async def _leaves(connection: Connection, relation: int) -> Sequence[tuple[str, str, str]]:
+    """The partitions of a partitioned table that hold rows: schema, name, replica identity."""
+    rows = await connection.execute(
+        "SELECT n.nspname, c.relname, c.relreplident FROM pg_partition_tree(%s) t "
+        "JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf",
+        (relation,),
+    )
+    return [(schema, table, identity) for schema, table, identity in await rows.fetchall()]
+
+
+async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) -> None:
+    texts = [statement.as_string(connection) for statement in statements]
+    try:
+        for text in texts:
+            await connection.execute(text)
+    except psycopg.errors.InsufficientPrivilege as error:
+        needed = "; ".join(text for text in texts if not text.startswith("LOCK"))
+        raise Forbidden(
+            f"The server's role may not do this itself ({error.diag.message_primary}). Have the owner run: {needed};"
+        ) from None
+
+
+def _split(name: str) -> tuple[str, str]:
+    schema, _, table = name.rpartition(".")
+    return schema, table
+
+
+def _quoted(name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in _split(name) if part)

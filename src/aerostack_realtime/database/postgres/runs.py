@@ -1,0 +1,117 @@
+"""Runs: which cursors are of the log as it is now.
+
+Whenever a server begins to follow the log it begins a run, with a random id, and notes in the database where the
+log stood. A cursor names its run. It is of this log's past when its run is known and it does not lie beyond the
+place where the next run began: a database that was restored from a backup has either never heard of the run, or
+begins the next one before the place that the cursor names. After a promotion, what lies beyond the point where the
+timeline was left is not of the past either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+MAX_XIDS: Final = 10_000
+
+
+class Place(Struct, frozen=True, order=True, gc=False):
+    """A place in the log: after the change number `index` of the transaction committed at `lsn`, and with index 0
+    before the first of its changes."""
+
+    lsn: int
+    index: int
+
+
+class Visible(Struct, frozen=True, gc=False):
+    """Which transactions a snapshot saw: those that ended before, by the numbers of `pg_current_snapshot()`.
+
+    Transactions committed at or after `until` were not seen anyhow.
+    """
+
+    xmin: int
+    xmax: int
+    running: frozenset[int]
+    until: int
+
+    @classmethod
+    def of(cls, snapshot: str, until: int) -> Visible:
+        """From the text of a `pg_snapshot`. Raises ValueError."""
+        xmin, xmax, running = snapshot.split(":")
+        xids = running.split(",") if running else []
+        if len(xids) > MAX_XIDS:
+            raise ValueError("too many transactions")
+        return cls(int(xmin), int(xmax), frozenset(map(int, xids)), until)
+
+    def sees(self, xid: int) -> bool:
+        """Whether the snapshot saw the transaction with this 32-bit number, if it was committed."""
+        ahead = (xid - self.xmax) & 0xFFFFFFFF
+        if ahead < 0x80000000:
+            return False
+        return self.xmax + ahead - 0x100000000 not in self.running
+
+    def __str__(self) -> str:
+        running = ",".join(map(str, sorted(self.running)))
+        return f"{self.xmin}:{self.xmax}:{running}:{self.until:x}"
+
+
+class Run(Struct, frozen=True):
+    """A run of a server on this database: where the log (`lsn`, on `timeline`) and the clock of custom channels
+    (`position`) stood when it began."""
+
+    id: str
+    lsn: int
+    timeline: int
+    position: int
+
+
+class Runs:
+    """The runs that are known, in their order; the last one goes on.
+
+    `switches`: for each earlier timeline the place where it was left.
+    """
+
+    def __init__(self, runs: Sequence[Run], switches: Mapping[int, int]) -> None:
+        assert runs, "there is a run that goes on"
+        self.current = runs[-1]
+        self._ends: dict[str, tuple[int, int]] = {}
+        for run, following in zip(runs, runs[1:], strict=False):
+            end = following.lsn
+            if run.timeline != following.timeline:
+                end = min(end, switches.get(run.timeline, 0))
+            self._ends[run.id] = (end, following.position)
+
+    def cursor(self, place: Place, visible: Visible | None = None) -> str:
+        text = f"{self.current.id}.{place.lsn:x}.{place.index}"
+        return text if visible is None else f"{text}.{visible}"
+
+    def place(self, cursor: str) -> tuple[Place, Visible | None] | None:
+        """The place that a cursor names, and what its snapshot saw; None when it is not of this log's past."""
+        run, _, rest = cursor.partition(".")
+        parts = rest.split(".")
+        if len(parts) not in (2, 3) or not cursor.isascii():
+            return None
+        try:
+            place = Place(int(parts[0], 16), int(parts[1]))
+            visible = None
+            if len(parts) == 3:
+                snapshot, _, until = parts[2].rpartition(":")
+                visible = Visible.of(snapshot, int(until, 16))
+        except ValueError:
+            return None
+        return (place, visible) if self._holds(run, place.lsn) else None
+
+    def understands(self, epoch: str, position: int) -> bool:
+        """Whether a position of a custom channel, given out in the run `epoch`, is of this database's past."""
+        if epoch == self.current.id:
+            return True
+        ends = self._ends.get(epoch)
+        return ends is not None and position <= ends[1]
+
+    def _holds(self, run: str, lsn: int) -> bool:
+        if run == self.current.id:
+            return True
+        ends = self._ends.get(run)
+        return ends is not None and lsn <= ends[0]

@@ -1,0 +1,163 @@
+"""A table's rows at one moment, read by a cursor of the server in a transaction of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq, sql
+
+from aerostack_realtime.database.base import Row, Selection, Value
+from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
+from aerostack_realtime.database.postgres.connection import Connection, Connections
+from aerostack_realtime.database.postgres.failures import translate
+from aerostack_realtime.database.postgres.publication import Columns
+from aerostack_realtime.database.postgres.types import Layout, Types
+from aerostack_realtime.protocol.errors import Unavailable
+
+FETCH_ROWS: Final = 500
+FETCH_BYTES: Final = 4 << 20
+"""What one step may bring: rows are fetched by tens when they are large."""
+
+_TEXT: Final = frozenset(("text", "varchar", "name"))
+_INTEGER: Final = {"int2": 15, "int4": 31, "int8": 63}
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Snapshots:
+    """Opens snapshots of watched tables, on connections that nobody else waits for."""
+
+    def __init__(self, connections: Connections, feed: PostgresChangeFeed, types: Types) -> None:
+        self._connections = connections
+        self._feed = feed
+        self._types = types
+
+    @asynccontextmanager
+    async def open(self, table: str, selection: Selection) -> AsyncIterator[PostgresSnapshot]:
+        """The table's rows at this moment. Raises NotFound, Unavailable."""
+        columns = self._feed.shape(table)
+        try:
+            async with self._connections.use() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                rows = await connection.execute("SELECT pg_current_snapshot()::text")
+                (seen,) = await rows.fetchone() or ("",)
+                cursor = await self._feed.seam(seen)
+                await connection.execute(_declare(table, columns, selection, connection))
+                layout = self._types.layout(columns)
+                yield PostgresSnapshot(cursor, connection, layout, selection, lambda: self._feed.closing)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+
+class PostgresSnapshot:
+    """Implements `TableSnapshot`."""
+
+    def __init__(
+        self,
+        cursor: str,
+        connection: Connection,
+        layout: Layout,
+        selection: Selection,
+        closing: Callable[[], bool],
+    ) -> None:
+        self.cursor = cursor
+        self._connection = connection
+        self._layout = layout
+        self._selection = selection
+        self._closing = closing
+
+    async def __aiter__(self) -> AsyncIterator[list[Row]]:
+        left = self._selection.limit
+        size = FETCH_ROWS
+        while left is None or left > 0:
+            if self._closing():
+                raise Unavailable("The server is closing. Try again after its restart.")
+            fetched = await self._connection.execute(f"FETCH {size} FROM aerostack_rows")
+            result = fetched.pgresult
+            assert result is not None, "FETCH gives rows"
+            rows, taken = self._shown(result, left)
+            if rows:
+                yield rows
+            if left is not None:
+                left -= len(rows)
+            if result.ntuples < size:
+                return
+            size = max(1, min(FETCH_ROWS, FETCH_BYTES * size // max(taken, 1)))
+
+    def _shown(self, result: pq.abc.PGresult, left: int | None) -> tuple[list[Row], int]:
+        """Those of the rows that belong to the selection, at most `left`; and how many bytes all took."""
+        width, taken = result.nfields, 0
+        rows: list[Row] = []
+        for number in range(result.ntuples):
+            values = tuple([result.get_value(number, column) for column in range(width)])
+            taken += sum(map(len, filter(None, values)))
+            row = self._layout.to_row(values)
+            if self._selection.shows(row):
+                rows.append(row)
+                if len(rows) == left:
+                    break
+        return rows, taken
+
+
+def _declare(table: str, columns: Columns, selection: Selection, connection: Connection) -> str:
+    """SQL that opens a cursor on all rows that may belong to the selection, in its order."""
+    known = {name: connection.adapters.types.get(oid) for name, oid in columns}
+    kinds = {name: None if info is None else info.name for name, info in known.items()}
+    conditions = [
+        condition
+        for column, value in selection.equal.items()
+        if (condition := _equals(column, kinds.get(column), value)) is not None
+    ]
+    statement = sql.SQL("DECLARE aerostack_rows NO SCROLL CURSOR FOR SELECT {} FROM {}").format(
+        sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns), sql.Identifier(*table.split("."))
+    )
+    if conditions:
+        statement += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
+    if selection.order is not None:
+        column, descending = selection.order
+        by = sql.Identifier(column) + (sql.SQL(' COLLATE "C"') if kinds.get(column) in _TEXT else sql.SQL(""))
+        # As clients order rows: null comes first, text by its characters' numbers.
+        statement += sql.SQL(" ORDER BY ") + by + sql.SQL(" DESC NULLS LAST" if descending else " ASC NULLS FIRST")
+    return statement.as_string(connection)
+
+
+def _equals(column: str, kind: str | None, value: Value) -> sql.Composable | None:
+    """SQL that holds at least for the rows whose column is `value` on the wire; None when no SQL is sure to."""
+    name = sql.Identifier(column)
+    if value is None:
+        return sql.SQL("{} IS NULL").format(name)
+    if kind in _TEXT:
+        if not isinstance(value, str) or "\0" in value:
+            return sql.SQL("false")
+        return sql.SQL("{} = {}").format(name, value)
+    if kind in _INTEGER:
+        whole = _whole(value)
+        if whole is None or whole.bit_length() > _INTEGER[kind]:
+            return sql.SQL("false")
+        return sql.SQL("{} = {}").format(name, sql.Literal(whole))
+    if kind == "bool":
+        return sql.SQL("{} = {}").format(name, bool(value)) if isinstance(value, bool | int) else sql.SQL("false")
+    if kind == "uuid":
+        fits = isinstance(value, str) and _UUID.fullmatch(value)
+        return sql.SQL("{} = {}::uuid").format(name, value) if fits else sql.SQL("false")
+    if kind == "numeric" and isinstance(value, str):
+        return sql.SQL("{} = {}::numeric").format(name, value) if _is_decimal(value) else sql.SQL("false")
+    return None
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.removeprefix("-").isdecimal() and len(value) < 30 else None
+    return int(value) if value == int(value) else None
+
+
+def _is_decimal(value: str) -> bool:
+    try:
+        Decimal(value)
+    except InvalidOperation:
+        return False
+    return len(value) < 1_000 and value.isascii() and "_" not in value

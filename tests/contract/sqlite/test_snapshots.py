@@ -1,0 +1,33 @@
+"""Snapshots of what only SQLite has: columns without a type, journals other than WAL, text that is none."""
+
+import pytest
+
+from aerostack_realtime.database.base import Selection
+from aerostack_realtime.database.sqlite import SqliteDatabase
+from tests.contract.conftest import Recorder, SqliteBackend
+from tests.contract.test_snapshot import everything, rows_of, seam
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"])
+async def test_the_log_after_its_cursor_is_exactly_what_the_rows_lack_in_every_journal_mode(
+    backend: SqliteBackend, recorder: Recorder, mode: str
+) -> None:
+    backend.write(f"PRAGMA journal_mode={mode}", "CREATE TABLE t (id INTEGER PRIMARY KEY, n)")
+    await seam(backend, recorder)
+
+
+async def test_a_large_integer_and_its_text_are_both_found_in_a_column_without_a_type(
+    backend: SqliteBackend, database: SqliteDatabase
+) -> None:
+    backend.write("CREATE TABLE big (n)", f"INSERT INTO big VALUES ({2**53 + 1}), ('{2**53 + 1}'), ({2**53})")
+    await database.changes.watch("big")
+    wanted = str(2**53 + 1)
+    rows, _ = await rows_of(database, "big", Selection(lambda row: row["n"] == wanted, {"n": wanted}))
+    assert rows == [{"n": wanted}, {"n": wanted}]
+
+
+async def test_text_that_is_no_utf8_is_repaired(backend: SqliteBackend, database: SqliteDatabase) -> None:
+    backend.write("CREATE TABLE t (s)", "INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT))")
+    await database.changes.watch("t")
+    rows, _ = await rows_of(database, "t", Selection(everything))
+    assert rows == [{"s": "a\ufffdb"}]
