@@ -14,7 +14,7 @@ from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
 from aerostack_realtime.database.opening import is_url, open_database
-from aerostack_realtime.database.postgres.database import PostgresSettings
+from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresSettings
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -69,7 +69,7 @@ class _Nobody:
 
 
 @asynccontextmanager
-async def opened(path: str, postgres: PostgresSettings = PostgresSettings()) -> AsyncIterator[Database]:
+async def opened(path: str, postgres: PostgresSettings = DEFAULTS) -> AsyncIterator[Database]:
     """The database of a command. Raises DatabaseUnusable."""
     if not is_url(path) and not await asyncio.to_thread(Path(path).exists):
         raise DatabaseUnusable(f"There is no database at {path}; name it with --db.")

@@ -237,7 +237,8 @@ class Database(Protocol):
 
     @property
     def epoch(self) -> str:
-        """Random, fixed while the logs go on without a break: a restored or new database has another."""
+        """Random: under which positions of custom channels are given out now. A restored or new database, and
+        where they are told apart a later run of the server, has another."""
 
     def understands(self, epoch: str, position: int) -> bool:
         """Whether a position of a custom channel, given out under an epoch, is of this database's past."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aerostack_realtime.database.base import ChangeListener, Database, Retention
 from aerostack_realtime.database.postgres.connection import shown as shown_dsn
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -28,7 +28,7 @@ async def open_database(
     listener: ChangeListener,
     *,
     retention: Sequence[Retention] = (),
-    postgres: PostgresSettings = PostgresSettings(),
+    postgres: PostgresSettings = DEFAULTS,
     follow: bool = True,
 ) -> Database:
     """Open the database that an address names. Without `follow`, for a command that hears of no changes.

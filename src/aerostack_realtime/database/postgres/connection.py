@@ -90,7 +90,10 @@ class Connections:
         self._dsn = dsn
         self._lent: set[Connection] = set()
         self._closed = False
-        session = {"statement_timeout": str(int(statement_seconds * 1000))}
+        session = {
+            "statement_timeout": str(int(statement_seconds * 1000)),
+            "standard_conforming_strings": "on",  # which placeholders.py relies on
+        }
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,

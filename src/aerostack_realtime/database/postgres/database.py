@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -22,6 +23,7 @@ from aerostack_realtime.database.base import (
     TableStatus,
     Value,
 )
+from aerostack_realtime.database.postgres import statements
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.follower import Follower, Window
@@ -31,8 +33,10 @@ from aerostack_realtime.database.postgres.pgoutput import Logical
 from aerostack_realtime.database.postgres.publication import Publication
 from aerostack_realtime.database.postgres.slot import Slot, default_name
 from aerostack_realtime.database.postgres.snapshots import Snapshots
-from aerostack_realtime.database.postgres.statements import Statements
 from aerostack_realtime.database.postgres.types import Types
+
+_DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
+"""Statements after which a watched table may not be what it was."""
 
 SNAPSHOTS_AT_ONCE: Final = 4
 """Snapshots that read at the same moment; others wait for their turn."""
@@ -43,8 +47,8 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `slot` and `publication` are ours alone; the slot's default has the database's name in it. PostgreSQL keeps its
     log for `resume_seconds` behind us, but never more than `resume_bytes` of it: so much is read again after a
-    restart. `log_bytes` of row changes are kept in memory. `pool` connections serve queries; a statement ends after
-    `statement_seconds`, and runs as `query_role` if that is given.
+    restart. `log_bytes` of row changes are kept in memory. `pool` connections serve queries; a statement ends
+    after `statement_seconds`, and runs as `query_role` if that is given.
     """
 
     slot: str | None = None
@@ -55,6 +59,9 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     pool: int = 8
     statement_seconds: float = 30.0
     query_role: str | None = None
+
+
+DEFAULTS: Final = PostgresSettings()
 
 
 class PostgresDatabase:
@@ -83,7 +90,8 @@ class PostgresDatabase:
         )
         self._messages = PostgresMessageStore(connections, retention, now, self._died)
         self._snapshots = Snapshots(reading, self._feed, types)
-        self._statements = Statements(connections, types, self._feed.cursor_at, settings.query_role)
+        self._types = types
+        self._role = settings.query_role
         self._follower = Follower(
             self._connections,
             self._slot,
@@ -105,7 +113,7 @@ class PostgresDatabase:
         listener: ChangeListener,
         *,
         retention: Sequence[Retention] = (),
-        settings: PostgresSettings = PostgresSettings(),
+        settings: PostgresSettings = DEFAULTS,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         emitted: Callable[[Logical], None] | None = None,
         follow: bool = True,
@@ -152,10 +160,16 @@ class PostgresDatabase:
         return self._messages
 
     async def query(self, sql: str, params: Sequence[Value] = ()) -> QueryResult:
-        return await self._statements.run(sql, params)
+        return (await self.batch([(sql, params)]))[0]
 
     async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
-        return await self._statements.run_all(queries)
+        async with self._connections.use() as connection:
+            results = await statements.run_all(
+                connection, queries, types=self._types, cursor_at=self._feed.cursor_at, role=self._role
+            )
+        if any(_DEFINES.match(sql) for sql, _ in queries):
+            self._feed.wake()
+        return results
 
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
         return self._snapshots.open(table, selection)
@@ -164,7 +178,8 @@ class PostgresDatabase:
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT CASE WHEN to_regclass(quote_ident(c.relname)) = c.oid THEN c.relname "
-                "ELSE n.nspname || '.' || c.relname END FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "ELSE n.nspname || '.' || c.relname END "
+                "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                 "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' "
                 "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', %s) ORDER BY 1",
                 (SCHEMA,),

@@ -25,6 +25,7 @@ _GOES_ON = (Unavailable, "The database does not serve now ({}). Try again in a m
 
 _MEANINGS: Final[dict[str, tuple[type[AerostackError], str]]] = {
     "08": (Unavailable, "The connection to the database broke ({}). Try again in a moment."),
+    "25001": (BadMessage, "{}: run it by psql, the server may keep running."),
     "25006": (
         Unavailable,
         "The database is read-only: it is a standby, or default_transaction_read_only is on. Connect the server "

@@ -133,7 +133,7 @@ class Follower:
             identity = await stream.identify()
             anew, since = await self._slot_place()
             await stream.start(self._slot.name, since, self._options)
-            await self._begin(stream, identity, since, anew=anew)
+            await self._begin(identity, since, anew=anew)
             self._heard = time.monotonic()
             self._tick(stream)
             await self._read(stream)
@@ -165,7 +165,7 @@ class Follower:
         """Whether the log ends before our place, or begins after it: it is another one, or was moved on."""
         return state.wal_end < self.place.lsn or state.confirmed > self.place.lsn
 
-    async def _begin(self, stream: ReplicationStream, identity: SystemIdentity, since: int, *, anew: bool) -> None:
+    async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
         mark = await self._high_water()
         before, switches = self._identity, {}
         if before is None or identity.timeline != before.timeline:

@@ -131,7 +131,7 @@ class Publication:
                     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
                     before = await self._forget(connection, schema, table)
                     relation = await self._publish(connection, name)
-                    # Who wrote to it before has ended, since we hold its lock: what they did lies before this place.
+                    # We hold its lock, so who wrote to it before has ended: what they did lies before this place.
                     await connection.execute(
                         "INSERT INTO aerostack.watches(schema_name, table_name, relation, since) "
                         "VALUES(%s, %s, %s, pg_current_wal_insert_lsn())",
@@ -235,7 +235,7 @@ async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) 
     except psycopg.errors.InsufficientPrivilege as error:
         needed = "; ".join(text for text in texts if not text.startswith("LOCK"))
         raise Forbidden(
-            f"The server's role may not do this itself ({error.diag.message_primary}). Have the owner run: {needed};"
+            f"The server's role may not do this ({error.diag.message_primary}). Have the owner run: {needed};"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The replication connection: a slot's stream of write-ahead log, as payloads of pgoutput, and the answers it wants.
+"""The replication connection: a slot's stream of write-ahead log, as payloads of pgoutput, and our answers.
 
 Source of the message formats: PostgreSQL documentation, "Streaming Replication Protocol" and "Logical Streaming
 Replication Parameters". libpq does TLS, passwords and framing; psycopg's `pgconn` is libpq.

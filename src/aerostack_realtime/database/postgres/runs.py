@@ -10,6 +10,7 @@ timeline was left is not of the past either.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -77,7 +78,7 @@ class Runs:
         assert runs, "there is a run that goes on"
         self.current = runs[-1]
         self._ends: dict[str, tuple[int, int]] = {}
-        for run, following in zip(runs, runs[1:], strict=False):
+        for run, following in pairwise(runs):
             end = following.lsn
             if run.timeline != following.timeline:
                 end = min(end, switches.get(run.timeline, 0))

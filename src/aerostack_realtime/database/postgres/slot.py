@@ -48,9 +48,7 @@ class Slot:
             return None
         confirmed, restart, status, left, wal_end, plugin, ours = found
         if plugin != PLUGIN or not ours:
-            raise DatabaseUnusable(
-                f"The replication slot {self.name!r} is another program's or database's: set slot under [postgres]."
-            )
+            raise DatabaseUnusable(f"The replication slot {self.name!r} is another's: set slot under [postgres].")
         lost = status == "lost" or restart is None
         return SlotState(
             lsn_of(confirmed or "0/0"), lsn_of(restart or "0/0"), lost, left and int(left), lsn_of(wal_end)

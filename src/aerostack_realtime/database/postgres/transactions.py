@@ -100,7 +100,9 @@ class Transactions:
         message = self._decoder.decode(payload)
         match message:
             case pgoutput.StreamStart():
-                self._spool = self._spools.setdefault(message.xid, _Spool())
+                self._spool = self._spools.get(message.xid)
+                if self._spool is None:
+                    self._spool = self._spools[message.xid] = _Spool()
             case pgoutput.StreamStop():
                 self._spool = None
             case pgoutput.StreamCommit():

@@ -38,9 +38,9 @@ def test_it_gives_what_came_after_any_place_of_any_table(
         kept.pop(0)
     assert log.start <= (kept[0].place if kept else places[-1])
     for place in places:
-        for table in TABLES:
-            wanted = [each for each in kept if each.table is table and each.place > place]
-            assert list(log.after(table.oid, place)) == wanted
+        for each in TABLES:
+            wanted = [made for made in kept if made.table is each and made.place > place]
+            assert list(log.after(each.oid, place)) == wanted
         if place >= log.start:
             assert log.holds(place)
     assert [log.count(table.oid) for table in TABLES] == [

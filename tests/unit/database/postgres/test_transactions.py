@@ -171,8 +171,9 @@ def test_a_large_transaction_that_goes_on_waits_in_a_file_and_comes_whole() -> N
 
 def test_what_is_half_here_is_known() -> None:
     transactions = Transactions()
-    fed(begin(5, 1), into=transactions)
-    assert not transactions.between
-    fed(commit(5), into=transactions)
-    assert transactions.between
+    between = []
+    for message in (begin(5, 1), commit(5)):
+        fed(message, into=transactions)
+        between.append(transactions.between)
+    assert between == [False, True]
     transactions.close()
