@@ -126,6 +126,19 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    @property
+    def version(self) -> int:
+        """As a number like 150018."""
+        with psycopg.connect(self.dsn()) as connection:
+            return connection.info.server_version
+
+    def own_files(self) -> None:
+        """Give files that were copied into its directory to the user it runs as."""
+        if os.geteuid() == 0:
+            for path in [self.data, *self.data.rglob("*")]:
+                shutil.chown(path, "postgres", "postgres")
+            self.data.chmod(0o700)
+
     def execute(self, *statements: str, database: str = "postgres") -> None:
         """Run statements, each committed by itself."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:

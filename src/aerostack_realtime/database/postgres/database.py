@@ -95,7 +95,7 @@ class PostgresDatabase:
         self._follower = Follower(
             self._connections,
             self._slot,
-            settings.publication,
+            self._publication,
             version,
             Window(settings.resume_seconds, settings.resume_bytes),
             self._feed,
@@ -136,9 +136,10 @@ class PostgresDatabase:
             raise
         made = cls(connections, reading, version, database, listener, retention, settings, now, emitted)
         try:
-            await made._publication.prepare()
             if follow:
                 await made._follow()
+            else:
+                await made._publication.prepare()
         except BaseException:
             await made.close()
             raise
@@ -226,7 +227,6 @@ class PostgresDatabase:
 
     async def _follow(self) -> None:
         """Start to follow the log, and wait until what was committed by now is here."""
-        await self._feed.look()
         self._start(self._follower.follow())
         began = asyncio.ensure_future(self._feed.go_live())
         await asyncio.wait((began, self._failure), return_when=asyncio.FIRST_COMPLETED)

@@ -18,6 +18,7 @@ from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.pgoutput import Logical
+from aerostack_realtime.database.postgres.publication import Publication
 from aerostack_realtime.database.postgres.replication import (
     Keepalive,
     ReplicationEnded,
@@ -38,7 +39,7 @@ SILENCE_SECONDS: Final = 30.0
 """After which a connection that says nothing, though it was asked, is taken for dead."""
 RETRY_SECONDS: Final = (0.05, 5.0)
 """The shortest and the longest pause before the next attempt to connect."""
-STAND_BY_SECONDS: Final = 0.5
+STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
 """Changes handed on at once: some ms, so that a transaction of a million rows stops nobody else."""
 KEPT_RUNS: Final = 1_000
@@ -54,7 +55,10 @@ class Window(Struct, frozen=True):
 
 
 class Outlet(Protocol):
-    """Who gets what was committed. Neither method raises or waits, but `described`."""
+    """Who gets what was committed. Only those that say so raise or wait."""
+
+    async def look(self) -> None:
+        """The publication is there: see what is in it. Raises AerostackError: connect again."""
 
     def began(self, runs: Runs, start: Place, *, anew: bool) -> None:
         """A run begins; `anew`: what comes does not continue what came before `start`."""
@@ -78,7 +82,7 @@ class Follower:
         self,
         connections: Connections,
         slot: Slot,
-        publication: str,
+        publication: Publication,
         version: int,
         window: Window,
         outlet: Outlet,
@@ -90,7 +94,8 @@ class Follower:
         self.place = Place(0, 0)
         self._connections = connections
         self._slot = slot
-        self._options = {"proto_version": "1", "publication_names": publication}
+        self._publication = publication
+        self._options = {"proto_version": "1", "publication_names": publication.quoted}
         if version >= 140000:
             self._options |= {"proto_version": "2", "streaming": "on", "messages": "on"}
         self._window = window
@@ -101,39 +106,37 @@ class Follower:
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
         self._heard = 0.0
+        self._pause = RETRY_SECONDS[0]
+        self._said = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def follow(self) -> None:
         """Follow the log, over every loss of the connection. Raises DatabaseUnusable before the first run only."""
-        pause, told = RETRY_SECONDS[0], False
         while True:
-            began = time.monotonic()
             try:
                 await self._session()
             except psycopg.errors.ObjectInUse:
-                if not told:
-                    log.warning("the slot %s is another server's: standing by until it ends", self._slot.name)
-                told, pause = True, STAND_BY_SECONDS
-            except DatabaseUnusable as error:
-                if self._runs is None:
-                    raise
-                log.error("row changes are not followed: %s", error.message)
+                self._say(logging.WARNING, f"the slot {self._slot.name} is another server's: standing by")
+                self._pause = STAND_BY_SECONDS
             except (psycopg.Error, ReplicationEnded, AerostackError, TimeoutError, OSError) as error:
-                if not told:
-                    log.warning("the log is not followed, connecting again: %s", str(error).strip())
-                told = True
-            if time.monotonic() - began > SILENCE_SECONDS:
-                pause, told = RETRY_SECONDS[0], False
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_SECONDS[1])
+                if self._runs is None and isinstance(error, DatabaseUnusable):
+                    raise
+                reason = " ".join(str(error).split())
+                self._say(logging.WARNING, f"row changes are not followed, connecting again: {reason}")
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, RETRY_SECONDS[1])
 
     async def _session(self) -> None:
         stream = await ReplicationStream.connect(self._connections.dsn)
         try:
             identity = await stream.identify()
             anew, since = await self._slot_place()
+            await self._outlet.look()
             await stream.start(self._slot.name, since, self._options)
             await self._begin(identity, since, anew=anew)
+            if self._said:
+                log.warning("row changes are followed, from %s on", lsn_text(self.place.lsn))
+            self._pause, self._said = RETRY_SECONDS[0], False
             self._heard = time.monotonic()
             self._tick(stream)
             await self._read(stream)
@@ -143,22 +146,28 @@ class Follower:
             with suppress(psycopg.Error):
                 await stream.close()
 
+    def _say(self, level: int, text: str) -> None:
+        """Once until the log is followed again: what goes on is no news."""
+        log.log(logging.DEBUG if self._said else level, "%s", text)
+        self._said = True
+
     # --- where to begin ----------------------------------------------------------------------------------
 
     async def _slot_place(self) -> tuple[bool, int]:
         """Whether the slot's log does not continue ours, and where to stream from."""
         state = await self._slot.state()
-        if state is None or state.lost:
-            if state is not None:
-                log.error(
-                    "PostgreSQL has removed log that was not read yet: the slot %s begins anew", self._slot.name
-                )
-                await self._slot.drop()
+        made = await self._publication.prepare()
+        if state is not None and (made or state.lost):
+            why = "its publication was dropped" if made else "PostgreSQL has removed log that it needs"
+            log.error("the slot %s begins anew: %s", self._slot.name, why)
+            await self._slot.drop()
+            state = None
+        if state is None:
             return True, await self._slot.create()
         if self._runs is None:
             return False, state.confirmed
         if self._overtaken(state):
-            return True, max(state.confirmed, 0)
+            return True, state.confirmed
         return False, self.place.lsn
 
     def _overtaken(self, state: SlotState) -> bool:

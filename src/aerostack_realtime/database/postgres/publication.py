@@ -84,16 +84,24 @@ class Publication:
         self._name = name
         self._version = version
 
-    async def prepare(self) -> None:
-        """Make the publication where it is missing. Raises Forbidden with the statement for a DBA."""
+    @property
+    def quoted(self) -> str:
+        """Its name as the output plugin's option takes it: a list of identifiers."""
+        return '"' + self._name.replace('"', '""') + '"'
+
+    async def prepare(self) -> bool:
+        """Make the publication where it is missing; whether it was. Raises Forbidden with the statement for a
+        DBA."""
         options = "publish_via_partition_root = true"
         if self._version >= 180000:
             options += ", publish_generated_columns = stored"
         statement = sql.SQL("CREATE PUBLICATION {} WITH ({})").format(sql.Identifier(self._name), sql.SQL(options))
         async with self._connections.use() as connection:
             found = await connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._name,))
-            if not found.rowcount:
-                await _as_owner(connection, [statement])
+            if found.rowcount:
+                return False
+            await _as_owner(connection, [statement])
+            return True
 
     async def drop(self) -> None:
         """Remove the publication, if it is there."""
