@@ -30,6 +30,7 @@ from psycopg.types.range import Range
 
 from aerostack_realtime.database.base import Row
 from aerostack_realtime.database.postgres.connection import parameters
+from aerostack_realtime.database.postgres.pgoutput import Decoder, Insert, Relation
 from aerostack_realtime.database.postgres.types import Types
 
 SCHEMA = """
@@ -247,6 +248,30 @@ def test_a_column_of_any_type_is_read_as_psycopg_reads_it(
     assert ours == theirs
     assert ours[-1] is None
     assert len(ours) == 3
+
+
+def test_the_replication_stream_tells_the_same_rows_and_types(
+    both: Both, table: tuple[list[Row], list[dict[str, Any]]]
+) -> None:
+    for statement in (
+        f"CREATE PUBLICATION p FOR TABLE {TABLE}",
+        "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
+        f"INSERT INTO {TABLE} TABLE {TABLE}",
+    ):
+        both.ours.execute(statement)
+    decoder = Decoder()
+    messages = [
+        decoder.decode(data)
+        for (data,) in both.ours.execute(
+            "SELECT data FROM pg_logical_slot_get_binary_changes("
+            "'s', NULL, NULL, 'proto_version', '1', 'publication_names', 'p')"
+        )
+    ]
+    [relation] = (each for each in messages if isinstance(each, Relation))
+    oids = [column.type_oid for column in relation.columns]
+    both.load(both.types.missing(oids))
+    layout = both.types.layout(zip([column.name for column in relation.columns], oids, strict=True))
+    assert [layout.to_row(each.new) for each in messages if isinstance(each, Insert)] == table[0]
 
 
 SHAPED = {"x": 1.5, "né e": "2.50", 'q"u': 'a "b" \\ \\\\ ,;{}() \n\t é \''}
