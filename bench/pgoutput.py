@@ -6,7 +6,8 @@ A row has six columns. The best of five rounds counts, as in bench.hotpath.
 
 import struct
 
-from aerostack_realtime.database.postgres.pgoutput import Decoder
+from aerostack_realtime.database.postgres.pgoutput import Decoder, Insert
+from aerostack_realtime.database.postgres.types import Types
 from bench.hotpath import cost
 from bench.report import table
 
@@ -27,11 +28,22 @@ def steps() -> list[tuple[str, float]]:
     wire = memoryview(b"w" + bytes(24) + insert)
     begin = b"B" + bytes(20)
     decode = Decoder().decode
+    columns = ("id", 20), ("name", 25), ("status", 25), ("total", 1700), ("at", 1184), ("note", 25)
+    to_row = Types().layout(columns).to_row
+    row = decode(insert)
+    assert isinstance(row, Insert)
+    types = Types()
+    document = types.converter(3802)
+    numbers = types.converter(1007)
     return [
         ("BEGIN", cost(lambda: decode(begin))),
         ("INSERT", cost(lambda: decode(insert))),
         ("INSERT, behind the header of its copy-data message", cost(lambda: decode(wire[25:]))),
         ("UPDATE with its old row", cost(lambda: decode(update))),
+        ("its row as the wire's: bigint, text, text, numeric, timestamptz, NULL", cost(lambda: to_row(row.new))),
+        ("a jsonb of four values", cost(lambda: document(b'{"a": 1, "b": [true, "x"], "c": null, "d": 2.5}'))),
+        ("a jsonb with an integer beyond 2^53", cost(lambda: document(b'{"a": 12345678901234567890, "b": "x"}'))),
+        ("an int[] of six", cost(lambda: numbers(b"{1,2,3,4,NULL,6}"))),
     ]
 
 

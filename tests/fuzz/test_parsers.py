@@ -1,5 +1,6 @@
 """Whatever is sent is understood or refused by one of our own errors: frames, topics, filters, tokens, rules."""
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,8 @@ from aerostack_realtime.access.expressions import Expression, ExpressionError, F
 from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.access.tokens import Tokens, secret_key
 from aerostack_realtime.channels.views import parse
+from aerostack_realtime.database.postgres import pgoutput
+from aerostack_realtime.database.postgres.types import BUILTINS, Types
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol import messages, topics
@@ -107,3 +110,41 @@ def test_no_origin_is_allowed_by_accident(origin: str, host: str) -> None:
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), max_size=3))
 def test_an_address_is_found_whatever_the_headers_say(peer: str, forwarded: list[str]) -> None:
     assert Proxies(["10.0.0.0/8"]).client(peer, forwarded)
+
+
+def _numbers(size: int) -> st.SearchStrategy[bytes]:
+    """Small and large ones, big-endian."""
+    return (st.integers(0, 3) | st.integers(0, 256**size - 1)).map(lambda number: number.to_bytes(size, "big"))
+
+
+pieces = st.sampled_from([*(bytes([kind]) for kind in b"BCORYIUDTMSEcANKOtnub"), b"name\0", b"\0"])
+almost = st.lists(pieces | _numbers(2) | _numbers(4) | st.binary(max_size=4), max_size=16).map(b"".join)
+
+
+@given(st.lists(almost | st.binary(max_size=60), max_size=4))
+@example([b"S" + bytes(5), b"I" + bytes(8)])
+@example([b"I" + bytes(4) + b"N\xff\xff" + b"n" * 65_535])
+@example([b"T\xff\xff\xff\xff\0"])
+def test_bytes_are_messages_of_the_log_or_refused_with_the_place(sent: list[bytes]) -> None:
+    decoder = pgoutput.Decoder()
+    for message in sent:
+        try:
+            decoder.decode(message)
+        except pgoutput.MalformedMessage as refused:
+            assert re.search(r"at byte \d+", str(refused))  # noqa: PT017 - both outcomes are right
+
+
+scraps = st.lists(
+    st.sampled_from([*'{}()[],;"\\= :-+.teEnNULL0129BC', "\\x", "infinity", "[0:1]=", "\\ud800"]), max_size=20
+).map(lambda parts: "".join(parts).encode())
+
+
+@given(st.sampled_from(sorted(BUILTINS)), scraps | st.binary(max_size=60))
+@example(114, b"[" * 100_000)
+@example(114, b"9" * 10_000)
+@example(1009, b"{" * 100_000 + b"}" * 100_000)
+def test_a_value_of_any_type_has_a_place_in_the_answer(oid: int, printed: bytes) -> None:
+    row = Types().layout([("column", oid), ("other", 25)]).to_row((printed, b"kept"))
+    assert list(row) == ["column", "other"]
+    assert row["other"] == "kept"
+    messages.encode(row)

@@ -98,7 +98,8 @@ class Insert(Struct, frozen=True, gc=False):
 
 class Update(Struct, frozen=True, gc=False):
     """`old` is the whole old row (REPLICA IDENTITY FULL); with `key_only` it has values for the key only, NULL
-    elsewhere; None: the key has not changed, and nothing else is recorded."""
+    elsewhere; None: the key has not changed, and nothing else is recorded. Beware of a partitioned table published
+    via its root: what `old` holds is the partition's replica identity, what `key_only` says is the root's."""
 
     relation: int
     old: Values | None

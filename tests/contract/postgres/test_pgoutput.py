@@ -1,0 +1,430 @@
+"""What real servers send is decoded: by SQL where a transaction is over, by replication while it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from aerostack_realtime.database.postgres.connection import parameters
+from aerostack_realtime.database.postgres.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Column,
+    Commit,
+    Decoder,
+    Delete,
+    Insert,
+    Logical,
+    Message,
+    Relation,
+    StreamAbort,
+    StreamCommit,
+    StreamStart,
+    StreamStop,
+    Truncate,
+    Type,
+    Update,
+    merged,
+)
+
+
+class Log:
+    """A database whose every change is published, and the slot that remembers them."""
+
+    def __init__(self, dsn: str, *statements: str) -> None:
+        self.dsn = dsn
+        self.connection = psycopg.connect(dsn, autocommit=True)
+        self.streams = self.connection.info.server_version >= 140_000
+        """Transactions in progress, and logical messages."""
+        self.execute(
+            *statements,
+            "CREATE PUBLICATION p FOR ALL TABLES WITH (publish_via_partition_root = true)",
+            "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
+            "SET logical_decoding_work_mem = '64kB'",
+        )
+
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            self.connection.execute(statement)
+
+    def one(self, query: str) -> Any:
+        row = self.connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+    def read(self, version: int = 1, **options: str) -> list[Message]:
+        """All messages that are new."""
+        options = {"proto_version": str(version), "publication_names": "p"} | options
+        decode = Decoder().decode
+        rows = self.connection.execute(
+            "SELECT data FROM pg_logical_slot_get_binary_changes('s', NULL, NULL, VARIADIC %s::text[])",
+            ([part for option in options.items() for part in option],),
+        )
+        return [decode(data) for (data,) in rows]
+
+    def changes(self, **options: str) -> list[Message]:
+        """All that are new, without those that only frame or describe."""
+        return [each for each in self.read(1, **options) if not isinstance(each, Begin | Commit | Relation | Type)]
+
+
+Make = Callable[..., Log]
+
+
+@pytest.fixture
+def log(dsn: str) -> Iterator[Callable[..., Log]]:
+    made: list[Log] = []
+
+    def make(*statements: str) -> Log:
+        made.append(Log(dsn, *statements))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.connection.close()
+
+
+def test_a_transaction_is_framed_by_its_places_and_its_time(log: Make) -> None:
+    orders = log("CREATE TABLE orders(id int PRIMARY KEY)")
+    before = orders.one("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::int8")
+    with orders.connection.transaction():
+        orders.execute("INSERT INTO orders VALUES (1), (2)")
+        xid = int(orders.one("SELECT txid_current()"))
+    begin, relation, *inserts, commit = orders.read()
+    assert isinstance(begin, Begin)
+    assert isinstance(relation, Relation)
+    assert isinstance(commit, Commit)
+    assert begin.xid == xid
+    assert begin.final_lsn == commit.commit_lsn < commit.end_lsn
+    assert commit.end_lsn <= orders.one("SELECT (pg_current_wal_lsn() - '0/0')::int8")
+    after = orders.one("SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::int8")
+    assert before <= begin.timestamp == commit.timestamp <= after
+    assert inserts == [Insert(relation.oid, (b"1",)), Insert(relation.oid, (b"2",))]
+
+
+def test_every_operation_tells_the_key_of_the_old_row(log: Make) -> None:
+    orders = log("CREATE TABLE orders(id int PRIMARY KEY, text text)")
+    oid = orders.one("SELECT 'orders'::regclass::oid::int8")
+    orders.execute(
+        "INSERT INTO orders VALUES (1, 'é'), (2, NULL)",
+        "UPDATE orders SET text = '' WHERE id = 1",
+        "UPDATE orders SET id = 3 WHERE id = 1",
+        "DELETE FROM orders WHERE id = 2",
+    )
+    assert orders.changes() == [
+        Insert(oid, (b"1", "é".encode())),
+        Insert(oid, (b"2", None)),
+        Update(oid, None, False, (b"1", b"")),
+        Update(oid, (b"1", None), True, (b"3", b"")),
+        Delete(oid, (b"2", None), True),
+    ]
+
+
+def test_with_the_full_identity_a_large_value_that_did_not_change_is_in_the_old_row(log: Make) -> None:
+    orders = log(
+        "CREATE TABLE orders(id int PRIMARY KEY, text text, big text)",
+        "ALTER TABLE orders ALTER big SET STORAGE EXTERNAL, REPLICA IDENTITY FULL",
+    )
+    oid = orders.one("SELECT 'orders'::regclass::oid::int8")
+    big = b"x" * 10_000
+    orders.execute(
+        "INSERT INTO orders VALUES (1, 'a', repeat('x', 10000))",
+        "UPDATE orders SET text = 'b'",
+        "UPDATE orders SET big = NULL",
+        "DELETE FROM orders",
+    )
+    insert, update, emptied, delete = orders.changes()
+    assert insert == Insert(oid, (b"1", b"a", big))
+    assert update == Update(oid, (b"1", b"a", big), False, (b"1", b"b", UNCHANGED))
+    assert isinstance(update, Update)
+    assert merged(update.old, update.new) == (b"1", b"b", big)
+    assert emptied == Update(oid, (b"1", b"b", big), False, (b"1", b"b", None))
+    assert delete == Delete(oid, (b"1", b"b", None), False)
+
+
+def test_truncate_tells_all_tables_and_how(log: Make) -> None:
+    tables = log("CREATE TABLE a(id int PRIMARY KEY)", "CREATE TABLE b(a int REFERENCES a)")
+    oids = tuple(tables.one(f"SELECT '{name}'::regclass::oid::int8") for name in "ab")
+    tables.execute("TRUNCATE a CASCADE", "TRUNCATE b RESTART IDENTITY", "TRUNCATE a, b")
+    assert tables.changes() == [
+        Truncate(oids, True, False),
+        Truncate(oids[1:], False, True),
+        Truncate(oids, False, False),
+    ]
+
+
+def test_a_partitioned_table_is_told_as_one(log: Make) -> None:
+    parts = log(
+        "CREATE TABLE parts(id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
+        "CREATE TABLE north PARTITION OF parts FOR VALUES IN ('n')",
+        # its columns are in another order: what is sent is the root's
+        "CREATE TABLE south(region text NOT NULL, id int NOT NULL, PRIMARY KEY (id, region))",
+        "ALTER TABLE parts ATTACH PARTITION south FOR VALUES IN ('s')",
+        "ALTER TABLE parts REPLICA IDENTITY FULL",
+        "ALTER TABLE north REPLICA IDENTITY FULL",
+        "ALTER TABLE south REPLICA IDENTITY FULL",
+    )
+    oid = parts.one("SELECT 'parts'::regclass::oid::int8")
+    parts.execute(
+        "INSERT INTO parts VALUES (1, 'n'), (2, 's')",
+        "UPDATE parts SET id = 3 WHERE region = 's'",
+        "UPDATE parts SET region = 's' WHERE region = 'n'",
+    )
+    messages = parts.read()
+    told = {each.name: each.oid for each in messages if isinstance(each, Relation)}
+    assert told["parts"] == oid, "the partitions themselves are told, too, but nothing of them is"
+    assert [each for each in messages if isinstance(each, Insert | Update | Delete)] == [
+        Insert(oid, (b"1", b"n")),
+        Insert(oid, (b"2", b"s")),
+        Update(oid, (b"2", b"s"), False, (b"3", b"s")),
+        Delete(oid, (b"1", b"n"), False),
+        Insert(oid, (b"1", b"s")),
+    ], "a row that changes its partition is deleted and inserted"
+
+
+def test_an_old_row_is_marked_by_the_root_and_filled_by_the_partition(log: Make) -> None:
+    parts = log(
+        "CREATE TABLE parts(id int PRIMARY KEY, text text) PARTITION BY RANGE (id)",
+        "CREATE TABLE few PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+        "ALTER TABLE parts REPLICA IDENTITY FULL",  # which the partitions do not inherit
+        "INSERT INTO parts VALUES (1, 'a'), (2, 'b')",
+    )
+    oid = parts.one("SELECT 'parts'::regclass::oid::int8")
+    parts.execute("DELETE FROM parts WHERE id = 1")
+    messages = parts.read()
+    identities = {each.name: each.replica_identity for each in messages if isinstance(each, Relation)}
+    assert identities == {"parts": "f", "few": "d"}
+    assert Delete(oid, (b"1", None), False) in messages, "it is said to be whole, and is not"
+    parts.execute("ALTER TABLE few REPLICA IDENTITY FULL", "DELETE FROM parts")
+    assert parts.changes() == [Delete(oid, (b"2", b"b"), False)]
+
+
+def test_names_and_types_are_told_as_they_are(log: Make) -> None:
+    named = log(
+        'CREATE SCHEMA "Größe, ""x"" y"',
+        'CREATE TYPE "Größe, ""x"" y"."mo od" AS ENUM (\'a\')',
+        'CREATE TABLE "Größe, ""x"" y"."T;a""b" ("né e" varchar(20) PRIMARY KEY, "M" "Größe, ""x"" y"."mo od")',
+        'ALTER TABLE "Größe, ""x"" y"."T;a""b" REPLICA IDENTITY FULL',
+    )
+    (table, mood) = (
+        named.one(f"SELECT oid::int8 FROM {catalog} WHERE {name}")
+        for catalog, name in (("pg_class", "relname = 'T;a\"b'"), ("pg_type", "typname = 'mo od'"))
+    )
+    named.execute('INSERT INTO "Größe, ""x"" y"."T;a""b" VALUES (\'k\', \'a\')')
+    _, type, relation, insert, _ = named.read()
+    assert type == Type(mood, 'Größe, "x" y', "mo od")
+    assert relation == Relation(
+        table, 'Größe, "x" y', 'T;a"b', "f", (Column("né e", 1043, 24, True), Column("M", mood, -1, True))
+    )
+    assert insert == Insert(table, (b"k", b"a"))
+
+
+def test_a_relation_is_told_again_when_it_has_changed(log: Make) -> None:
+    orders = log("CREATE TABLE orders(id int PRIMARY KEY, text text)")
+    orders.execute(
+        "INSERT INTO orders VALUES (1, 'a')",
+        "ALTER TABLE orders RENAME text TO words",
+        "ALTER TABLE orders ADD flag bool NOT NULL DEFAULT true",
+        "INSERT INTO orders VALUES (2, 'b')",
+        "ALTER TABLE orders DROP words",
+        "INSERT INTO orders VALUES (3)",
+    )
+    told = [
+        [column.name for column in each.columns] if isinstance(each, Relation) else each.new
+        for each in orders.read()
+        if isinstance(each, Relation | Insert)
+    ]
+    assert told == [
+        ["id", "text"],
+        (b"1", b"a"),
+        ["id", "words", "flag"],
+        (b"2", b"b", b"t"),
+        ["id", "flag"],
+        (b"3", b"t"),
+    ]
+
+
+def test_generated_columns_are_left_out(log: Make) -> None:
+    orders = log(
+        "CREATE TABLE orders(id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED, text text)"
+    )
+    orders.execute("INSERT INTO orders VALUES (1, DEFAULT, 'a')")
+    _, relation, insert, _ = orders.read()
+    assert isinstance(relation, Relation)
+    assert [column.name for column in relation.columns] == ["id", "text"]
+    assert insert == Insert(relation.oid, (b"1", b"a"))
+
+
+def test_what_is_rolled_back_does_not_appear(log: Make) -> None:
+    orders = log("CREATE TABLE orders(id int)")
+    oid = orders.one("SELECT 'orders'::regclass::oid::int8")
+    orders.execute(
+        "BEGIN",
+        "INSERT INTO orders VALUES (1)",
+        "SAVEPOINT a",
+        "INSERT INTO orders VALUES (2)",
+        "ROLLBACK TO a",
+        "INSERT INTO orders VALUES (3)",
+        "COMMIT",
+        "BEGIN",
+        "INSERT INTO orders VALUES (4)",
+        "ROLLBACK",
+    )
+    assert orders.changes() == [Insert(oid, (b"1",)), Insert(oid, (b"3",))]
+
+
+def test_a_logical_message_comes_with_its_transaction_or_at_once(log: Make) -> None:
+    empty = log()
+    empty.execute(
+        "BEGIN",
+        r"SELECT pg_logical_emit_message(true, 'é', '\x00ff'::bytea)",
+        "SELECT pg_logical_emit_message(false, '', 'at once')",
+        "COMMIT",
+        "BEGIN",
+        "SELECT pg_logical_emit_message(true, 'not', 'sent')",
+        "SELECT pg_logical_emit_message(false, 'sent', 'all the same')",
+        "ROLLBACK",
+        "CREATE TABLE orders(id int)",  # a commit, which flushes the log
+    )
+    if not empty.streams:
+        assert [each for each in empty.read() if isinstance(each, Logical)] == []
+        return
+    found = empty.read(messages="true")
+    at_once, all_the_same = (each for each in found if isinstance(each, Logical) and not each.transactional)
+    assert (at_once.prefix, at_once.content) == ("", b"at once")
+    assert (all_the_same.prefix, all_the_same.content) == ("sent", b"all the same")
+    [part] = (each for each in found if isinstance(each, Logical) and each.transactional)
+    assert (part.prefix, part.content) == ("é", b"\0\xff")
+    where = found.index(part)
+    assert isinstance(found[where - 1], Begin)
+    assert isinstance(found[where + 1], Commit)
+    assert part.lsn < at_once.lsn < all_the_same.lsn
+
+
+class Replication:
+    """What a walsender sends, also of transactions in progress where it can (from version 14 on)."""
+
+    def __init__(self, log: Log) -> None:
+        options = "proto_version '2', streaming 'on'" if log.streams else "proto_version '1'"
+        dsn = make_conninfo(log.dsn, options="-c logical_decoding_work_mem=64kB", replication="database")
+        self._connection = pq.PGconn.connect(make_conninfo(**parameters(dsn)).encode())
+        assert self._connection.status == pq.ConnStatus.OK, self._connection.error_message
+        command = f"START_REPLICATION SLOT s LOGICAL 0/0 ({options}, publication_names 'p')"
+        result = self._connection.exec_(command.encode())
+        assert result.status == pq.ExecStatus.COPY_BOTH, result.error_message
+        self._decode = Decoder().decode
+
+    def close(self) -> None:
+        self._connection.finish()
+
+    def until(self, last: Callable[[Message], bool]) -> list[Message]:
+        """Wait for messages up to one, as long as the test may last."""
+        found: list[Message] = []
+        while not (found and last(found[-1])):
+            length, data = self._connection.get_copy_data(0)
+            assert length > 0, self._connection.error_message
+            if data[0] == ord("w"):
+                found.append(self._decode(data[25:]))
+        return found
+
+
+Live = Callable[[Log], Replication]
+
+
+@pytest.fixture
+def live(log: Make) -> Iterator[Live]:
+    made: list[Replication] = []
+
+    def make(log: Log) -> Replication:
+        made.append(Replication(log))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def committed(messages: list[Message]) -> list[int]:
+    """The first column of the inserts that hold, in the order of the commits."""
+    found: list[int] = []
+    pieces: dict[int, list[Insert]] = {}
+    streamed = 0
+    for each in messages:
+        match each:
+            case StreamStart(xid):
+                streamed = xid
+                pieces.setdefault(xid, [])
+            case StreamStop():
+                streamed = 0
+            case Insert() if streamed:
+                pieces[streamed].append(each)
+            case StreamAbort(xid, subxid):
+                pieces[xid] = [] if xid == subxid else [part for part in pieces[xid] if part.xid != subxid]
+            case StreamCommit(xid):
+                found += [int(part.new[0]) for part in pieces.pop(xid)]  # type: ignore[arg-type]
+            case Insert():
+                found.append(int(each.new[0]))  # type: ignore[arg-type]
+    return found
+
+
+def ends(message: Message) -> bool:
+    return isinstance(message, Commit | StreamCommit)
+
+
+def test_a_large_transaction_comes_in_pieces(log: Make) -> None:
+    orders = log("CREATE TABLE orders(id int)")
+    with orders.connection.transaction():
+        orders.execute("INSERT INTO orders SELECT generate_series(1, 5000)")
+        xid = int(orders.one("SELECT txid_current()"))
+    if orders.streams:
+        messages = orders.read(2, streaming="on")
+        last = messages[-1]
+        assert messages[0] == StreamStart(xid, True)
+        assert messages.count(StreamStart(xid, False)) > 2
+        assert {each.xid for each in messages if isinstance(each, Relation | Insert)} == {xid}
+        assert isinstance(last, StreamCommit)
+        assert last.xid == xid
+        assert last.commit_lsn < last.end_lsn <= orders.one("SELECT (pg_current_wal_lsn() - '0/0')::int8")
+    else:
+        with pytest.raises(psycopg.Error, match="proto_version=2"):
+            orders.read(2)
+        messages = orders.read()
+    assert committed(messages) == list(range(1, 5001))
+
+
+def test_what_was_streamed_of_a_rolled_back_savepoint_is_taken_back(log: Make, live: Live) -> None:
+    orders = log("CREATE TABLE orders(id int)")
+    stream = live(orders)
+    orders.execute("BEGIN", "INSERT INTO orders SELECT generate_series(1, 2000)", "SAVEPOINT a")
+    orders.execute("INSERT INTO orders SELECT -generate_series(1, 2000)")
+    xid = int(orders.one("SELECT txid_current()"))
+    messages: list[Message] = []
+    inner = set[int]()
+    while orders.streams and not inner:
+        messages += stream.until(lambda message: isinstance(message, StreamStop))
+        inner = {each.xid for each in messages if isinstance(each, Insert)} - {xid}
+    orders.execute("ROLLBACK TO a", "INSERT INTO orders VALUES (2001)", "COMMIT")
+    messages += stream.until(ends)
+    if orders.streams:
+        assert [each for each in messages if isinstance(each, StreamAbort)] == [StreamAbort(xid, *inner)]
+        assert isinstance(messages[-1], StreamCommit)
+    assert committed(messages) == list(range(1, 2002))
+
+
+def test_what_was_streamed_of_a_rolled_back_transaction_is_taken_back(log: Make, live: Live) -> None:
+    orders = log("CREATE TABLE orders(id int)")
+    stream = live(orders)
+    orders.execute("BEGIN", "INSERT INTO orders SELECT -generate_series(1, 2000)")
+    xid = int(orders.one("SELECT txid_current()"))
+    messages: list[Message] = []
+    if orders.streams:
+        messages += stream.until(lambda message: isinstance(message, StreamStop))
+        assert messages[0] == StreamStart(xid, True)
+    orders.execute("ROLLBACK", "INSERT INTO orders VALUES (1)")
+    messages += stream.until(ends)
+    assert [each for each in messages if isinstance(each, StreamAbort)] == [StreamAbort(xid, xid)] * orders.streams
+    assert committed(messages) == [1]
