@@ -67,6 +67,10 @@ _UNUSABLE: Final = tuple(
         (r"role (\"[^\"]*\") does not exist", "there is no role {}: CREATE ROLE it WITH LOGIN, or name another."),
         (r"role (\"[^\"]*\") is not permitted to log in", "the role {} may not log in: ALTER ROLE it WITH LOGIN."),
         (
+            r"must be superuser or replication role|permission denied to start WAL sender",
+            "its role may not read the log: ALTER ROLE it REPLICATION (on RDS: GRANT rds_replication TO it).",
+        ),
+        (
             r"permission denied for database (\"?[^\"\n]*\"?)",
             "the role may not connect: GRANT CONNECT ON DATABASE {} to it.",
         ),

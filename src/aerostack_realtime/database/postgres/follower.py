@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 CONFIRM_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 30.0
 """After which a connection that says nothing, though it was asked, is taken for dead."""
-RETRY_SECONDS: Final = (0.05, 5.0)
+RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256

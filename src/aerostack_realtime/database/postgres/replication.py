@@ -16,7 +16,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection, pq, sql
 from psycopg.rows import TupleRow
 
-from aerostack_realtime.database.postgres.connection import parameters
+from aerostack_realtime.database.postgres.connection import parameters, unusable
 
 PG_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in µs since the Unix epoch: where PostgreSQL's clock begins."""
@@ -74,10 +74,12 @@ class ReplicationStream:
 
     @classmethod
     async def connect(cls, dsn: str) -> Self:
-        made = parameters(
-            dsn, replication="database", keepalives_idle=10, keepalives_interval=5, keepalives_count=3
-        )
-        return cls(await AsyncConnection.connect(autocommit=True, **made))
+        """Raises DatabaseUnusable with what to do about it."""
+        made = parameters(dsn, replication="database")
+        try:
+            return cls(await AsyncConnection.connect(autocommit=True, **made))
+        except psycopg.OperationalError as error:
+            raise unusable(error, dsn) from error
 
     async def identify(self) -> SystemIdentity:
         (system, timeline, wal_end, _) = (await self._rows("IDENTIFY_SYSTEM"))[0]

@@ -60,15 +60,15 @@ class Slot:
         Raises DatabaseUnusable with what a DBA has to do.
         """
         failover = ", failover => true" if self._version >= 170000 else ""
-        try:
-            async with self._connections.use() as connection, connection.transaction():
-                await connection.execute("SET LOCAL statement_timeout = 0")
+        async with self._connections.use() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            try:
                 rows = await connection.execute(
                     f"SELECT lsn FROM pg_create_logical_replication_slot(%s, '{PLUGIN}'{failover})", (self.name,)
                 )
-                (lsn,) = await rows.fetchone() or ("0/0",)
-        except psycopg.Error as error:
-            raise unusable_slot(error) from error
+            except psycopg.Error as error:
+                raise unusable_slot(error) from error
+            (lsn,) = await rows.fetchone() or ("0/0",)
         return lsn_of(lsn)
 
     async def drop(self) -> None:
