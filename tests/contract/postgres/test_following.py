@@ -128,6 +128,19 @@ async def test_a_crashed_server_is_followed_on_without_a_gap(own: Shop, recorder
         assert recorder.interruptions == []
 
 
+async def test_a_server_that_is_stopped_in_order_does_not_wait_for_us(own: Shop, recorder: Recorder) -> None:
+    async with watching(own, recorder):
+        own.insert(1)
+        await recorder.until_changes(1)
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(own.server.stop)
+        own.server.start()
+        own.insert(2)
+        await recorder.until_changes(2)
+        assert ids(recorder) == [1, 2]
+        assert recorder.interruptions == []
+
+
 async def test_a_killed_walsender_is_followed_on_without_a_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder):
         for number in range(5):
@@ -243,14 +256,14 @@ async def test_a_restored_backup_is_a_gap_for_those_who_run_and_for_those_who_co
         await recorder.until_changes(1)
         await database.messages.raise_high_water(1_000)
         epoch = database.epoch
-        own.server.stop()
+        await asyncio.to_thread(own.server.stop)
         shutil.copytree(own.server.data, backup)
         own.server.start()
         own.insert(2)
         await recorder.until_changes(2)
         beyond = recorder.changes[-1].cursor
         await database.messages.raise_high_water(2_000)
-        own.server.stop()
+        await asyncio.to_thread(own.server.stop)
         own.restore(backup)
         own.insert(*range(100, 200))
         await recorder.until_interruptions(1)

@@ -1,8 +1,8 @@
-"""SQL that only SQLite has, and that would outlive its query."""
+"""What SQLite's SQL can do that a server's must not."""
 
 import pytest
 
-from aerostack_realtime.database.sqlite import SqliteDatabase
+from aerostack_realtime.database.base import Database
 from aerostack_realtime.protocol.errors import BadMessage
 
 
@@ -15,6 +15,6 @@ from aerostack_realtime.protocol.errors import BadMessage
         ("VACUUM", "shell"),
     ],
 )
-async def test_what_would_outlive_its_query_is_refused(database: SqliteDatabase, sql: str, says: str) -> None:
+async def test_what_would_reach_beyond_the_database_is_refused(database: Database, sql: str, says: str) -> None:
     with pytest.raises(BadMessage, match=says):
         await database.query(sql)

@@ -39,6 +39,11 @@ SILENCE_SECONDS: Final = 30.0
 """After which a connection that says nothing, though it was asked, is taken for dead."""
 RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
+INSISTING: Final = 5
+INSISTING_SECONDS: Final = 1.0
+"""A server that shuts down asks for an answer again and again, until we confirm everything. Everything was sent by
+then, but we confirm late on purpose: so many requests in so short a time mean that it is time to hang up. Otherwise
+it asks twice in its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
 """Changes handed on at once: some ms, so that a transaction of a million rows stops nobody else."""
@@ -106,6 +111,7 @@ class Follower:
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
         self._heard = 0.0
+        self._asked: deque[float] = deque(maxlen=INSISTING)
         self._pause = RETRY_SECONDS[0]
         self._said = False
         self._timer: asyncio.TimerHandle | None = None
@@ -283,6 +289,9 @@ class Follower:
         if message.reply:
             self._hand_on(batch)
             self._answer(stream, ask=False)
+            self._asked.append(self._heard)
+            if len(self._asked) == INSISTING and self._heard - self._asked[0] < INSISTING_SECONDS:
+                raise ReplicationEnded("PostgreSQL is shutting down")
 
     # --- what may go -------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
-CHUNK_ROWS: Final = 1_000
-"""Rows that libpq hands over at once; as many are in memory before anybody can count them."""
+CHUNK_ROWS: Final = 4
+"""Rows that libpq hands over at once, so what is in memory before anybody can count it. More is hardly faster."""
 
 Result = TypeVar("Result")
 Communication = Generator[Wait, Ready | int, Result]

@@ -1,0 +1,93 @@
+"""What keeps a PostgreSQL server from being used, told by real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.protocol.errors import Unavailable
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[PostgresServer]:
+    """A server on a port, whose roles come in as its pg_hba.conf says."""
+    server = PostgresServer.started(tcp=True)
+    server.execute(
+        "CREATE ROLE ann LOGIN PASSWORD 'right'", "CREATE ROLE outcast LOGIN", "CREATE ROLE nologin NOLOGIN"
+    )
+    (server.data / "pg_hba.conf").write_text(
+        "host all ann 127.0.0.1/32 scram-sha-256\n"
+        "host all outcast 127.0.0.1/32 reject\n"
+        "host postgres,missing postgres,nologin,missing 127.0.0.1/32 trust\n"
+        "host template1 postgres 127.0.0.1/32 trust\n"
+    )
+    server.execute("SELECT pg_reload_conf()")
+    yield server
+    server.remove()
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("ann:wrong@127.0.0.1:{port}/postgres", 'password of the role "ann" is wrong'),
+        ("ann@127.0.0.1:{port}/postgres", "asks for a password"),
+        ("postgres@127.0.0.1:{port}/missing", 'no database "missing"'),
+        ("missing@127.0.0.1:{port}/postgres", 'no role "missing"'),
+        ("nologin@127.0.0.1:{port}/postgres", 'role "nologin" may not log in'),
+        ("outcast@127.0.0.1:{port}/postgres", "pg_hba.conf rejects"),
+        ("postgres@127.0.0.1:{port}/template0", "no pg_hba.conf entry"),
+        ("postgres@127.0.0.1:{port}/postgres?sslmode=require", "set sslmode=prefer"),
+        ("postgres@127.0.0.1:1/postgres", "nobody listens"),
+        ("postgres@127.0.0.1:99999/postgres", "port"),
+        ("postgres@nowhere.invalid/postgres", "no address"),
+        ("/postgres?host=/nowhere", "nobody listens"),
+    ],
+)
+async def test_what_keeps_the_server_from_being_used_is_one_sentence_that_says_what_to_do(
+    strict: PostgresServer, address: str, says: str
+) -> None:
+    with pytest.raises(DatabaseUnusable, match=says) as caught:
+        await Connections.open("postgresql://" + address.format(port=strict.port))
+    assert "\n" not in str(caught.value)
+    assert "wrong@" not in str(caught.value)
+
+
+async def test_a_password_comes_from_the_address_or_the_environment(
+    strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await Connections.open(f"postgresql://ann:right@127.0.0.1:{strict.port}/postgres")).close()
+    monkeypatch.setenv("PGPASSWORD", "right")
+    await (await Connections.open(f"postgresql://ann@127.0.0.1:{strict.port}/postgres")).close()
+
+
+async def test_sessions_print_alike_whatever_the_role_and_the_address_set(postgres_dsn: str) -> None:
+    connections = await Connections.open(
+        f"{postgres_dsn}&options=-c%20TimeZone%3DAsia/Tokyo%20-c%20work_mem%3D8MB"
+    )
+    async with connections.use() as connection:
+        for setting, value in (("TimeZone", "UTC"), ("work_mem", "8MB"), ("statement_timeout", "30s")):
+            found = await (await connection.execute("SELECT current_setting(%s)", (setting,))).fetchone()
+            assert found == (value,)
+    await connections.close()
+
+
+async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_back(
+    strict: PostgresServer,
+) -> None:
+    connections = await Connections.open(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres")
+    async with connections.use() as connection:
+        await connection.execute("SELECT 1")
+    strict.crash()
+    with pytest.raises(Unavailable, match="again"):
+        async with connections.use():
+            raise AssertionError("it is down")
+    with pytest.raises(Unavailable, match="nobody listens"):
+        await connections.connect()
+    strict.start()
+    async with connections.use() as connection:
+        await connection.execute("SELECT 1")
+    await connections.close()
