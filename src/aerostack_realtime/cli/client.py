@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aerostack_realtime.cli.console import err, fail, out
+from aerostack_realtime.cli.tables import clean_up
 from aerostack_realtime.config import DEV_SECRET_KEY
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
@@ -82,17 +84,23 @@ def listen(
 
 
 def db(
-    sql: Annotated[str, typer.Argument(help="One SQL statement, with ? for parameters.")],
+    sql: Annotated[str, typer.Argument(help="One SQL statement, with ? for parameters; or cleanup.")],
     params: Annotated[list[str] | None, typer.Argument(help="The parameters; JSON where it is JSON.")] = None,
     as_json: AsJson = False,
     url: Url = _URL,
     key: Key = DEV_SECRET_KEY,
     project: Project = "default",
+    database: Annotated[str | None, typer.Option("--db", help="For cleanup: which database.")] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="For cleanup: what names it.")] = None,
 ) -> None:
-    """Run an SQL statement through the server.
+    """Run an SQL statement through the server; or, while none runs, remove what it made in a database.
 
-    Example: `aerostack db 'SELECT * FROM orders WHERE status = ?' paid`
+    Example: `aerostack db 'SELECT * FROM orders WHERE status = ?' paid`,
+    `aerostack db cleanup --db postgresql://app@localhost/shop`
     """
+    if sql == "cleanup":
+        clean_up(database, config_file)
+        return
     values = [_value(each) for each in params or []]
 
     async def run() -> None:

@@ -16,7 +16,9 @@ from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.opening import shown
+from aerostack_realtime.database.opening import is_url, shown
+from aerostack_realtime.database.postgres.database import PostgresSettings
+from aerostack_realtime.database.postgres.inspection import inspect
 from aerostack_realtime.gateway import pages
 from aerostack_realtime.server import run
 
@@ -80,13 +82,11 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
     """
     settings = _settings(config_file)
     found = config.problems(settings) if config_file is not None else []
-    path = database or settings.database
+    address = database or settings.database
     try:
-        watched = asyncio.run(_look(path))
+        found += asyncio.run(_database_problems(address, settings.postgres))
     except DatabaseUnusable as error:
         found.append(str(error))
-    else:
-        out.print(f"database {path}: usable; {watched}", markup=False)
     if (unbuilt := pages.missing()) is not None:
         note(unbuilt)
     for problem in found:
@@ -96,10 +96,19 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
     out.print("everything is in order")
 
 
-async def _look(path: str) -> str:
-    async with opened(path) as database:
+async def _database_problems(address: str, postgres: PostgresSettings) -> list[str]:
+    """What is wrong with a database; if nothing is, what is watched there is printed. Raises DatabaseUnusable."""
+    if is_url(address):
+        found = await inspect(
+            address, slot=postgres.slot, publication=postgres.publication, resume_bytes=postgres.resume_bytes
+        )
+        if found:
+            return [str(problem) for problem in found]
+    async with opened(address, postgres) as database:
         names = [table.name for table in await database.tables() if table.watched]
-    return f"watched tables: {', '.join(names)}" if names else "no table is watched yet"
+    watched = f"watched tables: {', '.join(names)}" if names else "no table is watched yet"
+    out.print(f"database {shown(address)}: usable; {watched}", markup=False)
+    return []
 
 
 def _settings(path: Path | None) -> Settings:

@@ -1,10 +1,10 @@
 """`aerostack tables`: which tables are watched; works on the database itself, with or without a server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,7 +21,7 @@ from aerostack_realtime.protocol.errors import AerostackError
 def tables(
     action: Annotated[str | None, typer.Argument(help="watch or unwatch; without it, list.")] = None,
     name: Annotated[str | None, typer.Argument(help="The table.")] = None,
-    database: Annotated[str | None, typer.Option("--db", help="The SQLite database file.")] = None,
+    database: Annotated[str | None, typer.Option("--db", help="A SQLite file, or postgresql://…")] = None,
     config_file: Annotated[Path | None, typer.Option("--config", help="The settings that name it.")] = None,
 ) -> None:
     """List the tables, or begin or end to record a table's changes.
@@ -31,33 +31,54 @@ def tables(
 
     Example: `aerostack tables watch orders --db shop.db`
     """
-    try:
-        path = database or config.load(config_file).database
-    except config.SettingsError as error:
-        fail(str(error), 2)
     if action not in (None, "watch", "unwatch") or (action is None) != (name is None):
         fail("Say `aerostack tables`, `aerostack tables watch NAME` or `aerostack tables unwatch NAME`.", 2)
+    run_on(database, config_file, lambda opened: _act(opened, action, name))
+
+
+def clean_up(database: str | None, config_file: Path | None) -> None:
+    """Take everything that watching left out of the database."""
+
+    async def run(opened: Database) -> None:
+        await opened.clean_up()
+        out.print("nothing is watched any more; stored messages are left")
+
+    run_on(database, config_file, run)
+
+
+def run_on(
+    database: str | None, config_file: Path | None, work: Callable[[Database], Coroutine[Any, Any, None]]
+) -> None:
+    """Open the database that is named, or that the settings name, for one piece of work."""
     try:
-        asyncio.run(_act(path, action, name))
+        settings = config.load(config_file)
+    except config.SettingsError as error:
+        fail(str(error), 2)
+
+    async def run() -> None:
+        async with opened(database or settings.database, settings.postgres) as found:
+            await work(found)
+
+    try:
+        asyncio.run(run())
     except DatabaseUnusable as error:
         fail(str(error), 2)
     except AerostackError as error:
         fail(error.message)
 
 
-async def _act(path: str, action: str | None, name: str | None) -> None:
-    async with opened(path) as database:
-        if name is None:
-            listing = Table("table", "watched", "changes kept", box=None, pad_edge=False)
-            for each in await database.tables():
-                listing.add_row(Text(each.name), "yes" if each.watched else "no", str(each.changes))
-            out.print(listing)
-        elif action == "watch":
-            await database.changes.watch(name)
-            out.print(f"watching {name}: every change is recorded from now on", markup=False)
-        else:
-            await database.changes.unwatch(name)
-            out.print(f"no longer watching {name}; nothing of the watch is left in the database", markup=False)
+async def _act(database: Database, action: str | None, name: str | None) -> None:
+    if name is None:
+        listing = Table("table", "watched", "changes kept", box=None, pad_edge=False)
+        for each in await database.tables():
+            listing.add_row(Text(each.name), "yes" if each.watched else "no", str(each.changes))
+        out.print(listing)
+    elif action == "watch":
+        await database.changes.watch(name)
+        out.print(f"watching {name}: every change is recorded from now on", markup=False)
+    else:
+        await database.changes.unwatch(name)
+        out.print(f"no longer watching {name}; nothing of the watch is left in the database", markup=False)
 
 
 class _Nobody:

@@ -271,6 +271,10 @@ class Database(Protocol):
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, ours left out."""
 
+    async def clean_up(self) -> None:
+        """End every watch and remove what watching needs from the database; the messages stay. For a command,
+        while no server follows the database."""
+
     async def failed(self) -> BaseException:
         """Wait until a part of the database has died, which none does by itself."""
 

@@ -27,6 +27,7 @@ from aerostack_realtime.database.postgres import statements
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.follower import Follower, Window
+from aerostack_realtime.database.postgres.lag import Lag
 from aerostack_realtime.database.postgres.messages import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
 from aerostack_realtime.database.postgres.pgoutput import Logical
@@ -102,6 +103,7 @@ class PostgresDatabase:
             self._messages.high_water,
             lambda: self._messages.known_mark,
         )
+        self._lag = Lag(connections, self._slot, settings.resume_bytes, self._follower.give_up_window)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -219,7 +221,6 @@ class PostgresDatabase:
         await self._connections.close()
 
     async def clean_up(self) -> None:
-        """Remove every trace of us but the messages: watches, publication, slot."""
         for name in [each.name for each in await self._publication.look()]:
             await self._publication.unwatch(name)
         await self._publication.drop()
@@ -238,6 +239,7 @@ class PostgresDatabase:
             raise DatabaseUnusable(f"The log cannot be followed: {failure}.") from failure
         await began
         self._start(self._feed.keep_watching())
+        self._start(self._lag.watch())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

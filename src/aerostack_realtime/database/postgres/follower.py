@@ -41,9 +41,9 @@ RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
 INSISTING: Final = 5
 INSISTING_SECONDS: Final = 1.0
-"""A server that shuts down asks for an answer again and again, until we confirm everything. Everything was sent by
-then, but we confirm late on purpose: so many requests in so short a time mean that it is time to hang up. Otherwise
-it asks twice in its wal_sender_timeout."""
+"""A server that shuts down asks for an answer again and again, until we confirm everything. All was sent by then,
+but we confirm late on purpose: so many requests in so short a time mean that it is time to hang up. Otherwise it
+asks twice in its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
 """Changes handed on at once: some ms, so that a transaction of a million rows stops nobody else."""
@@ -319,7 +319,6 @@ class Follower:
 
     def give_up_window(self) -> None:
         """Let all log go that was read: keeping it for a restart would fill the disk or cost the slot."""
-        log.warning("the log kept for a restart is given up at %s", lsn_text(self.place.lsn))
         self._waymarks.clear()
 
 

@@ -147,6 +147,11 @@ class SqliteDatabase:
     async def tables(self) -> list[TableStatus]:
         return await self._ask(_tables)
 
+    async def clean_up(self) -> None:
+        for table in await self.tables():
+            if table.watched:
+                await self._feed.unwatch(table.name)
+
     async def failed(self) -> BaseException:
         """Wait until a thread has died, which none does by itself; the server ends the process then."""
         return await asyncio.shield(self._failure)

@@ -1,0 +1,189 @@
+"""What `aerostack check` says of a PostgreSQL database: each thing that is wrong, with what mends it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from msgspec import Struct
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection import OLDEST, Connection, parameters, shown, unusable
+from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
+from aerostack_realtime.database.postgres.slot import PLUGIN, default_name
+
+Server = dict[str, Any]
+
+_SERVER: Final = """
+SELECT current_user::text AS role, current_database()::text AS database,
+  current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby,
+  current_setting('max_replication_slots')::int AS slots,
+  (SELECT count(*) FROM pg_replication_slots) AS slots_used,
+  current_setting('max_wal_senders')::int AS senders,
+  (SELECT count(*) FROM pg_stat_replication) AS senders_used,
+  (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user) AS replicates,
+  COALESCE((SELECT pg_has_role(oid, 'member') FROM pg_roles WHERE rolname IN ('rds_replication', 'azure_pg_admin')
+            LIMIT 1), false) AS replicates_as_member,
+  has_database_privilege(current_database(), 'CREATE') AS creates,
+  to_regnamespace(%(schema)s) IS NOT NULL AS schema,
+  EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
+  (SELECT pg_has_role(pubowner, 'member') FROM pg_publication WHERE pubname = %(publication)s) AS publishes,
+  (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
+  to_jsonb(s) AS slot
+FROM (VALUES (1)) one(row) LEFT JOIN pg_replication_slots s ON slot_name = %(slot)s
+"""
+
+_TABLES: Final = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relreplident = 'f',
+  pg_has_role(c.relowner, 'member'), has_table_privilege(c.oid, 'SELECT'),
+  EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = %(publication)s
+          AND p.schemaname = n.nspname AND p.tablename = c.relname)
+FROM {schema}.watches w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong, and what a DBA does about it: SQL where that is enough."""
+
+    says: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.says}\n    {self.mend}"
+
+
+async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
+    """Look at everything that row changes need, and change nothing. Raises DatabaseUnusable."""
+    try:
+        async with await psycopg.AsyncConnection.connect(**parameters(dsn), autocommit=True) as connection:
+            major = connection.info.server_version // 10_000
+            if major < OLDEST:
+                raise DatabaseUnusable(
+                    f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed."
+                )
+            slot = slot or default_name(connection.info.dbname)
+            server = await _server(connection, slot, publication)
+            found = [
+                *_settings(server),
+                *_rights(server, publication),
+                *_slot(server, slot, resume_bytes),
+            ]
+            if server["schema"]:
+                found += await _tables(connection, server["role"], publication)
+            return found
+    except psycopg.Error as error:
+        raise unusable(error, dsn) from error
+
+
+async def _server(connection: Connection, slot: str, publication: str) -> Server:
+    names = {"slot": slot, "publication": publication, "schema": SCHEMA}
+    rows = await connection.execute(_SERVER, names)
+    row = await rows.fetchone()
+    assert row is not None, "it gives one row"
+    return dict(zip([column.name for column in rows.description or ()], row, strict=True))
+
+
+def _settings(server: Server) -> list[Problem]:
+    found = []
+    if server["standby"]:
+        found.append(Problem("This is a standby, which takes no writes.", "Name the primary in the address."))
+    if server["wal_level"] != "logical":
+        found.append(
+            Problem(
+                f"wal_level is {server['wal_level']}: row changes are not in the log.",
+                "ALTER SYSTEM SET wal_level = 'logical';  -- then restart PostgreSQL",
+            )
+        )
+    for what, name in (("slots", "max_replication_slots"), ("senders", "max_wal_senders")):
+        if server["slot"] is None and server[f"{what}_used"] >= server[what]:
+            found.append(
+                Problem(
+                    f"{name} is {server[what]}, and all are used.",
+                    f"ALTER SYSTEM SET {name} = {server[what] + 10};  -- then restart PostgreSQL",
+                )
+            )
+    return found
+
+
+def _rights(server: Server, publication: str) -> list[Problem]:
+    role = _quoted(server["role"])
+    found = []
+    if not (server["replicates"] or server["replicates_as_member"]):
+        found.append(
+            Problem(
+                f"The role {server['role']} may not read the log.",
+                f"ALTER ROLE {role} REPLICATION;  -- on RDS: GRANT rds_replication TO {role};",
+            )
+        )
+    if not server["schema"] and not server["creates"]:
+        found.append(
+            Problem(f"The role {server['role']} may not make the schema {SCHEMA}.", sql(server["role"]).strip())
+        )
+    if not server["published"] and not server["creates"]:
+        found.append(
+            Problem(
+                f"There is no publication {publication}, and the role {server['role']} may not make it.",
+                f"CREATE PUBLICATION {_quoted(publication)} WITH (publish_via_partition_root = true);",
+            )
+        )
+    return found
+
+
+def _slot(server: Server, slot: str, resume_bytes: int) -> list[Problem]:
+    found = []
+    state = server["slot"]
+    if state is not None and (state["plugin"] != PLUGIN or state["database"] != server["database"]):
+        found.append(
+            Problem(
+                f"The replication slot {slot} is another program's or database's.",
+                'Name another one: slot = "…" under [postgres] in aerostack.toml.',
+            )
+        )
+    elif state is not None and state["wal_status"] == "lost":
+        found.append(
+            Problem(
+                f"PostgreSQL has removed log that the slot {slot} needs: clients will be told of a gap.",
+                f"SELECT pg_drop_replication_slot('{slot}');  -- or let the server do it when it starts",
+            )
+        )
+    keep, needed = server["keep_mib"], 2 * resume_bytes >> 20
+    if keep is not None and 0 <= keep << 20 < resume_bytes:
+        found.append(
+            Problem(
+                f"max_slot_wal_keep_size is {keep} MB, less than resume_bytes ({resume_bytes >> 20} MB).",
+                f"ALTER SYSTEM SET max_slot_wal_keep_size = '{needed}MB'; SELECT pg_reload_conf();",
+            )
+        )
+    return found
+
+
+async def _tables(connection: Connection, role: str, publication: str) -> list[Problem]:
+    rows = await connection.execute(_TABLES.format(schema=SCHEMA).encode(), {"publication": publication})
+    found = []
+    for table, full, owned, readable, published in await rows.fetchall():
+        if not full and not owned:
+            found.append(
+                Problem(
+                    f"The old rows of {table} are not in the log, and {role} does not own it.",
+                    f"ALTER TABLE {table} REPLICA IDENTITY FULL;",
+                )
+            )
+        if not published and not owned:
+            found.append(
+                Problem(
+                    f"{table} is not published, and {role} does not own it.",
+                    f"ALTER PUBLICATION {_quoted(publication)} ADD TABLE {table};",
+                )
+            )
+        if not readable:
+            found.append(
+                Problem(
+                    f"{role} may not read {table}, so that there are no snapshots of it.",
+                    f"GRANT SELECT ON {table} TO {_quoted(role)};",
+                )
+            )
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

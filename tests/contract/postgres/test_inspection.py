@@ -1,0 +1,129 @@
+"""`aerostack check` on PostgreSQL: each thing that is wrong is told with what mends it, and that does mend it."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.inspection import Problem, inspect
+from aerostack_realtime.protocol.errors import Forbidden
+from tests.contract.conftest import Recorder
+from tests.postgres import PostgresServer
+
+_numbers = count(1)
+
+
+class Site:
+    """A database with a role that was given nothing but the right to log in."""
+
+    def __init__(self, server: PostgresServer, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.role = f"{name}_app"
+
+    @property
+    def dsn(self) -> str:
+        return self.server.dsn(self.name, self.role)
+
+    def execute(self, *statements: str) -> None:
+        self.server.execute(*statements, database=self.name)
+
+    def mend(self, problems: list[Problem]) -> None:
+        for problem in problems:
+            self.execute(problem.mend.partition("  --")[0])
+
+
+@pytest.fixture
+def site(postgres_server: PostgresServer) -> Iterator[Site]:
+    site = Site(postgres_server, f"site{next(_numbers)}")
+    postgres_server.execute(f"CREATE DATABASE {site.name}", f"CREATE ROLE {site.role} LOGIN")
+    yield site
+    postgres_server.drop_database(site.name)
+    postgres_server.execute(f"DROP ROLE {site.role}")
+
+
+async def inspected(dsn: str, **settings: int) -> list[Problem]:
+    return await inspect(dsn, slot=None, publication="aerostack", **({"resume_bytes": 1 << 30} | settings))
+
+
+async def test_a_role_with_every_right_has_no_problem(postgres_dsn: str) -> None:
+    assert await inspected(postgres_dsn) == []
+
+
+async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, recorder: Recorder) -> None:
+    problems = await inspected(site.dsn)
+    assert [problem.says for problem in problems] == [
+        f"The role {site.role} may not read the log.",
+        f"The role {site.role} may not make the schema aerostack.",
+        f"There is no publication aerostack, and the role {site.role} may not make it.",
+    ]
+    with pytest.raises(DatabaseUnusable):
+        await PostgresDatabase.open(site.dsn, recorder)
+    site.mend(problems)
+    assert await inspected(site.dsn) == []
+    database = await PostgresDatabase.open(site.dsn, recorder)
+    await database.close()
+
+
+async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_statements_mend_it(
+    site: Site, recorder: Recorder
+) -> None:
+    site.mend(await inspected(site.dsn))
+    site.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY)")
+    database = await PostgresDatabase.open(site.dsn, recorder)
+    try:
+        with pytest.raises(Forbidden):
+            await database.changes.watch("orders")
+        site.execute(
+            "INSERT INTO aerostack.watches VALUES ('', 'orders', 'orders'::regclass, pg_current_wal_insert_lsn())"
+        )
+        problems = await inspected(site.dsn)
+        assert [problem.mend for problem in problems] == [
+            "ALTER TABLE public.orders REPLICA IDENTITY FULL;",
+            'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;',
+            f'GRANT SELECT ON public.orders TO "{site.role}";',
+        ]
+        site.mend(problems)
+        assert await inspected(site.dsn) == []
+        await database.changes.watch("orders")
+        site.execute("INSERT INTO orders VALUES (1)")
+        await recorder.until_changes(1)
+    finally:
+        await database.close()
+
+
+async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() -> None:
+    server = PostgresServer.started(
+        settings={"wal_level": "logical", "max_slot_wal_keep_size": "64MB", "max_replication_slots": "1"}
+    )
+    try:
+        server.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
+        says = [problem.says for problem in await inspected(server.dsn())]
+        assert says == [
+            "max_replication_slots is 1, and all are used.",
+            "max_slot_wal_keep_size is 64 MB, less than resume_bytes (1024 MB).",
+        ]
+        found = await inspect(server.dsn(), slot="other", publication="aerostack", resume_bytes=1)
+        assert found == [], "ours, though not by its usual name"
+        server.execute(
+            "SELECT pg_drop_replication_slot('other')",
+            "SELECT pg_create_logical_replication_slot('aerostack_postgres', 'test_decoding')",
+        )
+        (problem,) = await inspected(server.dsn(), resume_bytes=1)
+        assert problem.says == "The replication slot aerostack_postgres is another program's or database's."
+        server.stop()
+        with pytest.raises(DatabaseUnusable, match="nobody listens there"):
+            await inspected(server.dsn())
+    finally:
+        server.remove()
+
+
+async def test_a_log_without_row_changes_is_told() -> None:
+    server = PostgresServer.started(settings={"wal_level": "replica"})
+    try:
+        (problem,) = await inspected(server.dsn())
+        assert problem.mend.startswith("ALTER SYSTEM SET wal_level = 'logical';")
+    finally:
+        server.remove()

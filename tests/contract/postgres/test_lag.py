@@ -1,0 +1,61 @@
+"""Log that is kept for us: what is done before PostgreSQL takes it away, and whom it is kept for."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.lag import Lag
+from aerostack_realtime.database.postgres.slot import Slot, SlotState
+from tests.contract.conftest import Recorder
+
+MIB = 1 << 20
+
+
+class Window:
+    given_up = 0
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+@pytest.fixture
+async def connections(postgres_dsn: str) -> AsyncIterator[Connections]:
+    connections = await Connections.open(postgres_dsn)
+    yield connections
+    await connections.close()
+
+
+def slot_state(*, restart: int = 0, left: int | None = None) -> SlotState:
+    return SlotState(confirmed=1_000 * MIB, restart=restart, lost=False, left=left, wal_end=1_001 * MIB)
+
+
+async def test_what_is_kept_for_a_restart_is_given_up_before_the_slot_is_lost(
+    connections: Connections, caplog: pytest.LogCaptureFixture, recorder: Recorder
+) -> None:
+    window = Window()
+    lag = Lag(connections, Slot(connections, "s", 150000), 100 * MIB, window.give_up)
+    await lag.judge(slot_state(restart=999 * MIB, left=26 * MIB))
+    await lag.judge(slot_state(restart=999 * MIB, left=None))
+    assert window.given_up == 0
+    await lag.judge(slot_state(restart=999 * MIB, left=24 * MIB))
+    assert window.given_up == 1
+    assert "max_slot_wal_keep_size" in caplog.text
+
+
+async def test_a_transaction_that_holds_log_back_is_named_once(
+    connections: Connections, postgres_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    lag = Lag(connections, Slot(connections, "s", 150000), 100 * MIB, Window().give_up)
+    with psycopg.connect(postgres_dsn) as going_on:
+        going_on.execute("SELECT txid_current()")
+        await lag.judge(slot_state(restart=0))
+        await lag.judge(slot_state(restart=0))
+    assert caplog.text.count("keeps 1001 MiB of log") == 1
+    assert "pg_terminate_backend(" in caplog.text
+    await lag.judge(slot_state(restart=950 * MIB))
+    await lag.judge(slot_state(restart=0))
+    assert caplog.text.count("keeps 1001 MiB of log") == 2
