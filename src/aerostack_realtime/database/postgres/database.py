@@ -26,10 +26,11 @@ from aerostack_realtime.database.base import (
 from aerostack_realtime.database.postgres import statements
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.connection import Connections
-from aerostack_realtime.database.postgres.follower import Follower, Window
+from aerostack_realtime.database.postgres.follower import Follower, Window, stream_options
 from aerostack_realtime.database.postgres.lag import Lag
 from aerostack_realtime.database.postgres.messages import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
+from aerostack_realtime.database.postgres.past import Past
 from aerostack_realtime.database.postgres.pgoutput import Logical
 from aerostack_realtime.database.postgres.publication import Publication
 from aerostack_realtime.database.postgres.slot import Slot, default_name
@@ -47,9 +48,9 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a server may be told about its PostgreSQL.
 
     `slot` and `publication` are ours alone; the slot's default has the database's name in it. PostgreSQL keeps its
-    log for `resume_seconds` behind us, but never more than `resume_bytes` of it: so much is read again after a
-    restart. `log_bytes` of row changes are kept in memory. `pool` connections serve queries; a statement ends
-    after `statement_seconds`, and runs as `query_role` if that is given.
+    log for `resume_seconds` behind us, but never more than `resume_bytes` of it: from there clients can continue,
+    also after a restart. The newest `log_bytes` of row changes are kept in memory as well. `pool` connections
+    serve queries; a statement ends after `statement_seconds`, and runs as `query_role` if that is given.
     """
 
     slot: str | None = None
@@ -86,8 +87,10 @@ class PostgresDatabase:
         self._reading = reading
         self._publication = Publication(connections, settings.publication, version)
         self._slot = Slot(connections, slot_name, version)
+        options = stream_options(self._publication, version)
+        past = Past(connections.dsn, slot_name, options)
         self._feed = PostgresChangeFeed(
-            connections, self._publication, types, listener, settings.log_bytes, emitted
+            connections, self._publication, types, listener, settings.log_bytes, past, emitted
         )
         self._messages = PostgresMessageStore(connections, retention, now, self._died)
         self._snapshots = Snapshots(reading, self._feed, types)
@@ -97,8 +100,8 @@ class PostgresDatabase:
             self._connections,
             self._slot,
             self._publication,
-            version,
-            Window(settings.resume_seconds, settings.resume_bytes),
+            options,
+            Window(settings.resume_seconds, settings.resume_bytes, 2 * settings.log_bytes),
             self._feed,
             self._messages.high_water,
             lambda: self._messages.known_mark,

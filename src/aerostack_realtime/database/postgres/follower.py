@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -53,10 +53,12 @@ MARK: Final = "aerostack"
 
 
 class Window(Struct, frozen=True):
-    """How much log the slot keeps behind us for a restart: by time, and never more than so many bytes."""
+    """How much log the slot keeps behind us: by time, and never more than so many `bytes`; and how much of it is
+    read again at a start, to have the newest part in memory."""
 
     seconds: float
     bytes: int
+    reread: int
 
 
 class Outlet(Protocol):
@@ -80,6 +82,14 @@ class Outlet(Protocol):
     def emitted(self, message: Logical) -> None: ...
 
 
+def stream_options(publication: Publication, version: int) -> dict[str, str]:
+    """Options of the output plugin: the newest protocol that the server's version speaks and we do."""
+    options = {"proto_version": "1", "publication_names": publication.quoted}
+    if version >= 140000:
+        options |= {"proto_version": "2", "streaming": "on", "messages": "on"}
+    return options
+
+
 class Follower:
     """One task, `follow`, that never ends by itself; `place` is where it stands in the log."""
 
@@ -88,7 +98,7 @@ class Follower:
         connections: Connections,
         slot: Slot,
         publication: Publication,
-        version: int,
+        options: Mapping[str, str],
         window: Window,
         outlet: Outlet,
         high_water: Callable[[], Awaitable[int]],
@@ -100,9 +110,7 @@ class Follower:
         self._connections = connections
         self._slot = slot
         self._publication = publication
-        self._options = {"proto_version": "1", "publication_names": publication.quoted}
-        if version >= 140000:
-            self._options |= {"proto_version": "2", "streaming": "on", "messages": "on"}
+        self._options = options
         self._window = window
         self._outlet = outlet
         self._high_water = high_water
@@ -171,7 +179,8 @@ class Follower:
         if state is None:
             return True, await self._slot.create()
         if self._runs is None:
-            return False, state.confirmed
+            self._waymarks.append((time.monotonic(), state.confirmed))
+            return False, max(state.confirmed, state.wal_end - self._window.reread)
         if self._overtaken(state):
             return True, state.confirmed
         return False, self.place.lsn
@@ -193,7 +202,8 @@ class Follower:
             self._runs = await self._new_run(identity.timeline, mark, switches, forget=anew)
             if anew or before is None:
                 self.place = Place(since, 0)
-                self._waymarks = deque([(time.monotonic(), since)])
+                if anew:
+                    self._waymarks = deque([(time.monotonic(), since)])
             self._outlet.began(self._runs, self.place, anew=anew)
 
     async def _switches(self, identity: SystemIdentity) -> dict[int, int]:

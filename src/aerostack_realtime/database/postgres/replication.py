@@ -93,6 +93,14 @@ class ReplicationStream:
         lines = [line.split("\t") for line in content.splitlines() if line.strip() and not line.startswith("#")]
         return {int(parent): lsn_of(switch) for parent, switch, *_ in lines}
 
+    async def copy_slot(self, slot: str, copy: str) -> int:
+        """Copy a slot for the life of this connection; the place from which on the copy has everything."""
+        await self._rows(f"SELECT pg_copy_logical_replication_slot('{slot}', '{copy}', true)")
+        ((lsn,),) = await self._rows(
+            f"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{copy}'"
+        )
+        return lsn_of(lsn)
+
     async def start(self, slot: str, since: int, options: Mapping[str, str]) -> None:
         """Stream what was committed after `since`, or after the place that the slot has confirmed if that is
         later."""

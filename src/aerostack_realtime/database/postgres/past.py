@@ -1,0 +1,222 @@
+"""Parts of the log that are not in memory: PostgreSQL keeps them for our slot, and a copy of it reads them again.
+
+A reader is left where it is between two parts, for whoever asks for the next one soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+from msgspec import Struct
+
+from aerostack_realtime.database.postgres.failures import translate
+from aerostack_realtime.database.postgres.log import Entry, LoggedTable
+from aerostack_realtime.database.postgres.publication import Columns
+from aerostack_realtime.database.postgres.replication import Keepalive, ReplicationEnded, ReplicationStream
+from aerostack_realtime.database.postgres.runs import Place
+from aerostack_realtime.database.postgres.transactions import Committed, Item, Transactions, Untold
+from aerostack_realtime.protocol.errors import Unavailable
+
+READERS: Final = 2
+"""At the same time; others wait. Each takes a slot, a WAL sender and up to a core of PostgreSQL."""
+PARKED_SECONDS: Final = 20.0
+"""How long a reader is left for its next part: less than the wal_sender_timeout of 60 s."""
+STEPS: Final = 2_000
+"""Changes read before the loop gets its turn: some ms."""
+
+Describe = Callable[[LoggedTable], Awaitable[None]]
+
+
+class Part(Struct, frozen=True):
+    """Changes of one table, and the place that the reading has come to. `lost`: before the first of them something
+    happened to the table that is not told row by row."""
+
+    entries: list[Entry]
+    place: Place
+    lost: bool
+
+
+class Past:
+    """`slot` is copied for each reader, which streams with `options`."""
+
+    def __init__(
+        self,
+        dsn: str,
+        slot: str,
+        options: Mapping[str, str],
+    ) -> None:
+        self._dsn = dsn
+        self._slot = slot
+        self._options = options
+        self._turns = asyncio.Semaphore(READERS)
+        self._parked: dict[tuple[int, Place], tuple[_Reader, asyncio.TimerHandle]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def part(
+        self, table: int, after: Place, limit: int, until: Callable[[], Place], describe: Describe
+    ) -> Part | None:
+        """The first changes of a table after a place, at most `limit`, up to the place `until`; None when
+        PostgreSQL does not have the place any more. `describe` makes a table's rows readable. Raises Unavailable.
+        """
+        reader = await self._reader(table, after, describe)
+        if reader is None:
+            return None
+        try:
+            part = await reader.read(table, limit, until)
+        except (psycopg.Error, ReplicationEnded, OSError) as error:
+            await self._end(reader)
+            raise translate(error) from error
+        except BaseException:
+            await self._end(reader)
+            raise
+        if part.place < until() or reader.lost:
+            self._park((table, part.place), reader)
+        else:
+            await self._end(reader)
+        return part
+
+    def leave(self, table: int, after: Place) -> None:
+        """Nobody goes on reading from there."""
+        if (table, after) in self._parked:
+            self._expire((table, after))
+
+    async def close(self) -> None:
+        """Idempotent."""
+        for key in list(self._parked):
+            self._expire(key)
+        await asyncio.gather(*self._closing)
+
+    async def _reader(self, table: int, after: Place, describe: Describe) -> _Reader | None:
+        parked = self._parked.pop((table, after), None)
+        if parked is not None:
+            parked[1].cancel()
+            return parked[0]
+        try:
+            async with asyncio.timeout(PARKED_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many clients come back from long ago. Try again in a moment.") from None
+        try:
+            reader = await _Reader.open(self._dsn, self._slot, after, self._options, describe)
+        except (psycopg.Error, ReplicationEnded, OSError) as error:
+            self._turns.release()
+            raise translate(error) from error
+        except BaseException:
+            self._turns.release()
+            raise
+        if reader is None:
+            self._turns.release()
+        return reader
+
+    def _park(self, key: tuple[int, Place], reader: _Reader) -> None:
+        timer = asyncio.get_running_loop().call_later(PARKED_SECONDS, self._expire, key)
+        if key in self._parked:
+            self._expire(key)
+        self._parked[key] = reader, timer
+
+    def _expire(self, key: tuple[int, Place]) -> None:
+        reader, timer = self._parked.pop(key)
+        timer.cancel()
+        task = asyncio.get_running_loop().create_task(self._end(reader))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _end(self, reader: _Reader) -> None:
+        self._turns.release()
+        await reader.close()
+
+
+class _Reader:
+    """One stream through a copy of the slot."""
+
+    def __init__(self, stream: ReplicationStream, after: Place, describe: Describe) -> None:
+        self.lost = False
+        self._stream = stream
+        self._after = after
+        self._place = after
+        self._describe = describe
+        self._transactions = Transactions()
+        self._items: Iterator[Item] = iter(())
+        self._columns: Columns | None = None
+        self._steps = 0
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        slot: str,
+        after: Place,
+        options: Mapping[str, str],
+        describe: Describe,
+    ) -> _Reader | None:
+        """None when the slot does not reach back to `after`."""
+        stream = await ReplicationStream.connect(dsn)
+        try:
+            copy = f"{slot[:40]}_{secrets.token_hex(6)}"
+            if await stream.copy_slot(slot, copy) <= after.lsn:
+                await stream.start(copy, after.lsn, options)
+                return cls(stream, after, describe)
+        except BaseException:
+            await stream.close()
+            raise
+        await stream.close()
+        return None
+
+    async def read(self, table: int, limit: int, until: Callable[[], Place]) -> Part:
+        lost, self.lost = self.lost, False
+        entries: list[Entry] = []
+        while len(entries) < limit and not self.lost and self._place < until():
+            item = await self._next()
+            if isinstance(item, Entry):
+                if item.place > self._after and item.table.oid == table:
+                    entries.append(item)
+            elif isinstance(item, Committed):
+                self._place = max(item.place, self._place)
+            elif await self._loses(item, table):
+                self.lost, lost = bool(entries), lost or not entries
+        if entries:
+            self._after = entries[-1].place
+        if len(entries) < limit and not self.lost:
+            self._after = self._place
+        return Part(entries, self._after, lost)
+
+    async def _loses(self, item: Item | None, table: int) -> bool:
+        """Whether something befalls the table that its rows do not tell."""
+        if isinstance(item, Untold):
+            return table in item.relations and item.place > self._after
+        if isinstance(item, LoggedTable):
+            await self._describe(item)
+            if item.oid == table:
+                before, self._columns = self._columns, item.columns
+                return before not in (None, item.columns)
+        return False
+
+    async def close(self) -> None:
+        self._transactions.close()
+        with suppress(psycopg.Error):
+            await self._stream.close()
+
+    async def _next(self) -> Item | None:
+        """The next thing that the log brings; None when it brought none."""
+        self._steps += 1
+        if self._steps % STEPS == 0:
+            await asyncio.sleep(0)
+        for item in self._items:
+            return item
+        message = self._stream.receive()
+        if message is None:
+            await self._stream.more()
+        elif isinstance(message, Keepalive):
+            if self._transactions.between:
+                self._place = max(self._place, Place(message.wal_end, 0))
+            if message.reply:
+                self._stream.confirm(self._place.lsn, self._place.lsn, time.time_ns() // 1000)
+        else:
+            self._items = self._transactions.feed(message.payload)
+        return None
