@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -28,6 +29,15 @@ def strict() -> Iterator[PostgresServer]:
     server.execute("SELECT pg_reload_conf()")
     yield server
     server.remove()
+
+
+@asynccontextmanager
+async def opened(dsn: str) -> AsyncIterator[Connections]:
+    connections = await Connections.open(dsn)
+    try:
+        yield connections
+    finally:
+        await connections.close()
 
 
 @pytest.mark.parametrize(
@@ -59,35 +69,31 @@ async def test_what_keeps_the_server_from_being_used_is_one_sentence_that_says_w
 async def test_a_password_comes_from_the_address_or_the_environment(
     strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await (await Connections.open(f"postgresql://ann:right@127.0.0.1:{strict.port}/postgres")).close()
-    monkeypatch.setenv("PGPASSWORD", "right")
-    await (await Connections.open(f"postgresql://ann@127.0.0.1:{strict.port}/postgres")).close()
+    for address in ("ann:right", "ann"):
+        async with opened(f"postgresql://{address}@127.0.0.1:{strict.port}/postgres"):
+            monkeypatch.setenv("PGPASSWORD", "right")
 
 
 async def test_sessions_print_alike_whatever_the_role_and_the_address_set(postgres_dsn: str) -> None:
-    connections = await Connections.open(
-        f"{postgres_dsn}&options=-c%20TimeZone%3DAsia/Tokyo%20-c%20work_mem%3D8MB"
-    )
-    async with connections.use() as connection:
+    dsn = f"{postgres_dsn}&options=-c%20TimeZone%3DAsia/Tokyo%20-c%20work_mem%3D8MB"
+    async with opened(dsn) as connections, connections.use() as connection:
         for setting, value in (("TimeZone", "UTC"), ("work_mem", "8MB"), ("statement_timeout", "30s")):
             found = await (await connection.execute("SELECT current_setting(%s)", (setting,))).fetchone()
             assert found == (value,)
-    await connections.close()
 
 
 async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_back(
     strict: PostgresServer,
 ) -> None:
-    connections = await Connections.open(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres")
-    async with connections.use() as connection:
-        await connection.execute("SELECT 1")
-    strict.crash()
-    with pytest.raises(Unavailable, match="again"):
-        async with connections.use():
-            raise AssertionError("it is down")
-    with pytest.raises(Unavailable, match="nobody listens"):
-        await connections.connect()
-    strict.start()
-    async with connections.use() as connection:
-        await connection.execute("SELECT 1")
-    await connections.close()
+    async with opened(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres") as connections:
+        async with connections.use() as connection:
+            await connection.execute("SELECT 1")
+        strict.crash()
+        with pytest.raises(Unavailable, match="again"):
+            async with connections.use():
+                raise AssertionError("it is down")
+        with pytest.raises(Unavailable, match="nobody listens"):
+            await connections.connect()
+        strict.start()
+        async with connections.use() as connection:
+            await connection.execute("SELECT 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -38,11 +39,19 @@ class Queries:
         return value
 
 
+@asynccontextmanager
+async def opened(dsn: str, *, size: int = 1, statement_seconds: float = 30.0) -> AsyncIterator[Queries]:
+    connections = await Connections.open(dsn, size=size, statement_seconds=statement_seconds)
+    try:
+        yield Queries(connections)
+    finally:
+        await connections.close()
+
+
 @pytest.fixture
 async def queries(postgres_dsn: str) -> AsyncIterator[Queries]:
-    connections = await Connections.open(postgres_dsn, size=1)
-    yield Queries(connections)
-    await connections.close()
+    async with opened(postgres_dsn) as queries:
+        yield queries
 
 
 @pytest.mark.parametrize(
@@ -254,57 +263,57 @@ async def test_statements_run_as_the_role_for_them(postgres_server: PostgresServ
         await queries.run_all([("DROP TABLE t", []), ('DROP ROLE "read er"', [])])
 
 
+async def test_the_rest_of_a_batch_does_not_keep_a_result_from_being_bounded(queries: Queries) -> None:
+    """The server does not read on while it answers, so the rest cannot be sent before the answer is read."""
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(TooLarge, match="LIMIT"):
+            await queries.run_all(
+                [("SELECT generate_series(1, 1000000000000)", []), ("SELECT ?", ["x" * 10_000_000])]
+            )
+
+
 async def test_a_statement_has_a_time_limit(postgres_dsn: str) -> None:
-    connections = await Connections.open(postgres_dsn, statement_seconds=0.1)
-    with pytest.raises(BadMessage, match="statement_timeout"):
-        await Queries(connections).run("SELECT pg_sleep(60)")
-    await connections.close()
+    async with opened(postgres_dsn, statement_seconds=0.1) as queries:
+        with pytest.raises(BadMessage, match="statement_timeout"):
+            await queries.run("SELECT pg_sleep(60)")
+
+
+ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
 
 
 async def test_a_query_that_is_given_up_ends_on_the_server(postgres_dsn: str) -> None:
-    connections = await Connections.open(postgres_dsn)
-    queries = Queries(connections)
-    running = asyncio.create_task(queries.run("SELECT pg_sleep(60)"))
-    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
-    async with asyncio.timeout(PATIENCE):
-        while await queries.value(active) == 0:
+    async with opened(postgres_dsn, size=2) as queries, asyncio.timeout(PATIENCE):
+        running = asyncio.create_task(queries.run("SELECT pg_sleep(60)"))
+        while await queries.value(ACTIVE) == 0:
             pass
         running.cancel()
         await asyncio.wait((running,))
-        while await queries.value(active) != 0:
+        while await queries.value(ACTIVE) != 0:
             pass
-    await connections.close()
 
 
 async def test_closing_ends_the_queries_that_run(postgres_dsn: str) -> None:
-    connections = await Connections.open(postgres_dsn)
-    queries = Queries(connections)
-    running = asyncio.create_task(queries.run("SELECT pg_sleep(60)"))
-    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
-    async with asyncio.timeout(PATIENCE):
-        while await queries.value(active) == 0:
+    async with opened(postgres_dsn, size=2) as queries, asyncio.timeout(PATIENCE):
+        running = asyncio.create_task(queries.run("SELECT pg_sleep(60)"))
+        while await queries.value(ACTIVE) == 0:
             pass
-        await connections.close()
+        await queries.connections.close()
         with pytest.raises(Unavailable, match="closing"):
             await running
-    with pytest.raises(Unavailable, match="closing"):
-        await queries.run("SELECT 1")
+        with pytest.raises(Unavailable, match="closing"):
+            await queries.run("SELECT 1")
 
 
-async def test_a_connection_that_was_cut_while_idle_is_replaced_unseen(postgres_dsn: str) -> None:
-    connections = await Connections.open(postgres_dsn, size=1)
-    queries = Queries(connections)
+async def test_a_connection_that_was_cut_while_idle_is_replaced_unseen(
+    queries: Queries, postgres_dsn: str
+) -> None:
     pid = await queries.value("SELECT pg_backend_pid()")
     with psycopg.connect(postgres_dsn, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
     assert await queries.value("SELECT pg_backend_pid()") != pid
-    await connections.close()
 
 
-async def test_a_connection_that_is_lost_in_a_statement_is_unavailable(postgres_dsn: str) -> None:
-    connections = await Connections.open(postgres_dsn, size=1)
-    queries = Queries(connections)
+async def test_a_connection_that_is_lost_in_a_statement_is_unavailable(queries: Queries) -> None:
     with pytest.raises(Unavailable, match="again"):
         await queries.run("SELECT pg_terminate_backend(pg_backend_pid())")
     assert await queries.value("SELECT 1") == 1
-    await connections.close()

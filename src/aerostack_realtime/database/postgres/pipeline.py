@@ -67,15 +67,17 @@ class Pipeline:
                 return
 
     def _receive(self) -> Communication[PGresult | None]:
+        """The next result, whichever it is; what is still to be sent is sent beside.
+
+        Read only what is needed for it: libpq keeps the rest without a bound. That is why nothing is flushed while
+        the socket takes nothing, for then libpq reads.
+        """
         pgconn = self._pgconn
-        while self._unsent or pgconn.is_busy():
-            if self._unsent:
-                self._unsent = pgconn.flush() != 0
-                if not self._unsent:
-                    continue
+        while pgconn.is_busy():
             ready = yield Wait.RW if self._unsent else Wait.R
-            if ready & Ready.R:
+            # Nothing is ready when psycopg goes on after it has cancelled the query.
+            if ready and ready & Ready.W:
+                self._unsent = pgconn.flush() != 0
+            if ready and ready & Ready.R:
                 pgconn.consume_input()
-                if self._unsent and not pgconn.is_busy():
-                    break
         return pgconn.get_result()
