@@ -120,6 +120,7 @@ def _settings(path: Path | None) -> Settings:
 
 def _run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what its warnings say is said by our own, once
     if (unbuilt := pages.missing()) is not None:
         note(unbuilt)
     try:

@@ -46,7 +46,7 @@ but we confirm late on purpose: so many requests in so short a time mean that it
 asks twice in its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
-"""Changes handed on at once: some ms, so that a transaction of a million rows stops nobody else."""
+"""Messages and changes read before others have their turn: some ms, whatever size a transaction has."""
 KEPT_RUNS: Final = 1_000
 MARK: Final = "aerostack"
 """The prefix of our own messages in the log."""
@@ -118,7 +118,7 @@ class Follower:
         self._identity: SystemIdentity | None = None
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
-        self._heard = 0.0
+        self._waits_since: float | None = None
         self._asked: deque[float] = deque(maxlen=INSISTING)
         self._pause = RETRY_SECONDS[0]
         self._said = False
@@ -151,7 +151,8 @@ class Follower:
             if self._said:
                 log.warning("row changes are followed, from %s on", lsn_text(self.place.lsn))
             self._pause, self._said = RETRY_SECONDS[0], False
-            self._heard = time.monotonic()
+            self._waits_since = None
+            self._asked.clear()
             self._tick(stream)
             await self._read(stream)
         finally:
@@ -240,30 +241,35 @@ class Follower:
                 message = stream.receive()
                 if message is None:
                     self._hand_on(batch)
+                    self._waits_since = time.monotonic()
                     await stream.more()
+                    self._waits_since = None
                 elif isinstance(message, Keepalive):
                     self._hear(stream, message, batch, between=transactions.between)
                 else:
-                    self._heard = time.monotonic()
+                    await self._turn(batch)
                     for item in transactions.feed(message.payload):
+                        await self._turn(batch)
                         await self._take(item, batch)
         finally:
             transactions.close()
+
+    async def _turn(self, batch: _Batch) -> None:
+        """Let everyone else have a turn now and then, whatever the log brings."""
+        batch.steps += 1
+        if batch.steps >= BATCH:
+            batch.steps = 0
+            self._hand_on(batch)
+            await asyncio.sleep(0)
 
     async def _take(self, item: object, batch: _Batch) -> None:
         match item:
             case Entry():
                 if item.place > self.place:
                     batch.entries.append(item)
-                    if len(batch.entries) >= BATCH:
-                        self._hand_on(batch)
-                        await asyncio.sleep(0)
             case Committed():
                 batch.place = item.place
                 batch.xids.append((item.xid, item.lsn))
-                if len(batch.xids) >= BATCH:
-                    self._hand_on(batch)
-                    await asyncio.sleep(0)
             case LoggedTable():
                 self._hand_on(batch)
                 await self._outlet.described(item)
@@ -289,7 +295,6 @@ class Follower:
         self._outlet.committed(entries, self.place, xids)
 
     def _hear(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
-        self._heard = time.monotonic()
         if (
             between
             and message.wal_end > self.place.lsn
@@ -299,8 +304,8 @@ class Follower:
         if message.reply:
             self._hand_on(batch)
             self._answer(stream, ask=False)
-            self._asked.append(self._heard)
-            if len(self._asked) == INSISTING and self._heard - self._asked[0] < INSISTING_SECONDS:
+            self._asked.append(time.monotonic())
+            if len(self._asked) == INSISTING and self._asked[-1] - self._asked[0] < INSISTING_SECONDS:
                 raise ReplicationEnded("PostgreSQL is shutting down")
 
     # --- what may go -------------------------------------------------------------------------------------
@@ -308,7 +313,7 @@ class Follower:
     def _tick(self, stream: ReplicationStream) -> None:
         """Every CONFIRM_SECONDS while the stream is there."""
         self._timer = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._tick, stream)
-        silent = time.monotonic() - self._heard
+        silent = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
         try:
             if silent > SILENCE_SECONDS:
                 raise ReplicationEnded(f"PostgreSQL has been silent for {SILENCE_SECONDS:.0f} s")
@@ -339,3 +344,4 @@ class _Batch:
         self.entries: list[Entry] = []
         self.xids: list[tuple[int, int]] = []
         self.place: Place | None = None
+        self.steps = 0
