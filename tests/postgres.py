@@ -51,9 +51,12 @@ def binaries() -> Path:
 class PostgresServer:
     """One server process with its files. `start` returns once it answers."""
 
-    def __init__(self, *, tcp: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, tcp: bool = False, settings: dict[str, str] | None = None, data: Path | None = None
+    ) -> None:
+        """`data`: where its files are to be, in a directory that it may write to."""
         self.directory = Path(tempfile.mkdtemp(prefix="apg-"))
-        self.data = self.directory / "data"
+        self.data = data or self.directory / "data"
         self.port = _free_port() if tcp else PORT
         self._host = "127.0.0.1" if tcp else str(self.directory)
         self._settings = (
@@ -69,6 +72,9 @@ class PostgresServer:
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(self.directory, "postgres")
+            if data is not None:
+                data.mkdir()
+                shutil.chown(data, "postgres")
         self.directory.chmod(0o755)
         self._run(
             "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
@@ -83,13 +89,23 @@ class PostgresServer:
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@/{database}?host={self._host}&port={self.port}"
 
+    def socket_dsn(self, database: str = "postgres") -> str:
+        """The way in by the socket's file, which is there without TCP, too."""
+        return f"postgresql://postgres@/{database}?host={self.directory}&port={self.port}"
+
     @property
     def pid(self) -> int:
         assert self._process is not None, "it runs"
         return self._process.pid
 
-    def start(self) -> None:
-        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, alone: bool = False) -> None:
+        """`alone`: without TCP, so that only those find it who know the socket's file."""
+        chosen = self._settings | ({"listen_addresses": ""} if alone else {})
+        settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [binaries() / "postgres", "-D", self.data, *settings],
@@ -164,7 +180,7 @@ class PostgresServer:
 
     def _answers(self) -> bool:
         try:
-            with psycopg.connect(self.dsn(), connect_timeout=5):
+            with psycopg.connect(self.socket_dsn(), connect_timeout=5):
                 return True
         except psycopg.OperationalError:
             return False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from tests.faults import report
-from tests.faults.plan import FAULTS, FaultKind
+from tests.faults.plan import DATABASES, FAULTS, FaultKind
 from tests.faults.run import Options, Result, run
 
 
@@ -17,6 +17,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="repeats a run's faults")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults go on at most")
     parser.add_argument("--faults", type=int, default=500, help="how many there are at most")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite", help="what the server runs on")
+    parser.add_argument("--pause", type=float, default=1_500.0, help="events between two faults, in the mean")
     parser.add_argument("--published", type=float, default=200.0, help="messages per second of each publisher")
     parser.add_argument("--written", type=float, default=1_000.0, help="row changes per second")
     parser.add_argument("--source", type=Path, help="take the server from this directory, to try the suite itself")
@@ -31,11 +33,13 @@ def main() -> int:
         asked.seconds,
         asked.published,
         asked.written,
+        database=asked.database,
+        pause=asked.pause,
         source=asked.source,
         keep=asked.keep,
         kinds=kinds,
     )
-    _say(f"seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
+    _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
     result = asyncio.run(run(options))
     _tell(result)
     if asked.publish:

@@ -10,11 +10,10 @@ from pathlib import Path
 import apsw
 
 from aerostack_realtime.database.sqlite import changelog
-from aerostack_realtime.database.sqlite.changelog import META
 from aerostack_realtime.database.sqlite.messages import MESSAGES
 from tests.faults.child import TOPICS
 from tests.faults.journal import Journal
-from tests.faults.plan import WRITERS
+from tests.faults.plan import WRITERS, FaultKind
 from tests.faults.writer import gate, gate_of
 
 BUSY_SECONDS = 20.0
@@ -28,6 +27,9 @@ class Vault:
         self._database = database
         self._backup = place / "backup.db"
         self._times = 0
+
+    def prepare(self) -> None:
+        """Triggers keep the truth."""
 
     def take(self) -> None:
         """Make a backup of the running database."""
@@ -50,9 +52,20 @@ class Vault:
                 gates.enter_context(gate(gate_of(self._place, writer)))
             yield
 
-    def replace(self, *, in_place: bool) -> None:
-        """Put the copy where the database is, which nobody has open: as `cp` does, or as `mv` does."""
+    def restore(self, kind: FaultKind) -> str:
+        """Put the copy where the database is: as `cp` does ("restore in place"), as `mv` does, or as the shell's
+        `.restore` ("restore while running"); the latter with the database open elsewhere. Gives the copy's epoch.
+        """
         self.write_truth()
+        if kind == "restore while running":
+            with opened(self._backup) as source, opened(self._database) as database:
+                _copy(database, source)
+        else:
+            self._replace(in_place=kind == "restore in place")
+        self._forget_truth()
+        return self._epoch()
+
+    def _replace(self, *, in_place: bool) -> None:
         for suffix in ("-wal", "-shm"):
             self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
         if in_place:
@@ -61,19 +74,11 @@ class Vault:
             fresh = self._database.with_suffix(".restored")
             shutil.copyfile(self._backup, fresh)
             os.replace(fresh, self._database)
-        self._forget_truth()
-
-    def restore(self) -> None:
-        """As the shell's `.restore`, with the database open elsewhere."""
-        self.write_truth()
-        with opened(self._backup) as source, opened(self._database) as database:
-            _copy(database, source)
-        self._forget_truth()
 
     def restored(self, epoch: str) -> None:
         """Record what the last restoration undid, now that the logs go on in `epoch`."""
+        before = self._epoch()
         with opened(self._backup) as copy:
-            [[before]] = copy.execute(f"SELECT value FROM {META} WHERE key = 'epoch'").fetchall()
             rows = copy.execute(f"SELECT topic, max(position) FROM {MESSAGES} GROUP BY topic").fetchall()
             newest = {str(topic): position for topic, position in rows}
         journal = Journal(self._place / "restorations")
@@ -91,6 +96,10 @@ class Vault:
                 for row in rows:
                     file.write(" ".join("-" if value is None else str(value) for value in row) + "\n")
             connection.execute("DELETE FROM truth; COMMIT")
+
+    def _epoch(self) -> str:
+        with opened(self._backup) as copy:
+            return str(changelog.meta(copy, "epoch"))
 
     def _forget_truth(self) -> None:
         """What the backup has of it stands in the files already."""

@@ -2,7 +2,8 @@
 
 The promises are those of docs/protocol.md §5. A subscriber that was told of a gap may lack ephemeral events up
 to the next one it handled; it may lack persisted messages and row changes only where the gap stands between two
-epochs, which is where a backup was restored.
+epochs, which is where a backup was restored, and row changes also where the log of changes itself was
+interrupted: its slot dropped, the table replaced.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -177,7 +178,11 @@ def check_table(history: TableHistory) -> list[Anomaly]:
     for name, handled in history.handled.items():
         shown = history.shown.get(name)
         expected = [list(_view(epoch, shown)) for epoch in history.committed]
-        _Follower(findings, f"{name} on the table", expected).follow(handled)
+        seams = [
+            [(_count(epoch[:begin], shown), _count(epoch[:end], shown)) for begin, end in there]
+            for epoch, there in zip(history.committed, history.seams or [[] for _ in expected], strict=True)
+        ]
+        _Follower(findings, f"{name} on the table", expected, seams).follow(handled)
     for name, (has, should) in history.states.items():
         differing = {key for key in has.keys() | should.keys() if has.get(key) != should.get(key)}
         if differing:
@@ -197,13 +202,24 @@ def _view(changes: Iterable[RowChange], shown: Shown | None) -> Iterator[Version
             yield Version("D", row, before.stamp)
 
 
-class _Follower:
-    """Follows what one subscriber handled along what it should have handled."""
+def _count(changes: Iterable[RowChange], shown: Shown | None) -> int:
+    return sum(1 for _ in _view(changes, shown))
 
-    def __init__(self, findings: _Findings, where: str, expected: list[list[Version]]) -> None:
+
+class _Follower:
+    """Follows what one subscriber handled along what it should have handled; `seams` are indexes into that."""
+
+    def __init__(
+        self,
+        findings: _Findings,
+        where: str,
+        expected: list[list[Version]],
+        seams: list[list[tuple[int, int]]],
+    ) -> None:
         self._findings = findings
         self._where = where
         self._expected = expected
+        self._seams = seams
         self._indexes: dict[int, dict[Version, int]] = {}
         self._epoch = 0
         self._next = 0
@@ -245,7 +261,8 @@ class _Follower:
         elif here < self._next:
             self._findings.add("duplicated", self._where, f"{what}, {self._next - here} changes later")
         else:
-            self._lose(here)
+            if not (self._told and any(begin <= here <= end for begin, end in self._seams[self._epoch])):
+                self._lose(here)
             self._next = here + 1
 
     def _is_next(self, what: Version) -> bool:

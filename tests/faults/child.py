@@ -24,7 +24,8 @@ TOPICS: Final = {"mixed": "fault/mixed", "kept": "fault/kept", "light": "fault/l
 
 
 class Role(Struct, frozen=True):
-    """A process's part: its `name`, which life of it this is, where it records, and the server's address."""
+    """A process's part: its `name`, which life of it this is, where it records, the server's address, and the
+    database's: a file or a URL."""
 
     name: str
     life: int
@@ -32,7 +33,7 @@ class Role(Struct, frozen=True):
     url: str
     rate: float
     seed: int
-    database: Path
+    database: str
 
     @property
     def who(self) -> str:
@@ -46,12 +47,11 @@ class Role(Struct, frozen=True):
 def role() -> Role:
     """The part this process was started for."""
     parser = argparse.ArgumentParser()
-    for name in ("--name", "--url"):
+    for name in ("--name", "--url", "--database"):
         parser.add_argument(name, required=True)
     for name in ("--life", "--seed"):
         parser.add_argument(name, type=int, default=0)
-    for name in ("--place", "--database"):
-        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--place", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=0.0)
     return Role(**vars(parser.parse_args()))
 

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from aerostack_realtime.protocol.errors import AerostackError
 from tests.faults.journal import Journal
-from tests.faults.plan import FAULTS, Fault, FaultKind
+from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database
+from tests.faults.postgres_backup import PostgresVault
+from tests.faults.postgres_faults import PostgresFaults
 from tests.faults.stage import Stage, Stuck
 
 BACKUP_EVERY: Final = 12
@@ -27,12 +30,16 @@ class Nemesis:
         self._stage = stage
         self._offset = 0
         self._journal = Journal(stage.place / "faults")
+        self._epochs = Journal(stage.place / "epochs")
+        self._postgres: PostgresFaults | None = None
+        if stage.postgres is not None and isinstance(stage.vault, PostgresVault):
+            self._postgres = PostgresFaults(stage.postgres, stage.vault, stage.seed)
         self.done: Counter[FaultKind] = Counter()
 
     def possible(self) -> frozenset[FaultKind]:
         """The faults that this machine allows."""
-        without = set() if self._stage.disk.small else {"full disk"}
-        return frozenset(kind for kind in FAULTS if kind not in without)
+        without: set[FaultKind] = set() if self._stage.disk.small else {"full disk"}
+        return of_database(self._stage.database) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
         """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
@@ -54,6 +61,7 @@ class Nemesis:
             case "kill server" | "terminate server":
                 await server.end(signal.SIGKILL if fault.kind == "kill server" else signal.SIGTERM)
                 await server.start()
+                self._epochs.add("E", await stage.epoch())
             case "pause server":
                 server.pause()
                 await asyncio.sleep(fault.seconds)
@@ -80,6 +88,8 @@ class Nemesis:
                 await asyncio.to_thread(stage.disk.fill)
                 await asyncio.sleep(fault.seconds)
                 stage.disk.free()
+                if stage.postgres is not None:
+                    await stage.postgres.until("SELECT true")
             case "file size limit":
                 server.limit_files()
                 await asyncio.sleep(fault.seconds)
@@ -87,24 +97,36 @@ class Nemesis:
             case "clock forward" | "clock back":
                 self._offset += CLOCK_SECONDS if fault.kind == "clock forward" else -CLOCK_SECONDS
                 server.set_clock(self._offset)
-            case "restore a copy" | "restore in place":
+            case "restore a copy" | "restore in place" | "restore while running" | "restore without slots":
                 await self._aged()
-                await self._replace(fault)
-            case "restore while running":
-                await self._aged()
-                await self._restore()
+                await self._restore(fault)
+            case _:
+                assert self._postgres is not None, f"{fault.kind} is of PostgreSQL"
+                await self._postgres.carry_out(fault)
 
     async def _hold(self, fault: Fault) -> None:
         """Let the network be as it is for a while."""
         await asyncio.sleep(fault.seconds)
         self._stage.network.heal()
 
-    async def _replace(self, fault: Fault) -> None:
+    async def _restore(self, fault: Fault) -> None:
+        """Put the backup in the database's place, while the server is stopped or, for some kinds, runs on."""
         stage = self._stage
-        await stage.server.end(signal.SIGKILL if fault.seconds > 0.6 else signal.SIGTERM)
+        runs = fault.kind == "restore while running" or (
+            fault.kind == "restore without slots" and fault.seconds < LONGEST_PAUSE / 2
+        )
+        before = await stage.epoch()
+        if not runs:
+            await stage.server.end(signal.SIGKILL if fault.seconds > LONGEST_PAUSE / 2 else signal.SIGTERM)
         async with self._held():
-            await asyncio.to_thread(stage.vault.replace, in_place=fault.kind == "restore in place")
-        await stage.server.start()
+            if runs:
+                await stage.epoch()  # behind whatever a writer had asked the server for
+            restored = await asyncio.to_thread(stage.vault.restore, fault.kind)
+        if runs:
+            with suppress(Stuck):  # if it is not noticed, the checker tells what that led to
+                await self._eventually(lambda: self._has_left(before, restored))
+        else:
+            await stage.server.start()
         stage.vault.restored(await stage.epoch())
 
     @asynccontextmanager
@@ -117,18 +139,11 @@ class Nemesis:
         finally:
             held.__exit__(None, None, None)
 
-    async def _restore(self) -> None:
-        stage = self._stage
-        before = await stage.epoch()
-        async with self._held():
-            await stage.epoch()  # behind whatever a writer had asked the server for
-            await asyncio.to_thread(stage.vault.restore)
-        with suppress(Stuck):  # if it is not noticed, the checker tells what that led to
-            await self._eventually(lambda: self._has_left(before))
-        stage.vault.restored(await stage.epoch())
-
-    async def _has_left(self, epoch: str) -> bool:
-        return await self._stage.epoch() != epoch
+    async def _has_left(self, *epochs: str) -> bool:
+        try:
+            return await self._stage.epoch() not in epochs
+        except AerostackError:  # its connections to the database are being made anew
+            return False
 
     async def _aged(self) -> None:
         """Wait until the backup is old enough for the server to know it again."""

@@ -1,4 +1,4 @@
-"""The network between the clients and the server: a TCP proxy that can be cut, stalled, silenced and slowed."""
+"""The network between two parts of a run: a TCP proxy that can be cut, stalled, silenced and slowed."""
 
 import asyncio
 from typing import Self
@@ -49,19 +49,24 @@ class Network:
         self.flowing.set()
         self.latency = 0.0
         self.silent = False
-        self.url = ""
+        self.port = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None, "it was entered"
+        if self._server is None:
+            return
         self._server.close()
         for pump in list(self._pumps):
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
         """Reset every connection."""

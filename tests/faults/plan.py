@@ -6,6 +6,9 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+DatabaseKind = Literal["sqlite", "postgres"]
+DATABASES: tuple[DatabaseKind, ...] = get_args(DatabaseKind)
+
 FaultKind = Literal[
     "kill server",
     "terminate server",
@@ -19,12 +22,29 @@ FaultKind = Literal[
     "silence network",
     "slow network",
     "full disk",
-    "file size limit",
     "clock forward",
     "clock back",
     "restore a copy",
-    "restore in place",
     "restore while running",
+    # SQLite's own
+    "file size limit",
+    "restore in place",
+    # PostgreSQL's own
+    "crash postgres",
+    "restart postgres",
+    "kill walsender",
+    "kill backend",
+    "terminate connections",
+    "pause walsender",
+    "cut link",
+    "stall link",
+    "silence link",
+    "slow link",
+    "restore without slots",
+    "drop slot",
+    "add column",
+    "drop column",
+    "replace table",
 ]
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 
@@ -41,16 +61,34 @@ _WEIGHTS: dict[FaultKind, int] = {
     "silence network": 5,
     "slow network": 5,
     "full disk": 3,
-    "file size limit": 3,
     "clock forward": 3,
     "clock back": 3,
     "restore a copy": 2,
-    "restore in place": 2,
     "restore while running": 2,
+    "file size limit": 3,
+    "restore in place": 2,
+    "crash postgres": 10,
+    "restart postgres": 6,
+    "kill walsender": 8,
+    "kill backend": 5,
+    "terminate connections": 8,
+    "pause walsender": 5,
+    "cut link": 10,
+    "stall link": 5,
+    "silence link": 5,
+    "slow link": 4,
+    "restore without slots": 2,
+    "drop slot": 3,
+    "add column": 3,
+    "drop column": 3,
+    "replace table": 3,
 }
+_SQLITE: frozenset[FaultKind] = frozenset(("file size limit", "restore in place"))
+_POSTGRES: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("crash postgres") :])
+
 SUBSCRIBERS = ("sub-all", "sub-some", "sub-node", "live")
 PUBLISHERS = ("pub-1", "pub-2")
-WRITERS = ("writer-file", "writer-shell", "writer-sdk")
+WRITERS = ("writer-driver", "writer-shell", "writer-sdk")
 
 LONGEST_PAUSE = 1.2
 """Seconds that a process or the network is held: some reach the limits of buffers, none the heartbeat."""
@@ -66,15 +104,23 @@ class Fault(Struct, frozen=True):
     pause: int
 
 
-def plan(seed: int, kinds: frozenset[FaultKind] = frozenset(FAULTS)) -> Iterator[Fault]:
-    """Faults without end, of these kinds; each kind comes once before the first comes again at random."""
+def of_database(database: DatabaseKind) -> frozenset[FaultKind]:
+    """What can go wrong with this database."""
+    return frozenset(FAULTS) - (_POSTGRES if database == "sqlite" else _SQLITE)
+
+
+def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0) -> Iterator[Fault]:
+    """Faults without end, of these kinds; each kind comes once before the first comes again at random.
+
+    `pause` is the mean of the events between two.
+    """
     chance = random.Random(seed)
     first = sorted(kinds)
+    weights = [_WEIGHTS[kind] for kind in first]
+    any_of = list(first)
     chance.shuffle(first)
     while True:
-        kind = first.pop() if first else chance.choices(FAULTS, [_WEIGHTS[each] for each in FAULTS])[0]
-        if kind not in kinds:
-            continue
+        kind = first.pop() if first else chance.choices(any_of, weights)[0]
         targets = {"subscriber": SUBSCRIBERS, "publisher": PUBLISHERS, "writer": WRITERS}
         target = chance.choice(targets.get(kind.split(" ")[1], ("",)))
-        yield Fault(kind, target, chance.uniform(0.05, LONGEST_PAUSE), int(chance.expovariate(1 / 1500)))
+        yield Fault(kind, target, chance.uniform(0.05, LONGEST_PAUSE), int(chance.expovariate(1 / pause)))

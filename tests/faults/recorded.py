@@ -1,11 +1,14 @@
 """Reads what a run recorded into histories for the checker."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
 from graphlib import TopologicalSorter
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 from tests.faults.child import TABLE, TOPICS
+from tests.faults.decoded import INDEX_BITS
 from tests.faults.history import (
     Cell,
     Handled,
@@ -18,7 +21,7 @@ from tests.faults.history import (
     Version,
 )
 from tests.faults.journal import records
-from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS
+from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
 
 LIVE_SHOWN = Shown(3, 7)
 SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub-node": None}
@@ -28,10 +31,13 @@ SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub
 class Epochs:
     """The order in which the epochs of a run followed each other, as everyone saw a part of it.
 
+    Where the server begins an epoch whenever it starts, `restored` names those that began with a restored backup:
+    the others go on with the positions of the one before, and are one with it here. None: each is one.
+
     Raises CycleError when they disagree.
     """
 
-    def __init__(self, seen: Iterable[Iterable[str]]) -> None:
+    def __init__(self, seen: Iterable[Iterable[str]], restored: Collection[str] | None = None) -> None:
         order: TopologicalSorter[str] = TopologicalSorter()
         for sequence in seen:
             epochs = list(dict.fromkeys(sequence))
@@ -39,19 +45,29 @@ class Epochs:
                 order.add(epoch)
             for before, after in pairwise(epochs):
                 order.add(after, before)
-        self._numbers = {epoch: number for number, epoch in enumerate(order.static_order())}
+        self._numbers: dict[str, int] = {}
+        number = -1
+        for epoch in order.static_order():
+            if restored is None or number < 0 or epoch in restored:
+                number += 1
+            self._numbers[epoch] = number
 
     def place(self, cursor: str) -> Place:
-        epoch, _, position = cursor.rpartition(".")
-        return Place(self._numbers[epoch], int(position))
+        """`<epoch>.<position>`, or PostgreSQL's `<epoch>.<place in the log, hexadecimal>.<index>`."""
+        epoch, _, position = cursor.partition(".")
+        lsn, dot, index = position.partition(".")
+        if not dot:
+            return Place(self._numbers[epoch], int(position))
+        return Place(self._numbers[epoch], (int(lsn, 16) << INDEX_BITS) + int(index.partition(".")[0]))
 
 
 class Records:
     """The files of one run."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, database: DatabaseKind) -> None:
         self._place = place
-        self.epochs = Epochs(self._epochs())
+        restored = {cursor.partition(".")[0] for _, _, cursor, _ in records(place / "restorations")}
+        self.epochs = Epochs(self._epochs(), restored if database == "postgres" else None)
 
     def topic(self, name: str) -> TopicHistory:
         """One custom channel's part, without its stored messages."""
@@ -86,7 +102,17 @@ class Records:
         history = TableHistory()
         number = 0
         while (path := self._place / f"truth.{number}").exists():
-            history.committed.append(list(_truth(path)))
+            numbered = list(_truth(path))
+            history.committed.append([change for _, change in numbered])
+            history.seams.append(
+                [
+                    (
+                        bisect_left(numbered, int(begin), key=itemgetter(0)),
+                        bisect_left(numbered, int(end), key=itemgetter(0)),
+                    )
+                    for begin, end in records(self._place / f"seams.{number}")
+                ]
+            )
             number += 1
         for writer in WRITERS:
             history.acknowledged += [
@@ -125,10 +151,11 @@ class Records:
 
     def _epochs(self) -> Iterator[Iterator[str]]:
         for path in self._place.glob("*.handled"):
-            yield (fields[1].rpartition(".")[0] for fields in records(path))
+            yield (fields[1].partition(".")[0] for fields in records(path))
         for path in self._place.glob("*.published"):
-            yield (fields[4].rpartition(".")[0] for fields in records(path) if fields[0] == "A")
-        yield (fields[2].rpartition(".")[0] for fields in records(self._place / "restorations"))
+            yield (fields[4].partition(".")[0] for fields in records(path) if fields[0] == "A")
+        yield (fields[2].partition(".")[0] for fields in records(self._place / "restorations"))
+        yield (epoch for _, epoch in records(self._place / "epochs"))
 
 
 class _Changes:
@@ -142,7 +169,8 @@ class _Changes:
         return self._run.changes(self._subscriber)
 
 
-def _truth(path: Path) -> Iterator[RowChange]:
+def _truth(path: Path) -> Iterator[tuple[int, RowChange]]:
+    """The changes with their numbers, which only grow."""
     last = 0
     for fields in records(path):
         seq, row, old_n, old_grp, new_n, new_grp = (None if each == "-" else int(each) for each in fields)
@@ -151,7 +179,7 @@ def _truth(path: Path) -> Iterator[RowChange]:
         if seq <= last:  # written down twice: the transaction that would have removed it failed
             continue
         last = seq
-        yield RowChange(row, _cell(old_n, old_grp), _cell(new_n, new_grp))
+        yield seq, RowChange(row, _cell(old_n, old_grp), _cell(new_n, new_grp))
 
 
 def _cell(stamp: int | None, value: int | None) -> Cell | None:

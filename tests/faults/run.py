@@ -18,7 +18,7 @@ from tests.faults.checker import check_table, check_topic
 from tests.faults.child import END, TOPICS
 from tests.faults.history import Anomaly, Message
 from tests.faults.nemesis import Nemesis
-from tests.faults.plan import FAULTS, FaultKind, plan
+from tests.faults.plan import FAULTS, DatabaseKind, FaultKind, of_database, plan
 from tests.faults.recorded import LIVE_SHOWN, Records
 from tests.faults.stage import Stage, Stuck
 
@@ -29,8 +29,8 @@ class Options(Struct, frozen=True):
     """What is asked of a run: it ends after `faults` or `seconds`, whatever comes first.
 
     `published` and `written`: messages per second of each publisher and row changes per second of all writers,
-    0 for as fast as it goes. `source`: where the server's package is taken from, None for the installed one.
-    `keep`: leave the records where they are.
+    0 for as fast as it goes. `pause`: events between two faults, in the mean. `source`: where the server's
+    package is taken from, None for the installed one. `keep`: leave the records where they are.
     """
 
     seed: int
@@ -38,6 +38,8 @@ class Options(Struct, frozen=True):
     seconds: float
     published: float = 200.0
     written: float = 1_000.0
+    database: DatabaseKind = "sqlite"
+    pause: float = 1_500.0
     megabytes: int = 3_000
     source: Path | None = None
     keep: bool = False
@@ -61,10 +63,11 @@ class Result(Struct):
 
 async def run(options: Options) -> Result:
     """Carry out one run, and check it."""
-    place = Path(tempfile.mkdtemp(prefix="faults-"))
+    place = _place()
     stage = Stage(
         place,
         options.seed,
+        options.database,
         source=options.source,
         rates=(options.published, options.written),
         megabytes=options.megabytes,
@@ -77,10 +80,12 @@ async def run(options: Options) -> Result:
         await stage.open()
         nemesis = Nemesis(stage)
         kinds = nemesis.possible() & options.kinds
-        result.not_run = sorted(options.kinds - kinds)
+        result.not_run = sorted((options.kinds & of_database(options.database)) - kinds)
         try:
             await nemesis.rage(
-                plan(options.seed, kinds), options.faults, asyncio.get_running_loop().time() + options.seconds
+                plan(options.seed, kinds, options.pause),
+                options.faults,
+                asyncio.get_running_loop().time() + options.seconds,
             )
             await stage.settle()
             async with stage.sdk() as sdk:
@@ -103,6 +108,13 @@ async def run(options: Options) -> Result:
     return result
 
 
+def _place() -> Path:
+    """A directory that PostgreSQL may look into, too: it does not run as root."""
+    place = Path(tempfile.mkdtemp(prefix="faults-"))
+    place.chmod(0o755)
+    return place
+
+
 def _check(
     result: Result,
     place: Path,
@@ -111,7 +123,7 @@ def _check(
 ) -> None:
     gc.disable()  # millions of records, none of them in a cycle
     try:
-        records = Records(place)
+        records = Records(place, result.options.database)
     except CycleError as error:
         result.anomalies.append(
             Anomaly("reordered", "the epochs", f"{error.args[1]} follow each other in a circle")

@@ -17,10 +17,11 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 class Server:
-    """`aerostack dev`. `source` is the directory its package is taken from, None for the installed one."""
+    """`aerostack dev` on the database that `address` names. `source` is the directory its package is taken from,
+    None for the installed one."""
 
-    def __init__(self, place: Path, database: Path, source: Path | None) -> None:
-        self.database = database
+    def __init__(self, place: Path, address: str, source: Path | None) -> None:
+        self.address = address
         self.port = 0
         self.crashes: list[str] = []
         self._place = place
@@ -44,7 +45,7 @@ class Server:
         with (self._place / "server.log").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.faults.skewed"),
-                *("dev", "--port", str(self.port), "--db", str(self.database)),
+                *("dev", "--port", str(self.port), "--db", self.address),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=environment,
@@ -79,8 +80,8 @@ class Server:
         self.process.send_signal(signal.SIGCONT)
 
     def limit_files(self) -> None:
-        """Let no file of its grow any more."""
-        largest = max(path.stat().st_size for path in self.database.parent.iterdir())
+        """Let no file of its grow any more, its database's being SQLite's."""
+        largest = max(path.stat().st_size for path in Path(self.address).parent.iterdir())
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 
     def unlimit_files(self) -> None:

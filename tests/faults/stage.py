@@ -13,9 +13,11 @@ from tests.faults.child import END, END_ROW, SECRET_KEY, TABLE, TOPICS
 from tests.faults.disk import Disk
 from tests.faults.history import Shown
 from tests.faults.network import Network
-from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS
+from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
+from tests.faults.postgres import Postgres
+from tests.faults.postgres_backup import PostgresVault
 from tests.faults.server import Server
-from tests.faults.writer import SCHEMA
+from tests.faults.transactions import schema
 
 PATIENCE_SECONDS: Final = 60.0
 """Until something that has to happen counts as never."""
@@ -51,7 +53,7 @@ class Actor:
         stage = self._stage
         options = {
             "name": self.name, "life": self._life, "place": stage.place, "url": stage.network.url,
-            "seed": stage.seed, "database": stage.server.database, "rate": self._rate,
+            "seed": stage.seed, "database": stage.address, "rate": self._rate,
         }  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in options.items()]
         with (stage.place / f"{self.name}.log").open("ab") as log:
@@ -99,13 +101,30 @@ class Stage:
     """The parts of one run, by name, from start to end."""
 
     def __init__(
-        self, place: Path, seed: int, *, source: Path | None, rates: tuple[float, float], megabytes: int
+        self,
+        place: Path,
+        seed: int,
+        database: DatabaseKind,
+        *,
+        source: Path | None,
+        rates: tuple[float, float],
+        megabytes: int,
     ) -> None:
+        """`rates`: of each publisher and of all writers, per second. `megabytes`: of the database's disk."""
         self.place = place
         self.seed = seed
+        self.database = database
         self.disk = Disk(place / "disk", megabytes)
-        self.server = Server(place, self.disk.directory / "aerostack.db", source)
-        self.vault = Vault(place, self.server.database)
+        self.postgres: Postgres | None = None
+        self.vault: Vault | PostgresVault
+        if database == "postgres":
+            self.postgres = Postgres(self.disk.directory)
+            self.address = self.postgres.address
+            self.vault = PostgresVault(place, self.postgres)
+        else:
+            self.address = str(self.disk.directory / "aerostack.db")
+            self.vault = Vault(place, Path(self.address))
+        self.server = Server(place, self.address, source)
         self.network = Network(0)
         self._handled = 0
         self._more = asyncio.Event()
@@ -116,13 +135,16 @@ class Stage:
 
     async def open(self) -> None:
         """Start everything; subscribers first, so that they miss nothing."""
+        if self.postgres is not None:
+            await self.postgres.link.__aenter__()
+            self.server.address = self.postgres.address_by_link
         await self.server.start()
         self.network = Network(self.server.port)
         await self.network.__aenter__()
         async with self.sdk() as sdk:
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    await sdk.db.query(statement if "BEGIN" not in statement else statement + ";")
+            for statement in schema(self.database):
+                await sdk.db.query(statement)
+        self.vault.prepare()
         for names in (SUBSCRIBERS, (*PUBLISHERS, *WRITERS)):
             await asyncio.gather(*(self.actors[name].start() for name in names))
 
@@ -133,6 +155,9 @@ class Stage:
         if self.server.port:
             await self.server.end(signal.SIGKILL)
             await self.network.__aexit__()
+        if self.postgres is not None:
+            await self.postgres.link.__aexit__()
+            self.postgres.close()
         self.disk.close()
 
     def sdk(self) -> Aerostack:
@@ -178,7 +203,7 @@ class Stage:
         async with self.sdk() as sdk:
             cursor = (await sdk.db.query("SELECT 1")).cursor
         assert cursor is not None, "this server tells"
-        return cursor.rpartition(".")[0]
+        return cursor.partition(".")[0]
 
 
 def program(name: str) -> Sequence[str]:
@@ -191,7 +216,7 @@ def program(name: str) -> Sequence[str]:
 
 def share(writer: str) -> float:
     """How much of the row changes a writer makes."""
-    return {"writer-file": 0.7, "writer-sdk": 0.2, "writer-shell": 0.1}[writer]
+    return {"writer-driver": 0.7, "writer-sdk": 0.2, "writer-shell": 0.1}[writer]
 
 
 async def within(awaited: Awaitable[object], what: str) -> None:

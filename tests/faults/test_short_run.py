@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from tests.faults.plan import FAULTS, plan
+from tests.faults.plan import DATABASES, DatabaseKind, of_database, plan
 from tests.faults.run import Options, run
 
 SHORT = Options(seed=12, faults=10, seconds=60.0, published=60.0, written=600.0, megabytes=256)
@@ -20,7 +20,9 @@ def test_ten_faults_break_no_promise() -> None:
     assert result.handled > result.messages
 
 
-def test_a_seed_is_a_plan() -> None:
-    assert list(islice(plan(7), 100)) == list(islice(plan(7), 100))
-    assert list(islice(plan(7), 100)) != list(islice(plan(8), 100))
-    assert {fault.kind for fault in islice(plan(7), len(FAULTS))} == set(FAULTS), "each kind once first"
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_seed_is_a_plan(database: DatabaseKind) -> None:
+    kinds = of_database(database)
+    assert list(islice(plan(7, kinds), 100)) == list(islice(plan(7, kinds), 100))
+    assert list(islice(plan(7, kinds), 100)) != list(islice(plan(8, kinds), 100))
+    assert {fault.kind for fault in islice(plan(7, kinds), len(kinds))} == kinds, "each kind once first"
