@@ -103,9 +103,10 @@ class Follower:
         outlet: Outlet,
         high_water: Callable[[], Awaitable[int]],
         known_mark: Callable[[], int],
+        raise_mark: Callable[[int], Awaitable[None]],
     ) -> None:
         """`high_water` reads the stored mark of positions, `known_mark` is what we know to be stored: a database
-        whose mark is lower was restored from a backup."""
+        whose mark is lower was restored from a backup, and `raise_mark` stores it there again."""
         self.place = Place(0, 0)
         self._connections = connections
         self._slot = slot
@@ -115,6 +116,7 @@ class Follower:
         self._outlet = outlet
         self._high_water = high_water
         self._known_mark = known_mark
+        self._raise_mark = raise_mark
         self._identity: SystemIdentity | None = None
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
@@ -191,13 +193,13 @@ class Follower:
         return state.wal_end < self.place.lsn or state.confirmed > self.place.lsn
 
     async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
-        mark = await self._high_water()
+        mark, known_mark = await self._high_water(), self._known_mark()
         before, switches = self._identity, {}
         if before is None or identity.timeline != before.timeline:
             switches = await self._switches(identity)
         if before is not None:
             left = switches.get(before.timeline, self.place.lsn)
-            anew = anew or identity.system != before.system or left < self.place.lsn or mark < self._known_mark()
+            anew = anew or identity.system != before.system or left < self.place.lsn or mark < known_mark
         self._identity = identity
         if anew or before is None or identity.timeline != before.timeline:
             self._runs = await self._new_run(identity.timeline, mark, switches, forget=anew)
@@ -206,6 +208,8 @@ class Follower:
                 if anew:
                     self._waymarks = deque([(time.monotonic(), since)])
             self._outlet.began(self._runs, self.place, anew=anew)
+        if mark < known_mark:  # told by now, and not to be told at every connection that follows
+            await self._raise_mark(known_mark)
 
     async def _switches(self, identity: SystemIdentity) -> dict[int, int]:
         stream = await ReplicationStream.connect(self._connections.dsn)
