@@ -26,10 +26,18 @@ class Vault:
         self._place = place
         self._database = database
         self._backup = place / "backup.db"
+        self._epochs = Journal(place / "epochs")
         self._times = 0
+        self._stopped = 0
 
     def prepare(self) -> None:
         """Triggers keep the truth."""
+        self.note_epochs()
+
+    def note_epochs(self) -> None:
+        """Write down which epoch the database is in: only a restoration changes it."""
+        with opened(self._database) as connection:
+            self._epochs.add(changelog.meta(connection, "epoch"), self._times, self._stopped)
 
     def take(self) -> None:
         """Make a backup of the running database."""
@@ -52,15 +60,16 @@ class Vault:
                 gates.enter_context(gate(gate_of(self._place, writer)))
             yield
 
-    def restore(self, kind: FaultKind) -> str:
+    def restore(self, kind: FaultKind, *, running: bool) -> str:
         """Put the copy where the database is: as `cp` does ("restore in place"), as `mv` does, or as the shell's
-        `.restore` ("restore while running"); the latter with the database open elsewhere. Gives the copy's epoch.
+        `.restore` when the server is `running`. Gives the copy's epoch.
         """
         self.write_truth()
-        if kind == "restore while running":
+        if running:
             with opened(self._backup) as source, opened(self._database) as database:
                 _copy(database, source)
         else:
+            self._stopped += 1
             self._replace(in_place=kind == "restore in place")
         self._forget_truth()
         return self._epoch()
@@ -75,8 +84,9 @@ class Vault:
             shutil.copyfile(self._backup, fresh)
             os.replace(fresh, self._database)
 
-    def restored(self, epoch: str) -> None:
-        """Record what the last restoration undid, now that the logs go on in `epoch`."""
+    def restored(self, cursor: str) -> None:
+        """Record what the last restoration undid, now that the logs of custom channels go on at `cursor`."""
+        self.note_epochs()
         before = self._epoch()
         with opened(self._backup) as copy:
             rows = copy.execute(f"SELECT topic, max(position) FROM {MESSAGES} GROUP BY topic").fetchall()
@@ -84,7 +94,7 @@ class Vault:
         journal = Journal(self._place / "restorations")
         for topic in TOPICS.values():
             canonical = f"{topic}/default"
-            journal.add("U", f"{before}.{newest.get(canonical, 0)}", f"{epoch}.0", canonical)
+            journal.add("U", f"{before}.{newest.get(canonical, 0)}", cursor, canonical)
         journal.close()
 
     def write_truth(self) -> None:

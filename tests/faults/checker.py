@@ -41,11 +41,13 @@ class _Findings:
 
 
 class _Pardon(NamedTuple):
-    """Places between these two may lack ephemeral events and, if `kept`, persisted ones."""
+    """Places between these two may lack ephemeral events; persisted ones if `kept`, and if a backup's restoration
+    that is between them, too, has undone them or (`moved`) began another epoch."""
 
     after: Place
     before: Place
     kept: bool
+    moved: bool
 
 
 def check_topic(history: TopicHistory) -> list[Anomaly]:
@@ -81,7 +83,8 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
             replaying = False
         if what in seen:
             before, gaps_before = seen[what]
-            sent_anew = gaps > gaps_before and (not kept or before.epoch != place.epoch)
+            again = before.epoch != place.epoch or history.is_undone(before)
+            sent_anew = gaps > gaps_before and (not kept or again)
             if not sent_anew:
                 findings.add("duplicated", where, f"{what} at {before} and at {place}")
         elif what.number <= newest.get(what.who, -1):
@@ -93,9 +96,9 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
         last = place
 
 
-def _pardons(history: TopicHistory, started: Place, handled: Sequence[Handled]) -> Iterator[_Pardon]:
+def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> Iterator[_Pardon]:
     """What the gaps that a subscriber was told account for."""
-    following = ephemeral = _END
+    following = ephemeral = history.ended.get(name, _END)
     after_gaps: list[tuple[int, Place, Place]] = []
     for index in range(len(handled) - 1, -1, -1):
         place, what = handled[index]
@@ -105,13 +108,13 @@ def _pardons(history: TopicHistory, started: Place, handled: Sequence[Handled]) 
         following = place
         if isinstance(what, Message) and not history.sent.get(what):
             ephemeral = place
-    last, done = started, 0
+    last, done = history.started.get(name, _BEGINNING), 0
     for index, following, ephemeral in reversed(after_gaps):
         last = next((each.place for each in reversed(handled[done:index]) if each.what is not None), last)
         done = index
-        if following.epoch != last.epoch or handled[index].place.epoch > last.epoch:
-            yield _Pardon(last, following, kept=True)
-        yield _Pardon(last, ephemeral, kept=False)
+        moved = following.epoch != last.epoch or handled[index].place.epoch > last.epoch
+        yield _Pardon(last, following, kept=True, moved=moved)
+        yield _Pardon(last, ephemeral, kept=False, moved=moved)
 
 
 def _check_complete(
@@ -120,12 +123,16 @@ def _check_complete(
     """Every acknowledged message was handled, or a gap told that it might be missing."""
     started = history.started.get(name, _BEGINNING)
     seen = {each.what for each in handled}
-    pardons = list(_pardons(history, started, handled))
+    pardons = list(_pardons(history, name, handled))
     for what, place in history.acknowledged.items():
         if what in seen or place <= started:
             continue
         kept = history.sent.get(what, False)
-        if any(each.after < place < each.before and (each.kept or not kept) for each in pardons):
+        undone = kept and history.is_undone(place)
+        if any(
+            each.after < place < each.before and (not kept or (each.kept and (each.moved or undone)))
+            for each in pardons
+        ):
             continue
         findings.add("lost" if kept else "unreported gap", where, f"{what}, acknowledged at {place}")
 
@@ -144,7 +151,7 @@ def _check_agreement(findings: _Findings, history: TopicHistory) -> None:
                 continue
             if at.setdefault(place, seen) != seen:
                 findings.add("reordered", where, f"{seen} and {at[place]} both at {place}")
-            if kept_at.get((place.epoch, seen), place) != place:
+            if kept_at.get((place.epoch, seen), place) != place and not history.is_undone(place):
                 findings.add("reordered", where, f"{seen} at {place}, acknowledged at another")
 
 
@@ -163,8 +170,7 @@ def _check_stored(findings: _Findings, history: TopicHistory, stored: Sequence[M
         seen.add(what)
         newest[what.who] = what.number
     for what, place in history.acknowledged.items():
-        undone = any(after < place < before for after, before in history.undone)
-        if history.sent.get(what) and what not in seen and not undone:
+        if history.sent.get(what) and what not in seen and not history.is_undone(place):
             findings.add("lost", where, f"{what}, acknowledged at {place}")
 
 

@@ -17,7 +17,8 @@ SLOT: Final = "truth"
 INDEX_BITS: Final = 24
 """A change's number is its commit's place in the log, and below so many bits which one of the commit's it is."""
 
-_READ: Final = f"""COPY (SELECT (lsn - '0/0'::pg_lsn)::bigint, data FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL,
+_READ: Final = f"""COPY (SELECT (lsn - '0/0'::pg_lsn)::bigint, data
+  FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL,
   'include-xids', '0', 'skip-empty-xacts', '1')
   WHERE data ~ '^(COMMIT|table public\\.items: )') TO STDOUT"""
 _CELL: Final = re.compile(r"id\[integer\]:(-?\d+) n\[bigint\]:(\d+|-1) .*?grp\[integer\]:(\d+)")
@@ -34,7 +35,7 @@ def make_slot(connection: psycopg.Connection[TupleRow]) -> None:
 
 def forget(connection: psycopg.Connection[TupleRow]) -> None:
     """Begin after what is committed by now; where a restored backup has no slot, make one."""
-    if connection.execute("SELECT FROM pg_replication_slots WHERE slot_name = %s", (SLOT,)).fetchone():
+    if connection.execute("SELECT FROM pg_replication_slots WHERE slot_name = %s", (SLOT,)).rowcount:
         connection.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", (SLOT,))
     else:
         make_slot(connection)

@@ -1,7 +1,7 @@
 """What happened in a run, as the checker needs it: plain data, whoever recorded or invented it.
 
-A *place* is where an event stands: the epoch's number in the order the epochs followed each other, and the
-position within it. Places of one channel can be compared; a restored backup begins a new epoch.
+A *place* is where an event stands: how many backups had been restored, which is called the epoch here, and the
+position since then. Places of one channel can be compared.
 """
 
 from collections.abc import Iterable
@@ -80,7 +80,8 @@ class TopicHistory(Struct):
     """One custom channel.
 
     `sent`: every message a publisher was about to send, and whether it was to be kept. `acknowledged`: with
-    the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on.
+    the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on, up to the
+    place where it `ended`.
     `stored`: what the history call gives at the end, oldest first. `undone`: places between two such pairs
     were taken back by the restoration of a backup.
     """
@@ -89,9 +90,13 @@ class TopicHistory(Struct):
     sent: dict[Message, bool] = field(default_factory=dict)
     acknowledged: dict[Message, Place] = field(default_factory=dict)
     started: dict[str, Place] = field(default_factory=dict)
+    ended: dict[str, Place] = field(default_factory=dict)
     handled: dict[str, list[Handled]] = field(default_factory=dict)
     stored: list[Message] | None = None
     undone: list[tuple[Place, Place]] = field(default_factory=list)
+
+    def is_undone(self, place: Place) -> bool:
+        return any(after < place < before for after, before in self.undone)
 
 
 class Shown(NamedTuple):

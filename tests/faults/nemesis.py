@@ -30,7 +30,6 @@ class Nemesis:
         self._stage = stage
         self._offset = 0
         self._journal = Journal(stage.place / "faults")
-        self._epochs = Journal(stage.place / "epochs")
         self._postgres: PostgresFaults | None = None
         if stage.postgres is not None and isinstance(stage.vault, PostgresVault):
             self._postgres = PostgresFaults(stage.postgres, stage.vault, stage.seed)
@@ -61,7 +60,6 @@ class Nemesis:
             case "kill server" | "terminate server":
                 await server.end(signal.SIGKILL if fault.kind == "kill server" else signal.SIGTERM)
                 await server.start()
-                self._epochs.add("E", await stage.epoch())
             case "pause server":
                 server.pause()
                 await asyncio.sleep(fault.seconds)
@@ -121,13 +119,13 @@ class Nemesis:
         async with self._held():
             if runs:
                 await stage.epoch()  # behind whatever a writer had asked the server for
-            restored = await asyncio.to_thread(stage.vault.restore, fault.kind)
+            restored = await asyncio.to_thread(stage.vault.restore, fault.kind, running=runs)
         if runs:
             with suppress(Stuck):  # if it is not noticed, the checker tells what that led to
                 await self._eventually(lambda: self._has_left(before, restored))
         else:
             await stage.server.start()
-        stage.vault.restored(await stage.epoch())
+        stage.vault.restored(await stage.cursor())
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,10 +68,11 @@ class Postgres:
             yield connection
 
     def ask(self, query: str, *params: Any) -> Any:
-        """The one value that a query answers; None without a row."""
-        with self.connected() as connection:
-            row = connection.execute(query.encode(), params).fetchone()
-        return row[0] if row else None
+        """The one value that a query answers, which may be asked twice; None without a row."""
+        while True:
+            with suppress(psycopg.OperationalError), self.connected() as connection:
+                row = connection.execute(query.encode(), params).fetchone()
+                return row[0] if row else None
 
     def ensure(self) -> None:
         """Start it again when it gave up, as after a crash with a disk that stays full."""

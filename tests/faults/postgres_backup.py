@@ -27,13 +27,21 @@ class PostgresVault:
         self._postgres = postgres
         self._backup = place / "backup"
         self._mark = 0
+        self._epochs = Journal(place / "epochs")
         self._times = 0
+        self._stopped = 0
         self._undone: list[tuple[str, str]] = []
 
     def prepare(self) -> None:
         """Keep the truth from now on."""
         with self._postgres.connected() as connection:
             decoded.make_slot(connection)
+
+    def note_epochs(self) -> None:
+        """Write down which runs the server has begun."""
+        with self._postgres.connected() as connection:
+            for (run,) in connection.execute("SELECT id FROM aerostack.runs ORDER BY lsn").fetchall():
+                self._epochs.add(run, self._times, self._stopped)
 
     def take(self) -> None:
         """Make a backup of the running server."""
@@ -51,11 +59,15 @@ class PostgresVault:
         """Nobody has to wait: a restoration stops PostgreSQL."""
         return nullcontext()
 
-    def restore(self, kind: FaultKind) -> str:
-        """Stop PostgreSQL, put the backup in the place of its files and start it. Gives the backup's last run."""
+    def restore(self, kind: FaultKind, *, running: bool) -> str:
+        """Stop PostgreSQL, put the backup in the place of its files and start it. Gives the backup's last run.
+
+        `running`: the server of the run is, too.
+        """
         server = self._postgres.server
         how = signal.SIGQUIT if self._times % 2 else signal.SIGINT
         self._postgres.restart(how, alone=True)  # now nothing more is committed
+        self.note_epochs()
         self.write_truth()
         server.stop()
         shutil.rmtree(server.data)
@@ -65,6 +77,7 @@ class PostgresVault:
                 shutil.rmtree(slot)
         server.start(alone=True)
         self._times += 1
+        self._stopped += not running
         with self._postgres.connected() as connection:
             decoded.forget(connection)
             newest = dict(
@@ -78,11 +91,12 @@ class PostgresVault:
         self._postgres.restart(signal.SIGINT)
         return str(run[0])
 
-    def restored(self, epoch: str) -> None:
-        """Record what the last restoration undid, now that the logs go on in `epoch`."""
+    def restored(self, cursor: str) -> None:
+        """Record what the last restoration undid, now that the logs of custom channels go on at `cursor`."""
+        self.note_epochs()
         journal = Journal(self._place / "restorations")
         for after, topic in self._undone:
-            journal.add("U", after, f"{epoch}.0", topic)
+            journal.add("U", after, cursor, topic)
         journal.close()
 
     def write_truth(self) -> None:

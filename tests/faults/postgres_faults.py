@@ -94,6 +94,7 @@ class PostgresFaults:
     async def _drop_slot(self) -> None:
         """As a DBA does who takes it for a forgotten one."""
         begin = await asyncio.to_thread(self._postgres.ask, WAL)
+        await asyncio.to_thread(self._vault.note_epochs)  # a server that begins anew forgets them
         await asyncio.to_thread(self._drop)
         await self._postgres.until("SELECT true FROM pg_replication_slots WHERE plugin = 'pgoutput' AND active")
         self._vault.seam(begin, await asyncio.to_thread(self._postgres.ask, WAL))

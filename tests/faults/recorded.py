@@ -1,9 +1,7 @@
 """Reads what a run recorded into histories for the checker."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
-from graphlib import TopologicalSorter
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from tests.faults.history import (
     Version,
 )
 from tests.faults.journal import records
-from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
+from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS
 
 LIVE_SHOWN = Shown(3, 7)
 SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub-node": None}
@@ -29,45 +27,47 @@ SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub
 
 
 class Epochs:
-    """The order in which the epochs of a run followed each other, as everyone saw a part of it.
+    """To which time between two restorations each epoch of the run belongs.
 
-    Where the server begins an epoch whenever it starts, `restored` names those that began with a restored backup:
-    the others go on with the positions of the one before, and are one with it here. None: each is one.
-
-    Raises CycleError when they disagree.
+    `noted`: the epochs as the suite learnt of them, each with how often a backup had been restored by then, and
+    how often with the server stopped: one that runs on goes on with its clock, so the positions of custom
+    channels go on, too. The first note counts.
     """
 
-    def __init__(self, seen: Iterable[Iterable[str]], restored: Collection[str] | None = None) -> None:
-        order: TopologicalSorter[str] = TopologicalSorter()
-        for sequence in seen:
-            epochs = list(dict.fromkeys(sequence))
-            for epoch in epochs:
-                order.add(epoch)
-            for before, after in pairwise(epochs):
-                order.add(after, before)
-        self._numbers: dict[str, int] = {}
-        number = -1
-        for epoch in order.static_order():
-            if restored is None or number < 0 or epoch in restored:
-                number += 1
-            self._numbers[epoch] = number
+    def __init__(self, noted: Iterable[Sequence[str]]) -> None:
+        self._restored: dict[str, tuple[int, int]] = {}
+        for epoch, restored, stopped in noted:
+            self._restored.setdefault(epoch, (int(restored), int(stopped)))
 
-    def place(self, cursor: str) -> Place:
-        """`<epoch>.<position>`, or PostgreSQL's `<epoch>.<place in the log, hexadecimal>.<index>`."""
+    def on_topic(self, cursor: str) -> Place:
+        """The place of a custom channel's cursor, `<epoch>.<position>`. Raises UnknownEpoch."""
+        epoch, _, position = cursor.partition(".")
+        return Place(self._of(epoch)[1], int(position))
+
+    def on_table(self, cursor: str) -> Place:
+        """The place of a table's: as above, or PostgreSQL's `<epoch>.<place in the log, hexadecimal>.<index>`."""
         epoch, _, position = cursor.partition(".")
         lsn, dot, index = position.partition(".")
-        if not dot:
-            return Place(self._numbers[epoch], int(position))
-        return Place(self._numbers[epoch], (int(lsn, 16) << INDEX_BITS) + int(index.partition(".")[0]))
+        place = (int(lsn, 16) << INDEX_BITS) + int(index.partition(".")[0]) if dot else int(position)
+        return Place(self._of(epoch)[0], place)
+
+    def _of(self, epoch: str) -> tuple[int, int]:
+        try:
+            return self._restored[epoch]
+        except KeyError:
+            raise UnknownEpoch(epoch) from None
+
+
+class UnknownEpoch(Exception):
+    """An epoch that no restoration and no start has begun."""
 
 
 class Records:
     """The files of one run."""
 
-    def __init__(self, place: Path, database: DatabaseKind) -> None:
+    def __init__(self, place: Path) -> None:
         self._place = place
-        restored = {cursor.partition(".")[0] for _, _, cursor, _ in records(place / "restorations")}
-        self.epochs = Epochs(self._epochs(), restored if database == "postgres" else None)
+        self.epochs = Epochs(records(place / "epochs"))
 
     def topic(self, name: str) -> TopicHistory:
         """One custom channel's part, without its stored messages."""
@@ -79,14 +79,16 @@ class Records:
                 if kind == "P":
                     history.sent[Message(who, int(number))] = rest[0] == "1"
                 elif kind == "A":
-                    history.acknowledged[Message(who, int(number))] = self.epochs.place(rest[0])
+                    history.acknowledged[Message(who, int(number))] = self.epochs.on_topic(rest[0])
         for subscriber in SUBSCRIBERS:
             if subscriber == "live":
                 continue
             handled = history.handled[subscriber] = []
             for kind, cursor, *rest in self._handled(subscriber, name):
-                place = self.epochs.place(cursor)
-                if kind == "S":
+                place = self.epochs.on_topic(cursor)
+                if kind == "X":
+                    history.ended[subscriber] = place
+                elif kind == "S":
                     history.started[subscriber] = place
                 elif kind == "G":
                     handled.append(Handled(place, None))
@@ -94,7 +96,7 @@ class Records:
                     handled.append(Handled(place, Message(rest[0], int(rest[1]))))
         for _, after, before, topic in records(self._place / "restorations"):
             if topic == f"{TOPICS[name]}/default":
-                history.undone.append((self.epochs.place(after), self.epochs.place(before)))
+                history.undone.append((self.epochs.on_topic(after), self.epochs.on_topic(before)))
         return history
 
     def table(self) -> TableHistory:
@@ -141,21 +143,13 @@ class Records:
         """What a subscriber handled of the table."""
         for kind, cursor, *rest in self._handled(subscriber, TABLE):
             if kind == "G":
-                yield Handled(self.epochs.place(cursor), None)
+                yield Handled(self.epochs.on_table(cursor), None)
             elif kind in "RX":
                 version = Version(rest[0], int(rest[1]), int(rest[2]))
-                yield Handled(self.epochs.place(cursor), version)
+                yield Handled(self.epochs.on_table(cursor), version)
 
     def _handled(self, subscriber: str, name: str) -> Iterator[list[str]]:
         return records(self._place / f"{subscriber}.{name}.handled")
-
-    def _epochs(self) -> Iterator[Iterator[str]]:
-        for path in self._place.glob("*.handled"):
-            yield (fields[1].partition(".")[0] for fields in records(path))
-        for path in self._place.glob("*.published"):
-            yield (fields[4].partition(".")[0] for fields in records(path) if fields[0] == "A")
-        yield (fields[2].partition(".")[0] for fields in records(self._place / "restorations"))
-        yield (epoch for _, epoch in records(self._place / "epochs"))
 
 
 class _Changes:

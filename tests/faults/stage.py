@@ -21,6 +21,7 @@ from tests.faults.transactions import schema
 
 PATIENCE_SECONDS: Final = 60.0
 """Until something that has to happen counts as never."""
+PROBE: Final = "fault/probe"
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -197,6 +198,13 @@ class Stage:
         where = f" WHERE grp >= {shown.low} AND grp < {shown.high}" if shown else ""
         async with self.sdk() as sdk:
             return {str(row["id"]): row for row in await sdk.db.query(f"SELECT * FROM {TABLE}{where}")}
+
+    async def cursor(self) -> str:
+        """Where the logs of custom channels go on."""
+        async with self.sdk() as sdk:
+            cursor = (await sdk.realtime.channel(PROBE).publish("probe")).cursor
+        assert cursor is not None, "this server tells"
+        return cursor
 
     async def epoch(self) -> str:
         """The epoch that the server's logs are in."""
