@@ -28,7 +28,7 @@ from aerostack_realtime.database.postgres.replication import (
     lsn_text,
 )
 from aerostack_realtime.database.postgres.runs import Place, Run, Runs
-from aerostack_realtime.database.postgres.slot import Slot, SlotState
+from aerostack_realtime.database.postgres.slot import Slot
 from aerostack_realtime.database.postgres.transactions import Committed, Transactions, Untold
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -184,25 +184,28 @@ class Follower:
         if self._runs is None:
             self._waymarks.append((time.monotonic(), state.confirmed))
             return False, max(state.confirmed, state.wal_end - self._window.reread)
-        if self._overtaken(state):
+        if state.wal_end < self.place.lsn:  # another log, of which much may have been told before
+            return True, state.wal_end
+        if state.confirmed > self.place.lsn:  # the same, moved on by someone else
             return True, state.confirmed
         return False, self.place.lsn
 
-    def _overtaken(self, state: SlotState) -> bool:
-        """Whether the log ends before our place, or begins after it: it is another one, or was moved on."""
-        return state.wal_end < self.place.lsn or state.confirmed > self.place.lsn
-
     async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
         mark, known_mark = await self._high_water(), self._known_mark()
-        before, switches = self._identity, {}
+        before, switches, restored = self._identity, {}, False
         if before is None or identity.timeline != before.timeline:
             switches = await self._switches(identity)
         if before is not None:
             left = switches.get(before.timeline, self.place.lsn)
-            anew = anew or identity.system != before.system or left < self.place.lsn or mark < known_mark
+            restored = (
+                identity.system != before.system
+                or min(left, identity.wal_end) < self.place.lsn
+                or mark < known_mark
+            )
+            anew = anew or restored
         self._identity = identity
         if anew or before is None or identity.timeline != before.timeline:
-            self._runs = await self._new_run(identity.timeline, mark, switches, forget=anew)
+            self._runs = await self._new_run(identity.timeline, mark, switches, forget=restored)
             if anew or before is None:
                 self.place = Place(since, 0)
                 if anew:
@@ -219,7 +222,8 @@ class Follower:
             await stream.close()
 
     async def _new_run(self, timeline: int, mark: int, switches: dict[int, int], *, forget: bool) -> Runs:
-        """Note that a run begins here; `forget`: no cursor of an earlier one counts any more."""
+        """Note that a run begins here; `forget`: no cursor of an earlier one counts any more. A slot that is lost
+        costs no cursor: those of changes are too old then, those of custom channels are as good as before."""
         async with self._connections.use() as connection, connection.transaction():
             if forget:
                 await connection.execute("DELETE FROM aerostack.runs")

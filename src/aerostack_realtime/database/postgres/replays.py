@@ -86,11 +86,14 @@ class Replays:
         watch = self._watches.get(table)
         assert watch.relation is not None, "the table is there"
         here = self._progress.place
-        place, visible = self._runs().place(since) or (NOWHERE, None)
+        known = self._runs().place(since)
+        place, visible = known or (self._runs().fork(since), None)
         self._past.leave(watch.relation, place)
-        recovered = max(self._log.start, watch.start) <= place <= max(here, watch.start) and self._log.holds(place)
-        if place > here and not recovered:
-            place = NOWHERE
+        recovered = (
+            known is not None
+            and max(self._log.start, watch.start) <= place <= max(here, watch.start)
+            and self._log.holds(place)
+        )
         changes: list[Change] = []
         for entry in self._log.after(watch.relation, place):
             if len(changes) == PART:

@@ -104,6 +104,11 @@ class Runs:
             return None
         return (place, visible) if self._holds(run, place.lsn) else None
 
+    def fork(self, cursor: str) -> Place:
+        """Where that begins which whoever holds a cursor that is not of this log's past cannot have seen yet."""
+        ends = self._ends.get(cursor.partition(".")[0])
+        return Place(self.current.lsn if ends is None else ends[0], 0)
+
     def understands(self, epoch: str, position: int) -> bool:
         """Whether a position of a custom channel, given out in the run `epoch`, is of this database's past."""
         if epoch == self.current.id:
