@@ -19,10 +19,12 @@ from tests.faults.network import Network
 from tests.postgres import PostgresServer
 
 DATABASE: Final = "app"
+SLOT: Final = f"aerostack_{DATABASE}"
+"""The server's; copies of it come and go."""
 SETTINGS: Final = {
     "max_connections": "100",
-    "max_wal_senders": "5",
-    "max_replication_slots": "5",
+    "max_wal_senders": "10",
+    "max_replication_slots": "10",
     "max_wal_size": "256MB",  # what a backup copies
     "checkpoint_timeout": "60s",
     "shared_buffers": "64MB",
@@ -103,7 +105,7 @@ class Postgres:
 
     def walsender(self) -> int | None:
         """The process that sends the log to the server under test."""
-        pid = self.ask("SELECT active_pid FROM pg_replication_slots WHERE plugin = 'pgoutput'")
+        pid = self.ask("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", SLOT)
         return None if pid is None else int(pid)
 
     async def until(self, query: str, *params: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 
 from tests.faults.plan import Fault
-from tests.faults.postgres import Postgres, children, stop
+from tests.faults.postgres import SLOT, Postgres, children, stop
 from tests.faults.postgres_backup import PostgresVault
 
 WAL: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
@@ -96,7 +96,7 @@ class PostgresFaults:
         begin = await asyncio.to_thread(self._postgres.ask, WAL)
         await asyncio.to_thread(self._vault.note_epochs)  # a server that begins anew forgets them
         await asyncio.to_thread(self._drop)
-        await self._postgres.until("SELECT true FROM pg_replication_slots WHERE plugin = 'pgoutput' AND active")
+        await self._postgres.until("SELECT active FROM pg_replication_slots WHERE slot_name = %s", SLOT)
         self._vault.seam(begin, await asyncio.to_thread(self._postgres.ask, WAL))
 
     def _drop(self) -> None:
@@ -104,12 +104,14 @@ class PostgresFaults:
             while True:
                 connection.execute(
                     "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
-                    "WHERE plugin = 'pgoutput' AND active"
+                    "WHERE slot_name = %s AND active",
+                    (SLOT,),
                 )
                 with suppress(psycopg.errors.ObjectInUse):
                     connection.execute(
                         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-                        "WHERE plugin = 'pgoutput'"
+                        "WHERE slot_name = %s",
+                        (SLOT,),
                     )
                     return
 

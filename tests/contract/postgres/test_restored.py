@@ -1,6 +1,13 @@
 """A database that is another one than it was a moment ago: restored from a backup while it is followed."""
 
+import asyncio
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
 from tests.contract.conftest import PostgresBackend, Recorder
+from tests.postgres import PostgresServer
 
 CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
 
@@ -21,3 +28,34 @@ async def test_a_restored_backup_is_told_once_and_not_at_every_connection_after_
         backend.write(CUT, "INSERT INTO t VALUES(2)")
         await recorder.until_changes(2)
     assert len(recorder.interruptions) == 1
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """One of the test's own: it is stopped."""
+    server = PostgresServer.started()
+    yield server
+    server.remove()
+
+
+async def test_what_a_restored_backup_has_is_not_told_again(server: PostgresServer, recorder: Recorder) -> None:
+    backend = PostgresBackend(server.dsn())
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        backend.write("INSERT INTO t VALUES(1)")
+        await recorder.until_changes(1)
+        await asyncio.to_thread(server.stop)
+        shutil.copytree(server.data, server.directory / "backup")
+        await asyncio.to_thread(server.start)
+        backend.write("INSERT INTO t SELECT generate_series(2, 5001)")
+        await recorder.until_changes(5001)
+        await asyncio.to_thread(server.stop)
+        shutil.rmtree(server.data)
+        shutil.copytree(server.directory / "backup", server.data)
+        server.own_files()
+        await asyncio.to_thread(server.start)
+        await recorder.until_interruptions(1)
+        backend.write("INSERT INTO t VALUES(9000)")
+        changes = await recorder.until_changes(5002)
+    assert [change.data["id"] for change in changes] == [*range(1, 5002), 9000]

@@ -53,6 +53,12 @@ def test_a_cursor_of_an_earlier_run_counts_up_to_where_the_next_began() -> None:
     assert runs.place(f"second.{999:x}.1") is not None
 
 
+def test_what_follows_the_fork_of_a_cursor_that_does_not_count_was_never_told() -> None:
+    runs = Runs([FIRST, SECOND], {})
+    assert runs.fork(f"first.{201:x}.1") == Place(200, 0)
+    assert runs.fork("of a run that the backup has not.1.0") == Place(200, 0)
+
+
 def test_after_a_promotion_what_lies_behind_the_switch_does_not_count() -> None:
     runs = Runs([SECOND, PROMOTED], {1: 300})
     assert runs.place(f"second.{300:x}.0") is not None
