@@ -4,25 +4,20 @@ import asyncio
 
 import msgspec
 
-from aerostack_realtime.sdk.payload import RowChange
 from tests.faults.child import END_ROW, TABLE, Progress, Role, role, tell
 from tests.faults.recorded import LIVE_SHOWN
 
 
 async def run(part: Role) -> None:
-    ended = asyncio.Event()
     progress = Progress()
-
-    def changed(change: RowChange) -> None:
-        progress.add()
-        if change.key == END_ROW:
-            ended.set()
-
     shown = {"gte": LIVE_SHOWN.low, "lt": LIVE_SHOWN.high}
     async with part.sdk() as sdk, sdk.realtime.table(TABLE, filter={"grp": shown}) as rows:
-        rows.on_change(changed)
+        changes = aiter(rows)
         tell("ready")
-        await ended.wait()
+        async for change in changes:  # which raises what ends it
+            progress.add()
+            if change.key == END_ROW:
+                break
         final = {str(key): row for key, row in rows.items()}
         (part.place / "live.rows").write_bytes(msgspec.json.encode(final))
     tell("done")
