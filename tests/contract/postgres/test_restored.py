@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PostgresBackend, Recorder
 from tests.postgres import PostgresServer
 
@@ -59,3 +60,15 @@ async def test_what_a_restored_backup_has_is_not_told_again(server: PostgresServ
         backend.write("INSERT INTO t VALUES(9000)")
         changes = await recorder.until_changes(5002)
     assert [change.data["id"] for change in changes] == [*range(1, 5002), 9000]
+
+
+async def test_nobody_is_sent_the_messages_of_a_restored_backup_as_if_they_were_all(
+    postgres_dsn: str, recorder: Recorder
+) -> None:
+    backend = PostgresBackend(postgres_dsn)
+    async with backend.open(recorder) as database:
+        await database.messages.raise_high_water(1_000)
+        assert await database.messages.after("room", 0, 500, 10) == []
+        backend.write("UPDATE aerostack.meta SET value = '900' WHERE key = 'high_water'")
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.after("room", 0, 500, 10)

@@ -29,8 +29,13 @@ _LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.to
   FROM unnest($1::text[]) AS t(topic)"""
 HISTORY = f"""SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at < $2::bigint
   ORDER BY created_at DESC LIMIT $3::bigint"""
-AFTER = f"""SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at >= $2::bigint
-  AND position > $3::bigint AND position <= $4::bigint ORDER BY created_at LIMIT $5::bigint"""
+AFTER = f"""SELECT {_COLUMNS}, mark
+  FROM (SELECT coalesce((SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'), 0) AS mark) AS kept
+  LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at >= $2::bigint
+    AND position > $3::bigint AND position <= $4::bigint ORDER BY created_at LIMIT $5::bigint) AS page ON true
+  ORDER BY created_at"""
+"""With the mark of the same moment, which is there also when no message is."""
+MARK_COLUMN: Final = 7
 TOPICS = f"""WITH RECURSIVE t(topic) AS (
     SELECT min(topic) FROM {MESSAGES} WHERE topic > $1::text
     UNION ALL SELECT (SELECT min(topic) FROM {MESSAGES} m WHERE m.topic > t.topic) FROM t
@@ -128,6 +133,7 @@ def messages_in(result: PGresult) -> list[StoredMessage]:
             integer(result, row, 6),
         )
         for row in range(result.ntuples)
+        if result.get_value(row, 0) is not None
     ]
 
 

@@ -19,6 +19,7 @@ from aerostack_realtime.database.postgres.message_table import (
     AFTER,
     HIGH_WATER,
     HISTORY,
+    MARK_COLUMN,
     PRUNE,
     PRUNE_BY_AGE,
     RAISE_HIGH_WATER,
@@ -104,7 +105,11 @@ class PostgresMessageStore:
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
         bounds = (position // 1000, position, until, limit)  # created_at is never below its position's millisecond
-        return messages_in(await self._read(AFTER, text(topic), *map(bigint, bounds)))
+        known_mark = self.known_mark
+        page = await self._read(AFTER, text(topic), *map(bigint, bounds))
+        if integer(page, 0, MARK_COLUMN) < known_mark:
+            raise Unavailable("The database was restored from a backup just now. Try again in a moment.")
+        return messages_in(page)
 
     async def prune(self, now: int) -> int:
         deleted = 0
