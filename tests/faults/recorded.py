@@ -139,6 +139,10 @@ class Records:
                     made += 1
         return made + removing
 
+    def handled_changes(self) -> int:
+        """How many records all subscribers made of the table, counted as lines."""
+        return sum((self._place / f"{name}.{TABLE}.handled").read_bytes().count(b"\n") for name in SHOWN)
+
     def changes(self, subscriber: str) -> Iterator[Handled]:
         """What a subscriber handled of the table."""
         for kind, cursor, *rest in self._handled(subscriber, TABLE):

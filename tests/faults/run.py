@@ -145,8 +145,7 @@ def _check_records(
     table = records.table()
     table.states = states
     result.changes = records.acknowledged_changes(table)
-    for handled in table.handled.values():
-        result.handled += sum(1 for _ in handled)
+    result.handled += records.handled_changes()
     result.anomalies += check_table(table)
 
 
