@@ -28,7 +28,7 @@ class Nemesis:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._offset = 0
+        self._offset = self._highest = 0
         self._journal = Journal(stage.place / "faults")
         self._postgres: PostgresFaults | None = None
         if stage.postgres is not None and isinstance(stage.vault, PostgresVault):
@@ -94,6 +94,7 @@ class Nemesis:
                 server.unlimit_files()
             case "clock forward" | "clock back":
                 self._offset += CLOCK_SECONDS if fault.kind == "clock forward" else -CLOCK_SECONDS
+                self._highest = max(self._offset, self._highest)
                 server.set_clock(self._offset)
             case "restore a copy" | "restore in place" | "restore while running" | "restore without slots":
                 await self._aged()
@@ -144,7 +145,14 @@ class Nemesis:
             return False
 
     async def _aged(self) -> None:
-        """Wait until the backup is old enough for the server to know it again."""
+        """Wait until the backup is old enough for the server to know it again.
+
+        A clock that was set back does not raise the mark by which it does before it has caught up, so it is set
+        forward again.
+        """
+        if self._offset < self._highest:
+            self._offset = self._highest
+            self._stage.server.set_clock(self._offset)
 
         async def aged() -> bool:
             return self._stage.vault.aged()

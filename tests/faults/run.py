@@ -95,6 +95,7 @@ async def run(options: Options) -> Result:
             result.anomalies.append(Anomaly("stuck", "the run", str(error)))
         result.faults = nemesis.done
         result.anomalies += [Anomaly("crashed", "the server", crash) for crash in stage.server.crashes]
+        await stage.dismiss()
         stage.vault.note_epochs()
         stage.vault.write_truth()
     finally:

@@ -149,10 +149,14 @@ class Stage:
         for names in (SUBSCRIBERS, (*PUBLISHERS, *WRITERS)):
             await asyncio.gather(*(self.actors[name].start() for name in names))
 
-    async def close(self) -> None:
-        """End everything, whatever state it is in."""
+    async def dismiss(self) -> None:
+        """End all clients, whatever they are at. Idempotent."""
         for actor in self.actors.values():
             await actor.close()
+
+    async def close(self) -> None:
+        """End everything, whatever state it is in."""
+        await self.dismiss()
         if self.server.port:
             await self.server.end(signal.SIGKILL)
             await self.network.__aexit__()
