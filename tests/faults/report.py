@@ -11,13 +11,15 @@ from typing import Final
 import apsw
 
 from tests.faults.run import Result
+from tests.postgres import binaries
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- runs: written by `python -m tests.faults --publish` -->"
 END: Final = "<!-- end of runs -->"
 HEAD: Final = (
-    "| date, seed | faults | acknowledged messages | acknowledged row changes | handled | anomalies | time |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| date | database, seed | faults | acknowledged messages | acknowledged row changes | handled | anomalies "
+    "| time |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -36,13 +38,22 @@ def _row(result: Result, command: str) -> str:
     anomalies = "; ".join(f"{each.kind} × {each.count} ({each.where})" for each in result.anomalies) or "0"
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
-        f"SQLite {apsw.sqlite_lib_version()}, Node {_node()}, commit {_commit()}"
+        f"Node {_node()}, commit {_commit()}"
     )
     return (
-        f"| {time.strftime('%Y-%m-%d')}, {result.options.seed}: `{command}` ({machine}) "
+        f"| {time.strftime('%Y-%m-%d')} | {_database(result)}, {result.options.seed}: `{command}` ({machine}) "
         f"| {result.faults.total()}: {kinds}{missing} | {result.messages:,} | {result.changes:,} "
         f"| {result.handled:,} | {anomalies} | {result.seconds / 60:.1f} min |"
     )
+
+
+def _database(result: Result) -> str:
+    if result.options.database == "sqlite":
+        return f"SQLite {apsw.sqlite_lib_version()}"
+    said = subprocess.run(
+        [binaries() / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return f"PostgreSQL {said.split()[2]}"
 
 
 def _node() -> str:

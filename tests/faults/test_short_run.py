@@ -1,4 +1,4 @@
-"""A short run of the fault suite: ten faults of as many kinds, from a fixed seed."""
+"""Short runs of the fault suite: some faults of as many kinds, from a fixed seed, on each database."""
 
 import asyncio
 from itertools import islice
@@ -8,12 +8,36 @@ import pytest
 from tests.faults.plan import DATABASES, DatabaseKind, of_database, plan
 from tests.faults.run import Options, run
 
-SHORT = Options(seed=12, faults=10, seconds=60.0, published=60.0, written=600.0, megabytes=256)
+SQLITE = Options(seed=12, faults=10, seconds=60.0, published=60.0, written=600.0, megabytes=256)
+POSTGRES = Options(
+    seed=12,
+    faults=9,
+    seconds=60.0,
+    published=60.0,
+    written=600.0,
+    database="postgres",
+    pause=200.0,
+    megabytes=512,
+    kinds=frozenset(
+        (
+            "kill server",
+            "crash postgres",
+            "restart postgres",
+            "kill walsender",
+            "terminate connections",
+            "cut link",
+            "restore while running",
+            "drop slot",
+            "replace table",
+        )
+    ),
+)
 
 
 @pytest.mark.timeout(300)
-def test_ten_faults_break_no_promise() -> None:
-    result = asyncio.run(run(SHORT))
+@pytest.mark.parametrize("options", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])
+def test_some_faults_break_no_promise(options: Options) -> None:
+    result = asyncio.run(run(options))
     assert result.anomalies == []
     assert result.messages > 0
     assert result.changes > 0
