@@ -41,13 +41,11 @@ class _Findings:
 
 
 class _Pardon(NamedTuple):
-    """Places between these two may lack ephemeral events; persisted ones if `kept`, and if a backup's restoration
-    that is between them, too, has undone them or (`moved`) began another epoch."""
+    """Places between these two may lack ephemeral events and, if `kept`, persisted ones: a backup was restored."""
 
     after: Place
     before: Place
     kept: bool
-    moved: bool
 
 
 def check_topic(history: TopicHistory) -> list[Anomaly]:
@@ -112,9 +110,10 @@ def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> It
     for index, following, ephemeral in reversed(after_gaps):
         last = next((each.place for each in reversed(handled[done:index]) if each.what is not None), last)
         done = index
-        moved = following.epoch != last.epoch or handled[index].place.epoch > last.epoch
-        yield _Pardon(last, following, kept=True, moved=moved)
-        yield _Pardon(last, ephemeral, kept=False, moved=moved)
+        restored = any(after < following and last < before for after, before in history.undone)
+        if restored or following.epoch != last.epoch or handled[index].place.epoch > last.epoch:
+            yield _Pardon(last, following, kept=True)
+        yield _Pardon(last, ephemeral, kept=False)
 
 
 def _check_complete(
@@ -128,11 +127,7 @@ def _check_complete(
         if what in seen or place <= started:
             continue
         kept = history.sent.get(what, False)
-        undone = kept and history.is_undone(place)
-        if any(
-            each.after < place < each.before and (not kept or (each.kept and (each.moved or undone)))
-            for each in pardons
-        ):
+        if any(each.after < place < each.before and (each.kept or not kept) for each in pardons):
             continue
         findings.add("lost" if kept else "unreported gap", where, f"{what}, acknowledged at {place}")
 

@@ -54,6 +54,18 @@ def test_a_history_without_an_anomaly() -> None:
     assert check_topic(topic(saw(1), saw(2), saw(3), saw(4), kept=[1, 3])) == []
 
 
+def test_a_backup_restored_under_a_running_server_excuses_a_told_gap_that_spans_it() -> None:
+    told = topic(saw(1), gap(10), saw(3), saw(4), kept=[2])
+    told.undone = [(place(15), place(25))]
+    assert check_topic(told) == []
+    silent = topic(saw(1), saw(3), saw(4), kept=[2])
+    silent.undone = [(place(15), place(25))]
+    assert kinds(check_topic(silent)) == ["lost"]
+    elsewhere = topic(saw(1), gap(10), saw(3), saw(4), kept=[2])
+    elsewhere.undone = [(place(35), place(38))]
+    assert kinds(check_topic(elsewhere)) == ["lost"]
+
+
 def test_a_persisted_message_that_a_subscriber_never_handled_is_lost() -> None:
     assert kinds(check_topic(topic(saw(1), saw(3), saw(4), kept=[2]))) == ["lost"]
     assert kinds(check_topic(topic(saw(1), gap(10), saw(3), saw(4), kept=[2]))) == ["lost"], "gap or not"
@@ -212,6 +224,18 @@ def test_a_restored_backup_is_told_or_an_unreported_gap() -> None:
     silent = table(*ALL[:3], *versions, moved=3)
     silent.committed = [COMMITTED, after]
     assert kinds(check_table(silent)) == ["unreported gap"]
+
+
+def test_where_the_log_was_interrupted_a_told_gap_may_lack_what_came_before_its_end() -> None:
+    told = table(*ALL[:2], GAP, *ALL[3:])
+    told.seams = [[(2, 3)]]
+    assert check_table(told) == []
+    silent = table(*ALL[:2], *ALL[3:])
+    silent.seams = [[(2, 3)]]
+    assert kinds(check_table(silent)) == ["lost"]
+    beyond = table(*ALL[:2], GAP, *ALL[4:])
+    beyond.seams = [[(2, 3)]]
+    assert kinds(check_table(beyond)) == ["lost"], "it goes on after the end"
 
 
 def test_an_acknowledged_transaction_that_is_not_there_is_lost() -> None:
