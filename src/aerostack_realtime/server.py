@@ -164,7 +164,7 @@ async def run(
                 for task in owned:
                     task.cancel()
         finally:
-            await listener.close()
+            await asyncio.gather(endpoint.ended(STOP_SECONDS), listener.close())
     finally:
         await database.close()
 
@@ -251,7 +251,7 @@ def _application(
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
     def open_session(
-        transport: Transport, hang_up: Callable[[], None], identity: Identity | None, visit: Visit
+        transport: Transport, hang_up: Callable[[Transport], None], identity: Identity | None, visit: Visit
     ) -> Session:
         return Session(
             transport=transport,

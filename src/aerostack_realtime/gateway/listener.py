@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import OrderedDict
 from typing import Final
 
 from aiohttp import web
@@ -28,7 +29,8 @@ class Listener:
             app, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=IDLE_SECONDS
         )
         self._handshake_seconds = handshake_seconds
-        self._silent: set[RequestHandler] = set()
+        self._silent: OrderedDict[RequestHandler, float] = OrderedDict()
+        self._looking = False
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -58,19 +60,29 @@ class Listener:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
         protocol: RequestHandler = server()
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(self._handshake_seconds, self._give_up, protocol)
+        self._silent[protocol] = asyncio.get_running_loop().time() + self._handshake_seconds
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(self._handshake_seconds, self._give_up)
         return protocol
 
-    def _give_up(self, protocol: RequestHandler) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
+    def _give_up(self) -> None:
+        """Close who has been silent for too long: they are in the order in which they came, so that one timer does
+        for all, and nothing is kept of who has spoken."""
+        loop = asyncio.get_running_loop()
+        while self._silent:
+            protocol, until = next(iter(self._silent.items()))
+            if until > loop.time():
+                loop.call_at(until, self._give_up)
+                return
+            del self._silent[protocol]
             if protocol.transport is not None:
                 protocol.transport.close()
+        self._looking = False
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
+        self._silent.pop(request.protocol, None)
         return await handler(request)
 
     @web.middleware

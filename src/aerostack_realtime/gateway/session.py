@@ -57,12 +57,13 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def get_write_buffer_size(self) -> int: ...
+    def abort(self) -> None: ...
 
 
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `hang_up` ends the socket within the limits' `close_seconds` once a close frame is written. `now` is in
+    `hang_up` ends a transport within the limits' `close_seconds` once a close frame is written. `now` is in
     seconds. A session without an identity may only authenticate.
     """
 
@@ -81,6 +82,7 @@ class Session:
         "_project",
         "_rights",
         "_throttle",
+        "_transport",
         "_visit",
         "_warned_at",
         "buffered",
@@ -93,7 +95,7 @@ class Session:
         self,
         *,
         transport: Transport,
-        hang_up: Callable[[], None],
+        hang_up: Callable[[Transport], None],
         identity: Identity | None,
         project: str,
         version: str,
@@ -109,6 +111,7 @@ class Session:
         self.write = transport.write
         self.buffered = transport.get_write_buffer_size
         self.closed: int | None = None
+        self._transport = transport
         self._hang_up = hang_up
         self._identity = identity
         self._project = project
@@ -189,10 +192,11 @@ class Session:
         self._rights.leave_all()
         self._hub.leave(self)
         hand(self, frames.close(code, reason))
-        self._hang_up()
+        self._hang_up(self._transport)
 
     def lost(self) -> None:
-        """The socket is gone."""
+        """The socket is gone; call it once."""
+        self._visit.leave()
         if self.closed is None:
             self.closed = close_codes.ABNORMAL
             self._rights.leave_all()
@@ -226,6 +230,7 @@ class Session:
 
     def binary(self) -> None:
         """A binary frame came."""
+        self.heard()
         self._bad(messages.Error.of(BadMessage("Frames are text: send one JSON object in each.")))
 
     def receive(self, frame: bytes) -> Awaitable[None] | None:

@@ -1,28 +1,27 @@
-"""The WebSocket endpoint: a thin shell between aiohttp's socket and a session."""
+"""The WebSocket endpoint: who may connect, and the session that each connection gets."""
 
 import asyncio
-import itertools
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway import audit, handshake
 from aerostack_realtime.gateway.crowd import Crowd, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
+from aerostack_realtime.gateway.socket import Socket
 from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
-TURN: Final = 64
-"""Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
 
-OpenSession = Callable[[Transport, Callable[[], None], Identity | None, Visit], Session]
+OpenSession = Callable[[Transport, Callable[[Transport], None], Identity | None, Visit], Session]
 """Makes a session of a transport, the callable that hangs up, who it is, and its place in the crowd."""
 
 
@@ -43,7 +42,7 @@ def select(protocols: Iterable[str]) -> str | None:
 
 
 class WebSocketEndpoint:
-    """`GET /api/realtime`. Every connection is one task that reads; writes go straight to its transport."""
+    """`GET /api/realtime`. What comes and goes on a connection takes no task: see gateway/socket.py."""
 
     def __init__(
         self,
@@ -64,7 +63,9 @@ class WebSocketEndpoint:
         self._proxies = proxies
         self._crowd = Crowd(limits)
         self._open_session = open_session
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Socket, Session] = {}
+        self._emptied: asyncio.Event | None = None
+        self._left = self._leave  # one callable for all sockets
 
     @property
     def connections(self) -> int:
@@ -72,34 +73,33 @@ class WebSocketEndpoint:
 
     @property
     def sessions(self) -> Collection[Session]:
-        return list(self._sessions)
+        return list(self._sessions.values())
 
     def tick(self, now: float) -> None:
         """Let every session look at its clocks; call it about once a second."""
-        for session in list(self._sessions):
+        for session in self.sessions:
             session.tick(now)
 
     def close(self, code: int, reason: str) -> None:
         """End every connection."""
-        for session in list(self._sessions):
+        for session in self.sessions:
             session.close(code, reason)
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until every connection is gone; those that are not after `seconds` are cut."""
+        if self._sessions:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
+        for socket in list(self._sessions):
+            socket.abort()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
             raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
         protocols = offered(request)
-        chosen = select(protocols)
-        if len(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])) > 1:
-            request = _in_one_header(request, protocols)
-        socket = web.WebSocketResponse(
-            autoping=False,
-            autoclose=False,
-            compress=False,
-            max_msg_size=self._limits.frame_bytes_hard,
-            protocols=(chosen,) if chosen else (),
-            decode_text=False,
-        )
-        if not socket.can_prepare(request).ok:
+        if not handshake.proper(request, protocols):
             return web.json_response(
                 {
                     "error": {
@@ -110,10 +110,14 @@ class WebSocketEndpoint:
                 status=426,
                 headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
             )
-        await socket.prepare(request)
         transport = request.transport
         if transport is None:
-            return socket
+            return handshake.Taken()
+        transport.write(handshake.answer(request, select(protocols)))
+        return handshake.take_over(request, self._socket(request, transport, protocols))
+
+    def _socket(self, request: web.Request, transport: asyncio.Transport, protocols: list[str]) -> Socket:
+        """Who the upgraded connection belongs to: a session, or nobody when it is refused."""
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             identity = self._identify(request, protocols)
@@ -121,23 +125,19 @@ class WebSocketEndpoint:
             visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
             audit.record("refused", address=address, reason=refusal.code)
-            await self._refuse(socket, transport, refusal)
-            return socket
+            self._refuse(transport, refusal)
+            return Socket(transport, _NOBODY, self._limits.frame_bytes_hard, self._left)
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
-        loop = asyncio.get_running_loop()
-        session = self._open_session(
-            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity, visit
-        )
-        self._sessions.add(session)
-        try:
-            await _read(socket, session)
-        finally:
-            self._sessions.discard(session)
-            visit.leave()
-            session.lost()
-            transport.close()
+        session = self._open_session(transport, self._hang_up, identity, visit)
+        socket = Socket(transport, session, self._limits.frame_bytes_hard, self._left)
+        self._sessions[socket] = session
         return socket
+
+    def _leave(self, socket: Socket) -> None:
+        self._sessions.pop(socket, None)
+        if not self._sessions and self._emptied is not None:
+            self._emptied.set()
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
@@ -153,9 +153,7 @@ class WebSocketEndpoint:
             raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
         return self._authenticator.identify(key, token, request.query.get("userId"))
 
-    async def _refuse(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, refusal: AerostackError
-    ) -> None:
+    def _refuse(self, transport: asyncio.Transport, refusal: AerostackError) -> None:
         """Say why, with a close code that tells a client whether to come back."""
         code = close_codes.FORBIDDEN
         if isinstance(refusal, RateLimited):
@@ -166,55 +164,37 @@ class WebSocketEndpoint:
             code = close_codes.UNAUTHORIZED
         transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
         transport.write(frames.close(code, refusal.code))
-        _hang_up(asyncio.get_running_loop(), transport, self._limits.close_seconds)
-        while (await socket.receive()).type not in _ENDS:
-            pass
-        transport.close()
+        self._hang_up(transport)
+
+    def _hang_up(self, transport: Transport) -> None:
+        """Give the peer a while to answer the close frame, then end the socket."""
+        asyncio.get_running_loop().call_later(self._limits.close_seconds, transport.abort)
 
 
-_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+class _Nobody:
+    """The peer of a refused connection: what it still says is not heard."""
+
+    def receive(self, frame: bytes) -> None:
+        """It was told already."""
+
+    def binary(self) -> None:
+        """As `receive`."""
+
+    def pong(self, payload: bytes) -> None:
+        """As `receive`."""
+
+    def control(self) -> None:
+        """As `receive`."""
+
+    def close(self, code: int, reason: str) -> None:
+        """A close frame was sent with the refusal."""
+
+    def lost(self) -> None:
+        """Nothing was held for it."""
 
 
-async def _read(socket: web.WebSocketResponse, session: Session) -> None:
-    """Hand everything that comes to the session, until the socket ends.
-
-    A client that sends without a pause lets the others have their turn after every `TURN` frames.
-    """
-    for count in itertools.count(1):
-        if count % TURN == 0:
-            await asyncio.sleep(0)
-        message = await socket.receive()
-        kind = message.type
-        if kind is WSMsgType.TEXT:
-            pending = session.receive(message.data)
-            if pending is not None:
-                await pending
-        elif kind is WSMsgType.PING:
-            session.pong(bytes(message.data))
-        elif kind is WSMsgType.PONG:
-            session.control()
-        elif kind is WSMsgType.BINARY:
-            session.heard()
-            session.binary()
-        elif kind is WSMsgType.CLOSE:
-            session.close(message.data or WSCloseCode.OK, "")
-            return
-        else:
-            return
-
-
-def _in_one_header(request: web.Request, protocols: list[str]) -> web.Request:
-    """The request with its offers in one header: aiohttp reads the first alone, and logs what it finds there
-    when it is not what was chosen, which may be a credential."""
-    name = hdrs.SEC_WEBSOCKET_PROTOCOL
-    others = [(each, value) for each, value in request.headers.items() if each.lower() != name.lower()]
-    return request.clone(headers=[*others, (name, ", ".join(protocols))])
+_NOBODY: Final = _Nobody()
 
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
     return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
-
-
-def _hang_up(loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
-    """End the socket once the peer has answered the close frame, or after `seconds` if it does not."""
-    loop.call_later(seconds, transport.abort)

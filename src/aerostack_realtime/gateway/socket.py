@@ -1,0 +1,212 @@
+"""A connection once its request is upgraded: bytes in, frames to its session, in the same step.
+
+aiohttp's compiled parser checks the frames and calls `feed_data` for each, so a frame costs no task, no future and
+no wake-up. docs/performance.md has the figures.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
+from aiohttp.http import WebSocketError, WebSocketReader
+
+if TYPE_CHECKING:
+
+    class WebSocketDataQueue:
+        """aiohttp's, as its parser knows it."""
+
+else:
+    from aiohttp._websocket.reader import WebSocketDataQueue
+
+log = logging.getLogger(__name__)
+
+TURN: Final = 64
+"""Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
+PART: Final = 2048
+"""Bytes parsed at once: no more than that is parsed beyond a frame that the next ones have to wait for."""
+
+
+class Peer(Protocol):
+    """Who is told what comes from the socket: a session."""
+
+    def receive(self, frame: bytes) -> Awaitable[None] | None: ...
+    def binary(self) -> None: ...
+    def pong(self, payload: bytes) -> None: ...
+    def control(self) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def lost(self) -> None: ...
+
+
+class Socket(WebSocketDataQueue):
+    """An asyncio protocol, and what aiohttp's parser calls its queue; nothing is queued while all goes well.
+
+    What the peer has to be awaited for holds up what comes after it: the rest stays here as bytes, and reading is
+    paused. A client that sends without a pause lets the others have their turn after every `TURN` frames. What
+    came before the connection was lost is handled before `peer.lost` and `left` are called.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_gone",
+        "_held",
+        "_left",
+        "_parsed",
+        "_parser",
+        "_paused",
+        "_peer",
+        "_rest",
+        "_task",
+        "_transport",
+        "_turn",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, peer: Peer, max_frame_bytes: int, left: "Callable[[Socket], None]"
+    ) -> None:
+        # The parser's own queue is not made: it would be half a KiB for every connection, and never be used.
+        self._transport = transport
+        self._peer = peer
+        self._left = left
+        self._parser = WebSocketReader(cast(Any, self), max_frame_bytes, compress=False, decode_text=False)
+        self._turn = TURN
+        self._rest = memoryview(b"")
+        self._parsed: deque[WSMessage] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held = False
+        self._paused = False
+        self._ended = False
+        self._gone = False
+
+    # --- asyncio's protocol ------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._held or self._rest:
+            self._keep(data)
+        elif len(data) > PART:
+            self._rest = memoryview(data)
+            self._go_on()
+        else:
+            self._turn = TURN
+            self._parser.feed_data(data)
+
+    def eof_received(self) -> None:
+        """The transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """Who is too slow is found out by what is in the transport's buffer."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._gone = True
+        if self._ended or not (self._held or self._rest):
+            self._leave()
+
+    def abort(self) -> None:
+        """End it at once, whatever it is doing."""
+        self._held = self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
+        if self._gone:
+            self._leave()
+
+    # --- the parser's queue ------------------------------------------------------------------------------
+
+    def feed_data(self, message: WSMessage, _size: int) -> None:
+        """A frame."""
+        if self._held:
+            if not self._ended:
+                self._parsed = self._parsed or deque()
+                self._parsed.append(message)
+            return
+        self._turn -= 1
+        self._handle(message)
+
+    def feed_eof(self) -> None:
+        """Nothing waits for it."""
+
+    def set_exception(self, error: BaseException, _cause: BaseException | None = None) -> None:
+        """The parser gave up, or who was told of a frame."""
+        if isinstance(error, WebSocketError):
+            self._end(error.code)
+        else:
+            self._fail(error)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _handle(self, message: WSMessage) -> None:
+        kind = message.type
+        if kind is WSMsgType.TEXT:
+            pending = self._peer.receive(cast(bytes, message.data))
+            if pending is not None:
+                self._held = True
+                self._task = asyncio.create_task(self._wait(pending))
+        elif kind is WSMsgType.PING:
+            self._peer.pong(bytes(message.data))
+        elif kind is WSMsgType.PONG:
+            self._peer.control()
+        elif kind is WSMsgType.BINARY:
+            self._peer.binary()
+        else:
+            self._end(message.data or WSCloseCode.OK)
+            self._transport.close()
+
+    async def _wait(self, pending: Awaitable[None]) -> None:
+        try:
+            await pending
+        except Exception as error:
+            self._fail(error)
+        self._task = None
+        if not self._ended:
+            self._held = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Handle what waits, as far as it is this connection's turn."""
+        self._turn = TURN
+        while self._parsed and not self._held:
+            self._handle(self._parsed.popleft())
+        while self._rest and not self._held:
+            if self._turn <= 0:
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
+            part, self._rest = self._rest[:PART], self._rest[PART:]
+            self._parser.feed_data(part)
+        if self._held:
+            return
+        if self._gone:
+            self._leave()
+        elif self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _keep(self, data: bytes) -> None:
+        """What comes while other things have to be done first; no more of it is read until they are."""
+        if self._ended:
+            return
+        self._rest = memoryview(bytes(self._rest) + data)
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("internal error while handling a frame", exc_info=error)
+        self._end(WSCloseCode.INTERNAL_ERROR)
+
+    def _end(self, code: int) -> None:
+        """Take nothing more from the peer."""
+        self._held = self._ended = True
+        self._rest = memoryview(b"")
+        self._parsed = None
+        self._peer.close(code, "")
+
+    def _leave(self) -> None:
+        self._ended = True
+        del self._parser  # it knows its queue, which is this
+        self._peer.lost()
+        self._left(self)
