@@ -132,8 +132,8 @@ class Hub:
             raise Forbidden(
                 "Row changes come from the database alone: write to the table, or use a topic with a slash."
             )
-        key = (topic, user_id or "", id or "")
         if id is not None:
+            key = (topic, user_id or "", id)
             known = self._dedup.find(key)
             if known is not None:
                 done(Outcome(known.cursor, known.timestamp, duplicate=True))

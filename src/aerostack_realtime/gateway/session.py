@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
-
+_PUBLISHING: Final = (messages.Publish, messages.Chat)
+_UNPROVEN: Final = (messages.Auth, messages.Ping)
+"""What may be said by whoever has not authenticated yet."""
 
 AUDITED: Final = frozenset(
     {
@@ -235,7 +237,8 @@ class Session:
 
     def receive(self, frame: bytes) -> Awaitable[None] | None:
         """Handle a text frame. What is returned has to be awaited before the next frame is handled."""
-        self.heard()
+        self._heard = self._now()
+        self._pinged_at = None
         if self.closed is not None:
             return None
         if not self._throttle.message():
@@ -251,9 +254,9 @@ class Session:
             self._bad(refused.reply)
             return None
         try:
-            if isinstance(command, messages.Publish | messages.Chat) and not self._throttle.published(len(frame)):
+            if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
                 raise RateLimited("More bytes are published than the limits allow; wait a moment.")
-            if self._identity is None and not isinstance(command, messages.Auth | messages.Ping):
+            if self._identity is None and not isinstance(command, _UNPROVEN):
                 raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
             if isinstance(command, messages.Auth):
                 return self._authenticate(command.token)

@@ -72,7 +72,7 @@ class Socket(WebSocketDataQueue):
         self._left = left
         self._parser = WebSocketReader(cast(Any, self), max_frame_bytes, compress=False, decode_text=False)
         self._turn = TURN
-        self._rest = memoryview(b"")
+        self._rest: memoryview | None = None
         self._parsed: deque[WSMessage] | None = None
         self._task: asyncio.Task[None] | None = None
         self._held = False
@@ -83,7 +83,7 @@ class Socket(WebSocketDataQueue):
     # --- asyncio's protocol ------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._held or self._rest:
+        if self._held or self._rest is not None:
             self._keep(data)
         elif len(data) > PART:
             self._rest = memoryview(data)
@@ -103,7 +103,7 @@ class Socket(WebSocketDataQueue):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._gone = True
-        if self._ended or not (self._held or self._rest):
+        if self._ended or not (self._held or self._rest is not None):
             self._leave()
 
     def abort(self) -> None:
@@ -120,12 +120,15 @@ class Socket(WebSocketDataQueue):
     def feed_data(self, message: WSMessage, _size: int) -> None:
         """A frame."""
         if self._held:
-            if not self._ended:
-                self._parsed = self._parsed or deque()
-                self._parsed.append(message)
+            self._put_off(message)
             return
         self._turn -= 1
-        self._handle(message)
+        if message.type is WSMsgType.TEXT:
+            pending = self._peer.receive(cast(bytes, message.data))
+            if pending is not None:
+                self._hold(pending)
+        else:
+            self._handle(message)
 
     def feed_eof(self) -> None:
         """Nothing waits for it."""
@@ -140,13 +143,9 @@ class Socket(WebSocketDataQueue):
     # --- inside ------------------------------------------------------------------------------------------
 
     def _handle(self, message: WSMessage) -> None:
+        """A frame that is no text."""
         kind = message.type
-        if kind is WSMsgType.TEXT:
-            pending = self._peer.receive(cast(bytes, message.data))
-            if pending is not None:
-                self._held = True
-                self._task = asyncio.create_task(self._wait(pending))
-        elif kind is WSMsgType.PING:
+        if kind is WSMsgType.PING:
             self._peer.pong(bytes(message.data))
         elif kind is WSMsgType.PONG:
             self._peer.control()
@@ -155,6 +154,15 @@ class Socket(WebSocketDataQueue):
         else:
             self._end(message.data or WSCloseCode.OK)
             self._transport.close()
+
+    def _put_off(self, message: WSMessage) -> None:
+        if not self._ended:
+            self._parsed = self._parsed or deque()
+            self._parsed.append(message)
+
+    def _hold(self, pending: Awaitable[None]) -> None:
+        self._held = True
+        self._task = asyncio.create_task(self._wait(pending))
 
     async def _wait(self, pending: Awaitable[None]) -> None:
         try:
@@ -170,12 +178,13 @@ class Socket(WebSocketDataQueue):
         """Handle what waits, as far as it is this connection's turn."""
         self._turn = TURN
         while self._parsed and not self._held:
-            self._handle(self._parsed.popleft())
-        while self._rest and not self._held:
+            self.feed_data(self._parsed.popleft(), 0)
+        while self._rest is not None and not self._held:
             if self._turn <= 0:
                 asyncio.get_running_loop().call_soon(self._go_on)
                 return
-            part, self._rest = self._rest[:PART], self._rest[PART:]
+            part, rest = self._rest[:PART], self._rest[PART:]
+            self._rest = rest or None
             self._parser.feed_data(part)
         if self._held:
             return
@@ -189,7 +198,7 @@ class Socket(WebSocketDataQueue):
         """What comes while other things have to be done first; no more of it is read until they are."""
         if self._ended:
             return
-        self._rest = memoryview(bytes(self._rest) + data)
+        self._rest = memoryview(data if self._rest is None else bytes(self._rest) + data)
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -201,7 +210,7 @@ class Socket(WebSocketDataQueue):
     def _end(self, code: int) -> None:
         """Take nothing more from the peer."""
         self._held = self._ended = True
-        self._rest = memoryview(b"")
+        self._rest = None
         self._parsed = None
         self._peer.close(code, "")
 
