@@ -7,7 +7,6 @@ since whatever disturbs a round only adds to it.
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
