@@ -49,7 +49,7 @@ PRUNE_SECONDS: Final = 60.0
 SWITCH_SECONDS: Final = 0.001
 """How long the database's threads may keep the interpreter from the event loop; Python's default is 5 ms."""
 GARBAGE_THRESHOLD: Final = 10_000
-"""Objects made before the collector looks at the young ones; Python's default of 700 is 20 connections of a storm."""
+"""Objects made before the collector looks at the young ones; Python's default, 700, is 20 connections."""
 STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 

@@ -66,7 +66,7 @@ class Session:
     """One connection. It is a channels.audience.Subscriber.
 
     `hang_up` ends a transport within the limits' `close_seconds` once a close frame is written. `now` is in
-    seconds. A session without an identity may only authenticate.
+    seconds. A session without an identity may only authenticate. Whoever makes one writes its `greeting` at once.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Session:
         "_rights",
         "_throttle",
         "_transport",
+        "_version",
         "_visit",
         "_warned_at",
         "buffered",
@@ -140,8 +141,14 @@ class Session:
         self._bad_messages = 0
         if identity is not None:
             self._rights.become(identity)
+        self._version = version
         hub.join(self)
-        self.send(messages.Connected(self.connection_id, self.user_id, limits.heartbeat_seconds, version))
+
+    def greeting(self) -> bytes:
+        """The frame that its peer gets first."""
+        heartbeat = self._limits.heartbeat_seconds
+        hello = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version)
+        return frames.text(messages.encode(hello))
 
     @property
     def user_id(self) -> str | None:

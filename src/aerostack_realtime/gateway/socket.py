@@ -74,7 +74,7 @@ class Socket(WebSocketDataQueue):
         self._turn = TURN
         self._rest: memoryview | None = None
         self._parsed: deque[WSMessage] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[None] | None = None
         self._held = False
         self._paused = False
         self._ended = False
@@ -102,7 +102,7 @@ class Socket(WebSocketDataQueue):
         """See `pause_writing`."""
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._gone = True
+        self._gone = True  # until it has been told
         if self._ended or not (self._held or self._rest is not None):
             self._leave()
 
@@ -162,23 +162,27 @@ class Socket(WebSocketDataQueue):
 
     def _hold(self, pending: Awaitable[None]) -> None:
         self._held = True
-        self._task = asyncio.create_task(self._wait(pending))
+        self._task = asyncio.ensure_future(pending)
+        self._task.add_done_callback(self._waited)
 
-    async def _wait(self, pending: Awaitable[None]) -> None:
-        try:
-            await pending
-        except Exception as error:
-            self._fail(error)
+    def _waited(self, task: asyncio.Future[None]) -> None:
         self._task = None
-        if not self._ended:
-            self._held = False
-            self._go_on()
+        if task.cancelled():
+            return
+        self._held = self._ended
+        error = task.exception()
+        if error is not None:
+            self._fail(error)
+        self._go_on()
 
     def _go_on(self) -> None:
         """Handle what waits, as far as it is this connection's turn."""
         self._turn = TURN
         while self._parsed and not self._held:
-            self.feed_data(self._parsed.popleft(), 0)
+            try:
+                self.feed_data(self._parsed.popleft(), 0)
+            except Exception as error:
+                self.set_exception(error)
         while self._rest is not None and not self._held:
             if self._turn <= 0:
                 asyncio.get_running_loop().call_soon(self._go_on)
@@ -186,11 +190,9 @@ class Socket(WebSocketDataQueue):
             part, rest = self._rest[:PART], self._rest[PART:]
             self._rest = rest or None
             self._parser.feed_data(part)
-        if self._held:
-            return
-        if self._gone:
+        if self._gone and (self._ended or not self._held):
             self._leave()
-        elif self._paused:
+        elif self._paused and not self._held:
             self._paused = False
             self._transport.resume_reading()
 
@@ -215,7 +217,7 @@ class Socket(WebSocketDataQueue):
         self._peer.close(code, "")
 
     def _leave(self) -> None:
-        self._ended = True
+        self._ended, self._gone = True, False
         del self._parser  # it knows its queue, which is this
         self._peer.lost()
         self._left(self)

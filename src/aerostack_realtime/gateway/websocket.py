@@ -113,11 +113,11 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return handshake.Taken()
-        transport.write(handshake.answer(request, select(protocols)))
         return handshake.take_over(request, self._socket(request, transport, protocols))
 
     def _socket(self, request: web.Request, transport: asyncio.Transport, protocols: list[str]) -> Socket:
-        """Who the upgraded connection belongs to: a session, or nobody when it is refused."""
+        """Accept the upgrade, and say in the same write what a session, or one who is refused, is told first."""
+        head = handshake.answer(request, select(protocols))
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             identity = self._identify(request, protocols)
@@ -125,13 +125,15 @@ class WebSocketEndpoint:
             visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
             audit.record("refused", address=address, reason=refusal.code)
-            self._refuse(transport, refusal)
+            transport.write(head + _refused(refusal))
+            self._hang_up(transport)
             return Socket(transport, _NOBODY, self._limits.frame_bytes_hard, self._left)
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
         session = self._open_session(transport, self._hang_up, identity, visit)
         socket = Socket(transport, session, self._limits.frame_bytes_hard, self._left)
         self._sessions[socket] = session
+        transport.write(head + session.greeting())
         return socket
 
     def _leave(self, socket: Socket) -> None:
@@ -152,19 +154,6 @@ class WebSocketEndpoint:
         if project != self._project:
             raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
         return self._authenticator.identify(key, token, request.query.get("userId"))
-
-    def _refuse(self, transport: asyncio.Transport, refusal: AerostackError) -> None:
-        """Say why, with a close code that tells a client whether to come back."""
-        code = close_codes.FORBIDDEN
-        if isinstance(refusal, RateLimited):
-            code = close_codes.LIMIT
-        elif refusal.retryable:
-            code = close_codes.RESTART
-        elif refusal.status == Unauthorized.status:
-            code = close_codes.UNAUTHORIZED
-        transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
-        transport.write(frames.close(code, refusal.code))
-        self._hang_up(transport)
 
     def _hang_up(self, transport: Transport) -> None:
         """Give the peer a while to answer the close frame, then end the socket."""
@@ -198,3 +187,15 @@ _NOBODY: Final = _Nobody()
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
     return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
+
+
+def _refused(refusal: AerostackError) -> bytes:
+    """Why, and a close code that tells a client whether to come back."""
+    code = close_codes.FORBIDDEN
+    if isinstance(refusal, RateLimited):
+        code = close_codes.LIMIT
+    elif refusal.retryable:
+        code = close_codes.RESTART
+    elif refusal.status == Unauthorized.status:
+        code = close_codes.UNAUTHORIZED
+    return frames.text(messages.encode(messages.Error.of(refusal))) + frames.close(code, refusal.code)
