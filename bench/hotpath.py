@@ -130,12 +130,10 @@ def whole(database: Database, subscribers: int) -> float:
     crowd = Crowd(UNLIMITED)
 
     def connection() -> Socket:
-        transport = cast(asyncio.Transport, Nowhere())
-        identity = door.identify(None, None)
+        socket = Socket(cast(asyncio.Transport, Nowhere()), UNLIMITED, lambda _: None)
         session = Session(
-            transport=transport,
-            hang_up=lambda _: None,
-            identity=identity,
+            transport=socket,
+            identity=door.identify(None, None),
             project="default",
             version="",
             hub=hub,
@@ -146,7 +144,8 @@ def whole(database: Database, subscribers: int) -> float:
             now=time.monotonic,
             visit=crowd.enter("127.0.0.1", None, stranger=False),
         )
-        return Socket(transport, session, UNLIMITED.frame_bytes_hard, lambda _: None)
+        socket.serve(session, session.greeting(), b"")
+        return socket
 
     subscribe = websocket.encode(b'{"type":"subscribe","topic":"bench/rooms-17"}')
     for _ in range(subscribers):

@@ -52,9 +52,11 @@ def cpu(axes: Any, data: dict[str, Any], theme: Theme) -> None:
 def memory(axes: Any, data: dict[str, Any], theme: Theme) -> None:
     """Memory against connections."""
     found = data["fan_out"]
-    axes.plot(found["subscribers"], found["memory_mib"], "o-", color=theme.first, label="measured")
-    budget = [count * 20 / 1024 for count in found["subscribers"]]
-    axes.plot(found["subscribers"], budget, "--", color=theme.second, linewidth=1, label="20 KiB each")
+    points = zip(found["subscribers"], found["memory_mib"], strict=True)
+    counts, measured = zip(*(point for point in points if point[0] >= 100), strict=True)  # fewer are below a page
+    axes.plot(counts, measured, "o-", color=theme.first, label="measured")
+    budget = [count * 20 / 1024 for count in counts]
+    axes.plot(counts, budget, "--", color=theme.second, linewidth=1, label="20 KiB each")
     _against(axes, "Memory of subscribed connections", "connections", "MiB")
     axes.set_yscale("log")
     axes.legend(frameon=False)

@@ -261,12 +261,9 @@ def _application(
 ) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
-    def open_session(
-        transport: Transport, hang_up: Callable[[Transport], None], identity: Identity | None, visit: Visit
-    ) -> Session:
+    def open_session(transport: Transport, identity: Identity | None, visit: Visit) -> Session:
         return Session(
             transport=transport,
-            hang_up=hang_up,
             identity=identity,
             project=settings.project,
             version=VERSION,

@@ -1,12 +1,11 @@
 """The upgrade of a request to a WebSocket (RFC 6455 §4), and what becomes of the request."""
 
+import asyncio
 import base64
 import hashlib
 from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
-
-from aerostack_realtime.gateway.socket import Socket
 
 _SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
@@ -42,27 +41,28 @@ class Taken(web.StreamResponse):
 
 
 class _Rest:
-    """Takes what came behind the request, where aiohttp expects the parser of an upgraded connection."""
+    """Keeps what came behind the request, where aiohttp expects the parser of an upgraded connection."""
 
-    def __init__(self, socket: Socket) -> None:
-        self._socket = socket
+    def __init__(self) -> None:
+        self.data = b""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._socket.data_received(data)
+        self.data += data
         return False, b""
 
     def feed_eof(self) -> None:
         """Nothing ends here."""
 
 
-def take_over(request: web.Request, socket: Socket) -> Taken:
-    """Hand the transport to `socket`. To aiohttp the connection is lost, so it forgets all that it held for it:
-    the parser of requests, two tasks, the request."""
-    connection = request.protocol
-    transport = connection.transport
-    assert transport is not None, "looked at before, and nothing was awaited since"
-    connection.set_parser(cast(Any, _Rest(socket)))
-    transport.set_protocol(cast(Any, socket))
+def take_over(request: web.Request, transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> bytes:
+    """Hand the transport of a request to `protocol`, and return what came behind the request.
+
+    To aiohttp the connection is lost, so it forgets all that it held for it: the parser of requests, two tasks,
+    the request.
+    """
+    connection, rest = request.protocol, _Rest()
+    connection.set_parser(cast(Any, rest))
+    transport.set_protocol(protocol)
     connection.transport = None
     connection.connection_lost(None)
-    return Taken()
+    return rest.data

@@ -55,25 +55,29 @@ AUDITED: Final = frozenset(
 
 
 class Transport(Protocol):
-    """The socket as a session needs it: asyncio's transport has it."""
+    """The socket as a session needs it. `write` and `buffered` are those of channels.audience.Subscriber;
+    `hang_up` ends it soon, once a close frame is written."""
 
-    def write(self, data: bytes) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
-    def abort(self) -> None: ...
+    @property
+    def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def buffered(self) -> Callable[[], int]: ...
+
+    def hang_up(self) -> None: ...
 
 
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `hang_up` ends a transport within the limits' `close_seconds` once a close frame is written. `now` is in
-    seconds. A session without an identity may only authenticate. Whoever makes one writes its `greeting` at once.
+    `now` is in seconds. A session without an identity may only authenticate. Whoever makes one writes its
+    `greeting` at once.
     """
 
     __slots__ = (
         "_authenticator",
         "_bad_messages",
         "_commands",
-        "_hang_up",
         "_heard",
         "_hub",
         "_identity",
@@ -98,7 +102,6 @@ class Session:
         self,
         *,
         transport: Transport,
-        hang_up: Callable[[Transport], None],
         identity: Identity | None,
         project: str,
         version: str,
@@ -112,10 +115,9 @@ class Session:
     ) -> None:
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
-        self.buffered = transport.get_write_buffer_size
+        self.buffered = transport.buffered
         self.closed: int | None = None
         self._transport = transport
-        self._hang_up = hang_up
         self._identity = identity
         self._project = project
         self._hub = hub
@@ -201,7 +203,7 @@ class Session:
         self._rights.leave_all()
         self._hub.leave(self)
         hand(self, frames.close(code, reason))
-        self._hang_up(self._transport)
+        self._transport.hang_up()
 
     def lost(self) -> None:
         """The socket is gone; call it once."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from aiohttp import WSCloseCode, WSMessage, WSMsgType
 from aiohttp.http import WebSocketError, WebSocketReader
 
+from aerostack_realtime.gateway.limits import Limits
+
 if TYPE_CHECKING:
 
     class WebSocketDataQueue:
@@ -30,7 +32,10 @@ PART: Final = 2048
 
 
 class Peer(Protocol):
-    """Who is told what comes from the socket: a session."""
+    """Who is told what comes from the socket: a session. `closed` is the code of the close frame it has sent."""
+
+    @property
+    def closed(self) -> int | None: ...
 
     def receive(self, frame: bytes) -> Awaitable[None] | None: ...
     def binary(self) -> None: ...
@@ -40,15 +45,46 @@ class Peer(Protocol):
     def lost(self) -> None: ...
 
 
+class Nobody:
+    """The peer of a connection that has none, or was refused: what it says is not heard."""
+
+    closed = 0
+
+    def receive(self, frame: bytes) -> None:
+        """It was told already."""
+
+    def binary(self) -> None:
+        """As `receive`."""
+
+    def pong(self, payload: bytes) -> None:
+        """As `receive`."""
+
+    def control(self) -> None:
+        """As `receive`."""
+
+    def close(self, code: int, reason: str) -> None:
+        """A close frame was sent with the refusal."""
+
+    def lost(self) -> None:
+        """Nothing was held for it."""
+
+
+NOBODY: Final = Nobody()
+
+
 class Socket(WebSocketDataQueue):
     """An asyncio protocol, and what aiohttp's parser calls its queue; nothing is queued while all goes well.
+    `left` is called when the connection is gone.
 
     What the peer has to be awaited for holds up what comes after it: the rest stays here as bytes, and reading is
-    paused. A client that sends without a pause lets the others have their turn after every `TURN` frames. What
-    came before the connection was lost is handled before `peer.lost` and `left` are called.
+    paused. A client that sends without a pause lets the others have their turn after every `TURN` frames, and
+    is not listened to any more once its peer is closed. What came before the connection was lost is handled
+    before `peer.lost` and `left` are called.
     """
 
     __slots__ = (
+        "_close_seconds",
+        "_deadline",
         "_ended",
         "_gone",
         "_held",
@@ -63,14 +99,14 @@ class Socket(WebSocketDataQueue):
         "_turn",
     )
 
-    def __init__(
-        self, transport: asyncio.Transport, peer: Peer, max_frame_bytes: int, left: "Callable[[Socket], None]"
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, limits: Limits, left: "Callable[[Socket], None]") -> None:
         # The parser's own queue is not made: it would be half a KiB for every connection, and never be used.
         self._transport = transport
-        self._peer = peer
+        self._peer: Peer = NOBODY
         self._left = left
-        self._parser = WebSocketReader(cast(Any, self), max_frame_bytes, compress=False, decode_text=False)
+        self._close_seconds = limits.close_seconds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._parser = WebSocketReader(cast(Any, self), limits.frame_bytes_hard, compress=False, decode_text=False)
         self._turn = TURN
         self._rest: memoryview | None = None
         self._parsed: deque[WSMessage] | None = None
@@ -79,6 +115,33 @@ class Socket(WebSocketDataQueue):
         self._paused = False
         self._ended = False
         self._gone = False
+
+    def serve(self, peer: Peer, first: bytes, rest: bytes) -> None:
+        """Tell `peer` what comes from now on. `first` is what its client is told first, `rest` what it has sent
+        already."""
+        self._peer = peer
+        try:
+            self._transport.write(first)
+        except RuntimeError:
+            return  # it is lost, and about to be told so
+        if rest:
+            self.data_received(rest)
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """See channels.audience.Subscriber."""
+        return self._transport.write
+
+    @property
+    def buffered(self) -> Callable[[], int]:
+        """See channels.audience.Subscriber."""
+        return self._transport.get_write_buffer_size
+
+    def hang_up(self) -> None:
+        """End it once the client has answered the close frame, or after a while if it does not."""
+        if self._deadline is None and not self._gone:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._close_seconds, self._transport.abort)
 
     # --- asyncio's protocol ------------------------------------------------------------------------------
 
@@ -185,6 +248,9 @@ class Socket(WebSocketDataQueue):
                 self.set_exception(error)
         while self._rest is not None and not self._held:
             if self._turn <= 0:
+                if self._peer.closed is not None:
+                    self._end(WSCloseCode.OK)
+                    break
                 asyncio.get_running_loop().call_soon(self._go_on)
                 return
             part, rest = self._rest[:PART], self._rest[PART:]
@@ -192,9 +258,8 @@ class Socket(WebSocketDataQueue):
             self._parser.feed_data(part)
         if self._gone and (self._ended or not self._held):
             self._leave()
-        elif self._paused and not self._held:
-            self._paused = False
-            self._transport.resume_reading()
+        elif not self._held:
+            self._resume()
 
     def _keep(self, data: bytes) -> None:
         """What comes while other things have to be done first; no more of it is read until they are."""
@@ -205,19 +270,28 @@ class Socket(WebSocketDataQueue):
             self._paused = True
             self._transport.pause_reading()
 
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
     def _fail(self, error: BaseException) -> None:
         log.error("internal error while handling a frame", exc_info=error)
         self._end(WSCloseCode.INTERNAL_ERROR)
 
     def _end(self, code: int) -> None:
-        """Take nothing more from the peer."""
+        """Take nothing more from the client: what still comes is read, so that no reset overtakes the close frame,
+        and dropped."""
         self._held = self._ended = True
         self._rest = None
         self._parsed = None
+        self._resume()
         self._peer.close(code, "")
 
     def _leave(self) -> None:
         self._ended, self._gone = True, False
         del self._parser  # it knows its queue, which is this
+        if self._deadline is not None:
+            self._deadline.cancel()  # or it would keep this in memory, of which a flood makes thousands
         self._peer.lost()
         self._left(self)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import hdrs, web
 
@@ -14,15 +14,15 @@ from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
-from aerostack_realtime.gateway.socket import Socket
+from aerostack_realtime.gateway.socket import NOBODY, Socket
 from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 
-OpenSession = Callable[[Transport, Callable[[Transport], None], Identity | None, Visit], Session]
-"""Makes a session of a transport, the callable that hangs up, who it is, and its place in the crowd."""
+OpenSession = Callable[[Transport, Identity | None, Visit], Session]
+"""Makes a session of a transport, who it is, and its place in the crowd."""
 
 
 def offered(request: web.Request) -> list[str]:
@@ -113,11 +113,14 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return handshake.Taken()
-        return handshake.take_over(request, self._socket(request, transport, protocols))
+        socket = Socket(transport, self._limits, self._left)
+        rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
+        self._serve(socket, request, protocols, rest)
+        return handshake.Taken()
 
-    def _socket(self, request: web.Request, transport: asyncio.Transport, protocols: list[str]) -> Socket:
-        """Accept the upgrade, and say in the same write what a session, or one who is refused, is told first."""
-        head = handshake.answer(request, select(protocols))
+    def _serve(self, socket: Socket, request: web.Request, protocols: list[str], rest: bytes) -> None:
+        """Accept the upgrade, and say in the same write what a session, or who is refused, is told first."""
+        accepted = handshake.answer(request, select(protocols))
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             identity = self._identify(request, protocols)
@@ -125,16 +128,14 @@ class WebSocketEndpoint:
             visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
             audit.record("refused", address=address, reason=refusal.code)
-            transport.write(head + _refused(refusal))
-            self._hang_up(transport)
-            return Socket(transport, _NOBODY, self._limits.frame_bytes_hard, self._left)
+            socket.hang_up()
+            socket.serve(NOBODY, accepted + _refused(refusal), rest)
+            return
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
-        session = self._open_session(transport, self._hang_up, identity, visit)
-        socket = Socket(transport, session, self._limits.frame_bytes_hard, self._left)
+        session = self._open_session(socket, identity, visit)
         self._sessions[socket] = session
-        transport.write(head + session.greeting())
-        return socket
+        socket.serve(session, accepted + session.greeting(), rest)
 
     def _leave(self, socket: Socket) -> None:
         self._sessions.pop(socket, None)
@@ -154,35 +155,6 @@ class WebSocketEndpoint:
         if project != self._project:
             raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
         return self._authenticator.identify(key, token, request.query.get("userId"))
-
-    def _hang_up(self, transport: Transport) -> None:
-        """Give the peer a while to answer the close frame, then end the socket."""
-        asyncio.get_running_loop().call_later(self._limits.close_seconds, transport.abort)
-
-
-class _Nobody:
-    """The peer of a refused connection: what it still says is not heard."""
-
-    def receive(self, frame: bytes) -> None:
-        """It was told already."""
-
-    def binary(self) -> None:
-        """As `receive`."""
-
-    def pong(self, payload: bytes) -> None:
-        """As `receive`."""
-
-    def control(self) -> None:
-        """As `receive`."""
-
-    def close(self, code: int, reason: str) -> None:
-        """A close frame was sent with the refusal."""
-
-    def lost(self) -> None:
-        """Nothing was held for it."""
-
-
-_NOBODY: Final = _Nobody()
 
 
 def _credential(protocols: list[str], prefix: str) -> str | None:

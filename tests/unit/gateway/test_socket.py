@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
+from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.socket import PART, TURN, Socket
-from tests.flow.wire import BINARY, CLOSE, PING, PONG, frame
+from tests.flow.wire import BINARY, CLOSE, PATIENCE_SECONDS, PING, PONG, frame
 
 
 class Network:
@@ -15,6 +16,11 @@ class Network:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.written: list[bytes] = []
+        self.aborted = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def pause_reading(self) -> None:
         self.done.append("pause")
@@ -27,6 +33,7 @@ class Network:
 
     def abort(self) -> None:
         self.done.append("abort")
+        self.aborted.set()
 
 
 class Peer:
@@ -34,7 +41,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.told: list[object] = []
-        self.code: int | None = None
+        self.closed: int | None = None
         self.gone = 0
         self._release = asyncio.Event()
 
@@ -65,7 +72,7 @@ class Peer:
         self.told.append("pong")
 
     def close(self, code: int, reason: str) -> None:
-        self.code = code
+        self.closed = code
 
     def lost(self) -> None:
         self.gone += 1
@@ -76,7 +83,8 @@ class Connection:
         self.network = Network()
         self.peer = Peer()
         self.left: list[Socket] = []
-        self.socket = Socket(cast(Any, self.network), self.peer, 1 << 20, self.left.append)
+        self.socket = Socket(cast(Any, self.network), Limits(close_seconds=0), self.left.append)
+        self.socket.serve(self.peer, b"first", b"")
 
 
 @pytest.fixture
@@ -91,6 +99,13 @@ def numbered(count: int) -> list[bytes]:
 async def test_a_frame_is_handled_in_the_step_in_which_it_is_read(connection: Connection) -> None:
     connection.socket.data_received(frame(b"one") + frame(b"p", PING) + frame(b"", PONG) + frame(b"b", BINARY))
     assert connection.peer.told == [b"one", ("ping", b"p"), "pong", "binary"]
+
+
+async def test_what_came_with_the_handshake_is_heard_after_the_answer(connection: Connection) -> None:
+    late = Socket(cast(Any, connection.network), Limits(), connection.left.append)
+    late.serve(connection.peer, b"answer", frame(b"early")[:4])
+    late.data_received(frame(b"early")[4:])
+    assert (connection.network.written, connection.peer.told) == ([b"first", b"answer"], [b"early"])
 
 
 @pytest.mark.parametrize("size", [1, 7, PART, 100_000])
@@ -135,6 +150,21 @@ async def test_a_flood_of_frames_lets_the_others_have_their_turn(connection: Con
     assert connection.peer.told == [*said, b"last"]
 
 
+async def test_a_flood_is_not_listened_to_any_more_once_the_peer_has_closed(connection: Connection) -> None:
+    connection.peer.closed = 4400
+    connection.socket.data_received(b"".join(frame(each) for each in numbered(10_000)))
+    await asyncio.sleep(0)
+    connection.socket.data_received(frame(b"more"))
+    assert len(connection.peer.told) <= TURN + PART // 6
+    assert connection.network.done == []
+
+
+async def test_who_does_not_answer_a_close_frame_is_cut(connection: Connection) -> None:
+    connection.socket.hang_up()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await connection.network.aborted.wait()
+
+
 async def test_what_was_said_before_the_connection_was_lost_is_handled(connection: Connection) -> None:
     connection.socket.data_received(frame(b"wait") + frame(b"two"))
     connection.socket.connection_lost(None)
@@ -153,7 +183,7 @@ async def test_a_lost_connection_is_told_at_once_when_nothing_waits(connection: 
 async def test_a_close_frame_ends_it_and_nothing_after_it_is_heard(connection: Connection) -> None:
     connection.socket.data_received(frame(b"\x03\xe9", CLOSE) + frame(b"late"))
     connection.socket.data_received(frame(b"later"))
-    assert (connection.peer.code, connection.network.done, connection.peer.told) == (1001, ["close"], [])
+    assert (connection.peer.closed, connection.network.done, connection.peer.told) == (1001, ["close"], [])
 
 
 @pytest.mark.parametrize(
@@ -165,12 +195,12 @@ async def test_what_is_no_frame_ends_it_with_the_code_that_says_so(
 ) -> None:
     connection.socket.data_received(frame(b"one") + data)
     connection.socket.data_received(frame(b"two"))
-    assert (connection.peer.told, connection.peer.code) == ([b"one"], code)
+    assert (connection.peer.told, connection.peer.closed) == ([b"one"], code)
 
 
 async def test_a_peer_that_fails_ends_its_own_connection(connection: Connection) -> None:
     connection.socket.data_received(frame(b"fail") + frame(b"two"))
-    assert (connection.peer.told, connection.peer.code) == ([b"fail"], 1011)
+    assert (connection.peer.told, connection.peer.closed) == ([b"fail"], 1011)
 
 
 @pytest.mark.parametrize("lost_before", [True, False])
