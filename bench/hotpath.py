@@ -114,6 +114,7 @@ def whole(database: Database, subscribers: int) -> float:
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
     hub = Hub(
         epoch=lambda: database.epoch,
+        understands=database.understands,
         clock=clock,
         changes=database.changes,
         store=database.messages,

@@ -16,15 +16,15 @@ class Cursors:
         self._epoch = epoch
         self._understands = understands
         self._given = {epoch()}
-        self._last = -1, ""
+        self._last = "", -1, ""
 
     def at(self, position: int) -> str:
-        last, cursor = self._last
-        if position != last:  # an event's is asked for twice: for its frame, and for whoever published it
-            epoch = self._epoch()
+        epoch = self._epoch()
+        of, last, cursor = self._last
+        if position != last or epoch != of:  # an event's is asked for twice: for its frame, and its publisher
             self._given.add(epoch)
             cursor = f"{epoch}.{position}"
-            self._last = position, cursor
+            self._last = epoch, position, cursor
         return cursor
 
     def position(self, cursor: str) -> int:
