@@ -146,7 +146,7 @@ class Socket(WebSocketDataQueue):
     # --- asyncio's protocol ------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._held or self._rest is not None:
+        if self._held or self._rest is not None or self._parsed:
             self._keep(data)
         elif len(data) > PART:
             self._rest = memoryview(data)
@@ -154,6 +154,8 @@ class Socket(WebSocketDataQueue):
         else:
             self._turn = TURN
             self._parser.feed_data(data)
+            if self._parsed and not self._held:
+                asyncio.get_running_loop().call_soon(self._go_on)
 
     def eof_received(self) -> None:
         """The transport closes itself."""
@@ -166,7 +168,7 @@ class Socket(WebSocketDataQueue):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._gone = True  # until it has been told
-        if self._ended or not (self._held or self._rest is not None):
+        if self._ended or not (self._held or self._rest is not None or self._parsed):
             self._leave()
 
     def abort(self) -> None:
@@ -182,7 +184,7 @@ class Socket(WebSocketDataQueue):
 
     def feed_data(self, message: WSMessage, _size: int) -> None:
         """A frame."""
-        if self._held:
+        if self._held or self._turn <= 0:
             self._put_off(message)
             return
         self._turn -= 1
@@ -241,21 +243,24 @@ class Socket(WebSocketDataQueue):
     def _go_on(self) -> None:
         """Handle what waits, as far as it is this connection's turn."""
         self._turn = TURN
-        while self._parsed and not self._held:
-            try:
-                self.feed_data(self._parsed.popleft(), 0)
-            except Exception as error:
-                self.set_exception(error)
-        while self._rest is not None and not self._held:
+        while not self._held and (self._parsed or self._rest is not None):
             if self._turn <= 0:
-                if self._peer.closed is not None:
-                    self._end(WSCloseCode.OK)
-                    break
-                asyncio.get_running_loop().call_soon(self._go_on)
-                return
-            part, rest = self._rest[:PART], self._rest[PART:]
-            self._rest = rest or None
-            self._parser.feed_data(part)
+                if self._peer.closed is None:
+                    asyncio.get_running_loop().call_soon(self._go_on)
+                    return
+                self._end(WSCloseCode.OK)
+                break
+            if self._parsed:
+                try:
+                    self.feed_data(self._parsed.popleft(), 0)
+                except Exception as error:
+                    self.set_exception(error)
+            elif self._rest is not None:
+                part, rest = self._rest[:PART], self._rest[PART:]
+                self._rest = rest or None
+                self._parser.feed_data(part)
+        if not self._parsed:
+            self._parsed = None
         if self._gone and (self._ended or not self._held):
             self._leave()
         elif not self._held:

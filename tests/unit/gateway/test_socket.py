@@ -140,14 +140,26 @@ async def test_a_flood_of_frames_lets_the_others_have_their_turn(connection: Con
     data = b"".join(frame(each) for each in said)
     connection.socket.data_received(data)
     at_once = len(connection.peer.told)
-    assert TURN <= at_once <= TURN + PART // 6
+    assert at_once == TURN
     connection.socket.data_received(frame(b"last"))
     while connection.network.done == ["pause"]:
         before = len(connection.peer.told)
         await asyncio.sleep(0)
-        assert len(connection.peer.told) - before <= TURN + PART // 6
+        assert len(connection.peer.told) - before <= TURN
     assert connection.network.done == ["pause", "resume"]
     assert connection.peer.told == [*said, b"last"]
+
+
+async def test_one_read_may_hold_more_than_a_turn(connection: Connection) -> None:
+    said = numbered(TURN + 10)
+    data = b"".join(frame(each) for each in said)
+    assert len(data) < PART
+    connection.socket.data_received(data)
+    assert connection.peer.told == said[:TURN]
+    connection.socket.connection_lost(None)
+    assert connection.peer.gone == 0
+    await asyncio.sleep(0)
+    assert (connection.peer.told, connection.peer.gone) == (said, 1)
 
 
 async def test_a_flood_is_not_listened_to_any_more_once_the_peer_has_closed(connection: Connection) -> None:
@@ -155,8 +167,16 @@ async def test_a_flood_is_not_listened_to_any_more_once_the_peer_has_closed(conn
     connection.socket.data_received(b"".join(frame(each) for each in numbered(10_000)))
     await asyncio.sleep(0)
     connection.socket.data_received(frame(b"more"))
-    assert len(connection.peer.told) <= TURN + PART // 6
+    assert len(connection.peer.told) == TURN
     assert connection.network.done == []
+
+
+async def test_a_flood_that_was_lost_behind_a_close_is_over(connection: Connection) -> None:
+    connection.socket.data_received(b"".join(frame(each) for each in numbered(10_000)))
+    connection.peer.closed = 4400
+    connection.socket.connection_lost(None)
+    await asyncio.sleep(0)
+    assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
 async def test_who_does_not_answer_a_close_frame_is_cut(connection: Connection) -> None:
