@@ -63,7 +63,7 @@ def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
     log = Log(0)
-    audience = Audience(lambda _: None, 1 << 20)
+    audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
         audience.add(Nowhere(), presence=True)
     position = clock.next()

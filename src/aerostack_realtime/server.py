@@ -122,6 +122,7 @@ async def run(
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
+        loop = asyncio.get_running_loop()
         hub = Hub(
             epoch=lambda: database.epoch,
             understands=database.understands,
@@ -129,7 +130,8 @@ async def run(
             changes=database.changes,
             store=database.messages,
             backplane=MemoryBackplane,
-            defer=asyncio.get_running_loop().call_soon,
+            defer=loop.call_soon,
+            later=loop.call_later,
             buffer_limit=settings.limits.buffer_bytes,
             presence_limit=settings.limits.presence_members,
         )
