@@ -1,7 +1,7 @@
 """What waits for one subscriber that is slow and stays: as little as its policy allows.
 
 `latest` keeps the newest event of each name and key, and of rows what became of each. `drop` counts. Both keep
-what is no event (a gap, an error) and who came and went, one transition per member. docs/protocol.md §6 is the
+what is no event (a gap, an error) and who came and went, one transition per member. docs/protocol.md §5 is the
 promise.
 """
 
