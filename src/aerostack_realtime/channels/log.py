@@ -54,18 +54,24 @@ class Log:
     def append(self, position: int, frame: bytes, *, presence: bool = False) -> None:
         assert position > self.last, "positions of a channel only grow"
         self.last = position
-        entries = self._entries
+        entries, kept = self._entries, self._bytes + len(frame)
+        first, change = not entries, ENTRY_BYTES + len(frame)
         entries.append(Entry(position, frame, presence))
-        size = len(frame)
-        self._bytes += size
+        while len(entries) > self._max_count or kept > self._max_bytes:  # as `drop`, for a log that is full
+            gone = entries.popleft()
+            kept -= len(gone.frame)
+            change -= ENTRY_BYTES + len(gone.frame)
+            self.start = gone.position
+        self._bytes = kept
         budget = self._budget
-        budget.spent += ENTRY_BYTES + size
-        if len(entries) == 1:
+        budget.spent += change
+        if not entries:
+            if not first:
+                budget.emptied()
+        elif first:
             budget.filled(self)
         if budget.spent > budget.limit:
             budget.make_room()
-        while len(entries) > self._max_count or self._bytes > self._max_bytes:
-            self.drop()
 
     def expire(self, now: int) -> None:
         """Let go of what is too old at the position `now`."""

@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,13 +29,17 @@ class Forgettable(Log):
     __slots__ = ("__weakref__",)
 
 
-def test_logs_of_channels_that_are_gone_are_let_go_of_while_there_is_room() -> None:
+@pytest.mark.parametrize("by_age", [True, False])
+def test_logs_of_channels_that_are_gone_are_let_go_of_while_there_is_room(by_age: bool) -> None:
     budget = Budget(1 << 30)
     gone = []
     for position in range(10_000):
-        log = Forgettable(position, Bounds(age=0), budget)
+        log = Forgettable(position, Bounds(bytes=100, age=0), budget)
         log.append(position + 1, b"x")
-        log.expire(position + 2)
+        if by_age:
+            log.expire(position + 2)
+        else:
+            log.append(position + 2, b"x" * 101)
         gone.append(weakref.ref(log))
     gc.collect()
     assert budget.spent == 0
