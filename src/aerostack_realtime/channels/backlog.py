@@ -180,11 +180,13 @@ class Backlog:
 
 
 def _folded(newest: DbChange, before: bytes | None, after: bytes | None) -> bytes:
-    """One change from the row before to the row after, in the place of the newest."""
+    """One change from the row before to the row after, in the place of the newest; of no one transaction."""
     change = replace(
         newest,
         operation="INSERT" if before is None else "DELETE" if after is None else "UPDATE",
         data=Raw(before or b"") if after is None else Raw(after),
         old=UNSET if before is None else Raw(before),
+        commit=UNSET,
+        commit_end=UNSET,
     )
     return frames.text(messages.encode(change))

@@ -99,6 +99,16 @@ def test_of_each_row_what_became_of_it_is_kept(
     assert [brief(each) for each in sent] == given
 
 
+def test_what_was_folded_is_of_no_one_transaction() -> None:
+    rows = [Raw(msgspec.json.encode(row)) for row in (A1, A2, A3)]
+    changes = [DbChange(TABLE, "UPDATE", rows[n], 1, f"e.{n}", rows[n - 1], f"t{n}", True) for n in (1, 2)]
+    (folded,) = after(LATEST, *map(framed, changes))
+    assert "commit" not in folded
+    assert "commitEnd" not in folded
+    (alone,) = after(LATEST, framed(changes[0]))
+    assert (alone["commit"], alone["commitEnd"]) == ("t1", True)
+
+
 def test_nothing_is_folded_across_a_row_that_changes_its_key() -> None:
     sent = after(LATEST, change(1, A1, A2), change(2, A2, MOVED), change(3, None, A1), change(4, A1, A3))
     assert [brief(each) for each in sent] == [
