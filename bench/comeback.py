@@ -167,6 +167,7 @@ class Outcome(Struct, frozen=True):
 
     clients: int
     gone: float
+    ended: float
     listens: float
     back: list[float]
     attempts: int
@@ -214,6 +215,7 @@ async def comeback(
     begun = monotonic()
     os.kill(server.pid, how)
     await loop.run_in_executor(keeper, host.close)
+    ended = monotonic()
     with closing(sqlite3.connect(directory / "bench.db", isolation_level=None)) as database:
         for number in range(MISSED):
             database.execute(f"INSERT INTO {TABLE}(n) VALUES (?)", (number,))
@@ -230,6 +232,7 @@ async def comeback(
     return Outcome(
         count,
         world.all_gone - begun,
+        ended - begun,
         listens - begun,
         sorted(each - begun for each in world.times),
         world.attempts,
@@ -250,6 +253,7 @@ def report(found: Outcome) -> str:
     rows = [
         ("clients", f"{found.clients:,}"),
         ("the last connection has ended after", f"{found.gone:.2f} s"),
+        ("the old server has ended after", f"{found.ended:.2f} s"),
         ("the new server listens after", f"{found.listens:.2f} s"),
         ("half / 99 % / all are back after", f"{half:.2f} / {most:.2f} / {found.back[-1]:.2f} s"),
         ("all are back, from when it listens", f"{found.back[-1] - found.listens:.2f} s"),
