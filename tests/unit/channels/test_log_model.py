@@ -16,6 +16,8 @@ TOPICS = {
     "other/1/p": Bounds(),
 }
 LIMIT = 12_000
+NEWEST = 12
+"""Events from before each of which somebody comes back."""
 
 Topic = st.sampled_from(sorted(TOPICS))
 
@@ -56,14 +58,15 @@ class LogMachine(RuleBasedStateMachine):
             self.forgotten = max(self.forgotten, self.log[topic].last)
             self.log[topic] = self.logs.log(topic, self.forgotten)
 
-    @rule(topic=Topic, back=st.integers(0, 3_000))
-    def come_back(self, topic: str, back: int) -> None:
-        since = max(0, self.position - back)
-        entries, whole = self.log[topic].after(since)
-        missed = [frame for position, frame in self.sent[topic] if position > since]
-        got = [entry.frame for entry in entries]
-        assert got == missed[len(missed) - len(got) :], "the newest, in order, each once"
-        assert not whole or got == missed, "what is called whole lacks nothing"
+    @invariant()
+    def who_comes_back_gets_the_newest_and_knows_whether_it_is_all(self) -> None:
+        for topic, sent in self.sent.items():
+            for since in {0, START, self.position, *(position for position, _ in sent[-NEWEST:])}:
+                entries, whole = self.log[topic].after(since)
+                missed = [frame for position, frame in sent if position > since]
+                got = [entry.frame for entry in entries]
+                assert got == missed[len(missed) - len(got) :], "the newest, in order, each once"
+                assert not whole or got == missed, "what is called whole lacks nothing"
 
     @invariant()
     def each_keeps_its_bounds(self) -> None:
