@@ -12,8 +12,9 @@ import msgspec
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Accepted
 from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.budget import Budget
 from aerostack_realtime.channels.clock import HybridClock
-from aerostack_realtime.channels.log import Log
+from aerostack_realtime.channels.log import Bounds, Log
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
 from bench.report import table
@@ -62,8 +63,8 @@ def _round(step: Callable[[], object]) -> float:
 def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
-    log = Log(0)
-    audience = Audience(lambda _: None, 1 << 20)
+    log = Log(0, Bounds(), Budget(1 << 28))
+    audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
         audience.add(Nowhere(), presence=True)
     position = clock.next()

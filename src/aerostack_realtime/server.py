@@ -21,6 +21,8 @@ from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.log import Bounds
+from aerostack_realtime.channels.logs import Logs
 from aerostack_realtime.channels.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
@@ -122,6 +124,7 @@ async def run(
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
+        loop = asyncio.get_running_loop()
         hub = Hub(
             epoch=lambda: database.epoch,
             understands=database.understands,
@@ -129,9 +132,11 @@ async def run(
             changes=database.changes,
             store=database.messages,
             backplane=MemoryBackplane,
-            defer=asyncio.get_running_loop().call_soon,
+            defer=loop.call_soon,
+            later=loop.call_later,
             buffer_limit=settings.limits.buffer_bytes,
             presence_limit=settings.limits.presence_members,
+            logs=_logs(settings),
         )
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
@@ -294,6 +299,14 @@ def _application(
 
 def _retention(settings: Settings) -> list[Retention]:
     return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
+
+
+def _logs(settings: Settings) -> Logs:
+    rules = [
+        (rule.pattern, Bounds(rule.max_count, rule.max_bytes, rule.max_age_seconds * 1_000_000))
+        for rule in settings.logs
+    ]
+    return Logs(rules, settings.log_bytes)
 
 
 def _microseconds() -> int:

@@ -12,8 +12,8 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Permissions
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.channels.audience import hand
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.subscriber import hand
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.allowance import Throttle

@@ -15,7 +15,7 @@ from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized, Unavailable
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
@@ -65,6 +65,7 @@ class WebSocketEndpoint:
         self._crowd = Crowd(limits)
         self._open_session = open_session
         self._sessions: set[Session] = set()
+        self._closed = False
 
     @property
     def connections(self) -> int:
@@ -80,11 +81,13 @@ class WebSocketEndpoint:
             session.tick(now)
 
     def close(self, code: int, reason: str) -> None:
-        """End every connection."""
+        """End every connection, and let nobody in any more, over kept HTTP connections either."""
+        self._closed = True
         for session in list(self._sessions):
             session.close(code, reason)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
             raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
         protocols = offered(request)
@@ -116,6 +119,7 @@ class WebSocketEndpoint:
             return socket
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
+            self._require_open()  # the answer to the handshake may have waited
             identity = self._identify(request, protocols)
             user = identity.user_id if identity is not None else None
             visit = self._crowd.enter(address, user, stranger=identity is None)
@@ -138,6 +142,10 @@ class WebSocketEndpoint:
             session.lost()
             transport.close()
         return socket
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is going away: connect again in a moment.")
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
