@@ -27,8 +27,9 @@ SELECT current_user::text AS role, current_database()::text AS database,
   has_database_privilege(current_database(), 'CREATE') AS creates,
   to_regnamespace(%(schema)s) IS NOT NULL AS schema,
   COALESCE(has_schema_privilege(to_regnamespace(%(schema)s), 'USAGE'), false) AND NOT EXISTS (
-    SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
-    AND NOT has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')) AS uses,
+    SELECT FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) needed
+    WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
+    AND NOT has_table_privilege(c.oid, needed)) AS uses,
   EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
   (SELECT pg_has_role(pubowner, 'member') FROM pg_publication WHERE pubname = %(publication)s) AS publishes,
   (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
