@@ -144,10 +144,9 @@ async def run(
             await memberships.load()
         door = await _door(settings, database)
         guard = Guard(rules, memberships, time.monotonic)
-        endpoint, app = _application(settings, hub, database, door, guard)
-        listener = Listener(
-            app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
-        )
+        proxies = Proxies(settings.trusted_proxies)
+        endpoint, app = _application(settings, hub, database, door, guard, proxies)
+        listener = Listener(app, limits=settings.limits, proxies=proxies, shutdown_seconds=STOP_SECONDS)
         tls = None if certificate is None else certificate.context
         port = await listener.start(settings.host, settings.port, tls)
         try:
@@ -251,7 +250,7 @@ async def _door(settings: Settings, database: Database) -> _Door:
 
 
 def _application(
-    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard
+    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard, proxies: Proxies
 ) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
@@ -279,7 +278,7 @@ def _application(
         limits=settings.limits,
         project=settings.project,
         query_credentials=settings.query_credentials,
-        proxies=Proxies(settings.trusted_proxies),
+        proxies=proxies,
         open_session=open_session,
     )
     api = HttpApi(

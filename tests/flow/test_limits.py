@@ -1,15 +1,19 @@
 """Limits: what one client may use; whoever goes beyond is told, then put out, and nobody else notices."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
 
+from aerostack_realtime.protocol import frames
 from tests.flow.calls import Http
-from tests.flow.wire import CONTINUATION, PING, PONG, TEXT, Closed, Dial, Wire, frame
+from tests.flow.wire import CONTINUATION, PATIENCE_SECONDS, PING, PONG, TEXT, Closed, Dial, Wire, frame
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -187,6 +191,112 @@ async def test_a_message_in_many_fragments_is_bounded_by_its_size(serve: Serve, 
     with pytest.raises(Closed) as closed:
         await wire.next()
     assert closed.value.code == 1009
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_a_message_in_too_many_fragments_ends_the_connection(
+    serve: Serve, people: People, size: int
+) -> None:
+    server = await serve(settings("fragments = 20"))
+    wire, other = await people(server), await people(server)
+    for each in (wire, other):
+        await each.hear("connected")
+    command = b'{"type": "ping"    }'
+    parts = [command[at : at + 1] for at in range(20)]
+    wire.write(frame(parts[0], TEXT, fin=False))
+    wire.write(b"".join(frame(part, CONTINUATION, fin=False) for part in parts[1:-1]))
+    wire.write(frame(parts[-1], CONTINUATION))
+    assert await wire.next() == {"type": "pong"}
+    wire.write(frame(b"x" * size, TEXT, fin=False))
+    for _ in range(20):
+        wire.write(frame(b"x" * size, CONTINUATION, fin=False))
+    closed = await wire.ended()
+    assert (closed.code, closed.reason) == (4400, "a message has at most 20 fragments")
+    assert '"audit":"closed"' in server.log.read_text()
+    assert await other.settled() == []
+
+
+async def test_fragments_that_come_with_the_handshake_are_counted_too(serve: Serve) -> None:
+    server = await serve(settings("fragments = 20"))
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        b"GET /api/realtime?projectId=default&apiKey=pk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        + frame(b"", TEXT, fin=False)
+        + frame(b"", CONTINUATION, fin=False) * 30
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answer = await reader.read()
+    assert frames.close(4400, "a message has at most 20 fragments") in answer
+    writer.close()
+
+
+async def test_a_frame_without_a_mask_ends_the_connection(serve: Serve, people: People) -> None:
+    wire = await people(await serve(settings()))
+    await wire.hear("connected")
+    wire.write(frame(b'{"type":"ping"}', masked=False))
+    assert await code(wire) == 1002
+
+
+async def head(server: "ServerProcess", *lines: str) -> int:
+    """The status that a request with these lines is answered with."""
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        status = int((await reader.readline()).split()[1])
+    writer.close()
+    return status
+
+
+@pytest.mark.parametrize(
+    ("size", "lines"),
+    [
+        ("the request line", ["GET /healthz?x={fill} HTTP/1.1", "Host: x"]),
+        ("a value", ["GET /healthz HTTP/1.1", "Host: x", "X: {fill}"]),
+        ("a name", ["GET /healthz HTTP/1.1", "Host: x", "{fill}: y"]),
+    ],
+)
+async def test_the_head_of_a_request_is_bounded(serve: Serve, people: People, size: str, lines: list[str]) -> None:
+    server = await serve(settings("header_bytes = 2000"))
+    for fill, status in (("x" * 1900, 200), ("x" * 2100, 400)):
+        assert await head(server, *(line.format(fill=fill) for line in lines)) == status
+    await (await people(server)).hear("connected")
+
+
+async def test_a_request_has_so_many_headers_at_most(serve: Serve, people: People) -> None:
+    server = await serve(settings("headers = 10"))
+    for count, status in ((10, 200), (20, 400)):
+        assert (
+            await head(server, "GET /healthz HTTP/1.1", "Host: x", *(f"X{n}: y" for n in range(1, count)))
+            == status
+        )
+    await (await people(server)).hear("connected")
+
+
+async def test_sockets_that_are_no_websocket_are_counted_by_address(serve: Serve, people: People) -> None:
+    """Those that never say anything above all: they cost no request that could be refused."""
+    server = await serve(settings("connections_per_address = 3"))
+    wire = await people(server)
+    await wire.hear("connected")
+    parts = urlsplit(server.url)
+    silent = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(4)]
+    with suppress(ConnectionResetError):
+        assert await _rest(silent[3][0]) == b""
+    silent[0][1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b" 200 " in await _rest(silent[0][0])
+    again = await people(server)
+    await again.hear("connected")
+    assert await wire.settled() == []
+    for _, writer in silent:
+        writer.transport.abort()
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the end of the connection."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await reader.read()
 
 
 async def test_a_flood_of_each_kind_leaves_a_well_behaved_client_alone(

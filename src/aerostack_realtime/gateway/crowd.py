@@ -1,8 +1,9 @@
-"""How many connections there are: in total, per address, per user, and not yet authenticated."""
+"""How many connections there are: in total, per address, per user, not yet authenticated, and not of WebSocket."""
 
 from collections import Counter
 
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
 
 
@@ -63,6 +64,33 @@ class Visit:
         _count(crowd.addresses, self.address, by)
         if self._user is not None:
             _count(crowd.users, self._user, by)
+
+
+class Lobby:
+    """Counts the sockets that are no WebSocket, or not yet, against limits of the same size as the crowd's:
+    in total, and per address unless it is a trusted proxy's, behind which there are many."""
+
+    def __init__(self, limits: Limits, proxies: Proxies) -> None:
+        self._limits = limits
+        self._proxies = proxies
+        self.total = 0
+        self.addresses: Counter[str] = Counter()
+
+    def enter(self, peer: str | None) -> str:
+        """Count one socket more, under the address that has to be given to `leave`. Raises RateLimited."""
+        address = self._proxies.client(peer, ())
+        if 0 < self._limits.connections <= self.total:
+            raise RateLimited("The server has as many sockets as it takes.")
+        limit = self._limits.connections_per_address
+        if 0 < limit <= self.addresses[address] and not self._proxies.trusts(peer):
+            raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+        self.total += 1
+        _count(self.addresses, address, 1)
+        return address
+
+    def leave(self, address: str) -> None:
+        self.total -= 1
+        _count(self.addresses, address, -1)
 
 
 def _count(counter: Counter[str], key: str, by: int) -> None:

@@ -9,6 +9,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.connection import Connection
 from aerostack_realtime.gateway.crowd import Crowd, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
@@ -114,9 +115,10 @@ class WebSocketEndpoint:
                 headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
             )
         await socket.prepare(request)
-        transport = request.transport
+        transport, connection = request.transport, request.protocol
         if transport is None:
             return socket
+        assert isinstance(connection, Connection), "the listener makes no other"
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             self._require_open()  # the answer to the handshake may have waited
@@ -134,6 +136,7 @@ class WebSocketEndpoint:
             transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity, visit
         )
         self._sessions.add(session)
+        connection.watch(lambda breach: session.close(breach.code, breach.reason))
         try:
             await _read(socket, session)
         finally:

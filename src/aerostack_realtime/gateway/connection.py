@@ -1,0 +1,109 @@
+"""A connection as aiohttp speaks it, from the first byte on: HTTP, then perhaps WebSocket, with what both have to
+keep to before there is anyone to complain to."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.crowd import Lobby
+from aerostack_realtime.gateway.framing import Breach, Framing
+from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.protocol.errors import RateLimited
+
+IDLE_SECONDS: Final = 75
+"""How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
+
+
+class Reader(Protocol):
+    """What takes the bytes of a WebSocket: aiohttp's reader."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
+
+    def feed_eof(self) -> None: ...
+
+
+class Watched:
+    """A reader whose client's framing is looked at first. After a breach it is fed no more; the bytes that still
+    come are dropped, so that the close frame is not lost to a reset."""
+
+    __slots__ = ("_breach", "_framing", "_reader", "_report")
+
+    def __init__(self, reader: Reader, framing: Framing) -> None:
+        self._reader = reader
+        self._framing = framing
+        self._breach: Breach | None = None
+        self._report: Callable[[Breach], None] | None = None
+
+    def report(self, report: Callable[[Breach], None]) -> None:
+        """Call `report` on a breach, also on one that has been."""
+        self._report = report
+        if self._breach is not None:
+            report(self._breach)
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if self._breach is None:
+            self._breach = self._framing.feed(data)
+            if self._breach is None:
+                return self._reader.feed_data(data)
+            if self._report is not None:
+                self._report(self._breach)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection with our limits. It is in the lobby until it is a WebSocket or over."""
+
+    __slots__ = ("_address", "_fragments", "_lobby", "_watched")
+
+    def __init__(self, server: web.Server, limits: Limits, lobby: Lobby) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=cast(Any, None),  # none, although its type says otherwise
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.headers,
+        )
+        self._fragments = limits.fragments
+        self._lobby = lobby
+        self._address: str | None = None
+        self._watched: Watched | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        peer = peer[0] if isinstance(peer, tuple) else None
+        try:
+            self._address = self._lobby.enter(peer)
+        except RateLimited as refusal:
+            audit.record("refused", address=peer, reason=refusal.code)
+            cast(asyncio.Transport, transport).abort()
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
+        """It is a WebSocket from here on."""
+        self._leave()
+        self._watched = Watched(parser, Framing(self._fragments))
+        super().set_parser(cast(Any, self._watched), data_received_cb)
+
+    def watch(self, report: Callable[[Breach], None]) -> None:
+        """Call `report` when the WebSocket's client does not keep to the framing it has to."""
+        assert self._watched is not None, "it is a WebSocket by now"
+        self._watched.report(report)
+
+    def _leave(self) -> None:
+        if self._address is not None:
+            self._lobby.leave(self._address)
+            self._address = None
