@@ -28,6 +28,7 @@ from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
 from aerostack_realtime.database.opening import open_database
 from aerostack_realtime.gateway import pages
+from aerostack_realtime.gateway.allowance import Callers
 from aerostack_realtime.gateway.crowd import Visit
 from aerostack_realtime.gateway.http import HttpApi, answering
 from aerostack_realtime.gateway.listener import Listener
@@ -282,6 +283,8 @@ def _application(
         open_session=open_session,
     )
     api = HttpApi(
+        callers=Callers(settings.limits, time.monotonic),
+        proxies=proxies,
         project=settings.project,
         hub=hub,
         database=database,

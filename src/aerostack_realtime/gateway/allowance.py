@@ -1,9 +1,16 @@
 """How much of something one client may do in a time: token buckets."""
 
+import math
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.protocol.errors import RateLimited
+
+Caller = tuple[Literal["user", "address"], str]
+MAX_CALLERS: Final = 10_000
+"""Callers remembered, some 500 bytes each."""
 
 
 class Allowance:
@@ -32,6 +39,10 @@ class Allowance:
             return False
         self._left -= amount
         return True
+
+    def wait(self, amount: float = 1.0) -> float:
+        """Seconds from the last `take` on until there is enough."""
+        return max(0.0, (min(amount, self._burst) - self._left) / self._rate) if self._rate else 0.0
 
 
 class Throttle:
@@ -65,6 +76,50 @@ class Throttle:
 
     def control(self) -> bool:
         return self.exempt or self._control.take()
+
+
+class Callers:
+    """Who calls over HTTP, one call at a time and perhaps from everywhere, against the rates of the limits.
+
+    Whoever called last is remembered, up to `MAX_CALLERS` of them: one that is forgotten begins anew with a
+    whole burst, which is all that making up callers can gain.
+    """
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self._known: OrderedDict[Caller, tuple[Allowance, Allowance]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def call(self, caller: Caller, count: int = 1) -> None:
+        """Let a caller make `count` calls. Raises RateLimited."""
+        _take(self._allowances(caller)[0], count, "calls")
+
+    def publish(self, caller: Caller, size: int) -> None:
+        """Let a caller publish so many bytes. Raises RateLimited."""
+        _take(self._allowances(caller)[1], size, "bytes")
+
+    def _allowances(self, caller: Caller) -> tuple[Allowance, Allowance]:
+        limits, known = self._limits, self._known
+        found = known.get(caller)
+        if found is None:
+            if len(known) >= MAX_CALLERS:
+                known.popitem(last=False)
+            found = known[caller] = (
+                _allowance(limits.calls_per_second, limits.calls_burst, self._now),
+                _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, self._now),
+            )
+        else:
+            known.move_to_end(caller)
+        return found
+
+
+def _take(allowance: Allowance, amount: float, what: str) -> None:
+    if not allowance.take(amount):
+        seconds = max(1, math.ceil(allowance.wait(amount)))
+        raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
 
 
 _UNLIMITED: Final = Allowance(0.0, 0.0, lambda: 0.0)

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from aerostack_realtime.protocol import close_codes
 
-_FIN, _CONTROL, _MASKED, _LENGTH = 0x80, 0x08, 0x80, 0x7F
-_LONG, _LONGER = 126, 127
-"""Lengths that say that the length follows, in two or in eight bytes."""
+_FIN, _CONTROL, _MASKED = 0x80, 0x08, 0x80
+_LONG: Final = 126
+"""This length says that the length follows in two bytes, the one above it in eight."""
 _MASK_BYTES: Final = 4
 
 
@@ -43,23 +43,26 @@ class Framing:
         if self._begun:
             data = self._begun + data
             self._begun = b""
-        at, end = self._ahead, len(data)
+        at, end, unfinished = self._ahead, len(data), self._open
         while at + 1 < end:
             first, second = data[at], data[at + 1]
-            length = second & _LENGTH
-            after = at + 2 + _MASK_BYTES + length
-            if length >= _LONG:
+            length = second - _MASKED
+            if length < _LONG:
+                if length < 0:
+                    return UNMASKED
+                at += 2 + _MASK_BYTES + length
+            else:
                 payload = at + (4 if length == _LONG else 10)
                 if payload > end:
                     break
-                after = payload + _MASK_BYTES + int.from_bytes(data[at + 2 : payload])
-            if not second & _MASKED:
-                return UNMASKED
-            if not first & _CONTROL:
-                self._open = 0 if first & _FIN else self._open + 1
-                if self._open >= self._limit:
+                at = payload + _MASK_BYTES + int.from_bytes(data[at + 2 : payload])
+            if first < _FIN:
+                unfinished += 1
+                if unfinished >= self._limit:
                     return Breach(close_codes.BAD_MESSAGES, f"a message has at most {self._limit} fragments")
-            at = after
+            elif unfinished and not first & _CONTROL:
+                unfinished = 0
+        self._open = unfinished
         if at < end:
             self._begun = data[at:]
             self._ahead = 0
