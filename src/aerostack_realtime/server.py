@@ -1,6 +1,7 @@
 """The composition root: builds the parts, owns every task, starts and stops them in order."""
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -154,13 +155,14 @@ async def run(
             async with asyncio.TaskGroup() as tasks:
                 owned = [
                     tasks.create_task(marks.keep(clock)),
-                    tasks.create_task(_tick(hub, endpoint)),
+                    tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
                     tasks.create_task(_renew(certificate, renew)),
                     *(tasks.create_task(each.keep()) for each in door.key_sets),
                 ]
+                _settle()
                 ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
@@ -179,6 +181,12 @@ def _url(settings: Settings, port: int) -> str:
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
+def _settle() -> None:
+    """Take what is there for good out of the garbage collector's rounds: a full one is a pause for everyone."""
+    gc.collect()
+    gc.freeze()
+
+
 async def _renew(certificate: Certificate | None, renew: asyncio.Event) -> None:
     while True:
         await renew.wait()
@@ -192,10 +200,11 @@ async def _watch(database: Database) -> None:
     raise await database.failed()
 
 
-async def _tick(hub: Hub, endpoint: WebSocketEndpoint) -> None:
+async def _tick(hub: Hub, endpoint: WebSocketEndpoint, listener: Listener) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         endpoint.tick(time.monotonic())
+        listener.tick()
         hub.sweep()
 
 

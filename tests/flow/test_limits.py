@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from aerostack_realtime.protocol import frames
+from bench.proctree import cpu_seconds
 from tests.flow.calls import Http
 from tests.flow.wire import CONTINUATION, PATIENCE_SECONDS, PING, PONG, TEXT, Closed, Dial, Wire, frame
 
@@ -217,7 +218,7 @@ async def test_a_message_in_too_many_fragments_ends_the_connection(
 
 
 async def test_fragments_that_come_with_the_handshake_are_counted_too(serve: Serve) -> None:
-    server = await serve(settings("fragments = 20"))
+    server = await serve(settings("fragments = 20", "close_seconds = 0.2"))
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(
@@ -291,6 +292,36 @@ async def test_sockets_that_are_no_websocket_are_counted_by_address(serve: Serve
     assert await wire.settled() == []
     for _, writer in silent:
         writer.transport.abort()
+    await server.terminate()
+    assert (
+        '{"audit":"refused","address":"127.0.0.1","reason":"rate_limited","sockets":1}' in server.log.read_text()
+    )
+
+
+async def test_sockets_opened_beyond_the_rate_are_cut(serve: Serve, people: People) -> None:
+    server = await serve(settings("connects_per_second = 0.001", "connects_burst = 3"))
+    first, second = [await people(server) for _ in range(2)]
+    for wire in (first, second):
+        await wire.hear("connected")
+    await first.close()
+    await (await people(server)).hear("connected")
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await people(server)
+    assert await second.settled() == []
+
+
+async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve, people: People) -> None:
+    """What it goes on sending costs next to nothing, and it is told why it was closed."""
+    server = await serve(settings("close_seconds = 10"))
+    wire = await people(server)
+    await wire.hear("connected")
+    before = cpu_seconds(server.pid)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(40):
+            wire.write(frame(b"not json") * 100_000)
+            await wire.writer.drain()
+    assert await code(wire) == 4400
+    assert cpu_seconds(server.pid) - before < 1
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.crowd import Lobby
 from aerostack_realtime.gateway.framing import Breach, Framing
 from aerostack_realtime.gateway.limits import Limits
@@ -27,14 +26,15 @@ class Reader(Protocol):
 
 
 class Watched:
-    """A reader whose client's framing is looked at first. After a breach it is fed no more; the bytes that still
-    come are dropped, so that the close frame is not lost to a reset."""
+    """A reader whose client's framing is looked at first. After a breach, or when told so, it is fed no more: the
+    bytes that still come are dropped, which is cheap, and loses no close frame to a reset."""
 
-    __slots__ = ("_breach", "_framing", "_reader", "_report")
+    __slots__ = ("_breach", "_deaf", "_framing", "_reader", "_report")
 
     def __init__(self, reader: Reader, framing: Framing) -> None:
         self._reader = reader
         self._framing = framing
+        self._deaf = False
         self._breach: Breach | None = None
         self._report: Callable[[Breach], None] | None = None
 
@@ -45,22 +45,28 @@ class Watched:
             report(self._breach)
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if self._deaf:
+            return False, b""
+        self._breach = self._framing.feed(data)
         if self._breach is None:
-            self._breach = self._framing.feed(data)
-            if self._breach is None:
-                return self._reader.feed_data(data)
-            if self._report is not None:
-                self._report(self._breach)
+            return self._reader.feed_data(data)
+        self._deaf = True
+        if self._report is not None:
+            self._report(self._breach)
         return False, b""
+
+    def deafen(self) -> None:
+        self._deaf = True
 
     def feed_eof(self) -> None:
         self._reader.feed_eof()
 
 
 class Connection(RequestHandler):
-    """aiohttp's connection with our limits. It is in the lobby until it is a WebSocket or over."""
+    """aiohttp's connection with our limits. It is in the lobby until it is a WebSocket or over, and it is ended
+    when no request has come in `handshake_seconds`."""
 
-    __slots__ = ("_address", "_fragments", "_lobby", "_watched")
+    __slots__ = ("_address", "_deadline", "_limits", "_lobby", "_watched")
 
     def __init__(self, server: web.Server, limits: Limits, lobby: Lobby) -> None:
         super().__init__(
@@ -72,7 +78,8 @@ class Connection(RequestHandler):
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
         )
-        self._fragments = limits.fragments
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
         self._lobby = lobby
         self._address: str | None = None
         self._watched: Watched | None = None
@@ -82,26 +89,46 @@ class Connection(RequestHandler):
         peer = peer[0] if isinstance(peer, tuple) else None
         try:
             self._address = self._lobby.enter(peer)
-        except RateLimited as refusal:
-            audit.record("refused", address=peer, reason=refusal.code)
+        except RateLimited:
             cast(asyncio.Transport, transport).abort()
         else:
             super().connection_made(transport)
+            self._end_by(self._limits.handshake_seconds, transport.close)
+
+    def asked(self) -> None:
+        """A whole head of a request has come."""
+        self._end_by(None)
+
+    def hang_up(self) -> None:
+        """End it once the peer has answered the close frame, or after `close_seconds` if it does not."""
+        if self.transport is not None:
+            self._end_by(self._limits.close_seconds, self.transport.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._end_by(None)  # or the timer would keep the connection in memory, of which a flood makes thousands
         self._leave()
         super().connection_lost(exc)
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
         """It is a WebSocket from here on."""
         self._leave()
-        self._watched = Watched(parser, Framing(self._fragments))
+        self._watched = Watched(parser, Framing(self._limits.fragments))
         super().set_parser(cast(Any, self._watched), data_received_cb)
 
     def watch(self, report: Callable[[Breach], None]) -> None:
         """Call `report` when the WebSocket's client does not keep to the framing it has to."""
         assert self._watched is not None, "it is a WebSocket by now"
         self._watched.report(report)
+
+    def deafen(self) -> None:
+        """Take no more from the WebSocket's client."""
+        if self._watched is not None:
+            self._watched.deafen()
+
+    def _end_by(self, seconds: float | None, end: Callable[[], None] | None = None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None or end is None else self._loop.call_later(seconds, end)
 
     def _leave(self) -> None:
         if self._address is not None:

@@ -1,7 +1,9 @@
 """How many connections there are: in total, per address, per user, not yet authenticated, and not of WebSocket."""
 
 from collections import Counter
+from collections.abc import Callable
 
+from aerostack_realtime.gateway.allowance import Allowances
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
@@ -67,26 +69,43 @@ class Visit:
 
 
 class Lobby:
-    """Counts the sockets that are no WebSocket, or not yet, against limits of the same size as the crowd's:
-    in total, and per address unless it is a trusted proxy's, behind which there are many."""
+    """Counts the sockets that are no WebSocket, or not yet, against limits of the same size as the crowd's, and
+    how fast they are opened: in total, and per address unless it is a trusted proxy's, behind which there are
+    many. `now` is in seconds."""
 
-    def __init__(self, limits: Limits, proxies: Proxies) -> None:
+    def __init__(self, limits: Limits, proxies: Proxies, now: Callable[[], float]) -> None:
         self._limits = limits
         self._proxies = proxies
+        self._opened = Allowances(limits.connects_per_second, limits.connects_burst, now)
+        self._turned_away: Counter[str] = Counter()
         self.total = 0
         self.addresses: Counter[str] = Counter()
 
     def enter(self, peer: str | None) -> str:
         """Count one socket more, under the address that has to be given to `leave`. Raises RateLimited."""
         address = self._proxies.client(peer, ())
-        if 0 < self._limits.connections <= self.total:
-            raise RateLimited("The server has as many sockets as it takes.")
-        limit = self._limits.connections_per_address
-        if 0 < limit <= self.addresses[address] and not self._proxies.trusts(peer):
-            raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+        try:
+            self._check(peer, address)
+        except RateLimited:
+            self._turned_away[address] += 1
+            raise
         self.total += 1
         _count(self.addresses, address, 1)
         return address
+
+    def _check(self, peer: str | None, address: str) -> None:
+        if 0 < self._limits.connections <= self.total:
+            raise RateLimited("The server has as many sockets as it takes.")
+        if not self._proxies.trusts(peer):
+            self._opened.take(address, 1, "connections")
+            limit = self._limits.connections_per_address
+            if 0 < limit <= self.addresses[address]:
+                raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+
+    def turned_away(self) -> Counter[str]:
+        """How many sockets of each address were not let in since this was asked last."""
+        found, self._turned_away = self._turned_away, Counter()
+        return found
 
     def leave(self, address: str) -> None:
         self.total -= 1

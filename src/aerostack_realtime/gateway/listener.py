@@ -2,16 +2,18 @@
 
 import asyncio
 import ssl
+import time
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from aiohttp.web_protocol import RequestHandler
 
+from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.connection import Connection
 from aerostack_realtime.gateway.crowd import Lobby
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
 """Connections the kernel queues while the loop is busy: a fleet of clients that returns comes at once."""
@@ -29,8 +31,7 @@ class Listener:
         app.middlewares.append(self._read)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
         self._limits = limits
-        self._lobby = Lobby(limits, proxies)
-        self._silent: set[RequestHandler] = set()
+        self._lobby = Lobby(limits, proxies, time.monotonic)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -52,27 +53,26 @@ class Listener:
         if self._server is not None:
             self._server.close()
 
+    def tick(self) -> None:
+        """Write down who was turned away; call it about once a second. A line for each socket would be a flood
+        of its own."""
+        for address, sockets in self._lobby.turned_away().items():
+            audit.record("refused", address=address, reason=RateLimited.code, sockets=sockets)
+
     async def close(self) -> None:
         self.stop_accepting()
+        self.tick()
         await self._runner.cleanup()
 
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
-        protocol = Connection(server, self._limits, self._lobby)
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(self._limits.handshake_seconds, self._give_up, protocol)
-        return protocol
-
-    def _give_up(self, protocol: RequestHandler) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
-            if protocol.transport is not None:
-                protocol.transport.close()
+        return Connection(server, self._limits, self._lobby)
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
+        assert isinstance(request.protocol, Connection), "the listener makes no other"
+        request.protocol.asked()
         return await handler(request)
 
     @web.middleware

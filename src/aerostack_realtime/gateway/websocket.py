@@ -127,18 +127,15 @@ class WebSocketEndpoint:
             visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
             audit.record("refused", address=address, reason=refusal.code)
-            await self._refuse(socket, transport, refusal)
+            await _refuse(socket, transport, connection, refusal)
             return socket
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
-        loop = asyncio.get_running_loop()
-        session = self._open_session(
-            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity, visit
-        )
+        session = self._open_session(transport, connection.hang_up, identity, visit)
         self._sessions.add(session)
         connection.watch(lambda breach: session.close(breach.code, breach.reason))
         try:
-            await _read(socket, session)
+            await _read(socket, session, connection)
         finally:
             self._sessions.discard(session)
             visit.leave()
@@ -164,35 +161,42 @@ class WebSocketEndpoint:
             raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
         return self._authenticator.identify(key, token, request.query.get("userId"))
 
-    async def _refuse(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, refusal: AerostackError
-    ) -> None:
-        """Say why, with a close code that tells a client whether to come back."""
-        code = close_codes.FORBIDDEN
-        if isinstance(refusal, RateLimited):
-            code = close_codes.LIMIT
-        elif refusal.retryable:
-            code = close_codes.RESTART
-        elif refusal.status == Unauthorized.status:
-            code = close_codes.UNAUTHORIZED
-        transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
-        transport.write(frames.close(code, refusal.code))
-        _hang_up(asyncio.get_running_loop(), transport, self._limits.close_seconds)
-        while (await socket.receive()).type not in _ENDS:
-            pass
-        transport.close()
-
 
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 
-async def _read(socket: web.WebSocketResponse, session: Session) -> None:
+async def _refuse(
+    socket: web.WebSocketResponse, transport: asyncio.Transport, connection: Connection, refusal: AerostackError
+) -> None:
+    """Say why, with a close code that tells a client whether to come back."""
+    code = close_codes.FORBIDDEN
+    if isinstance(refusal, RateLimited):
+        code = close_codes.LIMIT
+    elif refusal.retryable:
+        code = close_codes.RESTART
+    elif refusal.status == Unauthorized.status:
+        code = close_codes.UNAUTHORIZED
+    transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
+    transport.write(frames.close(code, refusal.code))
+    connection.hang_up()
+    for count in itertools.count(1):
+        if count % TURN == 0:
+            connection.deafen()
+        if (await socket.receive()).type in _ENDS:
+            break
+    transport.close()
+
+
+async def _read(socket: web.WebSocketResponse, session: Session, connection: Connection) -> None:
     """Hand everything that comes to the session, until the socket ends.
 
-    A client that sends without a pause lets the others have their turn after every `TURN` frames.
+    A client that sends without a pause lets the others have their turn after every `TURN` frames, and is not
+    listened to any more once its session is closed.
     """
     for count in itertools.count(1):
         if count % TURN == 0:
+            if session.closed is not None:
+                connection.deafen()
             await asyncio.sleep(0)
         message = await socket.receive()
         kind = message.type
@@ -224,8 +228,3 @@ def _in_one_header(request: web.Request, protocols: list[str]) -> web.Request:
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
     return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
-
-
-def _hang_up(loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
-    """End the socket once the peer has answered the close frame, or after `seconds` if it does not."""
-    loop.call_later(seconds, transport.abort)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aerostack_realtime.gateway.allowance import MAX_CALLERS, Allowance, Callers
+from aerostack_realtime.gateway.allowance import MAX_NAMES, Allowance, Allowances, Callers, Throttle
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.protocol.errors import RateLimited
 
@@ -62,13 +62,31 @@ def test_each_caller_has_an_allowance_and_a_user_is_no_address() -> None:
     callers.call(("user", "1.2.3.4"))
 
 
-def test_callers_are_remembered_up_to_a_bound_those_who_called_last() -> None:
-    callers = Callers(Limits(calls_per_second=0.001, calls_burst=2), Clock())
-    callers.call(("user", "ann"), 2)
-    for number in range(MAX_CALLERS * 2):
-        callers.call(("address", str(number)))
+def test_names_are_remembered_up_to_a_bound_those_who_took_last() -> None:
+    allowances = Allowances(0.001, 2, Clock())
+    allowances.take("ann", 2, "calls")
+    for number in range(MAX_NAMES * 2):
+        allowances.take(number, 1, "calls")
         if number % 1000 == 0:
             with pytest.raises(RateLimited):
-                callers.call(("user", "ann"))
-    assert len(callers) == MAX_CALLERS
-    callers.call(("address", "0"), 2)
+                allowances.take("ann", 1, "calls")
+    assert len(allowances) == MAX_NAMES
+    allowances.take(0, 2, "calls")
+
+
+def test_who_is_refused_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> None:
+    clock = Clock()
+
+    def refused_until_hopeless(rate: float, seconds: float) -> float | None:
+        throttle = Throttle(Limits(messages_per_second=10, messages_burst=10, refused_messages=50), clock)
+        for number in range(int(rate * seconds)):
+            clock.now += 1 / rate
+            throttle.message()
+            if throttle.hopeless:
+                return number / rate
+        return None
+
+    assert refused_until_hopeless(19, 600) is None
+    found = refused_until_hopeless(40, 600)
+    assert found is not None
+    assert found < 5, "although a message gets through every 0.1 s"
