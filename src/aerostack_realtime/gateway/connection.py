@@ -66,7 +66,7 @@ class Connection(RequestHandler):
     """aiohttp's connection with our limits. It is in the lobby until it is a WebSocket or over, and it is ended
     when no request has come in `handshake_seconds`."""
 
-    __slots__ = ("_address", "_deadline", "_limits", "_lobby", "_watched")
+    __slots__ = ("_address", "_deadline", "_limits", "_lobby", "_over", "_watched")
 
     def __init__(self, server: web.Server, limits: Limits, lobby: Lobby) -> None:
         super().__init__(
@@ -83,6 +83,7 @@ class Connection(RequestHandler):
         self._lobby = lobby
         self._address: str | None = None
         self._watched: Watched | None = None
+        self._over: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -107,6 +108,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._end_by(None)  # or the timer would keep the connection in memory, of which a flood makes thousands
         self._leave()
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
         super().connection_lost(exc)
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
@@ -120,10 +123,14 @@ class Connection(RequestHandler):
         assert self._watched is not None, "it is a WebSocket by now"
         self._watched.report(report)
 
-    def deafen(self) -> None:
-        """Take no more from the WebSocket's client."""
-        if self._watched is not None:
+    async def deafen(self) -> None:
+        """Take no more from the WebSocket's client, neither what is still to come nor what has come, and wait
+        until the connection is over."""
+        if self._watched is not None and self.transport is not None:
             self._watched.deafen()
+            self.resume_reading()  # or its end would not be noticed
+            self._over = self._loop.create_future()
+            await self._over
 
     def _end_by(self, seconds: float | None, end: Callable[[], None] | None = None) -> None:
         if self._deadline is not None:

@@ -179,11 +179,11 @@ async def _refuse(
     transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
     transport.write(frames.close(code, refusal.code))
     connection.hang_up()
-    for count in itertools.count(1):
-        if count % TURN == 0:
-            connection.deafen()
+    for _ in range(TURN):
         if (await socket.receive()).type in _ENDS:
             break
+    else:
+        await connection.deafen()
     transport.close()
 
 
@@ -196,7 +196,8 @@ async def _read(socket: web.WebSocketResponse, session: Session, connection: Con
     for count in itertools.count(1):
         if count % TURN == 0:
             if session.closed is not None:
-                connection.deafen()
+                await connection.deafen()
+                return
             await asyncio.sleep(0)
         message = await socket.receive()
         kind = message.type
