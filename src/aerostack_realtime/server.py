@@ -30,7 +30,7 @@ from aerostack_realtime.database.base import Change, ChangeListener, Database, M
 from aerostack_realtime.database.opening import open_database
 from aerostack_realtime.gateway import pages
 from aerostack_realtime.gateway.allowance import Callers
-from aerostack_realtime.gateway.crowd import Visit
+from aerostack_realtime.gateway.crowd import Lobby, Visit
 from aerostack_realtime.gateway.http import HttpApi, answering
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.operator import Operator, stored
@@ -147,8 +147,9 @@ async def run(
         door = await _door(settings, database)
         guard = Guard(rules, memberships, time.monotonic)
         proxies = Proxies(settings.trusted_proxies)
-        endpoint, app = _application(settings, hub, database, door, guard, proxies)
-        listener = Listener(app, limits=settings.limits, proxies=proxies, shutdown_seconds=STOP_SECONDS)
+        lobby = Lobby(settings.limits, proxies, time.monotonic)
+        endpoint, app = _application(settings, hub, database, door, guard, proxies, lobby)
+        listener = Listener(app, limits=settings.limits, lobby=lobby, shutdown_seconds=STOP_SECONDS)
         tls = None if certificate is None else certificate.context
         port = await listener.start(settings.host, settings.port, tls)
         try:
@@ -260,7 +261,7 @@ async def _door(settings: Settings, database: Database) -> _Door:
 
 
 def _application(
-    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard, proxies: Proxies
+    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard, proxies: Proxies, lobby: Lobby
 ) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
@@ -289,6 +290,7 @@ def _application(
         project=settings.project,
         query_credentials=settings.query_credentials,
         proxies=proxies,
+        lobby=lobby,
         open_session=open_session,
     )
     api = HttpApi(

@@ -310,6 +310,30 @@ async def test_sockets_opened_beyond_the_rate_are_cut(serve: Serve, people: Peop
     assert await second.settled() == []
 
 
+async def test_who_is_put_out_cannot_come_back_at_once_again_and_again(serve: Serve, people: People) -> None:
+    """Neither directly nor, by the address that a proxy tells, through a proxy."""
+    more = 'trusted_proxies = ["127.0.0.2"]'
+    limits = ("connects_per_second = 0.001", "connects_burst = 50", "bad_messages = 1", "close_seconds = 0.1")
+    server = await serve(settings(*limits, more=more))
+
+    async def abuse(**how: Any) -> int:
+        wire = await people(server, **how)
+        wire.write(frame(b"not json"))
+        found = await code(wire)
+        await wire.reader.read()
+        return found
+
+    assert [await abuse(), await abuse()] == [4400, 4400]
+    await (await people(server)).hear("connected")
+    assert await abuse() == 4400
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await people(server)
+    forged: dict[str, Any] = {"headers": [("X-Forwarded-For", "1.2.3.4")], "source": "127.0.0.2"}
+    assert [await abuse(**forged) for _ in range(4)] == [4400, 4400, 4400, 4429]
+    forged["headers"] = [("X-Forwarded-For", "1.2.3.5")]
+    await (await people(server, **forged)).hear("connected")
+
+
 async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve, people: People) -> None:
     """What it goes on sending costs next to nothing, and it is told why it was closed."""
     server = await serve(settings("close_seconds = 10"))

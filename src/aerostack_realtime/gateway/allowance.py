@@ -41,6 +41,11 @@ class Allowance:
         self._left -= amount
         return True
 
+    def forfeit(self, amount: float) -> None:
+        """Lose some of it, as far as there is any."""
+        self.take(0)
+        self._left = max(min(self._left, 0.0), self._left - amount)
+
     def wait(self, amount: float = 1.0) -> float:
         """Seconds from the last `take` on until there is enough."""
         return max(0.0, (min(amount, self._burst) - self._left) / self._rate) if self._rate else 0.0
@@ -90,6 +95,16 @@ class Allowances:
 
     def take(self, name: Hashable, amount: float, what: str) -> None:
         """Use some of a name's. Raises RateLimited, naming `what` there is too much of."""
+        allowance = self._of(name)
+        if not allowance.take(amount):
+            seconds = max(1, math.ceil(allowance.wait(amount)))
+            raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
+
+    def forfeit(self, name: Hashable, amount: float) -> None:
+        """Let a name lose some of its own."""
+        self._of(name).forfeit(amount)
+
+    def _of(self, name: Hashable) -> Allowance:
         known = self._known
         allowance = known.get(name)
         if allowance is None:
@@ -98,9 +113,7 @@ class Allowances:
             allowance = known[name] = self._make()
         else:
             known.move_to_end(name)
-        if not allowance.take(amount):
-            seconds = max(1, math.ceil(allowance.wait(amount)))
-            raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
+        return allowance
 
 
 class Callers:

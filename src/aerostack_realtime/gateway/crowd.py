@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from aerostack_realtime.gateway.allowance import Allowances
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
+
+PENALTY: Final = 20
+"""A client that is put out has had its bursts, of messages for instance, and would have them again at once."""
 
 
 class Crowd:
@@ -101,6 +105,16 @@ class Lobby:
             limit = self._limits.connections_per_address
             if 0 < limit <= self.addresses[address]:
                 raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+
+    def forwarded(self, peer: str | None, address: str) -> None:
+        """A client connects through a peer: if that is a proxy, what holds for sockets holds for it. Raises
+        RateLimited."""
+        if self._proxies.trusts(peer):
+            self._opened.take(address, 1, "connections")
+
+    def put_out(self, address: str) -> None:
+        """A client was put out for what it did: coming back costs it `PENALTY` connections more."""
+        self._opened.forfeit(address, PENALTY)
 
     def turned_away(self) -> Counter[str]:
         """How many sockets of each address were not let in since this was asked last."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from typing import Final
 
 from aiohttp import web
@@ -12,7 +11,6 @@ from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.connection import Connection
 from aerostack_realtime.gateway.crowd import Lobby
 from aerostack_realtime.gateway.limits import Limits
-from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
@@ -26,12 +24,12 @@ class Listener:
     whose body takes longer than that is answered with 408.
     """
 
-    def __init__(self, app: web.Application, *, limits: Limits, proxies: Proxies, shutdown_seconds: float) -> None:
+    def __init__(self, app: web.Application, *, limits: Limits, lobby: Lobby, shutdown_seconds: float) -> None:
         app.middlewares.insert(0, self._mark)
         app.middlewares.append(self._read)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
         self._limits = limits
-        self._lobby = Lobby(limits, proxies, time.monotonic)
+        self._lobby = lobby
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:

@@ -10,7 +10,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.connection import Connection
-from aerostack_realtime.gateway.crowd import Crowd, Visit
+from aerostack_realtime.gateway.crowd import Crowd, Lobby, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
@@ -22,6 +22,9 @@ PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 TURN: Final = 64
 """Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
+
+PUT_OUT: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
+"""Close codes of those who went on although they were told."""
 
 OpenSession = Callable[[Transport, Callable[[], None], Identity | None, Visit], Session]
 """Makes a session of a transport, the callable that hangs up, who it is, and its place in the crowd."""
@@ -55,6 +58,7 @@ class WebSocketEndpoint:
         project: str,
         query_credentials: bool,
         proxies: Proxies,
+        lobby: Lobby,
         open_session: OpenSession,
     ) -> None:
         self._authenticator = authenticator
@@ -63,6 +67,7 @@ class WebSocketEndpoint:
         self._project = project
         self._query_credentials = query_credentials
         self._proxies = proxies
+        self._lobby = lobby
         self._crowd = Crowd(limits)
         self._open_session = open_session
         self._sessions: set[Session] = set()
@@ -122,6 +127,7 @@ class WebSocketEndpoint:
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             self._require_open()  # the answer to the handshake may have waited
+            self._lobby.forwarded(request.remote, address)
             identity = self._identify(request, protocols)
             user = identity.user_id if identity is not None else None
             visit = self._crowd.enter(address, user, stranger=identity is None)
@@ -140,6 +146,8 @@ class WebSocketEndpoint:
             self._sessions.discard(session)
             visit.leave()
             session.lost()
+            if session.closed in PUT_OUT:
+                self._lobby.put_out(address)
             transport.close()
         return socket
 
