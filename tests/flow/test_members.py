@@ -157,6 +157,36 @@ async def test_a_subscribe_that_races_with_the_delete_ends_outside(house: House)
         assert await ann.settled() == []
 
 
+async def test_a_new_token_with_other_claims_stands_by_its_own_row(serve: Serve, calls: Calls) -> None:
+    """Whoever is in by one row, and then by another, is put out by the end of that other, and of no other."""
+    server = await serve(f"""
+token_secret = "{SECRET}"
+[[channels]]
+topic = "desks/{{desk}}"
+members = {{ table = "badges", desk = "{{desk}}", badge = "{{user.claims.badge}}" }}
+""")
+    http = calls(server)
+    await http.sql("CREATE TABLE badges(desk TEXT, badge TEXT)")
+    await http.sql("INSERT INTO badges VALUES('a', 'old'), ('a', 'new')")
+
+    def token(badge: str) -> str:
+        return jwt.encode({"sub": "ann", "exp": time.time() + 300, "badge": badge}, SECRET, algorithm="HS256")
+
+    ann = await Wire.open(server.url, protocols=["aerostack-v1", f"aerostack-token.{token('old')}"])
+    await House(server, http).admitted(ann, "desks/a")
+    ann.say("auth", token=token("new"))
+    await ann.hear("authenticated")
+    watcher = await Wire.open(server.url, protocols=["aerostack-v1", f"aerostack-key.{server.secret_key}"])
+    await watcher.subscribe("badges")
+    await http.sql("DELETE FROM badges WHERE badge = 'old'")
+    await watcher.hear("db_change")
+    assert [each["type"] for each in await ann.settled()] == []
+    await http.sql("DELETE FROM badges WHERE badge = 'new'")
+    assert (await ann.hear("unsubscribed"))["reason"] == "forbidden"
+    for wire in (ann, watcher):
+        wire.drop()
+
+
 async def test_a_restored_database_counts_from_then_on(house: House, shell: Shell, tmp_path: Any) -> None:
     backup = tmp_path / "backup.db"
     await house.add("bob")
