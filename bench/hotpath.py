@@ -15,8 +15,10 @@ from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.channels.budget import Budget
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.log import Bounds, Log
+from aerostack_realtime.gateway.framing import Framing
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
+from bench.load import websocket
 from bench.report import table
 
 TIMES = 50_000
@@ -24,6 +26,8 @@ ROUNDS = 5
 TOPIC = "bench/rooms-17/default"
 DATA = msgspec.Raw(b'{"n":123456,"text":"' + b"x" * 80 + b'"}')
 COMMAND = b'{"type":"publish","topic":"bench/rooms-17","event":"m","data":' + bytes(DATA) + b"}"
+
+COMING = websocket.encode(COMMAND)
 
 
 class Nowhere:
@@ -63,6 +67,7 @@ def _round(step: Callable[[], object]) -> float:
 def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
+    framing = Framing(128)
     log = Log(0, Bounds(), Budget(1 << 28))
     audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
@@ -79,6 +84,7 @@ def steps() -> list[tuple[str, float]]:
 
     nothing = cost(lambda: None)
     found = [
+        ("the client's framing", cost(lambda: framing.feed(COMING))),
         ("decode the command, its payload untouched", cost(lambda: messages.decode_command(COMMAND))),
         ("canonical topic (remembered)", cost(lambda: topics.canonical("bench/rooms-17", "default"))),
         ("position: the hybrid clock", cost(clock.next)),

@@ -161,12 +161,14 @@ async def adversary(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterat
     credential = f"aerostack-token.{token('bob')}" if request.param == "bob" else "aerostack-key.pk"
     wire = await scene.connect(credential)
     scene.heard.clear()
-    yield wire
-    await scene.say()
-    scene.heard += await wire.settled()
-    assert len(scene.heard) > 10
-    assert MARKER not in json.dumps(scene.heard)
-    wire.drop()
+    try:
+        yield wire
+        await scene.say()
+        scene.heard += await wire.settled()
+        assert len(scene.heard) > 10
+        assert MARKER not in json.dumps(scene.heard)
+    finally:
+        wire.drop()
 
 
 TARGETS: Final = [*CHANNELS, *WATCHED]
