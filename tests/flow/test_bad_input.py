@@ -288,7 +288,7 @@ async def test_bytes_that_are_no_request_are_refused(node: "ServerProcess", sent
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(sent)
     async with asyncio.timeout(10):
-        assert b" 400 " in await reader.readline()
+        assert (await reader.readline()).split()[1] in (b"400", b"431")
     writer.close()
 
 

@@ -261,9 +261,37 @@ async def head(server: "ServerProcess", *lines: str) -> int:
 )
 async def test_the_head_of_a_request_is_bounded(serve: Serve, people: People, size: str, lines: list[str]) -> None:
     server = await serve(settings("header_bytes = 2000"))
-    for fill, status in (("x" * 1900, 200), ("x" * 2100, 400)):
+    for fill, status in (("x" * 1900, 200), ("x" * 2100, 431)):
         assert await head(server, *(line.format(fill=fill) for line in lines)) == status
     await (await people(server)).hear("connected")
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET /api/realtime?token=HUSH HTTP/9\r\n\r\n",
+        b"GET /api/realtime HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer HUSH\0\r\n\r\n",
+        b"GET /api/realtime HTTP/1.1\r\nHost: x\r\nAuthorization: HUSH" + b"x" * 10_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nHUSH\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_neither_logged_nor_echoed(
+    serve: Serve, request_head: bytes
+) -> None:
+    server = await serve(settings())
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(request_head)
+    answer = await _rest(reader)
+    writer.close()
+    assert answer.split()[1] in (b"400", b"431")
+    assert b'"bad_message"' in answer
+    assert b"Content-Security-Policy" in answer
+    assert b"HUSH" not in answer
+    log = server.log.read_text()
+    assert "HUSH" not in log
+    assert "Traceback" not in log
+    assert '"reason":"bad_message"' in log
 
 
 async def test_a_request_has_so_many_headers_at_most(serve: Serve, people: People) -> None:

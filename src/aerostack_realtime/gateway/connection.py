@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
 
+from aerostack_realtime.gateway import audit, headers
 from aerostack_realtime.gateway.crowd import Lobby
 from aerostack_realtime.gateway.framing import Breach, Framing
+from aerostack_realtime.gateway.http import error_response
 from aerostack_realtime.gateway.limits import Limits
-from aerostack_realtime.protocol.errors import RateLimited
+from aerostack_realtime.protocol.errors import BadMessage, RateLimited
 
 IDLE_SECONDS: Final = 75
 """How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
@@ -111,6 +115,24 @@ class Connection(RequestHandler):
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
         super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no request. aiohttp would log and echo the bytes that it did not understand, in which
+        there may be a credential."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        audit.record("refused", address=request.remote, reason=BadMessage.code)
+        response = error_response(BadMessage("This is no HTTP/1.1 request, or its head is beyond the limits."))
+        response.set_status(431 if isinstance(exc, LineTooLong) else status)
+        headers.protect(response, secure=request.secure)
+        response.force_close()
+        return response
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
         """It is a WebSocket from here on."""
