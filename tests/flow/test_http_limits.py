@@ -1,14 +1,18 @@
 """The rates of HTTP calls: whoever goes beyond is told how long to wait, and nobody else notices."""
 
+import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
 import pytest
 
 from tests.flow.calls import Http
+from tests.flow.wire import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -68,6 +72,7 @@ async def test_it_is_told_how_long_to_wait_also_to_a_page(serve: Serve) -> None:
             assert (answer.status, body["error"]["code"]) == (429, "rate_limited")
             assert 8 <= int(answer.headers["Retry-After"]) <= 10
             assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+            assert answer.headers["Connection"] == "close"
 
 
 async def test_every_event_of_a_list_counts(serve: Serve, calls: Calls) -> None:
@@ -84,6 +89,17 @@ async def test_bytes_published_have_the_rate_that_they_have_over_websocket(serve
     found = [(await http.post(PUBLISH, event, token("ann")))[0] for _ in range(3)]
     assert found == [200, 200, 429]
     assert await statuses(http, 1, token("ann")) == [200]
+
+
+async def test_who_calls_on_and_on_has_to_connect_anew_for_each_refusal(serve: Serve) -> None:
+    server = await serve(settings("calls_per_second = 0.01", "calls_burst = 2", more="anonymous = true"))
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"GET {HISTORY} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 3)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answers = await reader.read()
+    writer.close()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"429"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -341,6 +341,7 @@ def error_response(error: AerostackError) -> web.Response:
     response = _json({"error": {"code": error.code, "message": error.message}}, error.status)
     if isinstance(error, RateLimited):
         response.headers["Retry-After"] = str(error.seconds)
+        response.force_close()  # a refusal costs as much as an answer: a flood has to connect again for each
     return response
 
 
