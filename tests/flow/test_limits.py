@@ -294,6 +294,22 @@ async def test_what_is_no_request_is_refused_and_neither_logged_nor_echoed(
     assert '"reason":"bad_message"' in log
 
 
+@pytest.mark.parametrize(
+    "rest", [b"Content-Length: 9\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"]
+)
+async def test_a_body_that_never_comes_whole_is_no_fault_of_the_server(serve: Serve, rest: bytes) -> None:
+    server = await serve(settings())
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"POST /v1/db/query HTTP/1.1\r\nHost: x\r\n" + rest)
+    writer.write_eof()
+    answer = await _rest(reader)
+    writer.close()
+    assert answer == b"" or answer.split()[1] == b"400"
+    await server.terminate()
+    assert "Traceback" not in server.log.read_text()
+
+
 async def test_a_request_has_so_many_headers_at_most(serve: Serve, people: People) -> None:
     server = await serve(settings("headers = 10"))
     for count, status in ((10, 200), (20, 400)):

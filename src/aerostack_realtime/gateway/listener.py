@@ -81,4 +81,6 @@ class Listener:
                     await request.read()
             except TimeoutError:
                 raise web.HTTPRequestTimeout from None
+            except (ConnectionError, web.RequestPayloadError):
+                raise web.HTTPBadRequest from None  # it went away, or its chunks are none
         return await handler(request)
