@@ -126,20 +126,7 @@ async def run(
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
-        loop = asyncio.get_running_loop()
-        hub = Hub(
-            epoch=lambda: database.epoch,
-            understands=database.understands,
-            clock=clock,
-            changes=database.changes,
-            store=database.messages,
-            backplane=MemoryBackplane,
-            defer=loop.call_soon,
-            later=loop.call_later,
-            buffer_limit=settings.limits.buffer_bytes,
-            presence_limit=settings.limits.presence_members,
-            logs=_logs(settings),
-        )
+        hub = _hub(settings, database, clock)
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
@@ -175,6 +162,23 @@ async def run(
             await listener.close()
     finally:
         await database.close()
+
+
+def _hub(settings: Settings, database: Database, clock: HybridClock) -> Hub:
+    loop = asyncio.get_running_loop()
+    return Hub(
+        epoch=lambda: database.epoch,
+        understands=database.understands,
+        clock=clock,
+        changes=database.changes,
+        store=database.messages,
+        backplane=MemoryBackplane,
+        defer=loop.call_soon,
+        later=loop.call_later,
+        buffer_limit=settings.limits.buffer_bytes,
+        presence_limit=settings.limits.presence_members,
+        logs=_logs(settings),
+    )
 
 
 def _url(settings: Settings, port: int) -> str:
