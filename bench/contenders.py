@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import BENCH, ROOT, version
+from bench.machine import BENCH, ROOT, free_port, version
 from bench.servers import NotStarted, Plan, Running, running, scratch
 
 _PEERS = BENCH / "peers"
@@ -72,13 +72,6 @@ def _await_port(port: int) -> None:
             return
         time.sleep(0.02)
     raise NotStarted(f"nothing listens on port {port}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _aerostack_version() -> str:
@@ -142,7 +135,7 @@ def _nats_version() -> str:
 
 
 def _nats(directory: Path) -> Plan:
-    port, other = _free_port(), _free_port()
+    port, other = free_port(), free_port()
     settings = directory / "nats.conf"
     settings.write_text(
         f"host: 127.0.0.1\nport: {other}\n"
@@ -175,7 +168,7 @@ def _centrifugo_version() -> str:
 
 def _centrifugo(directory: Path) -> Plan:
     """Version 6, memory engine. `insecure` lets everyone connect, subscribe and publish without a token."""
-    port = _free_port()
+    port = free_port()
     settings = {
         "client": {"insecure": True},
         "log": {"level": "error"},

@@ -18,13 +18,16 @@ from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Accepted
 from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.budget import Budget
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.channels.log import Log
+from aerostack_realtime.channels.log import Bounds, Log
+from aerostack_realtime.channels.logs import Logs
 from aerostack_realtime.channels.memberships import Memberships
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.gateway.crowd import Crowd
+from aerostack_realtime.gateway.framing import Framing
 from aerostack_realtime.gateway.limits import UNLIMITED
 from aerostack_realtime.gateway.rights import Guard
 from aerostack_realtime.gateway.session import Session
@@ -40,6 +43,8 @@ ROUNDS = 5
 TOPIC = "bench/rooms-17/default"
 DATA = msgspec.Raw(b'{"n":123456,"text":"' + b"x" * 80 + b'"}')
 COMMAND = b'{"type":"publish","topic":"bench/rooms-17","event":"m","data":' + bytes(DATA) + b"}"
+
+COMING = websocket.encode(COMMAND)
 
 
 class Nowhere:
@@ -81,8 +86,9 @@ def _round(step: Callable[[], object]) -> float:
 def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
-    log = Log(0)
-    audience = Audience(lambda _: None, 1 << 20)
+    framing = Framing(128)
+    log = Log(0, Bounds(), Budget(1 << 28))
+    audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
         audience.add(Nowhere(), presence=True)
     position = clock.next()
@@ -97,6 +103,7 @@ def steps() -> list[tuple[str, float]]:
 
     nothing = cost(lambda: None)
     found = [
+        ("the client's framing", cost(lambda: framing.feed(COMING))),
         ("decode the command, its payload untouched", cost(lambda: messages.decode_command(COMMAND))),
         ("canonical topic (remembered)", cost(lambda: topics.canonical("bench/rooms-17", "default"))),
         ("position: the hybrid clock", cost(clock.next)),
@@ -120,6 +127,8 @@ def whole(database: Database, subscribers: int) -> float:
         store=database.messages,
         backplane=MemoryBackplane,
         defer=lambda _: None,
+        later=lambda _seconds, _call: None,
+        logs=Logs([], 1 << 28),
         buffer_limit=UNLIMITED.buffer_bytes,
         presence_limit=UNLIMITED.presence_members,
     )

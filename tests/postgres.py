@@ -51,7 +51,11 @@ def binaries() -> Path:
 class PostgresServer:
     """One server process with its files. `start` returns once it answers."""
 
-    def __init__(self, *, tcp: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, tcp: bool = False, settings: dict[str, str] | None = None, copy_of: Path | None = None
+    ) -> None:
+        """With `copy_of`, the data directory of a server that is stopped, it begins with those files but for their
+        replication slots, as after a base backup."""
         self.directory = Path(tempfile.mkdtemp(prefix="apg-"))
         self.data = self.directory / "data"
         self.port = _free_port() if tcp else PORT
@@ -70,9 +74,15 @@ class PostgresServer:
         if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(self.directory, "postgres")
         self.directory.chmod(0o755)
-        self._run(
-            "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
-        )
+        if copy_of is None:
+            self._run(
+                "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
+            )
+        else:
+            shutil.copytree(
+                copy_of, self.data, ignore=lambda path, names: names if path.endswith("replslot") else ()
+            )
+            self.own_files()
 
     @classmethod
     def started(cls, **settings: Any) -> Self:

@@ -70,10 +70,17 @@ class Vault:
             _copy(database, source)
         self._forget_truth()
 
+    @property
+    def epoch(self) -> str:
+        """That of the backup. Until the server notices that it was restored, what it answers is in this one."""
+        with opened(self._backup) as copy:
+            [[epoch]] = copy.execute(f"SELECT value FROM {META} WHERE key = 'epoch'").fetchall()
+            return str(epoch)
+
     def restored(self, epoch: str) -> None:
         """Record what the last restoration undid, now that the logs go on in `epoch`."""
+        before = self.epoch
         with opened(self._backup) as copy:
-            [[before]] = copy.execute(f"SELECT value FROM {META} WHERE key = 'epoch'").fetchall()
             rows = copy.execute(f"SELECT topic, max(position) FROM {MESSAGES} GROUP BY topic").fetchall()
             newest = {str(topic): position for topic, position in rows}
         journal = Journal(self._place / "restorations")

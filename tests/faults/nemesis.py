@@ -124,11 +124,11 @@ class Nemesis:
             await stage.epoch()  # behind whatever a writer had asked the server for
             await asyncio.to_thread(stage.vault.restore)
         with suppress(Stuck):  # if it is not noticed, the checker tells what that led to
-            await self._eventually(lambda: self._has_left(before))
+            await self._eventually(lambda: self._has_left(before, stage.vault.epoch))
         stage.vault.restored(await stage.epoch())
 
-    async def _has_left(self, epoch: str) -> bool:
-        return await self._stage.epoch() != epoch
+    async def _has_left(self, *epochs: str) -> bool:
+        return await self._stage.epoch() not in epochs
 
     async def _aged(self) -> None:
         """Wait until the backup is old enough for the server to know it again."""

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Undecided
 from aerostack_realtime.access.rows import RuleFailed
-from aerostack_realtime.channels.audience import Subscriber
+from aerostack_realtime.channels.backlog import policy
 from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.catchup import CatchUp
 from aerostack_realtime.gateway.limits import Limits
@@ -178,6 +179,7 @@ class Commands:
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
         if command.filter and len(messages.encode(command.filter)) > self._limits.filter_bytes:
             raise InvalidFilter(f"A filter has at most {self._limits.filter_bytes} bytes.")
+        policy(command)
         self._rights.require(command.topic, "subscribe")
         if command.presence and not self._rights.permissions.allows(command.topic, "presence"):
             command = replace(command, presence=False)

@@ -33,6 +33,11 @@ class Proxies:
             address = hop
         return _grouped(address)
 
+    def trusts(self, peer: str | None) -> bool:
+        """Whether a peer is one of the proxies."""
+        address = _address(peer or "")
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return any(address in network for network in self._trusted)
 

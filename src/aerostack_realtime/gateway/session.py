@@ -12,8 +12,8 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Permissions
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.channels.audience import hand
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.subscriber import hand
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.allowance import Throttle
@@ -155,6 +155,10 @@ class Session:
     @property
     def user_id(self) -> str | None:
         return self._identity.user_id if self._identity is not None else None
+
+    @property
+    def address(self) -> str:
+        return self._visit.address
 
     @property
     def identity(self) -> Identity | None:

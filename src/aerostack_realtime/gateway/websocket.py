@@ -9,17 +9,19 @@ from aiohttp import hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.gateway import audit, handshake
-from aerostack_realtime.gateway.crowd import Crowd, Visit
+from aerostack_realtime.gateway.crowd import Crowd, Lobby, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.gateway.socket import NOBODY, Socket
 from aerostack_realtime.protocol import close_codes, frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized, Unavailable
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
+PUT_OUT: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
+"""Close codes of those who went on although they were told."""
 
 OpenSession = Callable[[Transport, Identity | None, Visit], Session]
 """Makes a session of a transport, who it is, and its place in the crowd."""
@@ -53,6 +55,7 @@ class WebSocketEndpoint:
         project: str,
         query_credentials: bool,
         proxies: Proxies,
+        lobby: Lobby,
         open_session: OpenSession,
     ) -> None:
         self._authenticator = authenticator
@@ -61,11 +64,13 @@ class WebSocketEndpoint:
         self._project = project
         self._query_credentials = query_credentials
         self._proxies = proxies
+        self._lobby = lobby
         self._crowd = Crowd(limits)
         self._open_session = open_session
         self._sessions: dict[Socket, Session] = {}
         self._emptied: asyncio.Event | None = None
         self._left = self._leave  # one callable for all sockets
+        self._closed = False
 
     @property
     def connections(self) -> int:
@@ -81,7 +86,8 @@ class WebSocketEndpoint:
             session.tick(now)
 
     def close(self, code: int, reason: str) -> None:
-        """End every connection."""
+        """End every connection, and let nobody in any more, over kept HTTP connections either."""
+        self._closed = True
         for session in self.sessions:
             session.close(code, reason)
 
@@ -96,6 +102,7 @@ class WebSocketEndpoint:
             socket.abort()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
             raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
         protocols = offered(request)
@@ -123,6 +130,7 @@ class WebSocketEndpoint:
         accepted = handshake.answer(request, select(protocols))
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
+            self._lobby.forwarded(request.remote, address)
             identity = self._identify(request, protocols)
             user = identity.user_id if identity is not None else None
             visit = self._crowd.enter(address, user, stranger=identity is None)
@@ -138,9 +146,15 @@ class WebSocketEndpoint:
         socket.serve(session, accepted + session.greeting(), rest)
 
     def _leave(self, socket: Socket) -> None:
-        self._sessions.pop(socket, None)
+        session = self._sessions.pop(socket, None)
+        if session is not None and session.closed in PUT_OUT:
+            self._lobby.put_out(session.address)
         if not self._sessions and self._emptied is not None:
             self._emptied.set()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is going away: connect again in a moment.")
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
