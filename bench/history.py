@@ -116,16 +116,18 @@ async def acknowledge(server: Running) -> Acks:
 
 
 def fill(path: Path, count: int) -> None:
-    """Store messages of one room directly: by publishing, ten million would take a quarter of an hour."""
+    """Store messages of one room directly: by publishing, ten million would take a quarter of an hour. Their ids
+    are in order, so that the index of ids grows at its end."""
     database = sqlite3.connect(path, isolation_level=None, timeout=30)
     database.execute("PRAGMA synchronous=OFF")
+    database.execute("PRAGMA cache_size=-262144")  # 256 MiB
     (have,) = database.execute(f"SELECT count(*) FROM {MESSAGES} WHERE topic = ?", (_ROOM,)).fetchone()
     step = 100_000
     for first in range(have, count, step):
         database.execute(
             f"INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)"
             " WITH RECURSIVE n(i) AS (VALUES(?) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
-            " SELECT ?, 1700000000000 + i, i, 'id' || i, 'user', 'm', CAST(? AS BLOB) FROM n",
+            " SELECT ?, 1700000000000 + i, i, printf('id%08d', i), 'user', 'm', CAST(? AS BLOB) FROM n",
             (first, min(count, first + step), _ROOM, '{"text":"some words"}'),
         )
     database.close()

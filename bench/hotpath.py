@@ -4,25 +4,47 @@ Each step is run alone, in this process, on the objects it gets in the server; t
 since whatever disturbs a round only adds to it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 import msgspec
 
+from aerostack_realtime import config
+from aerostack_realtime.access.identity import Authenticator
+from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Accepted
+from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.budget import Budget
 from aerostack_realtime.channels.clock import HybridClock
-from aerostack_realtime.channels.log import Log
+from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.log import Bounds, Log
+from aerostack_realtime.channels.logs import Logs
+from aerostack_realtime.channels.memberships import Memberships
+from aerostack_realtime.database.base import Database
+from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.gateway.crowd import Crowd
+from aerostack_realtime.gateway.framing import Framing
+from aerostack_realtime.gateway.limits import UNLIMITED
+from aerostack_realtime.gateway.rights import Guard
+from aerostack_realtime.gateway.session import Session
+from aerostack_realtime.gateway.socket import Socket
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
+from bench.load import websocket
 from bench.report import table
+from bench.servers import scratch
 
 TIMES = 50_000
 ROUNDS = 5
 TOPIC = "bench/rooms-17/default"
 DATA = msgspec.Raw(b'{"n":123456,"text":"' + b"x" * 80 + b'"}')
 COMMAND = b'{"type":"publish","topic":"bench/rooms-17","event":"m","data":' + bytes(DATA) + b"}"
+
+COMING = websocket.encode(COMMAND)
 
 
 class Nowhere:
@@ -35,6 +57,8 @@ class Nowhere:
 
     def buffered(self) -> int:
         return 0
+
+    get_write_buffer_size = buffered
 
     def overflow(self) -> None:
         raise AssertionError("it takes everything")
@@ -62,8 +86,9 @@ def _round(step: Callable[[], object]) -> float:
 def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
-    log = Log(0)
-    audience = Audience(lambda _: None, 1 << 20)
+    framing = Framing(128)
+    log = Log(0, Bounds(), Budget(1 << 28))
+    audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
         audience.add(Nowhere(), presence=True)
     position = clock.next()
@@ -78,6 +103,7 @@ def steps() -> list[tuple[str, float]]:
 
     nothing = cost(lambda: None)
     found = [
+        ("the client's framing", cost(lambda: framing.feed(COMING))),
         ("decode the command, its payload untouched", cost(lambda: messages.decode_command(COMMAND))),
         ("canonical topic (remembered)", cost(lambda: topics.canonical("bench/rooms-17", "default"))),
         ("position: the hybrid clock", cost(clock.next)),
@@ -90,5 +116,84 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
+def whole(database: Database, subscribers: int) -> float:
+    """µs of all of it: the bytes of a publish as they are read, to a write to each of `subscribers`."""
+    clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
+    hub = Hub(
+        epoch=lambda: database.epoch,
+        understands=database.understands,
+        clock=clock,
+        changes=database.changes,
+        store=database.messages,
+        backplane=MemoryBackplane,
+        defer=lambda _: None,
+        later=lambda _seconds, _call: None,
+        logs=Logs([], 1 << 28),
+        buffer_limit=UNLIMITED.buffer_bytes,
+        presence_limit=UNLIMITED.presence_members,
+    )
+    rules = config.rules(config.development(config.Settings()))
+    guard = Guard(rules, Memberships(rules.memberships, database), time.monotonic)
+    door = Authenticator(
+        secret_keys=Keys(()), publishable_keys=Keys(()), tokens=None, now=time.time, open_access=True
+    )
+    crowd = Crowd(UNLIMITED)
+
+    def connection() -> Socket:
+        socket = Socket(cast(asyncio.Transport, Nowhere()), UNLIMITED, lambda _: None)
+        session = Session(
+            transport=socket,
+            identity=door.identify(None, None),
+            project="default",
+            version="",
+            hub=hub,
+            database=database,
+            authenticator=door,
+            guard=guard,
+            limits=UNLIMITED,
+            now=time.monotonic,
+            visit=crowd.enter("127.0.0.1", None, stranger=False),
+        )
+        socket.serve(session, session.greeting(), b"")
+        return socket
+
+    subscribe = websocket.encode(b'{"type":"subscribe","topic":"bench/rooms-17"}')
+    for _ in range(subscribers):
+        connection().data_received(subscribe)
+    speaker, command = connection(), websocket.encode(COMMAND)
+
+    def publish() -> None:
+        speaker.data_received(command)
+        hub.flush()
+
+    return cost(publish)
+
+
+async def from_bytes_to_writes() -> list[tuple[str, float]]:
+    """The same for a room of two and one of ten."""
+    with scratch() as directory:
+        database = await SqliteDatabase.open(directory / "bench.db", _Deaf(), retention=[])
+        try:
+            return [(f"all of it, from the bytes read to {n} writes", whole(database, n)) for n in (2, 10)]
+        finally:
+            await database.close()
+
+
+class _Deaf:
+    """Nobody listens to the change feed here."""
+
+    def changed(self, changes: Any) -> None:
+        """Nothing changes."""
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        """Nothing is watched."""
+
+
+def main() -> None:
+    """Print the table."""
+    found = [*steps(), *asyncio.run(from_bytes_to_writes())]
+    print(table(["step", "µs"], [[name, f"{each:.2f}"] for name, each in found]))
+
+
 if __name__ == "__main__":
-    print(table(["step", "µs"], [[name, f"{each:.2f}"] for name, each in steps()]))
+    main()

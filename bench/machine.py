@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import socket
 import subprocess
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def version(command: list[str]) -> str:
     except (OSError, subprocess.SubprocessError):
         return "?"
     return output.split()[-1] if output.split() else "?"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

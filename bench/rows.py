@@ -58,13 +58,15 @@ def measure(rule: TableRule, subscribers: int, groups: int) -> tuple[float, floa
     """µs per change, and how many subscribers a change touched; users fall into `groups` by their claims."""
     dirty: list[Audience] = []
     rules = Rules(tables=[rule])
-    channel = TableChannel("table/orders/default", "orders", lambda: Audience(dirty.append, 1 << 30))
+    channel = TableChannel(
+        "table/orders/default", "orders", lambda: Audience(dirty.append, 1 << 30, lambda _: None)
+    )
     watchers = []
     for number in range(subscribers):
         identity = Identity("user", f"u{number}", claims={"sub": f"u{number}", "team": f"t{number % groups}"})
         watcher = Watcher(number, rules.scope(identity, "orders"))
         view = channel.views.view(None, (*COLUMNS, "team"), watcher.scope("orders"))
-        channel.add(watcher, view, presence=False)
+        channel.add(watcher, view, None, presence=False)
         watchers.append(watcher)
     changes = [
         Change(

@@ -52,9 +52,16 @@ class PostgresServer:
     """One server process with its files. `start` returns once it answers."""
 
     def __init__(
-        self, *, tcp: bool = False, settings: dict[str, str] | None = None, data: Path | None = None
+        self,
+        *,
+        tcp: bool = False,
+        settings: dict[str, str] | None = None,
+        data: Path | None = None,
+        copy_of: Path | None = None,
     ) -> None:
-        """`data`: where its files are to be, in a directory that it may write to."""
+        """`data`: where its files are to be, in a directory that it may write to. With `copy_of`, the data
+        directory of a server that is stopped, it begins with those files but for their replication slots, as
+        after a base backup."""
         self.directory = Path(tempfile.mkdtemp(prefix="apg-"))
         self.data = data or self.directory / "data"
         self.port = _free_port() if tcp else PORT
@@ -76,9 +83,15 @@ class PostgresServer:
                 data.mkdir()
                 shutil.chown(data, "postgres")
         self.directory.chmod(0o755)
-        self._run(
-            "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
-        )
+        if copy_of is None:
+            self._run(
+                "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
+            )
+        else:
+            shutil.copytree(
+                copy_of, self.data, ignore=lambda path, names: names if path.endswith("replslot") else ()
+            )
+            self.own_files()
 
     @classmethod
     def started(cls, **settings: Any) -> Self:

@@ -35,7 +35,7 @@ class Caller(asyncio.Protocol):
         answer: asyncio.Future[tuple[bytes, float]] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {_KEY}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {_KEY}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._transport.write(head.encode() + body)

@@ -42,6 +42,8 @@ class Listener(asyncio.Protocol):
                 self._heard(frame.content, now)
             elif frame.opcode == websocket.PING:
                 self.send(websocket.encode(frame.content, websocket.PONG))
+            elif frame.opcode == websocket.CLOSE:
+                self.send(websocket.encode(frame.content, websocket.CLOSE))
         self._data = data[at:]
 
     def send(self, frame: bytes) -> None:

@@ -31,6 +31,12 @@ _JWKS: Final = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def _seconds(age: str) -> int:
+    if not _AGE.fullmatch(age):
+        raise ValueError(f"max_age is written like 30d, 12h, 90m or 45s; {age!r} is not")
+    return int(age[:-1]) * _UNITS[age[-1]]
+
+
 class SettingsError(Exception):
     """The settings cannot be used; the message says which one, and what to write instead."""
 
@@ -44,12 +50,31 @@ class RetentionRule(Struct, frozen=True, forbid_unknown_fields=True):
     max_count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_age is not None and not _AGE.fullmatch(self.max_age):
-            raise ValueError(f"max_age is written like 30d, 12h, 90m or 45s; {self.max_age!r} is not")
+        if self.max_age is not None:
+            _seconds(self.max_age)
 
     @property
     def max_age_seconds(self) -> float | None:
-        return None if self.max_age is None else int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
+        return None if self.max_age is None else _seconds(self.max_age)
+
+
+class LogRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Clients of topics like `pattern` (`chat/*`) resume from a log in memory of up to `max_count` events and
+    `max_bytes`, none older than `max_age`; the first rule that matches counts, and without one these defaults."""
+
+    pattern: str
+    max_count: int = 1_000
+    max_bytes: int = 1024 * 1024
+    max_age: str = "2m"
+
+    def __post_init__(self) -> None:
+        if self.max_count < 0 or self.max_bytes < 0:
+            raise ValueError("max_count and max_bytes of a log are 0 (keep nothing) or more")
+        _seconds(self.max_age)
+
+    @property
+    def max_age_seconds(self) -> int:
+        return _seconds(self.max_age)
 
 
 class TokenKeyRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,8 +103,9 @@ class TokenKeyRule(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a server can be told.
 
-    `anonymous` lets clients in without a token. `open_access` and `loopback_origins` are what
-    `aerostack dev` sets; a server for a network does not start with them.
+    `anonymous` lets clients in without a token. `log_bytes` is what the logs of all channels may have together;
+    beyond, the oldest events give way. `open_access` and `loopback_origins` are what `aerostack dev` sets; a
+    server for a network does not start with them.
     """
 
     host: str = "127.0.0.1"
@@ -101,8 +127,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[ChannelRule, ...] = ()
     tables: tuple[TableRule, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
+    logs: tuple[LogRule, ...] = ()
+    log_bytes: int = 256 * 1024 * 1024
     postgres: PostgresSettings = PostgresSettings()
     limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.log_bytes < 0:
+            raise ValueError("log_bytes is 0 (no channel can be resumed) or more")
 
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -1,6 +1,7 @@
 """The composition root: builds the parts, owns every task, starts and stops them in order."""
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -21,12 +22,15 @@ from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
 from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.log import Bounds
+from aerostack_realtime.channels.logs import Logs
 from aerostack_realtime.channels.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
 from aerostack_realtime.database.opening import open_database
 from aerostack_realtime.gateway import pages
-from aerostack_realtime.gateway.crowd import Visit
+from aerostack_realtime.gateway.allowance import Callers
+from aerostack_realtime.gateway.crowd import Lobby, Visit
 from aerostack_realtime.gateway.http import HttpApi, answering
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.operator import Operator, stored
@@ -47,6 +51,8 @@ TICK_SECONDS: Final = 1.0
 PRUNE_SECONDS: Final = 60.0
 SWITCH_SECONDS: Final = 0.001
 """How long the database's threads may keep the interpreter from the event loop; Python's default is 5 ms."""
+GARBAGE_THRESHOLD: Final = 10_000
+"""Objects made before the collector looks at the young ones; Python's default, 700, is 20 connections."""
 STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 
@@ -122,40 +128,31 @@ async def run(
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
-        hub = Hub(
-            epoch=lambda: database.epoch,
-            understands=database.understands,
-            clock=clock,
-            changes=database.changes,
-            store=database.messages,
-            backplane=MemoryBackplane,
-            defer=asyncio.get_running_loop().call_soon,
-            buffer_limit=settings.limits.buffer_bytes,
-            presence_limit=settings.limits.presence_members,
-        )
+        hub = _hub(settings, database, clock)
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
         door = await _door(settings, database)
         guard = Guard(rules, memberships, time.monotonic)
-        endpoint, app = _application(settings, hub, database, door, guard)
-        listener = Listener(
-            app, handshake_seconds=settings.limits.handshake_seconds, shutdown_seconds=STOP_SECONDS
-        )
+        proxies = Proxies(settings.trusted_proxies)
+        lobby = Lobby(settings.limits, proxies, time.monotonic)
+        endpoint, app = _application(settings, hub, database, door, guard, proxies, lobby)
+        listener = Listener(app, limits=settings.limits, lobby=lobby, shutdown_seconds=STOP_SECONDS)
         tls = None if certificate is None else certificate.context
         port = await listener.start(settings.host, settings.port, tls)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
                     tasks.create_task(marks.keep(clock)),
-                    tasks.create_task(_tick(hub, endpoint)),
+                    tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
                     tasks.create_task(_renew(certificate, renew)),
                     *(tasks.create_task(each.keep()) for each in door.key_sets),
                 ]
+                _settle()
                 ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
@@ -164,14 +161,38 @@ async def run(
                 for task in owned:
                     task.cancel()
         finally:
-            await listener.close()
+            await asyncio.gather(endpoint.ended(STOP_SECONDS), listener.close())
     finally:
         await database.close()
+
+
+def _hub(settings: Settings, database: Database, clock: HybridClock) -> Hub:
+    loop = asyncio.get_running_loop()
+    return Hub(
+        epoch=lambda: database.epoch,
+        understands=database.understands,
+        clock=clock,
+        changes=database.changes,
+        store=database.messages,
+        backplane=MemoryBackplane,
+        defer=loop.call_soon,
+        later=loop.call_later,
+        buffer_limit=settings.limits.buffer_bytes,
+        presence_limit=settings.limits.presence_members,
+        logs=_logs(settings),
+    )
 
 
 def _url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
+
+
+def _settle() -> None:
+    """Take what is there for good out of the garbage collector's rounds: a full one is a pause for everyone."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 
 
 async def _renew(certificate: Certificate | None, renew: asyncio.Event) -> None:
@@ -187,10 +208,11 @@ async def _watch(database: Database) -> None:
     raise await database.failed()
 
 
-async def _tick(hub: Hub, endpoint: WebSocketEndpoint) -> None:
+async def _tick(hub: Hub, endpoint: WebSocketEndpoint, listener: Listener) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         endpoint.tick(time.monotonic())
+        listener.tick()
         hub.sweep()
 
 
@@ -246,16 +268,13 @@ async def _door(settings: Settings, database: Database) -> _Door:
 
 
 def _application(
-    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard
+    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard, proxies: Proxies, lobby: Lobby
 ) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
-    def open_session(
-        transport: Transport, hang_up: Callable[[], None], identity: Identity | None, visit: Visit
-    ) -> Session:
+    def open_session(transport: Transport, identity: Identity | None, visit: Visit) -> Session:
         return Session(
             transport=transport,
-            hang_up=hang_up,
             identity=identity,
             project=settings.project,
             version=VERSION,
@@ -274,10 +293,13 @@ def _application(
         limits=settings.limits,
         project=settings.project,
         query_credentials=settings.query_credentials,
-        proxies=Proxies(settings.trusted_proxies),
+        proxies=proxies,
+        lobby=lobby,
         open_session=open_session,
     )
     api = HttpApi(
+        callers=Callers(settings.limits, time.monotonic),
+        proxies=proxies,
         project=settings.project,
         hub=hub,
         database=database,
@@ -294,6 +316,14 @@ def _application(
 
 def _retention(settings: Settings) -> list[Retention]:
     return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
+
+
+def _logs(settings: Settings) -> Logs:
+    rules = [
+        (rule.pattern, Bounds(rule.max_count, rule.max_bytes, rule.max_age_seconds * 1_000_000))
+        for rule in settings.logs
+    ]
+    return Logs(rules, settings.log_bytes)
 
 
 def _microseconds() -> int:

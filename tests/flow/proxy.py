@@ -1,4 +1,4 @@
-"""A network between a client and a server, which a test can cut."""
+"""A network between a client and a server, which a test can cut or hold up."""
 
 import asyncio
 from typing import Self
@@ -6,11 +6,16 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Forwards bytes both ways until `cut`; then both ends hear nothing more, not even an end."""
+    """Forwards bytes both ways until `cut`; then both ends hear nothing more, not even an end.
+
+    Between `hold` and `release` nothing is taken from the server, as by a client that is slow.
+    """
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
         self._whole = True
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._server: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
         self.url = ""
@@ -30,14 +35,23 @@ class Proxy:
     def cut(self) -> None:
         self._whole = False
 
+    def hold(self) -> None:
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
-        for source, sink in ((reader, back), (there, writer)):
-            self._pumps.add(asyncio.create_task(self._pump(source, sink)))
+        always = asyncio.Event()
+        always.set()
+        for source, sink, open in ((reader, back, always), (there, writer, self._flowing)):
+            self._pumps.add(asyncio.create_task(self._pump(source, sink, open)))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, open: asyncio.Event) -> None:
         try:
             while data := await source.read(65536):
+                await open.wait()
                 if self._whole:
                     sink.write(data)
         finally:

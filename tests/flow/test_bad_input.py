@@ -196,7 +196,7 @@ async def test_a_flood_of_fragments_harms_nobody(node: "ServerProcess", dial: Di
     for _ in range(20):
         wire.write(frame(b"x" * size, CONTINUATION, fin=False) * 1000)
         await wire.writer.drain()
-    wire.drop()
+    assert (await wire.ended()).code == 4400
     assert resident(node) - before < 16 << 20
 
 
@@ -288,7 +288,7 @@ async def test_bytes_that_are_no_request_are_refused(node: "ServerProcess", sent
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(sent)
     async with asyncio.timeout(10):
-        assert b" 400 " in await reader.readline()
+        assert (await reader.readline()).split()[1] in (b"400", b"431")
     writer.close()
 
 

@@ -1,10 +1,15 @@
 """The benchmark in its shortest form: correctness, never speed; and that its generator sees faults."""
 
 import json
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from bench.comeback import comeback, report
 from bench.contenders import OURS
 from bench.generator import Outcome, offer
 from bench.load.dialects import DIALECTS
@@ -49,6 +54,17 @@ def test_two_generator_processes_see_the_same_messages(server: Running) -> None:
     assert_all_delivered_in_order(
         offer("aerostack", server, 2, subscribers=20, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_clients_come_back_after_a_restart_with_what_they_missed(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    with ThreadPoolExecutor(1) as keeper, ExitStack() as host:
+        found = await comeback(30, how, tmp_path, host, keeper)
+    assert (len(found.back), found.gaps) == (30, 0)
+    assert found.gone < found.listens
+    assert "| clients" in report(found)
 
 
 def frames(*numbers: int) -> list[bytes]:

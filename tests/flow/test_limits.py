@@ -1,15 +1,20 @@
 """Limits: what one client may use; whoever goes beyond is told, then put out, and nobody else notices."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
 
+from aerostack_realtime.protocol import frames
+from bench.proctree import cpu_seconds
 from tests.flow.calls import Http
-from tests.flow.wire import CONTINUATION, PING, PONG, TEXT, Closed, Dial, Wire, frame
+from tests.flow.wire import CONTINUATION, PATIENCE_SECONDS, PING, PONG, TEXT, Closed, Dial, Wire, frame
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -187,6 +192,130 @@ async def test_a_message_in_many_fragments_is_bounded_by_its_size(serve: Serve, 
     with pytest.raises(Closed) as closed:
         await wire.next()
     assert closed.value.code == 1009
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_a_message_in_too_many_fragments_ends_the_connection(
+    serve: Serve, people: People, size: int
+) -> None:
+    server = await serve(settings("fragments = 20"))
+    wire, other = await people(server), await people(server)
+    for each in (wire, other):
+        await each.hear("connected")
+    command = b'{"type": "ping"    }'
+    parts = [command[at : at + 1] for at in range(20)]
+    wire.write(frame(parts[0], TEXT, fin=False))
+    wire.write(b"".join(frame(part, CONTINUATION, fin=False) for part in parts[1:-1]))
+    wire.write(frame(parts[-1], CONTINUATION))
+    assert await wire.next() == {"type": "pong"}
+    wire.write(frame(b"x" * size, TEXT, fin=False))
+    for _ in range(20):
+        wire.write(frame(b"x" * size, CONTINUATION, fin=False))
+    closed = await wire.ended()
+    assert (closed.code, closed.reason) == (4400, "a message has at most 20 fragments")
+    assert '"audit":"closed"' in server.log.read_text()
+    assert await other.settled() == []
+
+
+async def test_fragments_that_come_with_the_handshake_are_counted_too(serve: Serve) -> None:
+    server = await serve(settings("fragments = 20", "close_seconds = 0.2"))
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        b"GET /api/realtime?projectId=default&apiKey=pk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        + frame(b"", TEXT, fin=False)
+        + frame(b"", CONTINUATION, fin=False) * 30
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answer = await reader.read()
+    assert frames.close(4400, "a message has at most 20 fragments") in answer
+    writer.close()
+
+
+async def test_a_frame_without_a_mask_ends_the_connection(serve: Serve, people: People) -> None:
+    wire = await people(await serve(settings()))
+    await wire.hear("connected")
+    wire.write(frame(b'{"type":"ping"}', masked=False))
+    assert await code(wire) == 1002
+
+
+async def test_sockets_that_are_no_websocket_are_counted_by_address(serve: Serve, people: People) -> None:
+    """Those that never say anything above all: they cost no request that could be refused."""
+    server = await serve(settings("connections_per_address = 3"))
+    wire = await people(server)
+    await wire.hear("connected")
+    parts = urlsplit(server.url)
+    silent = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(4)]
+    with suppress(ConnectionResetError):
+        assert await _rest(silent[3][0]) == b""
+    silent[0][1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b" 200 " in await _rest(silent[0][0])
+    again = await people(server)
+    await again.hear("connected")
+    assert await wire.settled() == []
+    for _, writer in silent:
+        writer.transport.abort()
+    await server.terminate()
+    assert (
+        '{"audit":"refused","address":"127.0.0.1","reason":"rate_limited","sockets":1}' in server.log.read_text()
+    )
+
+
+async def test_sockets_opened_beyond_the_rate_are_cut(serve: Serve, people: People) -> None:
+    server = await serve(settings("connects_per_second = 0.001", "connects_burst = 3"))
+    first, second = [await people(server) for _ in range(2)]
+    for wire in (first, second):
+        await wire.hear("connected")
+    await first.close()
+    await (await people(server)).hear("connected")
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await people(server)
+    assert await second.settled() == []
+
+
+async def test_who_is_put_out_cannot_come_back_at_once_again_and_again(serve: Serve, people: People) -> None:
+    """Neither directly nor, by the address that a proxy tells, through a proxy."""
+    more = 'trusted_proxies = ["127.0.0.2"]'
+    limits = ("connects_per_second = 0.001", "connects_burst = 50", "bad_messages = 1", "close_seconds = 0.1")
+    server = await serve(settings(*limits, more=more))
+
+    async def abuse(**how: Any) -> int:
+        wire = await people(server, **how)
+        wire.write(frame(b"not json"))
+        found = await code(wire)
+        await wire.reader.read()
+        return found
+
+    assert [await abuse(), await abuse()] == [4400, 4400]
+    await (await people(server)).hear("connected")
+    assert await abuse() == 4400
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await people(server)
+    forged: dict[str, Any] = {"headers": [("X-Forwarded-For", "1.2.3.4")], "source": "127.0.0.2"}
+    assert [await abuse(**forged) for _ in range(4)] == [4400, 4400, 4400, 4429]
+    forged["headers"] = [("X-Forwarded-For", "1.2.3.5")]
+    await (await people(server, **forged)).hear("connected")
+
+
+async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve, people: People) -> None:
+    """What it goes on sending costs next to nothing, and it is told why it was closed."""
+    server = await serve(settings("close_seconds = 10"))
+    wire = await people(server)
+    await wire.hear("connected")
+    before = cpu_seconds(server.pid)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(40):
+            wire.write(frame(b"not json") * 100_000)
+            await wire.writer.drain()
+    assert await code(wire) == 4400
+    assert cpu_seconds(server.pid) - before < 1
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the end of the connection."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await reader.read()
 
 
 async def test_a_flood_of_each_kind_leaves_a_well_behaved_client_alone(

@@ -63,6 +63,9 @@ members = {{ table = "room_members", room_id = "{{room}}", user_id = "{{user.id}
 name = "orders"
 rows = {{ user_id = "user.id" }}
 columns = ["id", "user_id", "status"]
+
+[limits]
+calls_per_second = 0
 """
 TABLES: Final = (
     "CREATE TABLE room_members(room_id INTEGER, user_id TEXT)",

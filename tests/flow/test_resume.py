@@ -125,3 +125,36 @@ async def test_row_changes_made_while_the_server_was_down_are_replayed(
     changes = [await back.hear("db_change") for _ in range(1_502)]
     assert [each["data"]["id"] for each in changes[:1_500]] == list(range(1, 3_000, 2))
     assert [(each["operation"], each["data"]["id"]) for each in changes[1_500:]] == [("DELETE", 1), ("DELETE", 3)]
+
+
+async def test_a_channel_is_resumed_as_far_as_the_settings_of_its_topic_reach(
+    serve: Callable[[str], Awaitable[ServerProcess]], dial: Dial
+) -> None:
+    server = await serve(
+        'anonymous = true\nlog_bytes = 100000\n[[logs]]\npattern = "few/*"\nmax_count = 2\n'
+        '[[logs]]\npattern = "none/*"\nmax_count = 0'
+    )
+    wire = await dial(server)
+    found = {}
+    for topic in ("few/1", "none/1", "many/1"):
+        since = (await wire.publish(topic, 0))["cursor"]
+        for number in range(1, 6):
+            await wire.publish(topic, number)
+        found[topic] = (await wire.subscribe(topic, since=since))["recovered"], await heard(wire)
+        await wire.ask("unsubscribe", topic=topic)
+    assert found == {"few/1": (False, [4, 5]), "none/1": (False, []), "many/1": (True, [1, 2, 3, 4, 5])}
+
+
+async def test_the_oldest_events_of_all_channels_give_way_to_the_newest(
+    serve: Callable[[str], Awaitable[ServerProcess]], dial: Dial
+) -> None:
+    server = await serve("anonymous = true\nlog_bytes = 100000")
+    wire = await dial(server)
+    first = [(await wire.publish(f"room/{number}", 0))["cursor"] for number in range(20)]
+    for number in range(20):
+        await wire.publish(f"room/{number}", ["x" * 9_000])
+    recovered = [
+        (await wire.subscribe(f"room/{number}", since=first[number]))["recovered"] for number in range(20)
+    ]
+    assert recovered == sorted(recovered)
+    assert 8 <= sum(recovered) <= 11

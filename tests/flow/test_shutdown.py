@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,3 +90,29 @@ async def test_positions_go_on_after_a_kill(server: "ServerProcess", dial: Dial)
     await server.start()
     wire = await dial(server)
     assert (await wire.publish("end/clock", 2))["timestamp"] > before
+
+
+async def test_who_comes_while_the_server_ends_is_refused(server: "ServerProcess", dial: Dial) -> None:
+    """Also on a connection that was there before. The end waits for the client that does not answer its close."""
+    silent = await dial(server)
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert b" 200 " in await reader.readline()
+    ending = asyncio.create_task(server.terminate())
+    with pytest.raises(Closed) as told:
+        await silent.next()
+    assert told.value.code == 1001
+    writer.write(
+        f"GET /api/realtime HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    with suppress(ConnectionError):  # it may be closed before that is read
+        assert b" 101 " not in await reader.read()
+    with pytest.raises(ConnectionRefusedError):
+        await Wire.open(server.url)
+    silent.drop()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    assert await ending == 0

@@ -76,10 +76,13 @@ class Wire:
         raw_query: str = "",
         protocols: Sequence[str] = ("aerostack-v1",),
         headers: Sequence[tuple[str, str]] = (),
+        source: str | None = None,
     ) -> Self:
-        """Shake hands. Raises Refused."""
+        """Shake hands, from the address `source` if one is given. Raises Refused."""
         parts = urlsplit(url)
-        peer = socket.create_connection((parts.hostname, parts.port))
+        peer = socket.create_connection(
+            (parts.hostname, parts.port), source_address=(source, 0) if source else None
+        )
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         reader, writer = await asyncio.open_connection(sock=peer, limit=RECEIVE_BYTES)
         try:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
@@ -14,8 +16,8 @@ from hypothesis import strategies as st
 from aerostack_realtime.protocol import messages
 from tests.flow.calls import Http
 from tests.flow.conftest import SERVE_KEY, ServerProcess
-from tests.flow.wire import Wire, frame
-from tests.fuzz.words import commands, mutated
+from tests.flow.wire import CLOSE, Wire, frame
+from tests.fuzz.words import commands, framed, heads, mutated
 
 SECRET = "the token secret of random people"
 SETTINGS = f"""
@@ -25,6 +27,7 @@ token_secret = "{SECRET}"
 [limits]
 bad_messages = 1000000
 messages_per_second = 0
+connects_per_second = 0
 [[channels]]
 topic = "chat/{{room}}"
 subscribe = "authenticated"
@@ -61,6 +64,29 @@ class World:
         finally:
             wire.drop()
 
+    async def throw(self, data: bytes) -> None:
+        """Send bytes over a WebSocket, whatever they are, and whatever becomes of it."""
+        wire = await Wire.open(self.server.url)
+        wire.write(data)
+        wire.write(frame(b"", CLOSE))
+        with suppress(OSError):  # it may have been cut by now
+            wire.writer.write_eof()
+        await wire.ended()
+        wire.drop()
+
+    async def request(self, head: bytes) -> bytes:
+        """Send bytes to the port, and return the first line that is answered, if any."""
+        parts = urlsplit(self.server.url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            writer.write(head)
+            writer.write_eof()
+            return await reader.readline()
+        except OSError:  # it was cut
+            return b""
+        finally:
+            writer.transport.abort()
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -81,6 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
         runner.run(prepare())
         yield World(runner, server)
         runner.run(server.close())
+    assert "Traceback" not in server.log.read_text()
 
 
 def credentials() -> list[str]:
@@ -100,3 +127,18 @@ def test_random_commands_are_answered_in_the_words_of_the_protocol(
     for answer in world.runner.run(world.play(frames, credential)):
         assert answer.get("code") != "internal", (frames, answer)
         assert messages.decode_reply(messages.encode(answer)) is not None
+
+
+@settings(deadline=None)
+@given(framed | st.binary(max_size=200))
+def test_random_frames_harm_nobody_else(world: World, data: bytes) -> None:
+    world.runner.run(world.throw(data))
+    assert world.runner.run(world.play([], WHO[0])) != []
+
+
+@settings(deadline=None)
+@given(heads | st.binary(max_size=200))
+def test_random_requests_are_answered_as_http_or_not_at_all(world: World, head: bytes) -> None:
+    answer = world.runner.run(world.request(head))
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
+    assert b" 500 " not in answer

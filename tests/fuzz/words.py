@@ -1,4 +1,5 @@
-"""What is sent at random: commands as the protocol has them, with anything in their fields, then mutated."""
+"""What is sent at random: commands, frames and requests as the protocols have them, with anything in their fields,
+then mutated."""
 
 import json
 from typing import Any
@@ -48,3 +49,57 @@ def mutated(of: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[bytes]:
 
     plain = of.map(lambda command: json.dumps(command).encode())
     return plain | st.builds(mutate, of, st.integers(0, 400), st.integers(0, 3), st.binary(max_size=3))
+
+
+def _frame(first: int, masked: bool, claimed: int, payload: bytes) -> bytes:
+    """A frame whose length is what it is, or with `claimed` below 126 anything else."""
+    size = len(payload) if claimed > 127 else claimed
+    return bytes([first, (0x80 if masked else 0) | min(size, 127)]) + (b"\0\0\0\0" if masked else b"") + payload
+
+
+framed = st.lists(
+    st.builds(
+        _frame,
+        st.sampled_from([0x81, 0x81, 0x01, 0x00, 0x80, 0x82, 0x89, 0x8A, 0x88]) | st.integers(0, 255),
+        st.sampled_from([True, True, True, False]),
+        st.sampled_from([200, 200, 200]) | st.integers(0, 127),
+        st.sampled_from([b'{"type":"ping"}', b"", b"\x03\xe8"]) | st.binary(max_size=125),
+    ),
+    max_size=8,
+).map(b"".join)
+"""Frames of a WebSocket, most of them in order."""
+
+_PATHS = (
+    b"/api/realtime",
+    b"/healthz",
+    b"/api/v1/public/realtime/history?room=",
+    b"/openapi.json",
+    b"/v1/db/query",
+    b"*",
+)
+_HEADERS = (
+    b"Host",
+    b"Upgrade",
+    b"Connection",
+    b"Content-Length",
+    b"Transfer-Encoding",
+    b"Authorization",
+    b"Origin",
+)
+_VALUES = (b"x", b"websocket", b"Upgrade", b"0", b"10", b"-1", b"chunked", b"Bearer a.b.c", b"http://evil", b"")
+heads = st.builds(
+    lambda method, path, extra, headers: (
+        b"%s %s%s HTTP/1.1\r\nHost: x\r\n%s\r\n"
+        % (
+            method,
+            path,
+            extra,
+            b"".join(b"%s: %s\r\n" % header for header in headers),
+        )
+    ),
+    st.sampled_from([b"GET", b"POST", b"OPTIONS", b"HEAD", b"\xff"]),
+    st.sampled_from(_PATHS),
+    st.binary(max_size=20),
+    st.lists(st.tuples(st.sampled_from(_HEADERS), st.sampled_from(_VALUES) | st.binary(max_size=20)), max_size=5),
+)
+"""Requests as they might be, with bytes in them that might not."""

@@ -38,6 +38,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("= 1", "not TOML"),
         ("[limits]\nframe_size = 1", "frame_size"),
         ('[[retention]]\npattern = "chat/*"\nmax_age = "30 days"', "max_age"),
+        ('[[logs]]\npattern = "chat/*"\nmax_age = "an hour"', "max_age"),
+        ('[[logs]]\npattern = "chat/*"\nmax_count = -1', "max_count"),
+        ("[[logs]]\nmax_count = 1", "pattern"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:

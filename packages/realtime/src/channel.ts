@@ -2,12 +2,12 @@ import { type AerostackError, wrap } from './errors.js'
 import type { HistoryMessage } from './history.js'
 import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
-import type { Filter, Member, Request } from './protocol.js'
+import type { Filter, Member, Request, Slow } from './protocol.js'
 import { Reply } from './reply.js'
 import type { Subscriber, Subscription } from './subscription.js'
 import type { Subscriptions } from './subscriptions.js'
 
-export interface ChannelOptions {
+export interface ChannelOptions extends Slow {
   /** Tables only: see the table as the view of these conditions. */
   filter?: Filter
   /** Continue after this cursor; honoured when this is the first channel to subscribe to the topic. */
@@ -58,8 +58,9 @@ export class Channel<E extends Events = Events> {
     this.topic = topic
     this.canonical = canonical
     this.#wire = wire
-    const { filter, since, presence = true } = options
-    this.#subscriber = { filter, since, presence, deliver: (payload) => this.#deliver({ ...payload, topic }) }
+    const { filter, since, presence = true, slow, key } = options
+    const deliver: Subscriber['deliver'] = (payload) => this.#deliver({ ...payload, topic })
+    this.#subscriber = { filter, since, presence, policy: { slow, key }, deliver }
   }
 
   /** Everything up to here was handled. Keep it and pass it as `since` to continue there another day. */

@@ -20,10 +20,21 @@ export interface Member<S = any> {
   since: number
 }
 
+/** What the server does while this client does not keep up. */
+export interface Slow {
+  /**
+   * `resume`: send everything, if need be after a reconnection. `latest`: the newest event of each name and `key`, or
+   * what became of each row. `drop`: drop, and tell how many by a `gap`. Default `resume`.
+   */
+  slow?: 'resume' | 'latest' | 'drop' | undefined
+  /** For `latest`: the member of the data, or those, that name what an event is about. A table needs its primary key. */
+  key?: string | readonly string[] | undefined
+}
+
 export type SnapshotRequest = boolean | { limit?: number; order?: string }
 
 export type ClientFrame =
-  | {
+  | ({
       type: 'subscribe'
       topic: string
       id?: string
@@ -31,7 +42,7 @@ export type ClientFrame =
       since?: string
       snapshot?: SnapshotRequest
       presence?: boolean
-    }
+    } & Slow)
   | { type: 'unsubscribe'; topic: string; id?: string }
   | {
       type: 'publish'
@@ -91,9 +102,17 @@ export interface SnapshotFrame {
   id?: string
 }
 
+/** What an answer to a subscribe says; one without an id tells of a gap, and of how many events it is. */
+export interface Answer {
+  id?: string
+  cursor?: string
+  recovered?: boolean | null
+  dropped?: number
+}
+
 export type ServerFrame =
   | { type: 'connected'; connectionId: string; userId: string | null; heartbeat: number; version: string }
-  | { type: 'subscribed'; topic: string; cursor?: string; recovered?: boolean | null; id?: string }
+  | ({ type: 'subscribed'; topic: string } & Answer)
   | { type: 'unsubscribed'; topic: string; reason?: string; id?: string }
   | EventFrame
   | ChangeFrame

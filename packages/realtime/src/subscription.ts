@@ -4,11 +4,13 @@ import { seen } from './filter.js'
 import type { RealtimePayload } from './payload.js'
 import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
 import type {
+  Answer,
   ChangeFrame,
   ClientFrame,
   EventFrame,
   Filter,
   Member,
+  Slow,
   SnapshotFrame,
   SnapshotRequest,
 } from './protocol.js'
@@ -28,6 +30,7 @@ export interface Subscriber {
   readonly presence: boolean
   /** Continue after this cursor. */
   readonly since: string | undefined
+  readonly policy?: Slow | undefined
   /** Calls the listeners; a promise stands for those that have not finished. Never throws or rejects. */
   deliver(payload: Payload): Promise<unknown> | undefined
   /** The rows it still needs. They are asked for before everything else, one subscriber's at a time. */
@@ -41,13 +44,7 @@ export interface Subscriber {
 }
 
 type SubscribeFrame = Extract<ClientFrame, { type: 'subscribe' }>
-type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'>
-/** What an answer to it says; the last part of a snapshot says it too. */
-interface Answer {
-  id?: string
-  cursor?: string
-  recovered?: boolean | null
-}
+type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'> & Slow
 
 /** How many cursors back a repeated event is recognised. The server repeats only around a resumption. */
 const RECENT = 1_000
@@ -104,7 +101,7 @@ export class Subscription {
   /** Add `subscriber`; true when the server has to be asked (again) for its sake. */
   attach(subscriber: Subscriber): boolean {
     if (this.empty) this.cursor ??= subscriber.since
-    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(GAP)
+    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(gap())
     this.#subscribers.add(subscriber)
     return (
       this.state === 'off' ||
@@ -127,7 +124,7 @@ export class Subscription {
     this.state = 'asked'
     const loader = [...this.#subscribers].find(({ wants }) => wants)
     this.#loader = loader
-    const wanted = loader ? { filter: loader.filter, presence: false } : this.#wanted()
+    const wanted = loader ? { filter: loader.filter, presence: false, ...loader.policy } : this.#wanted()
     this.#covered = JSON.stringify(wanted)
     this.#asked = {
       type: 'subscribe',
@@ -157,12 +154,12 @@ export class Subscription {
   }
 
   /** Take an answer; true when it is the one awaited. One without an id tells of a gap in a live subscription. */
-  subscribed({ id, cursor, recovered = null }: Answer): boolean {
+  subscribed({ id, cursor, recovered = null, dropped }: Answer): boolean {
     if (id ? id !== this.#asked?.id || this.#loader : this.state !== 'live') return false
     this.state = 'live'
     this.recovered = recovered
     if (!recovered) this.#goTo(cursor ?? this.cursor)
-    if (recovered === false) this.#tell(() => GAP)
+    if (recovered === false) this.#tell(() => gap(dropped))
     if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
     return !!id
   }
@@ -246,15 +243,19 @@ export class Subscription {
     else finish()
   }
 
+  /** What all agree on; what they do not, the server is not asked for. */
   #wanted(): Wanted {
     const all = [...this.#subscribers]
-    const [first] = all
-    const shared = all.every(({ filter }) => JSON.stringify(filter) === JSON.stringify(first?.filter))
+    const agreed = <K extends 'filter' | 'policy'>(what: K): Subscriber[K] | undefined =>
+      new Set(all.map((each) => JSON.stringify(each[what]))).size > 1 ? undefined : all[0]?.[what]
     return {
-      filter: shared ? first?.filter : undefined,
+      filter: agreed('filter'),
       presence: all.some(({ presence }) => presence) ? undefined : false,
+      ...agreed('policy'),
     }
   }
 }
 
-const GAP: Payload = { type: 'event', event: 'gap', data: { reason: 'events may be missing' } }
+function gap(dropped?: number): Payload {
+  return { type: 'event', event: 'gap', data: { reason: 'events may be missing', dropped } }
+}

@@ -16,11 +16,24 @@ log = logging.getLogger(__name__)
 Fetch = Callable[[str], Awaitable[bytes]]
 """Gets what is at a URL. May raise anything: a provider that is down must not take us along."""
 
+Pause = Callable[[float, asyncio.Event | None], Awaitable[None]]
+"""Waits so many seconds, or less when an event is given that is set before."""
+
 REFRESH_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 30.0
 """Between two fetches after a failure, or when tokens name a key we do not have: a client cannot make us
 fetch more often than this."""
 MAX_KEYS: Final = 32
+
+
+async def pause(seconds: float, event: asyncio.Event | None = None) -> None:
+    """The real one."""
+    if event is None:
+        await asyncio.sleep(seconds)
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class KeySet:
@@ -52,16 +65,18 @@ class KeySet:
             return False
         return True
 
-    async def keep(self) -> None:
-        """Refresh it again and again, beginning some time after the first `refresh`."""
+    async def keep(self, pause: Pause = pause) -> None:
+        """Refresh it again and again, beginning some time after the first `refresh`.
+
+        After a success it rests `REFRESH_SECONDS`, unless a token names a key that is not here; after a failure,
+        and between any two fetches, `RETRY_SECONDS`.
+        """
         good = bool(self.keys)
         while True:
             self._wanted.clear()
-            await asyncio.sleep(RETRY_SECONDS)
+            await pause(RETRY_SECONDS, None)
             if good:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(REFRESH_SECONDS - RETRY_SECONDS):
-                        await self._wanted.wait()
+                await pause(REFRESH_SECONDS - RETRY_SECONDS, self._wanted)
             good = await self.refresh()
 
     def want(self) -> None:

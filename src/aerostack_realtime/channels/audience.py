@@ -5,68 +5,47 @@ subscriber. docs/performance.md has the figures.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Protocol
 
-from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.protocol.errors import AerostackError
-
-
-class Subscriber(Protocol):
-    """A connection as the channels see it.
-
-    `write` hands bytes to its transport and returns at once, or raises RuntimeError: uvloop's does so as soon
-    as the peer has reset the connection, which is before it says that it is lost. `buffered` is how many bytes
-    the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
-    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden:
-    nothing); `deny` ends a subscription whose rule failed.
-    """
-
-    @property
-    def connection_id(self) -> str: ...
-
-    @property
-    def write(self) -> Callable[[bytes], None]: ...
-
-    @property
-    def buffered(self) -> Callable[[], int]: ...
-
-    def overflow(self) -> None: ...
-
-    def scope(self, table: str) -> Scope: ...
-
-    def deny(self, topic: str, reason: AerostackError) -> None: ...
+from aerostack_realtime.channels.backlog import Policy
+from aerostack_realtime.channels.laggards import Laggards
+from aerostack_realtime.channels.subscriber import Subscriber, hand
 
 
 class Audience:
     """Subscribers of one stream of frames.
 
     `defer` is called with the audience when its buffer gets its first frame: whoever owns the audience
-    flushes it at the end of the tick. Subscribers that did not ask for presence are quiet.
+    flushes it at the end of the tick. Subscribers that did not ask for presence are quiet; those with a policy
+    of their own are laggards, whether they lag or not, and `lag` is theirs.
     """
 
-    __slots__ = ("_defer", "_frames", "_limit", "_loud", "_presence", "_quiet", "_withheld")
+    __slots__ = ("_defer", "_frames", "_lag", "_laggards", "_limit", "_loud", "_presence", "_quiet", "_withheld")
 
-    def __init__(self, defer: "Callable[[Audience], None]", limit: int) -> None:
+    def __init__(self, defer: "Callable[[Audience], None]", limit: int, lag: Callable[[Laggards], None]) -> None:
         self._defer = defer
+        self._lag = lag
         self._limit = limit
         self._loud: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
         self._quiet: set[Subscriber] = set()
+        self._laggards: Laggards | None = None
         self._frames: list[bytes] = []
         self._presence: list[int] = []
         self._withheld: dict[Subscriber, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._loud) + len(self._quiet)
+        return len(self._loud) + len(self._quiet) + len(self._laggards or ())
 
-    def add(self, subscriber: Subscriber, *, presence: bool) -> None:
+    def add(self, subscriber: Subscriber, *, presence: bool, policy: Policy | None = None) -> None:
         """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
         self.flush()
-        if presence:
-            self._quiet.discard(subscriber)
+        self.remove(subscriber)
+        if policy is not None:
+            if self._laggards is None:
+                self._laggards = Laggards(self._lag, self._limit)
+            self._laggards.add(subscriber, policy, presence=presence)
+        elif presence:
             self._loud[subscriber] = (subscriber.write, subscriber.buffered)
         else:
-            self._loud.pop(subscriber, None)
             self._quiet.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -74,12 +53,16 @@ class Audience:
         self._loud.pop(subscriber, None)
         self._quiet.discard(subscriber)
         self._withheld.pop(subscriber, None)
+        if self._laggards is not None:
+            self._laggards.remove(subscriber)
+            if not len(self._laggards):
+                self._laggards = None
 
     def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
         frames = self._frames
         if not frames:
-            if not self._loud and not self._quiet:
+            if not self._loud and not self._quiet and self._laggards is None:
                 return
             self._defer(self)
         if presence:
@@ -110,6 +93,8 @@ class Audience:
                 own = withheld.get(subscriber)
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
                 _write(subscriber, part, limit, slow)
+        if self._laggards is not None:
+            self._laggards.write(frames, chunk, presence, withheld, slow)
         for subscriber in slow:
             subscriber.overflow()
 
@@ -128,12 +113,6 @@ class Audience:
             except RuntimeError:
                 continue
             return
-
-
-def hand(subscriber: Subscriber, data: bytes) -> None:
-    """Write to one subscriber, if it is still there."""
-    with suppress(RuntimeError):
-        subscriber.write(data)
 
 
 def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | tuple[()]") -> bytes:

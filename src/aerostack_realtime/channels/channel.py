@@ -7,9 +7,11 @@ from msgspec import UNSET, Raw, Struct
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Accepted
-from aerostack_realtime.channels.audience import Audience, Subscriber
+from aerostack_realtime.channels.audience import Audience
+from aerostack_realtime.channels.backlog import Policy
 from aerostack_realtime.channels.log import Log
 from aerostack_realtime.channels.presence import Presence
+from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.channels.views import View, Views
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
@@ -54,9 +56,9 @@ class CustomChannel:
     def audiences(self) -> Iterable[Audience]:
         return (self.audience,)
 
-    def add(self, subscriber: Subscriber, *, presence: bool) -> None:
+    def add(self, subscriber: Subscriber, policy: Policy | None, *, presence: bool) -> None:
         self._subscribers.add(subscriber)
-        self.audience.add(subscriber, presence=presence)
+        self.audience.add(subscriber, presence=presence, policy=policy)
 
     def remove(self, subscriber: Subscriber) -> bool:
         if subscriber not in self._subscribers:
@@ -111,10 +113,10 @@ class TableChannel:
     def audiences(self) -> Iterable[Audience]:
         return [view.audience for view in self.views]
 
-    def add(self, subscriber: Subscriber, view: View, *, presence: bool) -> None:
+    def add(self, subscriber: Subscriber, view: View, policy: Policy | None, *, presence: bool) -> None:
         before = self._subscribers.get(subscriber)
         self._subscribers[subscriber] = view
-        view.audience.add(subscriber, presence=presence)
+        view.audience.add(subscriber, presence=presence, policy=policy)
         if before is not None and before is not view:
             before.audience.remove(subscriber)
             self.views.discard(before)

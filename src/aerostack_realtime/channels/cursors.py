@@ -16,11 +16,16 @@ class Cursors:
         self._epoch = epoch
         self._understands = understands
         self._given = {epoch()}
+        self._last = "", -1, ""
 
     def at(self, position: int) -> str:
         epoch = self._epoch()
-        self._given.add(epoch)
-        return f"{epoch}.{position}"
+        of, last, cursor = self._last
+        if position != last or epoch != of:  # an event's is asked for twice: for its frame, and its publisher
+            self._given.add(epoch)
+            cursor = f"{epoch}.{position}"
+            self._last = epoch, position, cursor
+        return cursor
 
     def position(self, cursor: str) -> int:
         """The position a cursor names; -1, before everything, when it is none of ours."""

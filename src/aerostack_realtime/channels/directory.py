@@ -1,27 +1,40 @@
-"""Every channel of this node by its topic, and the flush of their buffers at the end of a tick."""
+"""Every channel of this node by its topic, the flush of their buffers at the end of a tick, and the look in on
+the laggards."""
 
 from collections.abc import Callable, Iterator
 
 from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.channels.channel import CustomChannel, TableChannel
-from aerostack_realtime.channels.log import Log
+from aerostack_realtime.channels.laggards import LOOK_SECONDS, Laggards
+from aerostack_realtime.channels.logs import Logs
 
 
 class Directory:
     """Channels are made when they are first used, and let go of when nothing would be lost with them.
 
-    `defer` runs a callable once the current tick has ended; `buffer_limit` is how many bytes may wait for a
-    subscriber before it is too slow; `start` is the position before everything this node knows.
+    `defer` runs a callable once the current tick has ended, `later` one in so many seconds; `buffer_limit` is
+    how many bytes may wait for a subscriber before it is too slow; `logs` makes the logs of channels; `start` is
+    the position before everything this node knows.
     """
 
-    def __init__(self, defer: Callable[[Callable[[], None]], object], buffer_limit: int, start: int) -> None:
+    def __init__(
+        self,
+        defer: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object],
+        buffer_limit: int,
+        logs: Logs,
+        start: int,
+    ) -> None:
         self._defer = defer
+        self._later = later
         self._buffer_limit = buffer_limit
+        self._logs = logs
         self._forgotten = start
         self._custom: dict[str, CustomChannel] = {}
         self._tables: dict[str, TableChannel] = {}
         self._by_table: dict[str, TableChannel] = {}
         self._dirty: list[Audience] = []
+        self._lagging: set[Laggards] = set()
 
     def __iter__(self) -> Iterator[CustomChannel | TableChannel]:
         yield from list(self._custom.values())
@@ -41,7 +54,8 @@ class Directory:
     def custom(self, topic: str) -> CustomChannel:
         channel = self._custom.get(topic)
         if channel is None:
-            channel = self._custom[topic] = CustomChannel(topic, self._audience(), Log(self._forgotten))
+            log = self._logs.log(topic, self._forgotten)
+            channel = self._custom[topic] = CustomChannel(topic, self._audience(), log)
         return channel
 
     def table(self, topic: str, table: str) -> TableChannel:
@@ -61,10 +75,10 @@ class Directory:
             del self._tables[channel.topic]
             del self._by_table[channel.table]
 
-    def expire(self, before: int) -> None:
-        """Forget the events before a position, and the channels that are idle without them."""
+    def expire(self, now: int) -> None:
+        """Forget the events that are too old at a position, and the channels that are idle without them."""
         for channel in list(self._custom.values()):
-            channel.log.expire(before)
+            channel.log.expire(now)
             self.tidy(channel)
 
     def flush(self) -> None:
@@ -74,9 +88,19 @@ class Directory:
             audience.flush()
 
     def _audience(self) -> Audience:
-        return Audience(self._touch, self._buffer_limit)
+        return Audience(self._touch, self._buffer_limit, self._lag)
 
     def _touch(self, audience: Audience) -> None:
         if not self._dirty:
             self._defer(self.flush)
         self._dirty.append(audience)
+
+    def _lag(self, laggards: Laggards) -> None:
+        if not self._lagging:
+            self._later(LOOK_SECONDS, self._look)
+        self._lagging.add(laggards)
+
+    def _look(self) -> None:
+        self._lagging = {each for each in self._lagging if each.look()}
+        if self._lagging:
+            self._later(LOOK_SECONDS, self._look)

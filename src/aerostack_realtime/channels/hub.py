@@ -10,14 +10,14 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from aerostack_realtime.backplane.base import Accepted, Backplane
-from aerostack_realtime.channels.audience import Subscriber
 from aerostack_realtime.channels.channel import CustomChannel, Held
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.cursors import Cursors
 from aerostack_realtime.channels.dedup import Dedup, Receipt
 from aerostack_realtime.channels.directory import Directory
-from aerostack_realtime.channels.log import MAX_AGE_US
+from aerostack_realtime.channels.logs import Logs
 from aerostack_realtime.channels.presence import Change as PresenceChange
+from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.channels.subscriptions import Subscriptions, frame_of
 from aerostack_realtime.database.base import (
     Change,
@@ -57,10 +57,10 @@ class Hub:
 
     `epoch` and `understands` are the database's: what cursors are made of.
 
-    `defer` runs a callable once the current tick has ended; `buffer_limit` is how many bytes may wait for a
-    subscriber before it is too slow, `presence_limit` how many members of a channel are shown to whoever asks
-    or comes. The hub is the listener of the change feed, and `deliver` of the
-    backplane. All topics given to it are canonical.
+    `defer` runs a callable once the current tick has ended, `later` one in so many seconds; `buffer_limit` is
+    how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
+    channel are shown to whoever asks or comes; `logs` makes the logs of channels. The hub is the listener of the
+    change feed, and `deliver` of the backplane. All topics given to it are canonical.
     """
 
     def __init__(
@@ -73,14 +73,16 @@ class Hub:
         store: MessageStore,
         backplane: Callable[[Callable[[Accepted], None]], Backplane],
         defer: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object],
         buffer_limit: int,
         presence_limit: int,
+        logs: Logs,
     ) -> None:
         self._clock = clock
         self._changes = changes
         self._store = store
         self._backplane = backplane(self.deliver)
-        self._directory = Directory(defer, buffer_limit, clock.last)
+        self._directory = Directory(defer, later, buffer_limit, logs, clock.last)
         self._cursors = Cursors(epoch, understands)
         self.subscriptions = Subscriptions(
             self._directory, self._cursors, clock, changes, buffer_limit, presence_limit
@@ -132,8 +134,8 @@ class Hub:
             raise Forbidden(
                 "Row changes come from the database alone: write to the table, or use a topic with a slash."
             )
-        key = (topic, user_id or "", id or "")
         if id is not None:
+            key = (topic, user_id or "", id)
             known = self._dedup.find(key)
             if known is not None:
                 done(Outcome(known.cursor, known.timestamp, duplicate=True))
@@ -213,7 +215,7 @@ class Hub:
 
     def sweep(self) -> None:
         """Forget what has become too old. Call it every few seconds."""
-        self._directory.expire(self._clock.next() - MAX_AGE_US)
+        self._directory.expire(self._clock.next())
 
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from msgspec import UNSET, Struct
 
 from aerostack_realtime.access.rows import RuleFailed
-from aerostack_realtime.channels.audience import Subscriber, hand
+from aerostack_realtime.channels.backlog import policy
 from aerostack_realtime.channels.channel import CustomChannel, TableChannel
 from aerostack_realtime.channels.clock import HybridClock
 from aerostack_realtime.channels.cursors import Cursors
 from aerostack_realtime.channels.directory import Directory
-from aerostack_realtime.channels.views import View
+from aerostack_realtime.channels.subscriber import Subscriber, hand
+from aerostack_realtime.channels.views import View, visible
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
@@ -67,10 +68,11 @@ class Subscriptions:
             return
         if command.filter:
             raise BadMessage("A filter needs a table topic: custom channels have no columns.")
+        asked = policy(command)
         if not self._flushed(subscriber, command.topic):
             return
         channel = self._directory.custom(command.topic)
-        channel.add(subscriber, presence=command.presence)
+        channel.add(subscriber, asked, presence=command.presence)
         cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
         if command.since is not None:
             position = self._cursors.position(command.since)
@@ -181,7 +183,7 @@ class Subscriptions:
         if not self._flushed(subscriber, command.topic):
             return
         channel, view = self._view(subscriber, command, table)
-        channel.add(subscriber, view, presence=command.presence)
+        channel.add(subscriber, view, policy(command), presence=command.presence)
         self._joined[subscriber].add(command.topic)
         subscribed = messages.Subscribed(command.topic, self._changes.cursor(table), None, command.id)
         self._hand(subscriber, frame_of(subscribed))
@@ -204,15 +206,19 @@ class Subscriptions:
             self._hand(subscriber, missed)
             return
         self._joined[subscriber].add(command.topic)
-        channel.add(subscriber, view, presence=command.presence)
+        channel.add(subscriber, view, policy(command), presence=command.presence)
         self._hand(subscriber, missed)
 
     def _view(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
         if not self._changes.watches(table):
             raise NotFound(f"There is no table {table!r}.")
         scope = subscriber.scope(table)
+        columns = self._changes.columns(table)
+        asked = policy(command)
+        if asked is not None and (missing := set(asked.key).difference(visible(columns, scope))):
+            raise BadMessage(f"The table has no column {min(missing)[:80]!r} that could be its key.")
         channel = self._directory.table(command.topic, table)
-        return channel, channel.views.view(command.filter, self._changes.columns(table), scope)
+        return channel, channel.views.view(command.filter, columns, scope)
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""

@@ -1,9 +1,17 @@
 """How much of something one client may do in a time: token buckets."""
 
-from collections.abc import Callable
-from typing import Final
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Final, Literal
 
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.protocol.errors import RateLimited
+
+Caller = tuple[Literal["user", "address"], str]
+MAX_NAMES: Final = 10_000
+"""Names remembered, some 400 bytes each."""
 
 
 class Allowance:
@@ -33,38 +41,95 @@ class Allowance:
         self._left -= amount
         return True
 
+    def forfeit(self, amount: float) -> None:
+        """Lose some of it, as far as there is any."""
+        self.take(0)
+        self._left = max(min(self._left, 0.0), self._left - amount)
+
+    def wait(self, amount: float = 1.0) -> float:
+        """Seconds from the last `take` on until there is enough."""
+        return max(0.0, (min(amount, self._burst) - self._left) / self._rate) if self._rate else 0.0
+
 
 class Throttle:
     """What one connection sends, against the rates of the limits; `exempt` ones have none."""
 
-    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "_refused", "exempt")
+    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "exempt", "hopeless")
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self.exempt = False
         self._messages = _allowance(limits.messages_per_second, limits.messages_burst, now)
         self._bytes = _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
         self._control = _allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
-        self._refusals = limits.refused_messages
-        self._refused = 0
+        self._refusals = _allowance(limits.messages_per_second, limits.refused_messages, now)
+        self.hopeless = False
+        """Whether it goes on and on although it is told to wait."""
 
     def message(self) -> bool:
         """Whether one more message is allowed."""
         if self.exempt or self._messages.take():
-            self._refused = 0
             return True
-        self._refused += 1
+        self.hopeless = not self._refusals.take()
         return False
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether it goes on and on although it is told to wait."""
-        return self._refused >= self._refusals
 
     def published(self, size: int) -> bool:
         return self.exempt or self._bytes.take(size)
 
     def control(self) -> bool:
         return self.exempt or self._control.take()
+
+
+class Allowances:
+    """An allowance for each of many names, whose number is not in our hands.
+
+    Who took of it last is remembered, up to `MAX_NAMES` of them: one that is forgotten begins anew with a whole
+    burst, which is all that making up names can gain.
+    """
+
+    def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
+        self._make = partial(_allowance, rate, burst, now)
+        self._known: OrderedDict[Hashable, Allowance] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def take(self, name: Hashable, amount: float, what: str) -> None:
+        """Use some of a name's. Raises RateLimited, naming `what` there is too much of."""
+        allowance = self._of(name)
+        if not allowance.take(amount):
+            seconds = max(1, math.ceil(allowance.wait(amount)))
+            raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
+
+    def forfeit(self, name: Hashable, amount: float) -> None:
+        """Let a name lose some of its own."""
+        self._of(name).forfeit(amount)
+
+    def _of(self, name: Hashable) -> Allowance:
+        known = self._known
+        allowance = known.get(name)
+        if allowance is None:
+            if len(known) >= MAX_NAMES:
+                known.popitem(last=False)
+            allowance = known[name] = self._make()
+        else:
+            known.move_to_end(name)
+        return allowance
+
+
+class Callers:
+    """Who calls over HTTP, one call at a time and perhaps from everywhere, against the rates of the limits."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._calls = Allowances(limits.calls_per_second, limits.calls_burst, now)
+        self._bytes = Allowances(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
+
+    def call(self, caller: Caller, count: int = 1) -> None:
+        """Let a caller make `count` calls. Raises RateLimited."""
+        self._calls.take(caller, count, "calls")
+
+    def publish(self, caller: Caller, size: int) -> None:
+        """Let a caller publish so many bytes. Raises RateLimited."""
+        self._bytes.take(caller, size, "bytes")
 
 
 _UNLIMITED: Final = Allowance(0.0, 0.0, lambda: 0.0)

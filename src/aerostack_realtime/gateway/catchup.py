@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from aerostack_realtime.channels.audience import Subscriber
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.database.base import Database, Row, Selection
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter

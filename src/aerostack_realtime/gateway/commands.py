@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Undecided
 from aerostack_realtime.access.rows import RuleFailed
-from aerostack_realtime.channels.audience import Subscriber
+from aerostack_realtime.channels.backlog import policy
 from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.catchup import CatchUp
 from aerostack_realtime.gateway.limits import Limits
@@ -122,7 +123,7 @@ class Commands:
             case messages.Publish():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "publish")
-                self._publish(replace(command, topic=topic))
+                self._publish(command, topic)
             case messages.Subscribe():
                 return self._subscribe(replace(command, topic=self._topic(command.topic)))
             case messages.Unsubscribe():
@@ -148,16 +149,16 @@ class Commands:
                 assert_never(command)
         return None
 
-    def _publish(self, command: messages.Publish) -> None:
+    def _publish(self, command: messages.Publish, topic: str) -> None:
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
-                self._speaker.send(messages.Error.of(outcome, command.topic, command.id))
+                self._speaker.send(messages.Error.of(outcome, topic, command.id))
             elif command.id is not UNSET:
                 duplicate = True if outcome.duplicate else UNSET
                 self._speaker.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
 
         self._hub.publish(
-            command.topic,
+            topic,
             command.event,
             command.data,
             done,
@@ -173,11 +174,12 @@ class Commands:
             data["metadata"] = command.metadata
         topic = self._topic(f"chat/{command.room_id}")
         self._rights.require(topic, "publish")
-        self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True))
+        self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True), topic)
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
         if command.filter and len(messages.encode(command.filter)) > self._limits.filter_bytes:
             raise InvalidFilter(f"A filter has at most {self._limits.filter_bytes} bytes.")
+        policy(command)
         self._rights.require(command.topic, "subscribe")
         if command.presence and not self._rights.permissions.allows(command.topic, "presence"):
             command = replace(command, presence=False)

@@ -1,9 +1,16 @@
-"""How many connections there are: in total, per address, per user, and not yet authenticated."""
+"""How many connections there are: in total, per address, per user, not yet authenticated, and not of WebSocket."""
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Final
 
+from aerostack_realtime.gateway.allowance import Allowances
 from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
+
+PENALTY: Final = 20
+"""A client that is put out has had its bursts, of messages for instance, and would have them again at once."""
 
 
 class Crowd:
@@ -63,6 +70,60 @@ class Visit:
         _count(crowd.addresses, self.address, by)
         if self._user is not None:
             _count(crowd.users, self._user, by)
+
+
+class Lobby:
+    """Counts the sockets that are no WebSocket, or not yet, against limits of the same size as the crowd's, and
+    how fast they are opened: in total, and per address unless it is a trusted proxy's, behind which there are
+    many. `now` is in seconds."""
+
+    def __init__(self, limits: Limits, proxies: Proxies, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._proxies = proxies
+        self._opened = Allowances(limits.connects_per_second, limits.connects_burst, now)
+        self._turned_away: Counter[str] = Counter()
+        self.total = 0
+        self.addresses: Counter[str] = Counter()
+
+    def enter(self, peer: str | None) -> str:
+        """Count one socket more, under the address that has to be given to `leave`. Raises RateLimited."""
+        address = self._proxies.client(peer, ())
+        try:
+            self._check(peer, address)
+        except RateLimited:
+            self._turned_away[address] += 1
+            raise
+        self.total += 1
+        _count(self.addresses, address, 1)
+        return address
+
+    def _check(self, peer: str | None, address: str) -> None:
+        if 0 < self._limits.connections <= self.total:
+            raise RateLimited("The server has as many sockets as it takes.")
+        if not self._proxies.trusts(peer):
+            self._opened.take(address, 1, "connections")
+            limit = self._limits.connections_per_address
+            if 0 < limit <= self.addresses[address]:
+                raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+
+    def forwarded(self, peer: str | None, address: str) -> None:
+        """A client connects through a peer: if that is a proxy, what holds for sockets holds for it. Raises
+        RateLimited."""
+        if self._proxies.trusts(peer):
+            self._opened.take(address, 1, "connections")
+
+    def put_out(self, address: str) -> None:
+        """A client was put out for what it did: coming back costs it `PENALTY` connections more."""
+        self._opened.forfeit(address, PENALTY)
+
+    def turned_away(self) -> Counter[str]:
+        """How many sockets of each address were not let in since this was asked last."""
+        found, self._turned_away = self._turned_away, Counter()
+        return found
+
+    def leave(self, address: str) -> None:
+        self.total -= 1
+        _count(self.addresses, address, -1)
 
 
 def _count(counter: Counter[str], key: str, by: int) -> None:

@@ -9,6 +9,7 @@ _ALL: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Server": "aerostack",
 }
 NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 """The policy of answers that are no pages."""

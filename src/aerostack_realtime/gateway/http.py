@@ -15,9 +15,11 @@ from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import Database, QueryResult, Value
 from aerostack_realtime.gateway import audit, headers, openapi
+from aerostack_realtime.gateway.allowance import Caller, Callers
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.operator import Operator
 from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.rights import Guard
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import (
@@ -25,6 +27,7 @@ from aerostack_realtime.protocol.errors import (
     BadMessage,
     Forbidden,
     Internal,
+    RateLimited,
     TooLarge,
     Unauthorized,
     UnknownType,
@@ -79,6 +82,8 @@ class HttpApi:
         authenticator: Authenticator,
         guard: Guard,
         operator: Operator,
+        callers: Callers,
+        proxies: Proxies,
         limits: Limits,
         version: str,
     ) -> None:
@@ -88,6 +93,8 @@ class HttpApi:
         self._authenticator = authenticator
         self._guard = guard
         self._operator = operator
+        self._callers = callers
+        self._proxies = proxies
         self._limits = limits
         self._version = version
 
@@ -134,6 +141,11 @@ class HttpApi:
     async def publish(self, request: web.Request) -> web.Response:
         identity = self._identify(request)
         body = await _body(request, _Publish | list[_Publish])
+        if identity.kind != "server":
+            caller = self._caller(request, identity)
+            self._callers.publish(caller, len(await request.read()))
+            if isinstance(body, list):
+                self._callers.call(caller, len(body[1:MAX_PUBLISHES]))
         if isinstance(body, _Publish):
             return _json(await self._publish(identity, body))
         if len(body) > MAX_PUBLISHES:
@@ -210,12 +222,26 @@ class HttpApi:
     def _identify(self, request: web.Request) -> Identity:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else None
-        identity = self._authenticator.identify(request.headers.get("X-Aerostack-Key"), token or None)
-        if identity is None:
-            raise Unauthorized("Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>.")
+        try:
+            identity = self._authenticator.identify(request.headers.get("X-Aerostack-Key"), token or None)
+            if identity is None:
+                raise Unauthorized(
+                    "Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>."
+                )
+        except AerostackError:
+            self._callers.call(self._caller(request, None))
+            raise
         if identity.kind == "server":
             audit.record("key used", key=identity.key, call=request.path)
+        else:
+            self._callers.call(self._caller(request, identity))
         return identity
+
+    def _caller(self, request: web.Request, identity: Identity | None) -> Caller:
+        if identity is not None and identity.kind == "user" and identity.user_id is not None:
+            return "user", identity.user_id
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        return "address", self._proxies.client(request.remote, forwarded)
 
     def _require_server(self, request: web.Request) -> Identity:
         identity = self._identify(request)
@@ -283,6 +309,7 @@ def answering(origins: Origins) -> Middleware:
             response.headers["Vary"] = "Origin"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Aerostack-Key"
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
             response.headers["Access-Control-Max-Age"] = "600"
         return response
 
@@ -311,7 +338,11 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def error_response(error: AerostackError) -> web.Response:
-    return _json({"error": {"code": error.code, "message": error.message}}, error.status)
+    response = _json({"error": {"code": error.code, "message": error.message}}, error.status)
+    if isinstance(error, RateLimited):
+        response.headers["Retry-After"] = str(error.seconds)
+        response.force_close()  # a refusal costs as much as an answer: a flood has to connect again for each
+    return response
 
 
 def _json(content: Any, status: int = 200, allow: str | None = None) -> web.Response:

@@ -6,29 +6,30 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from aiohttp.web_protocol import RequestHandler
+
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.connection import Connection
+from aerostack_realtime.gateway.crowd import Lobby
+from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
 """Connections the kernel queues while the loop is busy: a fleet of clients that returns comes at once."""
-IDLE_SECONDS: Final = 75
-"""How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
 
 
 class Listener:
     """Serves an application on one address, for WebSocket and HTTP alike.
 
-    A connection that has not sent a whole request head within `handshake_seconds` is closed; a request whose
-    body takes longer than that is answered with 408.
+    A connection that has not sent a whole request head within the limits' `handshake_seconds` is closed; a request
+    whose body takes longer than that is answered with 408.
     """
 
-    def __init__(self, app: web.Application, *, handshake_seconds: float, shutdown_seconds: float) -> None:
+    def __init__(self, app: web.Application, *, limits: Limits, lobby: Lobby, shutdown_seconds: float) -> None:
         app.middlewares.insert(0, self._mark)
         app.middlewares.append(self._read)
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=IDLE_SECONDS
-        )
-        self._handshake_seconds = handshake_seconds
-        self._silent: set[RequestHandler] = set()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+        self._limits = limits
+        self._lobby = lobby
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -40,7 +41,7 @@ class Listener:
             host,
             port,
             ssl=tls,
-            ssl_handshake_timeout=None if tls is None else self._handshake_seconds,
+            ssl_handshake_timeout=None if tls is None else self._limits.handshake_seconds,
             backlog=BACKLOG,
         )
         chosen: int = self._server.sockets[0].getsockname()[1]
@@ -50,35 +51,36 @@ class Listener:
         if self._server is not None:
             self._server.close()
 
+    def tick(self) -> None:
+        """Write down who was turned away; call it about once a second. A line for each socket would be a flood
+        of its own."""
+        for address, sockets in self._lobby.turned_away().items():
+            audit.record("refused", address=address, reason=RateLimited.code, sockets=sockets)
+
     async def close(self) -> None:
         self.stop_accepting()
+        self.tick()
         await self._runner.cleanup()
 
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
-        protocol: RequestHandler = server()
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(self._handshake_seconds, self._give_up, protocol)
-        return protocol
-
-    def _give_up(self, protocol: RequestHandler) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
-            if protocol.transport is not None:
-                protocol.transport.close()
+        return Connection(server, self._limits, self._lobby)
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
+        assert isinstance(request.protocol, Connection), "the listener makes no other"
+        request.protocol.asked()
         return await handler(request)
 
     @web.middleware
     async def _read(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.body_exists:
             try:
-                async with asyncio.timeout(self._handshake_seconds):
+                async with asyncio.timeout(self._limits.handshake_seconds):
                     await request.read()
             except TimeoutError:
                 raise web.HTTPRequestTimeout from None
+            except (ConnectionError, web.RequestPayloadError):
+                raise web.HTTPBadRequest from None  # it went away, or its chunks are none
         return await handler(request)

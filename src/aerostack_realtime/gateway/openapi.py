@@ -204,6 +204,12 @@ def _call(
             },
         },
     }
+    if not open_to_all:
+        call["responses"]["429"] = {
+            "description": "More calls than the limits allow a user, or an address without one.",
+            "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+            "content": {"application/json": {"schema": _ref("Error")}},
+        }
     if parameters:
         call["parameters"] = parameters
     if body is not None:

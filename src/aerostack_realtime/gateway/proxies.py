@@ -2,12 +2,15 @@
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN: Final = "unknown"
 _SUBSCRIBER_BITS: Final = 64
 """An IPv6 client has a whole /64 to choose its addresses from (RFC 6177), so it counts as one."""
+REMEMBERED: Final = 4096
+"""Peers whose address is remembered as parsed: that is 4 µs of a connect, and clients come back."""
 
 
 class Proxies:
@@ -19,6 +22,8 @@ class Proxies:
     def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """The client's address: the last one on the way that is no trusted proxy, so that what a client
         itself writes into the header is never believed."""
+        if not (self._trusted and forwarded):
+            return _named(peer or "")
         hops = [each.strip() for header in forwarded for each in header.split(",") if each.strip()]
         address = _address(peer or "")
         while hops and address is not None and self._trusts(address):
@@ -26,7 +31,12 @@ class Proxies:
             if hop is None:
                 break
             address = hop
-        return UNKNOWN if address is None else _grouped(address)
+        return _grouped(address)
+
+    def trusts(self, peer: str | None) -> bool:
+        """Whether a peer is one of the proxies."""
+        address = _address(peer or "")
+        return address is not None and self._trusts(address)
 
     def _trusts(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return any(address in network for network in self._trusted)
@@ -42,7 +52,14 @@ def _address(written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
     return found
 
 
-def _grouped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+@lru_cache(REMEMBERED)
+def _named(peer: str) -> str:
+    return _grouped(_address(peer))
+
+
+def _grouped(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> str:
+    if address is None:
+        return UNKNOWN
     if address.version == 4:
         return str(address)
     return str(ipaddress.ip_network((address, _SUBSCRIBER_BITS), strict=False).network_address)

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from aerostack_realtime.access.identity import Identity, Kind
-from aerostack_realtime.access.permissions import Permissions
+from aerostack_realtime.access.permissions import Permissions, Undecided
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.access.rules import Action, Membership, Rules
 from aerostack_realtime.channels.memberships import Holder, Memberships
@@ -83,9 +83,7 @@ class Rights:
                 raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
             place = self._places[topic] = _Place(member, frozenset())
         place.actions = _DOING[place.actions | {action}]
-        if member is not None:
-            place.member = member
-            self._guard.memberships.hold(member, self._holder, topic)
+        self._depend(topic, place, member)
 
     def give_up(self, topic: str, action: Action) -> None:
         """Not do it any more. Idempotent."""
@@ -115,7 +113,8 @@ class Rights:
         return self.permissions.scope(table)
 
     async def lost(self, before: Permissions) -> list[str]:
-        """The places that the identity of now has no right to be on, or sees otherwise than that of before."""
+        """The places that the identity of now has no right to be on, or sees otherwise than that of before. Those
+        it may stay on depend on the memberships of now."""
         found = []
         for topic, place in list(self._places.items()):
             try:
@@ -123,6 +122,18 @@ class Rights:
                     await self.permissions.settle(topic, action)
                 if (table := topics.table_of(topic)) is not None and before.scope(table) != self.scope(table):
                     raise Forbidden("Its rows are others now.")
-            except AerostackError:
+                for action in place.actions:
+                    if self._places.get(topic) is place:  # it may have been put out meanwhile
+                        self._depend(topic, place, self.permissions.check(topic, action))
+            except (AerostackError, Undecided):
                 found.append(topic)
         return found
+
+    def _depend(self, topic: str, place: _Place, member: Membership | None) -> None:
+        """Be on a topic by this membership, and by no other."""
+        memberships = self._guard.memberships
+        if place.member is not None and place.member != member:
+            memberships.release(place.member, self._holder, topic)
+        place.member = member
+        if member is not None:
+            memberships.hold(member, self._holder, topic)

@@ -12,8 +12,8 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Permissions
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.channels.audience import hand
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.subscriber import hand
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.allowance import Throttle
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
-
+_PUBLISHING: Final = (messages.Publish, messages.Chat)
+_UNPROVEN: Final = (messages.Auth, messages.Ping)
+"""What may be said by whoever has not authenticated yet."""
 
 AUDITED: Final = frozenset(
     {
@@ -53,24 +55,29 @@ AUDITED: Final = frozenset(
 
 
 class Transport(Protocol):
-    """The socket as a session needs it: asyncio's transport has it."""
+    """The socket as a session needs it. `write` and `buffered` are those of channels.audience.Subscriber;
+    `hang_up` ends it soon, once a close frame is written."""
 
-    def write(self, data: bytes) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
+    @property
+    def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def buffered(self) -> Callable[[], int]: ...
+
+    def hang_up(self) -> None: ...
 
 
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `hang_up` ends the socket within the limits' `close_seconds` once a close frame is written. `now` is in
-    seconds. A session without an identity may only authenticate.
+    `now` is in seconds. A session without an identity may only authenticate. Whoever makes one writes its
+    `greeting` at once.
     """
 
     __slots__ = (
         "_authenticator",
         "_bad_messages",
         "_commands",
-        "_hang_up",
         "_heard",
         "_hub",
         "_identity",
@@ -81,6 +88,8 @@ class Session:
         "_project",
         "_rights",
         "_throttle",
+        "_transport",
+        "_version",
         "_visit",
         "_warned_at",
         "buffered",
@@ -93,7 +102,6 @@ class Session:
         self,
         *,
         transport: Transport,
-        hang_up: Callable[[], None],
         identity: Identity | None,
         project: str,
         version: str,
@@ -107,9 +115,9 @@ class Session:
     ) -> None:
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
-        self.buffered = transport.get_write_buffer_size
+        self.buffered = transport.buffered
         self.closed: int | None = None
-        self._hang_up = hang_up
+        self._transport = transport
         self._identity = identity
         self._project = project
         self._hub = hub
@@ -135,12 +143,22 @@ class Session:
         self._bad_messages = 0
         if identity is not None:
             self._rights.become(identity)
+        self._version = version
         hub.join(self)
-        self.send(messages.Connected(self.connection_id, self.user_id, limits.heartbeat_seconds, version))
+
+    def greeting(self) -> bytes:
+        """The frame that its peer gets first."""
+        heartbeat = self._limits.heartbeat_seconds
+        hello = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version)
+        return frames.text(messages.encode(hello))
 
     @property
     def user_id(self) -> str | None:
         return self._identity.user_id if self._identity is not None else None
+
+    @property
+    def address(self) -> str:
+        return self._visit.address
 
     @property
     def identity(self) -> Identity | None:
@@ -189,10 +207,11 @@ class Session:
         self._rights.leave_all()
         self._hub.leave(self)
         hand(self, frames.close(code, reason))
-        self._hang_up()
+        self._transport.hang_up()
 
     def lost(self) -> None:
-        """The socket is gone."""
+        """The socket is gone; call it once."""
+        self._visit.leave()
         if self.closed is None:
             self.closed = close_codes.ABNORMAL
             self._rights.leave_all()
@@ -226,11 +245,13 @@ class Session:
 
     def binary(self) -> None:
         """A binary frame came."""
+        self.heard()
         self._bad(messages.Error.of(BadMessage("Frames are text: send one JSON object in each.")))
 
     def receive(self, frame: bytes) -> Awaitable[None] | None:
         """Handle a text frame. What is returned has to be awaited before the next frame is handled."""
-        self.heard()
+        self._heard = self._now()
+        self._pinged_at = None
         if self.closed is not None:
             return None
         if not self._throttle.message():
@@ -246,9 +267,9 @@ class Session:
             self._bad(refused.reply)
             return None
         try:
-            if isinstance(command, messages.Publish | messages.Chat) and not self._throttle.published(len(frame)):
+            if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
                 raise RateLimited("More bytes are published than the limits allow; wait a moment.")
-            if self._identity is None and not isinstance(command, messages.Auth | messages.Ping):
+            if self._identity is None and not isinstance(command, _UNPROVEN):
                 raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
             if isinstance(command, messages.Auth):
                 return self._authenticate(command.token)

@@ -1,29 +1,30 @@
-"""The WebSocket endpoint: a thin shell between aiohttp's socket and a session."""
+"""The WebSocket endpoint: who may connect, and the session that each connection gets."""
 
 import asyncio
-import itertools
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from contextlib import suppress
+from typing import Final, cast
 
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.gateway import audit
-from aerostack_realtime.gateway.crowd import Crowd, Visit
+from aerostack_realtime.gateway import audit, handshake
+from aerostack_realtime.gateway.crowd import Crowd, Lobby, Visit
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.session import Session, Transport
+from aerostack_realtime.gateway.socket import NOBODY, Socket
 from aerostack_realtime.protocol import close_codes, frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized, Unavailable
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
-TURN: Final = 64
-"""Frames of one connection handled in a row: what is in its buffer may be tens of thousands of them."""
+PUT_OUT: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
+"""Close codes of those who went on although they were told."""
 
-OpenSession = Callable[[Transport, Callable[[], None], Identity | None, Visit], Session]
-"""Makes a session of a transport, the callable that hangs up, who it is, and its place in the crowd."""
+OpenSession = Callable[[Transport, Identity | None, Visit], Session]
+"""Makes a session of a transport, who it is, and its place in the crowd."""
 
 
 def offered(request: web.Request) -> list[str]:
@@ -43,7 +44,7 @@ def select(protocols: Iterable[str]) -> str | None:
 
 
 class WebSocketEndpoint:
-    """`GET /api/realtime`. Every connection is one task that reads; writes go straight to its transport."""
+    """`GET /api/realtime`. What comes and goes on a connection takes no task: see gateway/socket.py."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class WebSocketEndpoint:
         project: str,
         query_credentials: bool,
         proxies: Proxies,
+        lobby: Lobby,
         open_session: OpenSession,
     ) -> None:
         self._authenticator = authenticator
@@ -62,9 +64,13 @@ class WebSocketEndpoint:
         self._project = project
         self._query_credentials = query_credentials
         self._proxies = proxies
+        self._lobby = lobby
         self._crowd = Crowd(limits)
         self._open_session = open_session
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Socket, Session] = {}
+        self._emptied: asyncio.Event | None = None
+        self._left = self._leave  # one callable for all sockets
+        self._closed = False
 
     @property
     def connections(self) -> int:
@@ -72,34 +78,35 @@ class WebSocketEndpoint:
 
     @property
     def sessions(self) -> Collection[Session]:
-        return list(self._sessions)
+        return list(self._sessions.values())
 
     def tick(self, now: float) -> None:
         """Let every session look at its clocks; call it about once a second."""
-        for session in list(self._sessions):
+        for session in self.sessions:
             session.tick(now)
 
     def close(self, code: int, reason: str) -> None:
-        """End every connection."""
-        for session in list(self._sessions):
+        """End every connection, and let nobody in any more, over kept HTTP connections either."""
+        self._closed = True
+        for session in self.sessions:
             session.close(code, reason)
 
+    async def ended(self, seconds: float) -> None:
+        """Wait until every connection is gone; those that are not after `seconds` are cut."""
+        if self._sessions:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
+        for socket in list(self._sessions):
+            socket.abort()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
             raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
         protocols = offered(request)
-        chosen = select(protocols)
-        if len(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])) > 1:
-            request = _in_one_header(request, protocols)
-        socket = web.WebSocketResponse(
-            autoping=False,
-            autoclose=False,
-            compress=False,
-            max_msg_size=self._limits.frame_bytes_hard,
-            protocols=(chosen,) if chosen else (),
-            decode_text=False,
-        )
-        if not socket.can_prepare(request).ok:
+        if not handshake.proper(request, protocols):
             return web.json_response(
                 {
                     "error": {
@@ -110,34 +117,44 @@ class WebSocketEndpoint:
                 status=426,
                 headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
             )
-        await socket.prepare(request)
         transport = request.transport
         if transport is None:
-            return socket
+            return handshake.Taken()
+        socket = Socket(transport, self._limits, self._left)
+        rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
+        self._serve(socket, request, protocols, rest)
+        return handshake.Taken()
+
+    def _serve(self, socket: Socket, request: web.Request, protocols: list[str], rest: bytes) -> None:
+        """Accept the upgrade, and say in the same write what a session, or who is refused, is told first."""
+        accepted = handshake.answer(request, select(protocols))
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
+            self._lobby.forwarded(request.remote, address)
             identity = self._identify(request, protocols)
             user = identity.user_id if identity is not None else None
             visit = self._crowd.enter(address, user, stranger=identity is None)
         except AerostackError as refusal:
             audit.record("refused", address=address, reason=refusal.code)
-            await self._refuse(socket, transport, refusal)
-            return socket
+            socket.hang_up()
+            socket.serve(NOBODY, accepted + _refused(refusal), rest)
+            return
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
-        loop = asyncio.get_running_loop()
-        session = self._open_session(
-            transport, lambda: _hang_up(loop, transport, self._limits.close_seconds), identity, visit
-        )
-        self._sessions.add(session)
-        try:
-            await _read(socket, session)
-        finally:
-            self._sessions.discard(session)
-            visit.leave()
-            session.lost()
-            transport.close()
-        return socket
+        session = self._open_session(socket, identity, visit)
+        self._sessions[socket] = session
+        socket.serve(session, accepted + session.greeting(), rest)
+
+    def _leave(self, socket: Socket) -> None:
+        session = self._sessions.pop(socket, None)
+        if session is not None and session.closed in PUT_OUT:
+            self._lobby.put_out(session.address)
+        if not self._sessions and self._emptied is not None:
+            self._emptied.set()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is going away: connect again in a moment.")
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
@@ -153,68 +170,18 @@ class WebSocketEndpoint:
             raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
         return self._authenticator.identify(key, token, request.query.get("userId"))
 
-    async def _refuse(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, refusal: AerostackError
-    ) -> None:
-        """Say why, with a close code that tells a client whether to come back."""
-        code = close_codes.FORBIDDEN
-        if isinstance(refusal, RateLimited):
-            code = close_codes.LIMIT
-        elif refusal.retryable:
-            code = close_codes.RESTART
-        elif refusal.status == Unauthorized.status:
-            code = close_codes.UNAUTHORIZED
-        transport.write(frames.text(messages.encode(messages.Error.of(refusal))))
-        transport.write(frames.close(code, refusal.code))
-        _hang_up(asyncio.get_running_loop(), transport, self._limits.close_seconds)
-        while (await socket.receive()).type not in _ENDS:
-            pass
-        transport.close()
-
-
-_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-
-
-async def _read(socket: web.WebSocketResponse, session: Session) -> None:
-    """Hand everything that comes to the session, until the socket ends.
-
-    A client that sends without a pause lets the others have their turn after every `TURN` frames.
-    """
-    for count in itertools.count(1):
-        if count % TURN == 0:
-            await asyncio.sleep(0)
-        message = await socket.receive()
-        kind = message.type
-        if kind is WSMsgType.TEXT:
-            pending = session.receive(message.data)
-            if pending is not None:
-                await pending
-        elif kind is WSMsgType.PING:
-            session.pong(bytes(message.data))
-        elif kind is WSMsgType.PONG:
-            session.control()
-        elif kind is WSMsgType.BINARY:
-            session.heard()
-            session.binary()
-        elif kind is WSMsgType.CLOSE:
-            session.close(message.data or WSCloseCode.OK, "")
-            return
-        else:
-            return
-
-
-def _in_one_header(request: web.Request, protocols: list[str]) -> web.Request:
-    """The request with its offers in one header: aiohttp reads the first alone, and logs what it finds there
-    when it is not what was chosen, which may be a credential."""
-    name = hdrs.SEC_WEBSOCKET_PROTOCOL
-    others = [(each, value) for each, value in request.headers.items() if each.lower() != name.lower()]
-    return request.clone(headers=[*others, (name, ", ".join(protocols))])
-
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
     return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
 
 
-def _hang_up(loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float) -> None:
-    """End the socket once the peer has answered the close frame, or after `seconds` if it does not."""
-    loop.call_later(seconds, transport.abort)
+def _refused(refusal: AerostackError) -> bytes:
+    """Why, and a close code that tells a client whether to come back."""
+    code = close_codes.FORBIDDEN
+    if isinstance(refusal, RateLimited):
+        code = close_codes.LIMIT
+    elif refusal.retryable:
+        code = close_codes.RESTART
+    elif refusal.status == Unauthorized.status:
+        code = close_codes.UNAUTHORIZED
+    return frames.text(messages.encode(messages.Error.of(refusal))) + frames.close(code, refusal.code)

@@ -3,6 +3,7 @@
 from typing import Final
 
 GOING_AWAY: Final = 1001
+PROTOCOL_ERROR: Final = 1002
 ABNORMAL: Final = 1006
 """Never sent: the connection ended without a close frame (RFC 6455 §7.4.1)."""
 MESSAGE_TOO_BIG: Final = 1009

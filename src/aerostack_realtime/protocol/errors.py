@@ -75,9 +75,15 @@ class NotFound(AerostackError):
 
 
 class RateLimited(AerostackError):
+    """`seconds`: when it is worth another try, where that is known."""
+
     code = "rate_limited"
     status = 429
     retryable = True
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Overloaded(AerostackError):

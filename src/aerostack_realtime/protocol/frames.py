@@ -27,6 +27,12 @@ def text(payload: bytes) -> bytes:
     return _LONG(_TEXT, 127, size) + payload
 
 
+def payload(frame: bytes) -> bytes:
+    """The payload of a frame made by `text`."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
 def close(code: int, reason: str = "") -> bytes:
     """A close frame; a reason beyond what a control frame holds is cut at a character."""
     body = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()

@@ -15,6 +15,8 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Unkno
 Operation = Literal["INSERT", "UPDATE", "DELETE"]
 Filter = dict[str, Any]
 """`{column: value}`, as a client sent it; channels.views gives it a meaning."""
+Slow = Literal["resume", "latest", "drop"]
+"""What becomes of a subscription whose client is slow; channels.backlog gives it a meaning."""
 
 
 class _Message(Struct, frozen=True, tag_field="type", rename="camel", omit_defaults=False, gc=False):
@@ -27,6 +29,8 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     since: str | None = None
     snapshot: Raw = Raw(b"null")
     presence: bool = True
+    slow: Slow = "resume"
+    key: str | list[str] | None = None
     id: str | UnsetType = UNSET
 
 
@@ -89,6 +93,7 @@ class Subscribed(_Message, frozen=True, tag="subscribed"):
     cursor: str
     recovered: bool | None
     id: str | UnsetType = UNSET
+    dropped: int | UnsetType = UNSET
 
 
 class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):

@@ -51,3 +51,9 @@ def table_of(canonical_topic: str) -> str | None:
     """The table whose row changes a canonical topic carries, or None for a custom channel."""
     segments = canonical_topic.split("/")
     return segments[1] if len(segments) == 3 and segments[0] == TABLE else None
+
+
+def like(pattern: str) -> re.Pattern[str]:
+    """What matches the topics (without their project) that a pattern of the settings means: `*` stands for any
+    characters."""
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)

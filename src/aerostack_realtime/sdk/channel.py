@@ -15,6 +15,7 @@ from aerostack_realtime.protocol.messages import (
     Filter,
     Presence,
     Reply,
+    Slow,
     Snapshot,
     Subscribed,
     Unsubscribed,
@@ -22,7 +23,7 @@ from aerostack_realtime.protocol.messages import (
 from aerostack_realtime.sdk.delivery import Delivery, Stream
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember
-from aerostack_realtime.sdk.subscription import ANY, Handler, Subscription
+from aerostack_realtime.sdk.subscription import ANY, Handler, Key, Subscription
 
 _Answer = TypeVar("_Answer", bound=Reply)
 
@@ -255,7 +256,7 @@ class Channel:
             or not self._delivery.idle
         )
 
-    def adjust(self, filter: Filter | None, since: str | None) -> None:
+    def adjust(self, filter: Filter | None, since: str | None, slow: Slow | None, key: Key | None) -> None:
         """It was asked for once more, perhaps with other settings. Raises ValueError when it is too late."""
         if self._subscription.snapshot is not None:
             raise ValueError(f"{self.topic!r} is open as a live table; use another client for its changes.")
@@ -264,6 +265,10 @@ class Channel:
             if running:
                 raise ValueError(f"{self.topic!r} is subscribed with another filter; unsubscribe it first.")
             self._subscription.filter = filter
+        if slow is not None and (slow, key) != (self._subscription.slow, self._subscription.key):
+            if running:
+                raise ValueError(f"{self.topic!r} is subscribed with another policy; unsubscribe it first.")
+            self._subscription.slow, self._subscription.key = slow, key
         if since is not None and not running:
             self._subscription.continue_from(since)
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, TooLarge, Unavailable
-from aerostack_realtime.protocol.messages import Filter, Reply, encode
+from aerostack_realtime.protocol.messages import Filter, Reply, Slow, encode
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.channel import Channel, Command
 from aerostack_realtime.sdk.connection import Connection, GetToken, Status
@@ -21,7 +21,7 @@ from aerostack_realtime.sdk.endpoint import Endpoint
 from aerostack_realtime.sdk.outbox import Outbox
 from aerostack_realtime.sdk.payload import HistoryMessage
 from aerostack_realtime.sdk.refusal import error_of
-from aerostack_realtime.sdk.subscription import Subscription
+from aerostack_realtime.sdk.subscription import Key, Subscription
 from aerostack_realtime.sdk.table import Table
 from aerostack_realtime.sdk.window import Window
 
@@ -125,19 +125,35 @@ class RealtimeClient:
 
     # --- channels ----------------------------------------------------------------------------------------
 
-    def channel(self, topic: str, *, filter: Filter | None = None, since: str | None = None) -> Channel:
+    def channel(
+        self,
+        topic: str,
+        *,
+        filter: Filter | None = None,
+        since: str | None = None,
+        slow: Slow | None = None,
+        key: Key | None = None,
+    ) -> Channel:
         """The channel of `topic`, the same one for as long as you hold or use it.
 
         `orders` is the table orders, `chat/general` a custom channel. `filter` limits the rows of a table:
         `{column: value}`, all of which must hold. `since` continues after a cursor instead of from now on.
-        Raises InvalidTopic, and ValueError when the channel is subscribed with another filter.
+
+        `slow` says what the server does while this client does not keep up: `resume` (the default) sends
+        everything, if need be after a reconnect; `latest` the newest event of each name, with `key` of each
+        value of that member of the data, or what became of each row of a table, whose key is needed; `drop`
+        drops, and tells how many by a `gap`, `{"since": cursor, "dropped": n}`.
+
+        Raises InvalidTopic, and ValueError when the channel is subscribed with another filter or policy.
         """
         canonical = topics.canonical(topic, self._endpoint.project_id)
         channel = self._channels.get(canonical)
         if channel is None:
-            channel = self._channels[canonical] = Channel(self, Subscription(topic, canonical, filter, since))
+            channel = self._channels[canonical] = Channel(
+                self, Subscription(topic, canonical, filter, since, slow=slow or "resume", key=key)
+            )
             return channel
-        channel.adjust(filter, since)
+        channel.adjust(filter, since, slow, key)
         return channel
 
     def table(
@@ -148,18 +164,24 @@ class RealtimeClient:
         order: str | None = None,
         limit: int | None = None,
         key: str = "id",
+        slow: Slow = "resume",
     ) -> Table:
         """The rows of a table as a mapping that follows every change: `async with client.table("orders") as rows`.
 
         `filter` as for `channel`; `order` is a column, `-column` descending; `limit` keeps the first so many
         of that order, and replaces one that leaves by the next. `key` is the column that tells rows apart,
-        best the primary key. Raises InvalidTopic, and ValueError when this client uses the topic already.
+        best the primary key. `slow` as for `channel`: `latest` skips what a row was in between, and after a gap
+        of `drop` the rows are loaded again. Raises InvalidTopic, and ValueError when this client uses the topic
+        already.
         """
         canonical = topics.canonical(name, self._endpoint.project_id)
         if canonical in self._in_use:
             raise ValueError(f"{name!r} is subscribed already; unsubscribe it, or use another client.")
         window = Window(order, limit)
-        channel = Channel(self, Subscription(name, canonical, filter, snapshot=window.wanted))
+        about = key if slow == "latest" else None
+        channel = Channel(
+            self, Subscription(name, canonical, filter, snapshot=window.wanted, slow=slow, key=about)
+        )
         self._channels[canonical] = channel
         return Table(channel, window, key)
 

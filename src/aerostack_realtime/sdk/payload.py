@@ -13,7 +13,8 @@ class Payload(Struct, frozen=True, kw_only=True):
 
     `type` is `event`, `db_change`, `snapshot` (inside a live table only), or `gap`: events may be missing
     before this point, because the server no longer has what was missed; reload what you show. A gap's `data`
-    is `{"since": cursor}`, the last cursor before it.
+    is `{"since": cursor}`, the last cursor before it, and of a channel with `slow="drop"` that dropped events
+    `{"since": cursor, "dropped": n}`, how many.
 
     `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is
     the published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row

@@ -6,19 +6,30 @@ Replies go in, payloads for the user come out: each event once, however often th
 break in the log as a `gap`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from aerostack_realtime.protocol.messages import DbChange, Event, Filter, Presence, Snapshot, Subscribe, Subscribed
+from aerostack_realtime.protocol.messages import (
+    DbChange,
+    Event,
+    Filter,
+    Presence,
+    Slow,
+    Snapshot,
+    Subscribe,
+    Subscribed,
+)
 from aerostack_realtime.sdk.payload import Part, Payload
 from aerostack_realtime.sdk.presence import EVENTS as PRESENCE_EVENTS
 from aerostack_realtime.sdk.presence import Members, Transition
 
 Handler = Callable[[Payload], object]
 """A plain or async function of one payload."""
+Key = str | Sequence[str]
+"""The member of `data`, or those, that name what an event or a row is about."""
 
 GAP: Final = "gap"
 SNAPSHOT: Final = "snapshot"
@@ -32,8 +43,9 @@ which delivery.BUFFER bounds to half of this."""
 class Subscription:
     """The subscription of one channel. `cursor` is that of the last event whose handlers have finished.
 
-    With `snapshot` (what the command of that name asks for) it begins with a table's rows, and again after
-    every gap: then `stale`, until it is requested again.
+    `slow` and `key` say what the server does while this client is slow. With `snapshot` (what the command of
+    that name asks for) it begins with a table's rows, and again after every gap: then `stale`, until it is
+    requested again.
     """
 
     def __init__(
@@ -43,10 +55,14 @@ class Subscription:
         filter: Filter | None = None,
         since: str | None = None,
         snapshot: Raw | None = None,
+        slow: Slow = "resume",
+        key: Key | None = None,
     ) -> None:
         self.topic = topic
         self.canonical = canonical
         self.filter = filter
+        self.slow: Slow = slow
+        self.key = key
         self.cursor = since
         self.confirmed = False  # the server has said `subscribed`: it is restored after a reconnect
         self.live = False  # … and said it to the request that counts now
@@ -57,19 +73,29 @@ class Subscription:
         self._resumable = since is not None
         self._asked: str | None = None
         self._since: str | None = None
+        self._told: str | None = None  # where the newest gap leads to, until its handlers have finished
         self._seen: dict[str, None] = {}
         self._listeners: list[tuple[str, Handler]] = []
 
     # --- the wire ----------------------------------------------------------------------------------------
 
     def request(self, id: str) -> Subscribe:
-        """The command that starts it, or continues it after the cursor."""
+        """The command that starts it, or continues it after the cursor; after a gap that is being told, where
+        that leads to, since what came after it waits already."""
         self.live = False
         self._asked = id
-        self._since = self.cursor if self._resumable and not self.stale else None
+        self._since = (self._told or self.cursor) if self._resumable and not self.stale else None
         rows = self.snapshot if self.snapshot is not None and self.stale else Raw(b"null")
         self._begun = False
-        return Subscribe(topic=self.canonical, filter=self.filter, since=self._since, snapshot=rows, id=id)
+        return Subscribe(
+            topic=self.canonical,
+            filter=self.filter,
+            since=self._since,
+            snapshot=rows,
+            slow=self.slow,
+            key=None if self.key is None else self.key if isinstance(self.key, str) else list(self.key),
+            id=id,
+        )
 
     def asks(self, id: str) -> bool:
         """Whether `id` is that of the request that counts."""
@@ -84,15 +110,15 @@ class Subscription:
         """Take in `subscribed`; the gap it tells of, if any. An answer to an older request is nothing."""
         if reply.id is not UNSET and reply.id != self._asked:
             return None
-        if self.live:  # unsolicited: the log was interrupted
-            return self._gap(reply.cursor) if reply.recovered is False else None
+        if self.live:  # unsolicited: the log was interrupted, or events were dropped
+            return self._gap(reply) if reply.recovered is False else None
         if self._asked is None:
             return None
         self.live = self.confirmed = True
         if self._since is None:
             self.cursor, self._resumable = reply.cursor, True
             return None
-        return None if reply.recovered else self._gap(reply.cursor)
+        return None if reply.recovered else self._gap(reply)
 
     def load(self, reply: Snapshot) -> Payload | None:
         """Take in rows; with the last of them what follows are changes."""
@@ -152,6 +178,8 @@ class Subscription:
         """The handlers have finished with `payload`."""
         if payload.cursor is not None:
             self.cursor = payload.cursor
+        if payload.type == GAP and payload.cursor == self._told:
+            self._told = None
 
     def lost(self) -> None:
         """The connection is gone, or the subscription paused: what still arrives is not for it."""
@@ -160,21 +188,26 @@ class Subscription:
     def forget_unhandled(self) -> None:
         """What was received and not handled is thrown away: it may come again."""
         self._seen.clear()
+        self._told = None
         self.stale = self.snapshot is not None
 
     def end(self) -> None:
         """The user ended it, or the server did. A later request starts from then on."""
         self.live = self.confirmed = self._resumable = False
-        self._asked = None
+        self._asked = self._told = None
         self.stale = self.snapshot is not None
         self._seen.clear()
         self.members.clear()
 
-    def _gap(self, cursor: str) -> Payload | None:
+    def _gap(self, reply: Subscribed) -> Payload | None:
         if self.snapshot is not None:  # the rows tell more than the gap would
             self.stale = True
             return None
-        return Payload(type=GAP, topic=self.topic, event=GAP, data={"since": self.cursor}, cursor=cursor)
+        self._told = reply.cursor
+        data: dict[str, str | int | None] = {"since": self.cursor}
+        if reply.dropped is not UNSET:
+            data["dropped"] = reply.dropped
+        return Payload(type=GAP, topic=self.topic, event=GAP, data=data, cursor=reply.cursor)
 
     def _member(self, reply: Event) -> Payload | None:
         state = msgspec.json.decode(reply.data)

@@ -302,6 +302,58 @@ async def test_a_backup_that_is_restored_while_we_are_down_is_a_gap(own: Shop, r
         assert (changes, parts[0].recovered) == ([], True), "what the backup knows goes on"
 
 
+async def test_a_standby_that_is_promoted_is_followed_on_or_its_gap_is_told(recorder: Recorder) -> None:
+    """PostgreSQL 17 and newer keep the slot over a promotion; before, what it held is lost, and that is told."""
+    primary = PostgresServer.started(settings={"hot_standby_feedback": "on"})
+    standby = None
+    try:
+        keeps = primary.version >= 170_000
+        primary.execute("CREATE DATABASE shop", "SELECT pg_create_physical_replication_slot('standby')")
+        primary.execute(ORDERS, database="shop")
+        primary.stop()
+        following = f"host={primary.directory} port={primary.port} user=postgres dbname=postgres"
+        settings = {"primary_conninfo": following, "primary_slot_name": "standby", "hot_standby_feedback": "on"}
+        if keeps:
+            settings["sync_replication_slots"] = "on"
+        standby = PostgresServer(settings=settings, copy_of=primary.data)
+        (standby.data / "standby.signal").touch()
+        standby.own_files()
+        primary.start()
+        standby.start()
+        hosts = f"host={primary.directory},{standby.directory}&port={primary.port},{standby.port}"
+        dsn = f"postgresql://postgres@/shop?{hosts}&target_session_attrs=read-write"
+        database = await PostgresDatabase.open(dsn, recorder, settings=PostgresSettings(resume_seconds=0.0))
+        await database.changes.watch("orders")
+        old, new = Shop(primary, "shop"), Shop(standby, "shop")
+        old.insert(1)
+        (change,) = await recorder.until_changes(1)
+        synced = "synced AND confirmed_flush_lsn <> '0/0'" if keeps else "true"
+        caught_up = f"pg_last_wal_replay_lsn() >= '{old.value('SELECT pg_current_wal_lsn()::text')}'"
+        async with asyncio.timeout(PATIENCE * 2):
+            while not await asyncio.to_thread(new.value, f"SELECT {caught_up}"):
+                pass
+            while keeps and not await asyncio.to_thread(new.state, synced):
+                pass
+        primary.crash()
+        await asyncio.to_thread(standby.execute, "SELECT pg_promote()")
+        if not keeps:
+            await recorder.until_interruptions(1)
+        async with asyncio.timeout(PATIENCE):
+            while not await asyncio.to_thread(new.state, "active"):
+                pass
+        new.insert(2)
+        await recorder.until(lambda: ids(recorder)[-1] == 2)
+        assert ids(recorder) == [1, 2]
+        assert len(recorder.interruptions) == (0 if keeps else 1)
+        _, parts = await replay(database, "orders", change.cursor)
+        assert parts[0].recovered == keeps
+        await database.close()
+    finally:
+        primary.remove()
+        if standby is not None:
+            standby.remove()
+
+
 # --- tables ----------------------------------------------------------------------------------------------
 
 

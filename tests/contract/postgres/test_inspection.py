@@ -67,6 +67,20 @@ async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, 
     await database.close()
 
 
+async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements_mend_it(
+    site: Site, recorder: Recorder
+) -> None:
+    database = await PostgresDatabase.open(site.server.dsn(site.name), recorder)
+    await database.close()
+    site.execute(f"ALTER ROLE {site.role} REPLICATION")
+    problems = await inspected(site.dsn)
+    assert [problem.says for problem in problems] == [f"The role {site.role} may not use the schema aerostack."]
+    site.mend(problems)
+    assert await inspected(site.dsn) == []
+    database = await PostgresDatabase.open(site.dsn, recorder)
+    await database.close()
+
+
 async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_statements_mend_it(
     site: Site, recorder: Recorder
 ) -> None:

@@ -53,12 +53,12 @@ def quick() -> Backoff:
 
 @pytest.fixture
 async def connect(server: "ServerProcess") -> AsyncIterator[Callable[..., Awaitable[Aerostack]]]:
-    """Make connected clients of the server: `await connect("ann")`."""
+    """Make connected clients of the server, or of a network before it: `await connect("ann", url=…)`."""
     async with AsyncExitStack() as stack:
 
         async def make(user_id: str | None = None, **settings: Any) -> Aerostack:
             sdk = Aerostack(
-                server.url,
+                settings.pop("url", server.url),
                 **{"api_key": server.secret_key, "user_id": user_id, "backoff": quick(), **settings},
             )
             await stack.enter_async_context(sdk)

@@ -19,7 +19,7 @@ COLUMNS = ("id", "status", "total")
 
 
 def views() -> Views:
-    return Views(lambda: Audience(lambda each: None, 0))
+    return Views(lambda: Audience(lambda each: None, 0, lambda laggards: None))
 
 
 def change(old: Row | None, new: Row | None) -> Change:

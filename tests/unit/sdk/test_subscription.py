@@ -147,6 +147,21 @@ def test_an_interruption_of_the_log_is_a_gap() -> None:
     assert received(subscription, "c10") == ["c10"]
 
 
+def test_dropped_events_are_a_gap_with_their_number() -> None:
+    subscription = subscribed()
+    gap = subscription.confirm(Subscribed(ROOM, "c9", recovered=False, dropped=8))
+    assert gap is not None
+    assert gap.data == {"since": "c0", "dropped": 8}
+    assert received(subscription, "c10") == ["c10"]
+
+
+def test_a_request_says_what_the_server_does_while_this_client_is_slow() -> None:
+    asked = Subscription("chat/room", ROOM, slow="latest", key=("id", "kind")).request("1")
+    assert (asked.slow, asked.key) == ("latest", ["id", "kind"])
+    plain = Subscription("chat/room", ROOM).request("1")
+    assert (plain.slow, plain.key) == ("resume", None)
+
+
 def test_the_answer_to_an_older_request_counts_for_nothing() -> None:
     subscription = Subscription("chat/room", ROOM)
     subscription.request("old")

@@ -1,4 +1,4 @@
-import { AerostackError, type Client, type Filter } from 'aerostack-realtime'
+import { AerostackError, type ChannelOptions, type Client, type Filter } from 'aerostack-realtime'
 import { Store, type StoreOptions, type TableState } from './store.js'
 import type { AnyRow } from './window.js'
 
@@ -13,6 +13,8 @@ export interface TableOptions<R = AnyRow> {
   limit?: number
   /** The columns that name a row; its primary key. Default `id`. */
   key?: Column<R> | readonly Column<R>[]
+  /** What the server does while this client does not keep up: `latest` skips what a row was in between. */
+  slow?: ChannelOptions['slow']
   /** Rows to begin with, e.g. those the page was rendered with. */
   initial?: readonly R[]
 }
@@ -51,14 +53,14 @@ export class LiveTable<R extends AnyRow = AnyRow> {
 
   /** Makes a handle that is not open yet. */
   constructor(client: Client, table: string, options: TableOptions<R> = {}) {
-    const { filter, order, limit, initial } = options
+    const { filter, order, limit, slow, initial } = options
     const key = [options.key ?? 'id'].flat()
     this.#client = client
     this.#topic = client.channel(table).canonical
     if (!this.#topic.startsWith('table/'))
       throw new AerostackError('invalid_topic', `'${table}' is a channel, not a table.`, false, table)
-    this.#options = { filter, order, limit, key, initial }
-    this.#name = JSON.stringify([this.#topic, filter, order, limit, key])
+    this.#options = { filter, order, limit, key, slow, initial }
+    this.#name = JSON.stringify([this.#topic, filter, order, limit, key, slow])
     this.#last = { rows: initial ?? [], loading: !initial, stale: true, error: null }
   }
 

@@ -1,6 +1,12 @@
 /** The rows of one view kept live: a snapshot, then its changes, and a new snapshot when that is not enough. */
-import { AerostackError, type Client, type Filter, type Status } from 'aerostack-realtime'
-import type { SnapshotFrame, SnapshotRequest } from '../protocol.js'
+import {
+  AerostackError,
+  type ChannelOptions,
+  type Client,
+  type Filter,
+  type Status,
+} from 'aerostack-realtime'
+import type { Slow, SnapshotFrame, SnapshotRequest } from '../protocol.js'
 import type { Subscriber } from '../subscription.js'
 import { type AnyRow, type Change, Window, type WindowOptions } from './window.js'
 
@@ -19,6 +25,7 @@ export interface TableState<R> {
 
 export interface StoreOptions<R> extends WindowOptions {
   filter: Filter | undefined
+  slow: ChannelOptions['slow']
   initial: readonly R[] | undefined
 }
 
@@ -31,6 +38,7 @@ export class Store<R extends AnyRow> implements Subscriber {
   readonly filter: Filter | undefined
   readonly presence = false
   readonly since: undefined
+  readonly policy: Slow
   readonly #client: Client
   readonly #topic: string
   readonly #window: Window<R>
@@ -48,10 +56,11 @@ export class Store<R extends AnyRow> implements Subscriber {
   #turn = 0
 
   constructor(client: Client, topic: string, options: StoreOptions<R>) {
-    const { filter, order, limit, initial } = options
+    const { filter, order, limit, key, slow, initial } = options
     this.#client = client
     this.#topic = topic
     this.filter = filter
+    this.policy = { slow, key: slow === 'latest' ? key : undefined }
     this.#window = new Window(options)
     this.state = { rows: initial ?? [], loading: !initial, stale: true, error: null }
     this.#request = order || limit !== undefined ? { order, limit: this.#window.size } : true

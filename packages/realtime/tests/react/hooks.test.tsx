@@ -210,6 +210,23 @@ function List() {
   return useTable<{ id: number }>('orders').rows.map((order) => <Item key={order.id} order={order} />)
 }
 
+test('what the server does while this page is slow is asked for by useChannel, useEvent and useTable', async () => {
+  const made = await connected()
+  renderHook(
+    () => {
+      useChannel('chat/1', { slow: 'latest', key: 'id' })
+      useEvent('chat/1', 'moved', () => {}, { slow: 'latest', key: 'id' })
+      useTable('orders', { slow: 'latest' })
+    },
+    { wrapper: within(made) },
+  )
+  const asked = made.socket.sent.filter((frame) => frame.type === 'subscribe')
+  expect(asked).toMatchObject([
+    { topic: CHAT, slow: 'latest', key: 'id' },
+    { topic: ORDERS, slow: 'latest', key: ['id'] },
+  ])
+})
+
 describe('useTable', () => {
   function change(
     made: Bench,

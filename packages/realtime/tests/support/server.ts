@@ -68,10 +68,14 @@ export class Server {
   }
 }
 
-/** What lies between client and server: a TCP proxy that cuts connections, or keeps them open and forwards nothing. */
+/**
+ * What lies between client and server: a TCP proxy that cuts connections, keeps them open and forwards nothing, or
+ * takes nothing from the server for a while.
+ */
 export class Cable {
   readonly #server = createServer((client) => this.#forward(client))
   readonly #sockets = new Set<Socket>()
+  readonly #pairs = new Map<Socket, Socket>()
   readonly #target: Server
   #plugged = true
   #deaf = false
@@ -110,6 +114,18 @@ export class Cable {
     this.#deaf = true
   }
 
+  /** Take nothing from the server, as a client does that is slow, until `release`. */
+  hold(): void {
+    for (const [upstream, client] of this.#pairs) {
+      upstream.unpipe(client)
+      upstream.pause()
+    }
+  }
+
+  release(): void {
+    for (const [upstream, client] of this.#pairs) upstream.pipe(client)
+  }
+
   /** What is connected stays connected and hears nothing more; new connections work. */
   freeze(): void {
     for (const socket of this.#sockets) {
@@ -136,6 +152,7 @@ export class Cable {
       this.#deaf = false
     })
     upstream.pipe(client)
+    this.#pairs.set(upstream, client)
     for (const [socket, other] of [
       [client, upstream],
       [upstream, client],
@@ -144,6 +161,7 @@ export class Cable {
       socket.on('error', () => {}) // a cut connection
       socket.on('close', () => {
         this.#sockets.delete(socket)
+        this.#pairs.delete(socket)
         other.destroy()
       })
     }

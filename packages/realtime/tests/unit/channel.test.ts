@@ -350,3 +350,47 @@ test('presence: false asks for none, and a handle that wants it asks again', asy
   made.client.channel('chat/general').subscribe()
   expect(made.socket.last('subscribe').presence).toBeUndefined()
 })
+
+test('what the server does while this client is slow is asked for, and again after a reconnection', async () => {
+  const made = await connected()
+  made.client.channel('chat/general', { slow: 'latest', key: 'id' }).subscribe()
+  expect(made.socket.last('subscribe')).toMatchObject({ slow: 'latest', key: 'id' })
+  made.socket.subscribed()
+  expect((await reconnect(made)).last('subscribe')).toMatchObject({ slow: 'latest', key: 'id', since: 'e:0' })
+})
+
+test('without a policy nothing is said of it', async () => {
+  const made = await live()
+  expect(Object.keys(made.socket.last('subscribe'))).not.toContain('slow')
+  expect(Object.keys(made.socket.last('subscribe'))).not.toContain('key')
+})
+
+test('handles that do not agree on a policy get every event; those that agree what they asked for', async () => {
+  const made = await connected()
+  const cursors = { slow: 'latest', key: 'id' } as const
+  made.client.channel('chat/general', cursors).subscribe()
+  made.socket.subscribed('e:1')
+  made.client.channel('chat/general', { ...cursors }).subscribe()
+  expect(types(made.socket)).toEqual(['subscribe'])
+  const all = made.client.channel('chat/general')
+  all.subscribe()
+  expect(made.socket.last('subscribe')).toMatchObject({ since: 'e:1' })
+  expect(made.socket.last('subscribe').slow).toBeUndefined()
+})
+
+test('dropped events are told as a gap with their number, and the channel goes on behind them', async () => {
+  const made = await connected()
+  const heard: RealtimePayload[] = []
+  const channel = made.client.channel('chat/general', { slow: 'drop' }).on('*', (each) => heard.push(each))
+  channel.subscribe()
+  made.socket.subscribed('e:1')
+  made.socket.say(event('e:2'))
+  made.socket.say({ type: 'subscribed', topic: TOPIC, cursor: 'e:9', recovered: false, dropped: 7 })
+  made.socket.say(event('e:10'))
+  expect(heard.map(({ event, data }) => [event, data.dropped ?? data])).toEqual([
+    ['message', 'e:2'],
+    ['gap', 7],
+    ['message', 'e:10'],
+  ])
+  expect(channel.cursor).toBe('e:10')
+})

@@ -26,6 +26,10 @@ SELECT current_user::text AS role, current_database()::text AS database,
             LIMIT 1), false) AS replicates_as_member,
   has_database_privilege(current_database(), 'CREATE') AS creates,
   to_regnamespace(%(schema)s) IS NOT NULL AS schema,
+  COALESCE(has_schema_privilege(to_regnamespace(%(schema)s), 'USAGE'), false) AND NOT EXISTS (
+    SELECT FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) needed
+    WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
+    AND NOT has_table_privilege(c.oid, needed)) AS uses,
   EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
   (SELECT pg_has_role(pubowner, 'member') FROM pg_publication WHERE pubname = %(publication)s) AS publishes,
   (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
@@ -68,7 +72,7 @@ async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes:
                 *_rights(server, publication),
                 *_slot(server, slot, resume_bytes),
             ]
-            if server["schema"]:
+            if server["uses"]:
                 found += await _tables(connection, server["role"], publication)
             return found
     except psycopg.Error as error:
@@ -118,6 +122,14 @@ def _rights(server: Server, publication: str) -> list[Problem]:
     if not server["schema"] and not server["creates"]:
         found.append(
             Problem(f"The role {server['role']} may not make the schema {SCHEMA}.", sql(server["role"]).strip())
+        )
+    if server["schema"] and not server["uses"]:
+        found.append(
+            Problem(
+                f"The role {server['role']} may not use the schema {SCHEMA}.",
+                f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role}; "
+                f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};",
+            )
         )
     if not server["published"] and not server["creates"]:
         found.append(

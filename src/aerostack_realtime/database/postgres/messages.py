@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -35,6 +34,7 @@ from aerostack_realtime.database.postgres.message_table import (
     write_of,
 )
 from aerostack_realtime.database.postgres.seat import Seat, bigint, exchange
+from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, Unavailable
 
 COMMIT_LIMIT = 1_000
@@ -75,7 +75,7 @@ class PostgresMessageStore:
         now: Callable[[], int],
         died: Callable[[BaseException], None],
     ) -> None:
-        self._retention = [(_pattern(rule.pattern), rule) for rule in retention]
+        self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
         self._now = now
         self._last: dict[bytes, int] = {}
         self._waiting: deque[_Append] = deque()
@@ -303,10 +303,6 @@ def _unavailable(error: Exception) -> Unavailable:
     if isinstance(meant, Unavailable):
         return meant
     return Unavailable(f"The message store does not work ({meant}). See to it, then try again.")
-
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
 
 
 def _report(task: asyncio.Task[None], died: Callable[[BaseException], None]) -> None:

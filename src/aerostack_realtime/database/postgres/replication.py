@@ -147,7 +147,7 @@ class ReplicationStream:
 
     async def _rows(self, command: str) -> list[tuple[str, ...]]:
         cursor = await self._connection.execute(command)
-        return [tuple(str(value) for value in row) for row in await cursor.fetchall()]
+        return [tuple(_text(value) for value in row) for row in await cursor.fetchall()]
 
     def abort(self, error: Exception) -> None:
         """Make whoever waits for `more`, now or next, fail with `error`."""
@@ -172,3 +172,8 @@ class ReplicationStream:
             self._waiting = None
             self._loop.remove_reader(socket)
         self._pgconn.consume_input()
+
+
+def _text(value: object) -> str:
+    """PostgreSQL 13 tells a timeline's history as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)

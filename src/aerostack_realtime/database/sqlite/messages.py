@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -17,6 +16,7 @@ from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.schema import PREFIX
 from aerostack_realtime.database.sqlite.worker import Inbox, Worker
+from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 
 MESSAGES = f"{PREFIX}messages"
@@ -73,7 +73,7 @@ class SqliteMessageStore:
         died: Callable[[BaseException], None],
     ) -> None:
         self._file = file
-        self._retention = [(_pattern(rule.pattern), rule) for rule in retention]
+        self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
         self._now = now
         self._last: dict[str, int] = {}
         self._waiting = 0
@@ -314,7 +314,3 @@ def _stored(row: Sequence[apsw.SQLiteValue]) -> StoredMessage:
 def _next_topic(connection: apsw.Connection, after: str) -> str | None:
     row = connection.execute(f"SELECT min(topic) FROM {MESSAGES} WHERE topic > ?", (after,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
-
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)

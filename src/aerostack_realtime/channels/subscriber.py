@@ -1,0 +1,41 @@
+"""A subscriber: one connection as the channels see it."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.protocol.errors import AerostackError
+
+
+class Subscriber(Protocol):
+    """A connection as the channels see it.
+
+    `write` hands bytes to its transport and returns at once, or raises RuntimeError: uvloop's does so as soon
+    as the peer has reset the connection, which is before it says that it is lost. `buffered` is how many bytes
+    the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
+    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden:
+    nothing); `deny` ends a subscription whose rule failed.
+    """
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def buffered(self) -> Callable[[], int]: ...
+
+    def overflow(self) -> None: ...
+
+    def scope(self, table: str) -> Scope: ...
+
+    def deny(self, topic: str, reason: AerostackError) -> None: ...
+
+
+def hand(subscriber: Subscriber, data: bytes) -> None:
+    """Write to one subscriber, if it is still there."""
+    try:  # noqa: SIM105 - suppress() costs more than the rest of this
+        subscriber.write(data)
+    except RuntimeError:
+        pass

@@ -1,0 +1,68 @@
+"""The upgrade of a request to a WebSocket (RFC 6455 §4), and what becomes of the request."""
+
+import asyncio
+import base64
+import hashlib
+from typing import Any, Final, cast
+
+from aiohttp import hdrs, web
+
+_SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+
+
+def proper(request: web.Request, protocols: list[str]) -> bool:
+    """Whether this is a request for a WebSocket, as aiohttp sees it; `protocols` are those it offers."""
+    return web.WebSocketResponse(protocols=protocols).can_prepare(request).ok
+
+
+def answer(request: web.Request, protocol: str | None) -> bytes:
+    """The head that accepts a proper request; without extensions, so compression is off."""
+    key = request.headers[hdrs.SEC_WEBSOCKET_KEY].encode()
+    accept = base64.b64encode(hashlib.sha1(key + _SALT, usedforsecurity=False).digest()).decode()
+    selected = "" if protocol is None else f"Sec-WebSocket-Protocol: {protocol}\r\n"
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n{selected}\r\n"
+    ).encode(errors="surrogateescape")
+
+
+class Taken(web.StreamResponse):
+    """What aiohttp is told was answered to a request whose transport was taken over: nothing is left to send."""
+
+    @property
+    def prepared(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """It is sent."""
+
+    async def write_eof(self, data: Any = b"") -> None:
+        """It is sent."""
+
+
+class _Rest:
+    """Keeps what came behind the request, where aiohttp expects the parser of an upgraded connection."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Nothing ends here."""
+
+
+def take_over(request: web.Request, transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> bytes:
+    """Hand the transport of a request to `protocol`, and return what came behind the request.
+
+    To aiohttp the connection is lost, so it forgets all that it held for it: the parser of requests, two tasks,
+    the request.
+    """
+    connection, rest = request.protocol, _Rest()
+    connection.set_parser(cast(Any, rest))
+    transport.set_protocol(protocol)
+    connection.transport = None
+    connection.connection_lost(None)
+    return rest.data
