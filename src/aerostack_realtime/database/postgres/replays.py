@@ -88,7 +88,9 @@ class Replays:
         here = self._progress.place
         place, visible = self._runs().place(since) or (NOWHERE, None)
         self._past.leave(watch.relation, place)
-        recovered = max(self._log.start, watch.start) <= place <= max(here, watch.start) and self._log.holds(place)
+        recovered = max(self._log.start, watch.start) <= place <= max(here, watch.start) and (
+            place == watch.start or self._log.holds(place)  # a TRUNCATE is no entry of the log
+        )
         if place > here and not recovered:
             place = NOWHERE
         changes: list[Change] = []
