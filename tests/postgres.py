@@ -3,6 +3,8 @@
 It listens on a Unix socket in that directory, so no two get in each other's way and none is on the standard port;
 `tcp=True` adds a free port of 127.0.0.1. Its own files say which version it is: AEROSTACK_POSTGRES_BIN names the
 directory of the programs, else the newest one that is installed.
+
+`python -m tests.postgres COMMAND…` runs a command with AEROSTACK_TEST_DATABASE naming a server of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -175,21 +178,7 @@ class PostgresServer:
                 connection.execute(statement)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database with its replication slots."""
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-            )
-            slots = "SELECT slot_name FROM pg_replication_slots WHERE database = %s"
-            while connection.execute(f"{slots} AND active", (name,)).fetchall():
-                connection.execute(
-                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"
-                )
-            connection.execute(
-                f"SELECT pg_drop_replication_slot(slot_name) FROM ({slots}) s",
-                (name,),
-            )
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        drop_database(self.dsn(), name)
 
     def _answers(self) -> bool:
         try:
@@ -211,7 +200,43 @@ class PostgresServer:
         return {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": "/", "env": environment}
 
 
+def create_database(dsn: str, name: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+
+
+def drop_database(dsn: str, name: str) -> None:
+    """Drop a database of the server at `dsn` with its replication slots."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        slots = "SELECT slot_name FROM pg_replication_slots WHERE database = %s"
+        while connection.execute(f"{slots} AND active", (name,)).fetchall():
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = %s",
+                (name,),
+            )
+        connection.execute(
+            f"SELECT pg_drop_replication_slot(slot_name) FROM ({slots}) s",
+            (name,),
+        )
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def _main(command: list[str]) -> int:
+    server = PostgresServer.started()
+    try:
+        return subprocess.run(
+            command, env=os.environ | {"AEROSTACK_TEST_DATABASE": server.dsn()}, check=False
+        ).returncode
+    finally:
+        server.remove()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

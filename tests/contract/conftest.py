@@ -193,13 +193,6 @@ async def database(backend: Backend, recorder: Recorder) -> AsyncIterator[Databa
         yield database
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    server = PostgresServer.started()
-    yield server
-    server.remove()
-
-
 _numbers = count(1)
 
 

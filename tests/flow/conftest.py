@@ -1,11 +1,16 @@
-"""A real server in its own process, the `sqlite3` shell beside it, and clients that speak the wire by hand."""
+"""A real server in its own process, a database's own shell beside it, and clients that speak the wire by hand.
+
+Every test that has a server runs with a SQLite file and with a PostgreSQL database. On a test or a module
+`pytest.mark.database("sqlite")` says that its promise is SQLite's own or cannot depend on the database.
+"""
 
 import asyncio
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from tests.flow.calls import Http
+from tests.flow.databases import Database, Databases, PostgresDatabases, SqliteFiles
 from tests.flow.wire import Dial, Wire
 
 SECRET_KEY = "ac_secret_dev"
@@ -26,16 +32,17 @@ publish = "anyone"
 presence = "anyone"
 history = "anyone"
 """
+KINDS = ("sqlite", "postgres")
 _READY = re.compile(r"listening on (https?://\S+:(\d+))")
 
 
 class ServerProcess:
-    """`aerostack dev` on a database file of its own. After a kill it starts again on the same port.
+    """`aerostack dev` on a database of its own. After a kill it starts again on the same port.
 
     With `config`, an aerostack.toml, it is `aerostack serve`.
     """
 
-    def __init__(self, database: Path, log: Path, config: Path | None = None) -> None:
+    def __init__(self, database: Database, log: Path, config: Path | None = None) -> None:
         self.database = database
         self.log = log
         self.config = config
@@ -53,10 +60,10 @@ class ServerProcess:
         """Start it, and return when it listens."""
         command = str(Path(sys.executable).with_name("aerostack"))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
-        arguments = ["dev", "--port", self._port, "--db", str(self.database)]
+        arguments = ["dev", "--port", self._port, "--db", self.database.address]
         if self.config is not None:
             arguments = ["serve", "--config", str(self.config)]
-            environment |= {"AEROSTACK_PORT": self._port, "AEROSTACK_DATABASE": str(self.database)}
+            environment |= {"AEROSTACK_PORT": self._port, "AEROSTACK_DATABASE": self.database.address}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(command, *arguments),
@@ -97,26 +104,51 @@ class ServerProcess:
         return await process.wait()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "databases" in metafunc.fixturenames:
+        own = metafunc.definition.get_closest_marker("database")
+        metafunc.parametrize("databases", KINDS if own is None else own.args, indirect=True, scope="module")
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Makes the databases of a module's tests."""
+    made: Databases = SqliteFiles()
+    if request.param == "postgres":
+        made = PostgresDatabases(request.getfixturevalue("postgres_server"), f"flow{next(_numbers)}")
+    yield made
+    made.close()
+
+
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    process = ServerProcess(tmp_path / "aerostack.db", tmp_path / "server.log")
+def database(databases: Databases, tmp_path: Path) -> Database:
+    """A new database, with no server on it yet."""
+    return databases.new(tmp_path)
+
+
+@pytest.fixture
+async def server(database: Database, tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    process = ServerProcess(database, tmp_path / "server.log")
     await process.start()
     yield process
     await process.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+async def node(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """One server for the tests of a module, each of which takes topics and tables of its own."""
     place = tmp_path_factory.mktemp("node")
-    process = ServerProcess(place / "aerostack.db", place / "server.log")
+    process = ServerProcess(databases.new(place), place / "server.log")
     await process.start()
     yield process
     await process.close()
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[ServerProcess]]]:
+async def serve(database: Database, tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[ServerProcess]]]:
     """Run `aerostack serve` with these settings: `await serve('anonymous = true')`.
 
     Without rules of its own everyone that gets in may do everything.
@@ -127,7 +159,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Serve
         config = tmp_path / "aerostack.toml"
         rules = "" if "[[channels]]" in settings else OPEN_RULE
         config.write_text(f'secret_keys = ["{SERVE_KEY}"]\n{settings}\n{rules}')
-        process = ServerProcess(tmp_path / "aerostack.db", tmp_path / "server.log", config)
+        process = ServerProcess(database, tmp_path / "server.log", config)
         process.secret_key = SERVE_KEY
         started.append(process)
         await process.start()
@@ -169,15 +201,6 @@ async def http(node: ServerProcess, calls: Callable[[ServerProcess], Http]) -> H
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Callable[[str], Awaitable[None]]:
-    """Run SQL on the server's database file in the `sqlite3` shell: a writer that knows nothing of us."""
-
-    async def run(sql: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *("sqlite3", "-cmd", ".timeout 5000", str(tmp_path / "aerostack.db"), sql),
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode()
-
-    return run
+def shell(database: Database) -> Callable[[str], Awaitable[str]]:
+    """Run SQL beside the server, in the `sqlite3` shell or in `psql`: a writer that knows nothing of us."""
+    return database.write

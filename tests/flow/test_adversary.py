@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.flow.calls import Http
 from tests.flow.conftest import SERVE_KEY, ServerProcess
+from tests.flow.databases import Databases
 from tests.flow.wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,10 +141,10 @@ def token(user: str) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def scene(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     place = tmp_path_factory.mktemp("adversary")
     (place / "aerostack.toml").write_text(f"{SETTINGS}[limits]\ncalls_per_second = 0\nmessages_per_second = 0\n")
-    process = ServerProcess(place / "aerostack.db", place / "server.log", place / "aerostack.toml")
+    process = ServerProcess(databases.new(place), place / "server.log", place / "aerostack.toml")
     process.secret_key = SERVE_KEY
     await process.start()
     async with aiohttp.ClientSession() as session:

@@ -14,6 +14,8 @@ from tests.flow.wire import ABNORMAL, BINARY, CLOSE, CONTINUATION, PING, PONG, T
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 PUBLISH = b'{"type":"publish","topic":"bad/data","event":"e","id":"1","data":'
 
 

@@ -29,6 +29,8 @@ from tests.flow.wire import Refused, Wire
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 HISTORY: Final = "/api/v1/public/realtime/history?room=a/b"

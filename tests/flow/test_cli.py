@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.flow.wire import PATIENCE_SECONDS, Dial
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
+    from tests.flow.databases import Database
 
 COMMANDS = ("dev", "serve", "check", "key", "token", "emit", "listen", "db", "tables")
 
@@ -58,7 +58,7 @@ async def test_the_address_and_the_key_come_from_the_environment_too(node: "Serv
 
 
 async def test_db_takes_parameters_and_prints_a_table(node: "ServerProcess", http: Http) -> None:
-    await http.sql("CREATE TABLE cli_db(a, b)")
+    await http.sql("CREATE TABLE cli_db(a TEXT, b TEXT)")
     ran = await aerostack("db", "INSERT INTO cli_db VALUES (?, ?)", "1", "[x] y", "--url", node.url)
     assert (ran.code, ran.out.split()[0]) == (0, "1")
     ran = await aerostack("db", "SELECT * FROM cli_db", "--url", node.url)
@@ -67,7 +67,7 @@ async def test_db_takes_parameters_and_prints_a_table(node: "ServerProcess", htt
 
 
 async def test_listen_prints_a_line_per_event(node: "ServerProcess", http: Http) -> None:
-    await http.sql("CREATE TABLE cli_listen(a)")
+    await http.sql("CREATE TABLE cli_listen(a INTEGER)")
     async with listening("cli_listen", "--url", node.url, "--json") as (process, lines):
         await http.sql("INSERT INTO cli_listen VALUES (1)")
         payload = json.loads(await anext(lines))
@@ -126,27 +126,40 @@ async def test_a_token_lets_its_user_in(node: "ServerProcess", dial: Dial) -> No
         assert invoke("token", "--user", "alice", *wrong).exit_code == 2
 
 
-def test_tables_are_watched_and_left_without_a_trace(tmp_path: Path) -> None:
-    path = tmp_path / "shop.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)")
+TRACES = {
+    "sqlite": "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'",
+    "postgres": "SELECT count(*) FROM pg_class LEFT JOIN pg_publication_rel r ON r.prrelid = pg_class.oid "
+    "WHERE relname = 'orders' AND (relreplident = 'f' OR r.oid IS NOT NULL)",
+}
+"""How much of a watch there is in a database."""
+
+
+def test_tables_are_watched_and_left_without_a_trace(database: "Database") -> None:
+    def written(sql: str) -> str:
+        return asyncio.run(database.write(sql)).strip()
 
     def tables(*arguments: str) -> Result:
-        return invoke("tables", *arguments, "--db", str(path))
+        return invoke("tables", *arguments, "--db", database.address)
+
+    written("CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)")
 
     assert tables().stdout.splitlines()[1].split() == ["orders", "no", "0"]
     assert tables("watch", "orders").exit_code == 0
     assert tables().stdout.splitlines()[1].split() == ["orders", "yes", "0"]
-    checked = invoke("check", "--db", str(path))
+    assert written(TRACES[database.kind]) != "0"
+    checked = invoke("check", "--db", database.address)
     assert (checked.exit_code, "watched tables: orders" in checked.stdout) == (0, True)
     assert tables("unwatch", "orders").exit_code == 0
-    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() == (0,)
-    connection.close()
+    assert written(TRACES[database.kind]) == "0"
     for wrong in (("watch", "nowhere"), ("unwatch", "orders")):
         refused = tables(*wrong)
         assert (refused.exit_code, wrong[1] in refused.stderr) == (1, True)
     assert tables("watch").exit_code == 2
-    assert invoke("tables", "--db", str(tmp_path / "nowhere.db")).exit_code == 2
+
+
+def test_a_database_that_is_not_there_has_no_tables(tmp_path: Path) -> None:
+    for address in (str(tmp_path / "nowhere.db"), f"postgresql:///nowhere?host={tmp_path}"):
+        assert invoke("tables", "--db", address).exit_code == 2
 
 
 async def test_check_names_every_problem(tmp_path: Path) -> None:

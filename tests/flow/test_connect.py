@@ -13,6 +13,8 @@ from tests.flow.wire import Dial, Refused, Wire
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 SECRET = "a token secret of more than 32 characters"

@@ -4,13 +4,18 @@ import asyncio
 import resource
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.flow.calls import Http
 from tests.flow.wire import Dial
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
+
+pytestmark = pytest.mark.database("sqlite")
 
 
 async def test_a_locked_database_is_waited_for_and_then_told_as_unavailable(
@@ -20,7 +25,7 @@ async def test_a_locked_database_is_waited_for_and_then_told_as_unavailable(
     await http.sql("CREATE TABLE locked(a)")
     publisher, subscriber, other = [await dial(server) for _ in range(3)]
     await other.subscribe("lock/other")
-    lock = sqlite3.connect(server.database, isolation_level=None)
+    lock = sqlite3.connect(server.database.address, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     waiting = [
         asyncio.create_task(publisher.ask("publish", topic="lock/stored", event="e", data=1, persist=True)),
@@ -47,7 +52,7 @@ async def test_a_lock_that_ends_in_time_is_only_a_delay(
 ) -> None:
     wire, other = await dial(server), await dial(server)
     await wire.subscribe("lock/order")
-    lock = sqlite3.connect(server.database, isolation_level=None)
+    lock = sqlite3.connect(server.database.address, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     wire.say("publish", topic="lock/order", event="e", data=1, persist=True)
     wire.say("publish", topic="lock/order", event="e", data=2)
@@ -65,8 +70,8 @@ async def test_a_full_disk_is_told_to_the_publisher_and_loses_nothing(
     publisher, hearer = await dial(server), await dial(server)
     await hearer.subscribe("full/topic")
     await publisher.publish("full/topic", -1, persist=True)
-    wal = server.database.with_name(server.database.name + "-wal").stat().st_size
-    room = max(wal, server.database.stat().st_size) + 200_000
+    files = [Path(server.database.address + suffix) for suffix in ("", "-wal")]
+    room = max(file.stat().st_size for file in files) + 200_000
     _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (room, hard))
     accepted: list[int] = []

@@ -11,6 +11,8 @@ from tests.flow.wire import PING, Closed, Dial
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 

@@ -17,6 +17,8 @@ from tests.flow.wire import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 Calls = Callable[["ServerProcess"], Http]
 

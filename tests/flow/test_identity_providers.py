@@ -17,6 +17,8 @@ from tests.flow.wire import Wire
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 Calls = Callable[["ServerProcess"], Http]
 AUDIENCE: Final = "this-project"

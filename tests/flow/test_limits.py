@@ -19,6 +19,8 @@ from tests.flow.wire import CONTINUATION, PATIENCE_SECONDS, PING, PONG, TEXT, Cl
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 Calls = Callable[["ServerProcess"], Http]
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.flow.calls import Http
 from tests.flow.conftest import SERVE_KEY, ServerProcess
+from tests.flow.databases import Databases
 from tests.flow.wire import Closed, Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,8 +71,8 @@ calls_per_second = 0
 TABLES: Final = (
     "CREATE TABLE room_members(room_id INTEGER, user_id TEXT)",
     "INSERT INTO room_members VALUES(1, 'ann')",
-    "CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, status TEXT, margin REAL)",
-    "CREATE TABLE salaries(id INTEGER PRIMARY KEY, amount REAL)",
+    "CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, status TEXT, margin DOUBLE PRECISION)",
+    "CREATE TABLE salaries(id INTEGER PRIMARY KEY, amount DOUBLE PRECISION)",
 )
 
 
@@ -149,12 +150,12 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+async def closed(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """`aerostack serve` with these rules and tables."""
     place = tmp_path_factory.mktemp("matrix")
     config = place / "aerostack.toml"
     config.write_text(SETTINGS)
-    process = ServerProcess(place / "aerostack.db", place / "server.log", config)
+    process = ServerProcess(databases.new(place), place / "server.log", config)
     process.secret_key = SERVE_KEY
     await process.start()
     async with aiohttp.ClientSession() as session:

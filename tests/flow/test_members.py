@@ -1,10 +1,7 @@
 """Live memberships: a row in the database lets in, and its end puts out, at once."""
 
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 Calls = Callable[["ServerProcess"], Http]
-Shell = Callable[[str], Awaitable[None]]
+Shell = Callable[[str], Awaitable[str]]
 
 SECRET: Final = "the token secret of these members"
 RULES: Final = f"""
@@ -59,9 +56,8 @@ class House:
 
 
 @pytest.fixture
-async def house(serve: Serve, calls: Calls, tmp_path: Path) -> AsyncIterator[House]:
-    with closing(sqlite3.connect(tmp_path / "aerostack.db")) as database:
-        database.execute(TABLE)
+async def house(serve: Serve, calls: Calls, shell: Shell) -> AsyncIterator[House]:
+    await shell(TABLE)
     server = await serve(RULES)
     found = House(server, calls(server))
     yield found
@@ -156,12 +152,10 @@ async def test_a_subscribe_that_races_with_the_delete_ends_outside(house: House)
 
 
 async def test_a_new_token_with_other_claims_stands_by_its_own_row(
-    serve: Serve, calls: Calls, tmp_path: Path
+    serve: Serve, calls: Calls, shell: Shell
 ) -> None:
     """Whoever is in by one row, and then by another, is put out by the end of that other, and of no other."""
-    with closing(sqlite3.connect(tmp_path / "aerostack.db")) as database, database:
-        database.execute("CREATE TABLE badges(desk TEXT, badge TEXT)")
-        database.execute("INSERT INTO badges VALUES('a', 'old'), ('a', 'new')")
+    await shell("CREATE TABLE badges(desk TEXT, badge TEXT); INSERT INTO badges VALUES('a', 'old'), ('a', 'new')")
     server = await serve(f"""
 token_secret = "{SECRET}"
 [[channels]]
@@ -188,6 +182,23 @@ members = {{ table = "badges", desk = "{{desk}}", badge = "{{user.claims.badge}}
         wire.drop()
 
 
+async def test_a_table_that_takes_the_place_of_the_old_one_counts_from_then_on(house: House, shell: Shell) -> None:
+    await house.add("ann")
+    await house.add("bob")
+    ann, bob = await house.user("ann"), await house.user("bob")
+    await house.admitted(ann)
+    await house.admitted(bob)
+    await shell(
+        "CREATE TABLE replacement AS SELECT * FROM room_members WHERE user_id = 'bob'; BEGIN; "
+        "DROP TABLE room_members; ALTER TABLE replacement RENAME TO room_members; COMMIT"
+    )
+    assert (await ann.hear("unsubscribed"))["reason"] == "forbidden"
+    while (answer := await ann.ask("subscribe", topic="rooms/1"))["code"] != "forbidden":
+        assert answer["code"] == "unavailable"
+    await house.admitted(bob)
+
+
+@pytest.mark.database("sqlite")
 async def test_a_restored_database_counts_from_then_on(house: House, shell: Shell, tmp_path: Any) -> None:
     backup = tmp_path / "backup.db"
     await house.add("bob")

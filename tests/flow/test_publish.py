@@ -206,7 +206,7 @@ async def test_an_id_is_bounded(node: "ServerProcess", dial: Dial) -> None:
 async def test_commands_are_handled_in_order_even_when_one_waits_for_the_database(
     node: "ServerProcess", dial: Dial, http: Http
 ) -> None:
-    await http.sql("CREATE TABLE waiting(a)")
+    await http.sql("CREATE TABLE waiting(a INTEGER)")
     wire = await dial(node)
     commands = [
         {"type": "subscribe", "topic": "waiting", "id": "1"},

@@ -12,6 +12,8 @@ from tests.flow.wire import PATIENCE_SECONDS, Dial
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 

@@ -1,12 +1,19 @@
 """Coming back with `since`: everything missed, in order, each once, then live (docs/protocol.md §5)."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tests.flow.calls import Http
 from tests.flow.conftest import ServerProcess
 from tests.flow.wire import Dial, Wire
 
 TOPIC = "chat/resume/default"
+
+
+def position(event: dict[str, Any]) -> str:
+    """Where it stands in its channel; before it the cursor has the run of the server, which may be another."""
+    position: str = event["cursor"].rpartition(".")[2]
+    return position
 
 
 async def heard(wire: Wire) -> list[object]:
@@ -80,7 +87,7 @@ async def test_persisted_messages_are_replayed_over_a_kill_of_the_server(
     assert subscribed["recovered"] is False, "ephemeral events may be missing, and that is told"
     events = await back.events(500)
     assert [each["data"] for each in events] == list(range(500))
-    assert [each["cursor"] for each in events] == [each["cursor"] for each in acks]
+    assert [position(each) for each in events] == [position(each) for each in acks]
     assert [each["timestamp"] for each in events] == [each["timestamp"] for each in acks]
     assert {each["userId"] for each in events} == {"ann"}
     await back.publish(TOPIC, "live")
@@ -95,18 +102,17 @@ async def test_a_publish_is_stored_once_however_often_it_is_sent(server: ServerP
     await server.kill()
     await server.start()
     back = await dial(server)
-    cursor = (await back.subscribe(TOPIC))["cursor"]
+    await back.subscribe(TOPIC)
     again = await back.publish(TOPIC, 1, persist=True, id="mine")
-    assert (again["duplicate"], again["cursor"]) == (True, first["cursor"])
-    assert await heard(back) == []
-    assert cursor.partition(".")[0] == first["cursor"].partition(".")[0]
+    assert (again["duplicate"], position(again)) == (True, position(first))
+    assert (again["timestamp"], await heard(back)) == (first["timestamp"], [])
 
 
 async def test_row_changes_made_while_the_server_was_down_are_replayed(
     server: ServerProcess,
     dial: Dial,
     calls: Callable[[ServerProcess], Http],
-    shell: Callable[[str], Awaitable[None]],
+    shell: Callable[[str], Awaitable[str]],
 ) -> None:
     await calls(server).sql("CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)")
     wire = await dial(server)
@@ -114,7 +120,7 @@ async def test_row_changes_made_while_the_server_was_down_are_replayed(
     await server.kill()
     await shell(
         "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 3000) "
-        "INSERT INTO orders SELECT i, iif(i % 2, 'open', 'paid') FROM c"
+        "INSERT INTO orders SELECT i, CASE WHEN i % 2 = 1 THEN 'open' ELSE 'paid' END FROM c"
     )
     await shell("UPDATE orders SET status = 'paid' WHERE id = 1")
     await server.start()

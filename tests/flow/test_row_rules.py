@@ -31,7 +31,7 @@ rows = "row.owner == user.id || row.team in user.claims.teams"
 name = "bids"
 rows = "row.amount > 10"
 """
-ORDERS: Final = "CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, status TEXT, margin REAL)"
+ORDERS: Final = "CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, status TEXT, margin DOUBLE PRECISION)"
 MARKER: Final = 987654.25
 """The value of the hidden column: it must not be in anything that is sent."""
 

@@ -1,7 +1,5 @@
 """Row changes of a table, as each subscriber's view shows them (docs/protocol.md §4)."""
 
-import asyncio
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +31,7 @@ async def test_each_operation_has_the_rows_of_the_protocol(node: "ServerProcess"
     assert len(set(cursors)) == 4
 
 
+@pytest.mark.database("sqlite")
 async def test_values_are_as_the_protocol_writes_them(node: "ServerProcess", dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE kinds(a)")
     wire = await dial(node)
@@ -44,11 +43,26 @@ async def test_values_are_as_the_protocol_writes_them(node: "ServerProcess", dia
     assert values == [1, 1.5, 9007199254740991, "9007199254740993", "AP8=", None, "\u00e9"]
 
 
+@pytest.mark.database("sqlite")
+async def test_a_column_without_a_type_is_filtered_by_the_kind_of_each_value(
+    node: "ServerProcess", dial: Dial, http: Http
+) -> None:
+    await http.sql("CREATE TABLE untyped(a)")
+    wires = {name: await dial(node) for name in ("number", "text", "both")}
+    for name, wanted in (("number", 1), ("text", "1"), ("both", {"in": [1, "1"]})):
+        await wires[name].subscribe("untyped", filter={"a": wanted})
+    await http.sql("INSERT INTO untyped VALUES (1), (1.0), ('1'), (NULL), (2)")
+    heard = {name: [(await wire.hear("db_change"))["data"]["a"]] for name, wire in wires.items()}
+    for name, wire in wires.items():
+        heard[name] += [change["data"]["a"] for change in await wire.settled()]
+    assert heard == {"number": [1, 1.0], "text": ["1"], "both": [1, 1.0, "1"]}
+
+
 async def test_any_other_programs_write_counts(node: "ServerProcess", dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE foreigners(a)")
+    await http.sql("CREATE TABLE foreigners(a INTEGER)")
     wire = await dial(node)
     await wire.subscribe("foreigners")
-    await asyncio.to_thread(_write, node, "INSERT INTO foreigners VALUES (1), (2)")
+    await node.database.write("INSERT INTO foreigners VALUES (1), (2)")
     assert [(await wire.hear("db_change"))["data"]["a"] for _ in range(2)] == [1, 2]
 
 
@@ -80,28 +94,39 @@ async def test_a_filter_shows_the_rows_that_enter_and_leave_it(
 @pytest.mark.parametrize(
     ("filter", "shown"),
     [
-        ({"a": None}, [None]),
-        ({"a": 1}, [1, 1.0]),
-        ({"a": "1"}, ["1"]),
-        ({"a": {"eq": 2}}, [2]),
-        ({"a": {"in": [1, "1"]}}, [1, 1.0, "1"]),
-        ({"a": {"gt": 1}}, [2]),
-        ({}, [None, 1, 1.0, "1", 2]),
+        ({"number": None}, [None]),
+        ({"number": 1}, [1]),
+        ({"number": 1.0}, [1]),
+        ({"number": "1"}, []),
+        ({"number": {"eq": 2}}, [2]),
+        ({"number": {"in": [1, "2"]}}, [1]),
+        ({"number": {"ne": 1}}, [None, 2, 10]),
+        ({"number": {"gt": 1}}, [2, 10]),
+        ({"number": {"gt": "1"}}, []),
+        ({"half": 1}, [2]),
+        ({"half": {"gte": 0.5, "lt": 5}}, [1, 2]),
+        ({"word": "1"}, [1]),
+        ({"word": 1}, []),
+        ({"word": {"lt": "2"}}, [1, 10]),
+        ({"word": {"lt": 2}}, []),
+        ({}, [None, 1, 2, 10]),
     ],
 )
 async def test_a_filter_compares_values_by_type(
     node: "ServerProcess", dial: Dial, http: Http, filter: dict[str, Any], shown: list[Any]
 ) -> None:
-    await http.sql("CREATE TABLE IF NOT EXISTS compared(a)")
+    await http.sql("CREATE TABLE IF NOT EXISTS compared(number INTEGER, half DOUBLE PRECISION, word TEXT)")
     wire = await dial(node)
     await wire.subscribe("compared", filter=filter)
     end = await dial(node)
-    await end.subscribe("compared", filter={"a": "end"})
-    for value in (None, 1, 1.0, "1", 2, "end"):
-        await http.sql("INSERT INTO compared VALUES (?)", value)
+    await end.subscribe("compared", filter={"word": "end"})
+    for number in (None, 1, 2, 10):
+        half, word = (None, None) if number is None else (number / 2, str(number))
+        await http.sql("INSERT INTO compared VALUES (?, ?, ?)", number, half, word)
+    await http.sql("INSERT INTO compared VALUES (-1, -1, 'end')")
     await end.hear("db_change")
-    seen = [change["data"]["a"] for change in await wire.settled()]
-    assert [value for value in seen if value != "end"] == shown
+    seen = [change["data"]["number"] for change in await wire.settled()]
+    assert [number for number in seen if number != -1] == shown
 
 
 @pytest.mark.parametrize(
@@ -111,7 +136,7 @@ async def test_a_filter_compares_values_by_type(
 async def test_a_filter_that_means_nothing_is_invalid(
     node: "ServerProcess", dial: Dial, http: Http, filter: dict[str, Any]
 ) -> None:
-    await http.sql("CREATE TABLE IF NOT EXISTS unfiltered(a)")
+    await http.sql("CREATE TABLE IF NOT EXISTS unfiltered(a INTEGER)")
     wire = await dial(node)
     refused = await wire.ask("subscribe", topic="unfiltered", filter=filter)
     assert (refused["type"], refused["code"]) == ("error", "invalid_filter")
@@ -123,7 +148,7 @@ async def test_a_channel_has_nothing_to_filter(node: "ServerProcess", dial: Dial
 
 
 async def test_subscribing_again_replaces_the_filter(node: "ServerProcess", dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE replaced(a)")
+    await http.sql("CREATE TABLE replaced(a INTEGER)")
     wire = await dial(node)
     await wire.subscribe("replaced", filter={"a": 1})
     await wire.subscribe("replaced", filter={"a": 2})
@@ -136,7 +161,7 @@ async def test_subscribing_again_replaces_the_filter(node: "ServerProcess", dial
 async def test_subscribing_twice_delivers_once(
     node: "ServerProcess", dial: Dial, http: Http, filter: dict[str, Any] | None
 ) -> None:
-    await http.sql("CREATE TABLE IF NOT EXISTS doubled(a)")
+    await http.sql("CREATE TABLE IF NOT EXISTS doubled(a INTEGER)")
     wire = await dial(node)
     for _ in range(2):  # a third would heal what the second broke
         await wire.subscribe("doubled", filter=filter)
@@ -146,7 +171,7 @@ async def test_subscribing_twice_delivers_once(
 
 
 async def test_unsubscribing_stops_row_changes(node: "ServerProcess", dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE stopped(a)")
+    await http.sql("CREATE TABLE stopped(a INTEGER)")
     gone, stays = await dial(node), await dial(node)
     await gone.subscribe("stopped")
     await stays.subscribe("stopped")
@@ -159,7 +184,7 @@ async def test_unsubscribing_stops_row_changes(node: "ServerProcess", dial: Dial
 async def test_changes_of_one_transaction_arrive_in_its_order_or_not_at_all(
     node: "ServerProcess", dial: Dial, http: Http
 ) -> None:
-    await http.sql("CREATE TABLE together(a UNIQUE)")
+    await http.sql("CREATE TABLE together(a INTEGER UNIQUE)")
     wire = await dial(node)
     await wire.subscribe("together")
     failing = [{"sql": "INSERT INTO together VALUES (1)"}, {"sql": "INSERT INTO together VALUES (1)"}]
@@ -174,18 +199,18 @@ async def test_changes_of_one_transaction_arrive_in_its_order_or_not_at_all(
 async def test_a_table_is_found_whatever_the_case_it_is_written_in(
     node: "ServerProcess", dial: Dial, http: Http
 ) -> None:
-    await http.sql("CREATE TABLE Mixed(a)")
+    await http.sql('CREATE TABLE "Mixed"(a INTEGER)')
     as_made, as_written = await dial(node), await dial(node)
     await as_made.subscribe("Mixed")
     answer = await as_written.ask("subscribe", topic="mixed")
-    await http.sql("INSERT INTO Mixed VALUES (1)")
+    await http.sql('INSERT INTO "Mixed" VALUES (1)')
     await as_made.hear("db_change")
     heard = [message["type"] for message in await as_written.settled()]
     assert (answer["type"], heard) in (("subscribed", ["db_change"]), ("error", []))
 
 
 async def test_a_dropped_table_is_told_to_its_subscribers(node: "ServerProcess", dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE dropped(a)")
+    await http.sql("CREATE TABLE dropped(a INTEGER)")
     wire = await dial(node)
     await wire.subscribe("dropped")
     await http.sql("DROP TABLE dropped")
@@ -193,7 +218,7 @@ async def test_a_dropped_table_is_told_to_its_subscribers(node: "ServerProcess",
 
 
 async def test_nobody_is_present_on_a_table(node: "ServerProcess", dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE attended(a)")
+    await http.sql("CREATE TABLE attended(a INTEGER)")
     wire = await dial(node, "ann")
     await wire.subscribe("attended")
     refused = await wire.ask("track", topic="attended", state={"editing": 1})
@@ -204,20 +229,13 @@ async def test_nobody_is_present_on_a_table(node: "ServerProcess", dial: Dial, h
 async def test_what_was_written_while_the_server_was_down_is_replayed(
     server: "ServerProcess", dial: Dial, calls: Any
 ) -> None:
-    await calls(server).sql("CREATE TABLE night(a)")
+    await calls(server).sql("CREATE TABLE night(a INTEGER)")
     wire = await dial(server)
     cursor = (await wire.subscribe("night"))["cursor"]
     await server.kill()
-    await asyncio.to_thread(_write, server, "INSERT INTO night VALUES (1), (2)")
+    await server.database.write("INSERT INTO night VALUES (1), (2)")
     await server.start()
     back = await dial(server)
     assert (await back.subscribe("night", since=cursor))["recovered"] is True
     await calls(server).sql("INSERT INTO night VALUES (3)")
     assert [(await back.hear("db_change"))["data"]["a"] for _ in range(3)] == [1, 2, 3]
-
-
-def _write(server: "ServerProcess", sql: str) -> None:
-    connection = sqlite3.connect(server.database)
-    with connection:
-        connection.execute(sql)
-    connection.close()

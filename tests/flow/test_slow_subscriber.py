@@ -5,11 +5,15 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.flow.test_bad_input import resident
 from tests.flow.wire import ABNORMAL, Dial
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
+
+pytestmark = pytest.mark.database("sqlite")
 
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 

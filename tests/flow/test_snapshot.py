@@ -40,13 +40,12 @@ async def test_the_rows_of_a_view_and_then_its_changes(node: ServerProcess, dial
 
 async def test_an_empty_view_is_one_last_frame(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE nobody(id INTEGER PRIMARY KEY)")
-    assert await snapshot(await dial(node), "nobody", snapshot=True) == ([], (await dial_cursor(node, dial)))
-
-
-async def dial_cursor(node: ServerProcess, dial: Dial) -> str:
     wire = await dial(node)
-    cursor: str = (await wire.subscribe("nobody"))["cursor"]
-    return cursor
+    rows, cursor = await snapshot(wire, "nobody", snapshot=True)
+    await http.sql("INSERT INTO nobody VALUES (1)")
+    assert (rows, (await wire.hear("db_change"))["data"]) == ([], {"id": 1})
+    assert (await wire.subscribe("nobody", since=cursor))["recovered"] is True
+    assert (await wire.hear("db_change"))["data"] == {"id": 1}
 
 
 async def test_the_newest_few(node: ServerProcess, dial: Dial, http: Http) -> None:
@@ -90,7 +89,7 @@ async def test_a_large_table_under_writers_is_exact_and_holds_up_nobody(
     server: ServerProcess,
     dial: Dial,
     calls: Callable[[ServerProcess], Http],
-    shell: Callable[[str], Awaitable[None]],
+    shell: Callable[[str], Awaitable[str]],
 ) -> None:
     http = calls(server)
     await http.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER)")
@@ -125,7 +124,7 @@ async def test_a_large_table_under_writers_is_exact_and_holds_up_nobody(
     assert (len(rows), sum(identity * 7 + n for identity, n in rows.items())) == tuple(expected[0].values())
 
 
-async def _write(shell: Callable[[str], Awaitable[None]]) -> None:
+async def _write(shell: Callable[[str], Awaitable[str]]) -> None:
     for step in range(10):
         await shell(
             f"UPDATE t SET n = n + {step} WHERE id % 50 = {step}; DELETE FROM t WHERE id % 501 = {step}; "

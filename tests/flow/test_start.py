@@ -13,6 +13,8 @@ from tests.flow.command import aerostack
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+pytestmark = pytest.mark.database("sqlite")
+
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"

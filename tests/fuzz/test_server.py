@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aerostack_realtime.protocol import messages
 from tests.flow.calls import Http
 from tests.flow.conftest import SERVE_KEY, ServerProcess
+from tests.flow.databases import SqliteFiles
 from tests.flow.wire import CLOSE, Wire, frame
 from tests.fuzz.words import commands, framed, heads, mutated
 
@@ -92,7 +93,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place: Path = tmp_path_factory.mktemp("fuzz")
     (place / "aerostack.toml").write_text(SETTINGS)
-    server = ServerProcess(place / "aerostack.db", place / "server.log", place / "aerostack.toml")
+    server = ServerProcess(SqliteFiles().new(place), place / "server.log", place / "aerostack.toml")
     server.secret_key = SERVE_KEY
 
     async def prepare() -> None:

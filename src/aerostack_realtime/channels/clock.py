@@ -9,6 +9,9 @@ from typing import Final
 
 RESERVE_US: Final = 10_000_000
 """How far ahead of the clock the high-water mark is kept: it is raised about every five seconds."""
+HEADROOM_US: Final = RESERVE_US // 10
+"""Positions below the mark that only counting reaches: so many events may come before a mark is stored that the
+wall clock has run into."""
 
 
 class HybridClock:
@@ -18,7 +21,7 @@ class HybridClock:
     above the stored mark, so a server that starts above the mark it finds is above everything that was handed
     out before, whatever the wall clock says. `reserve` is called with the next mark when half of the reserve
     is used; when that mark is stored, call `reserved`. A wall clock that jumps beyond the mark is followed as
-    soon as the mark is; until then positions count up by one.
+    soon as the mark is; until then positions count up by one, which HEADROOM_US has room for.
     """
 
     def __init__(self, now: Callable[[], int], last: int, mark: int, reserve: Callable[[int], None]) -> None:
@@ -38,7 +41,7 @@ class HybridClock:
         last = self._last
         if now + RESERVE_US // 2 > self._asked:
             self._ask(max(now, last))
-        position = now if last < now <= self._mark else last + 1
+        position = now if last < now <= self._mark - HEADROOM_US else last + 1
         self._last = position
         return position
 

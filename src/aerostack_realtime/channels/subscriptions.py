@@ -136,7 +136,7 @@ class Subscriptions:
         channel.views.discard(view)
         self._directory.tidy(channel)
         shown = self._changes.columns(table) if view.shown is None else view.shown
-        return Selection(view.shows, dict(zip(view.columns, view.key, strict=True))), shown
+        return Selection(view.shows, view.equal), shown
 
     def resume(
         self,
@@ -218,7 +218,7 @@ class Subscriptions:
         if asked is not None and (missing := set(asked.key).difference(visible(columns, scope))):
             raise BadMessage(f"The table has no column {min(missing)[:80]!r} that could be its key.")
         channel = self._directory.table(command.topic, table)
-        return channel, channel.views.view(command.filter, columns, scope)
+        return channel, channel.views.view(command.filter, columns, scope, self._changes.kinds(table))
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""

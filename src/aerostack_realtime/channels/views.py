@@ -6,14 +6,15 @@ columns* are filtered on, not on how many subscribers or values there are.
 
 import logging
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
 from aerostack_realtime.access.rows import EVERYTHING, RowTest, RuleFailed, Scope
 from aerostack_realtime.channels.audience import Audience
-from aerostack_realtime.database.base import Change, Row, Value
+from aerostack_realtime.channels.kinds import MEANINGS, SAFE_INTEGER, Meaning, comparable
+from aerostack_realtime.database.base import Change, Kind, Row, Value
 from aerostack_realtime.protocol.errors import Forbidden, InvalidFilter
 from aerostack_realtime.protocol.messages import Filter, Operation
 
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 MAX_CONDITIONS: Final = 16
 MAX_CHOICES: Final = 100
-_EXACT: Final = 2**53 - 1  # integers beyond stand as strings on the wire
 
 Test = Callable[[Row], bool]
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -31,6 +31,10 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gte": operator.ge,
 }
 _OPERATORS: Final = ("eq", "ne", *_COMPARE, "in")
+_NOTHING: Final = object()
+
+Columns = tuple[tuple[str, Kind | None], ...]
+"""Columns of equality, and how each is compared."""
 
 
 class Condition(Struct, frozen=True):
@@ -42,26 +46,32 @@ class Condition(Struct, frozen=True):
 
 
 class Shape(Struct, frozen=True):
-    """What makes a view: rows that meet the conditions and pass the test, of the columns `shown` (None: all)."""
+    """What makes a view: rows that meet the conditions and pass the test, of the columns `shown` (None: all).
+
+    `kinds`: how the columns of the conditions are compared, those that are not compared as they stand.
+    """
 
     conditions: tuple[Condition, ...]
     test: RowTest | None = None
     shown: tuple[str, ...] | None = None
+    kinds: tuple[tuple[str, Kind], ...] = ()
 
 
 class View:
     """The rows of a table in a shape, and who watches them."""
 
-    __slots__ = ("_tests", "audience", "columns", "key", "shape", "shown")
+    __slots__ = ("_tests", "audience", "columns", "equal", "key", "shape", "shown")
 
     def __init__(self, shape: Shape, audience: Audience) -> None:
         self.shape = shape
         self.shown = shape.shown
         self.audience = audience
+        kinds = dict(shape.kinds)
         equal = [each for each in shape.conditions if each.operator == "eq"]
-        self.columns = tuple(each.column for each in equal)
-        self.key = tuple(each.operand for each in equal)
-        self._tests = [_test(each) for each in shape.conditions if each.operator != "eq"]
+        self.equal = {each.column: each.operand for each in equal}
+        self.columns = tuple((each.column, kinds.get(each.column)) for each in equal)
+        self.key = tuple(_meant(each.operand, kinds.get(each.column)) for each in equal)
+        self._tests = [_test(each, kinds.get(each.column)) for each in shape.conditions if each.operator != "eq"]
         if shape.test is not None:
             self._tests.append(shape.test)
 
@@ -96,17 +106,23 @@ class Views:
     def __init__(self, audience: Callable[[], Audience]) -> None:
         self._audience = audience
         self._views: dict[Shape, View] = {}
-        self._index: dict[tuple[str, ...], dict[tuple[Value, ...], list[View]]] = {}
+        self._index: dict[Columns, dict[tuple[Meaning, ...], list[View]]] = {}
 
     def __iter__(self) -> Iterator[View]:
         return iter(self._views.values())
 
-    def view(self, filter: Filter | None, columns: Sequence[str], scope: Scope = EVERYTHING) -> View:
-        """The view of a filter within a scope over a table of `columns`, made when it is new.
+    def view(
+        self,
+        filter: Filter | None,
+        columns: Sequence[str],
+        scope: Scope = EVERYTHING,
+        kinds: Mapping[str, Kind] = {},
+    ) -> View:
+        """The view of a filter within a scope over a table of `columns` of those `kinds`, made when it is new.
 
         Raises InvalidFilter, and Forbidden when the rules do not fit the table.
         """
-        shape = _shape(filter or {}, columns, scope)
+        shape = _shape(filter or {}, columns, scope, kinds)
         view = self._views.get(shape)
         if view is None:
             view = self._views[shape] = View(shape, self._audience())
@@ -148,7 +164,7 @@ def visible(columns: Sequence[str], scope: Scope) -> Sequence[str]:
     return columns if scope.columns is None else [column for column in columns if column in scope.columns]
 
 
-def _shape(filter: Filter, columns: Sequence[str], scope: Scope) -> Shape:
+def _shape(filter: Filter, columns: Sequence[str], scope: Scope, kinds: Mapping[str, Kind]) -> Shape:
     shown = visible(columns, scope)
     conditions = parse(filter, shown)
     if scope.equal:
@@ -156,10 +172,14 @@ def _shape(filter: Filter, columns: Sequence[str], scope: Scope) -> Shape:
             log.error("a row rule names a column that its table does not have: %s", ", ".join(missing))
             raise Forbidden("The rules of this server do not fit the table; its log says why.")
         required = {
-            Condition(column, "in" if isinstance(value, tuple) else "eq", value) for column, value in scope.equal
+            Condition(column, "in", tuple(map(_exact, value)))
+            if isinstance(value, tuple)
+            else Condition(column, "eq", _exact(value))
+            for column, value in scope.equal
         }
         conditions = tuple(sorted({*conditions, *required}, key=_order))
-    return Shape(conditions, scope.test, None if scope.columns is None else tuple(shown))
+    compared = {each.column: kinds[each.column] for each in conditions if each.column in kinds}
+    return Shape(conditions, scope.test, None if scope.columns is None else tuple(shown), tuple(compared.items()))
 
 
 def _order(condition: Condition) -> tuple[str, str, str]:
@@ -189,38 +209,40 @@ def _operand(column: str, name: str, operand: Any) -> Any:
     return _scalar(column, operand)
 
 
-def _scalar(column: str, operand: Any) -> Value:
+def _scalar(column: str, operand: Any) -> Any:
     if isinstance(operand, dict | list):
         raise InvalidFilter(f"The value for {column!r} must be a string, a number, true, false or null.")
-    if isinstance(operand, int) and not -_EXACT <= operand <= _EXACT:
-        return str(operand)
-    return operand  # type: ignore[no-any-return]
+    return _exact(operand)
 
 
-def _key(row: Row, columns: tuple[str, ...]) -> tuple[Value, ...]:
-    return tuple([_hashable(row.get(column)) for column in columns])
+def _exact(value: Any) -> Any:
+    """A value as on the wire, where integers that JSON has no room for are strings."""
+    return str(value) if isinstance(value, int) and not -SAFE_INTEGER <= value <= SAFE_INTEGER else value
 
 
-def _hashable(value: Value) -> Value:
-    return None if isinstance(value, dict | list) else value
+def _key(row: Row, columns: Columns) -> tuple[Meaning, ...]:
+    return tuple([_meant(row.get(column), kind) for column, kind in columns])
 
 
-def _test(condition: Condition) -> Test:
-    column, operand = condition.column, condition.operand
+def _meant(value: Value, kind: Kind | None) -> Meaning:
+    """What a value is compared as; arrays and objects are equal to nothing that can be asked for."""
+    if isinstance(value, dict | list):
+        return _NOTHING
+    return value if kind is None else MEANINGS[kind](value)
+
+
+def _test(condition: Condition, kind: Kind | None) -> Test:
+    column = condition.column
     if condition.operator == "in":
-        return lambda row: _hashable(row.get(column)) in operand
+        choices = tuple(_meant(each, kind) for each in condition.operand)
+        return lambda row: _meant(row.get(column), kind) in choices
+    operand = _meant(condition.operand, kind)
     if condition.operator == "ne":
-        return lambda row: row.get(column) != operand
+        return lambda row: _meant(row.get(column), kind) != operand
     compare = _COMPARE[condition.operator]
 
     def test(row: Row) -> bool:
-        value = row.get(column)
-        return _comparable(value, operand) and compare(value, operand)
+        value = _meant(row.get(column), kind)
+        return comparable(value, operand) and compare(value, operand)
 
     return test
-
-
-def _comparable(value: Value, operand: Value) -> bool:
-    if isinstance(value, str):
-        return isinstance(operand, str)
-    return isinstance(value, int | float) and isinstance(operand, int | float)

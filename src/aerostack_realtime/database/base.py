@@ -8,7 +8,7 @@ may raise or wait. Methods without `async` return at once.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Raw, Struct
 
@@ -18,6 +18,10 @@ from aerostack_realtime.protocol.messages import Operation
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
 Row = dict[str, Value]
+Kind = Literal["decimal", "integer", "float", "instant", "uuid"]
+"""What strings stand for on the wire where they are no text: exact decimals, integers beyond ±(2^53−1), infinite
+floats, times with an offset, UUIDs."""
+NUMBERS: Final[tuple[Kind, ...]] = ("decimal", "integer", "float")
 
 
 class DatabaseUnusable(Unavailable):
@@ -94,6 +98,9 @@ class ChangeFeed(Protocol):
 
     def columns(self, table: str) -> Sequence[str]:
         """The column names of a watched table, in its order."""
+
+    def kinds(self, table: str) -> Mapping[str, Kind]:
+        """Those columns of a watched table whose strings are no text; none where a column may hold anything."""
 
     def cursor(self, table: str) -> str:
         """Where a watched table's log stands: the position after the last change given to the listener."""
@@ -210,7 +217,8 @@ class Selection(Struct, frozen=True):
 
     A row belongs to it when `shows` says so; `equal` holds column values that every such row has (as on the
     wire), for the database's indexes. `order` is a column and whether it descends; without it the order is the
-    table's own. `limit`: at most so many rows.
+    table's own. `limit`: at most so many rows. Rows that are equal in `order`, and with a limit alone all, come in
+    the order of the primary key: clients count on it to know which rows lie beyond the limit.
     """
 
     shows: Callable[[Row], bool]

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.subscriber import Subscriber
-from aerostack_realtime.database.base import Database, Row, Selection
+from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter
 
@@ -101,6 +101,8 @@ class CatchUp:
 
     async def _snapshot(self, command: messages.Subscribe, table: str, wanted: _Wanted) -> None:
         selection, shown = self._selection(command, table, wanted)
+        kinds = self._database.changes.kinds(table)
+        numbers = [column for column in shown if kinds.get(column) in NUMBERS]
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
@@ -108,12 +110,12 @@ class CatchUp:
             waiting: list[Row] = []
             async for rows in snapshot:
                 if waiting:
-                    self._rows(command, snapshot.cursor, waiting, shown, last=False)
+                    self._rows(command, snapshot.cursor, waiting, shown, numbers, last=False)
                     await self._drain()
                 if self._gone():
                     return
                 waiting = rows
-        self._rows(command, snapshot.cursor, waiting, shown, last=True)
+        self._rows(command, snapshot.cursor, waiting, shown, numbers, last=True)
         await self._resume(command, snapshot.cursor, told=True)
 
     def _selection(
@@ -131,11 +133,19 @@ class CatchUp:
         return replace(selection, order=order, limit=wanted.limit), shown
 
     def _rows(
-        self, command: messages.Subscribe, cursor: str, rows: list[Row], shown: Sequence[str], *, last: bool
+        self,
+        command: messages.Subscribe,
+        cursor: str,
+        rows: list[Row],
+        shown: Sequence[str],
+        numbers: list[str],
+        *,
+        last: bool,
     ) -> None:
         encoded = [Raw(messages.encode({column: row.get(column) for column in shown})) for row in rows]
         self._subscriptions.send(
-            self._subscriber, messages.Snapshot(command.topic, encoded, cursor, last, command.id)
+            self._subscriber,
+            messages.Snapshot(command.topic, encoded, cursor, last, command.id, numbers or UNSET),
         )
 
     async def _resume(self, command: messages.Subscribe, since: str, *, told: bool) -> None:

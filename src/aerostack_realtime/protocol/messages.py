@@ -125,11 +125,14 @@ class DbChange(_Message, frozen=True, tag="db_change"):
 
 
 class Snapshot(_Message, frozen=True, tag="snapshot"):
+    """`numbers`: the columns whose strings stand for numbers."""
+
     topic: str
     rows: list[Raw]
     cursor: str
     last: bool
     id: str | UnsetType = UNSET
+    numbers: list[str] | UnsetType = UNSET
 
 
 class Member(Struct, frozen=True, rename="camel"):

@@ -177,7 +177,7 @@ class RealtimeClient:
         canonical = topics.canonical(name, self._endpoint.project_id)
         if canonical in self._in_use:
             raise ValueError(f"{name!r} is subscribed already; unsubscribe it, or use another client.")
-        window = Window(order, limit)
+        window = Window(order, limit, key)
         about = key if slow == "latest" else None
         channel = Channel(
             self, Subscription(name, canonical, filter, snapshot=window.wanted, slow=slow, key=about)

@@ -45,11 +45,13 @@ class Payload(Struct, frozen=True, kw_only=True):
 
 
 class Part(Struct, frozen=True):
-    """Some rows of a snapshot; the `first` ones begin it, with the `last` ones it is whole."""
+    """Some rows of a snapshot; the `first` ones begin it, with the `last` ones it is whole. `numbers`: the columns
+    whose strings stand for numbers."""
 
     rows: list[dict[str, Any]]
     first: bool
     last: bool
+    numbers: list[str]
 
 
 class RowChange(Struct, frozen=True):

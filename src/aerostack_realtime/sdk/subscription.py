@@ -130,7 +130,12 @@ class Subscription:
             type=SNAPSHOT,
             topic=self.topic,
             event=SNAPSHOT,
-            data=Part([msgspec.json.decode(row) for row in reply.rows], first=first, last=reply.last),
+            data=Part(
+                [msgspec.json.decode(row) for row in reply.rows],
+                first=first,
+                last=reply.last,
+                numbers=reply.numbers or [],
+            ),
             cursor=reply.cursor if reply.last else None,
         )
 

@@ -141,7 +141,7 @@ class Table(Mapping[Any, Row]):
         self._loading = not part.last
         if part.last:
             self._known, self._parts = {row[self._key]: row for row in self._parts}, []
-            self._window.begin(self._known)
+            self._window.begin(self._known, part.numbers)
             self._show(set(self._shown) | set(self._known))
             self._loaded.set()
 

@@ -4,6 +4,8 @@ With a limit the client knows some rows more than it shows, and the edge up to w
 beyond the edge is left alone; when too few are left inside, the rows are asked for again.
 """
 
+from collections.abc import Collection
+from decimal import Decimal, InvalidOperation
 from functools import cmp_to_key
 from typing import Any, Final
 
@@ -18,15 +20,18 @@ _LARGEST: Final = 10_000  # docs/protocol.md §6
 
 
 class Window:
-    """An order (`column`, or `-column` for descending) and a limit, either of which may be None."""
+    """An order (`column`, or `-column` for descending) and a limit, either of which may be None. `key` is the
+    column that tells rows apart."""
 
-    def __init__(self, order: str | None, limit: int | None) -> None:
+    def __init__(self, order: str | None, limit: int | None, key: str = "id") -> None:
         if limit is not None and limit < 1:
             raise ValueError(f"A limit is at least 1, not {limit}.")
         self.limit = limit
         self._column = order.removeprefix("-") if order is not None else None
         self._sign = -1 if order is not None and order.startswith("-") else 1
         self._asked = None if limit is None else max(limit, min(limit + SPARE, _LARGEST))
+        self._key = key
+        self._numbers: Collection[str] = ()
         self._edge: tuple[Any, Any] | None = None  # the last row that is known; None: all are
 
     @property
@@ -36,8 +41,9 @@ class Window:
         asked = {"limit": self._asked, "order": order}
         return Raw(encode({name: value for name, value in asked.items() if value is not None} or True))
 
-    def begin(self, rows: dict[Any, Row]) -> None:
-        """These rows were answered."""
+    def begin(self, rows: dict[Any, Row], numbers: Collection[str] = ()) -> None:
+        """These rows were answered; strings in the columns `numbers` stand for numbers."""
+        self._numbers = numbers
         self._edge = None
         if self._asked is not None and len(rows) >= self._asked:
             key = self.sorted(rows)[-1]
@@ -55,15 +61,20 @@ class Window:
         """The keys of rows in their order; in the order they came when there is none."""
         if self._column is None and self.limit is None:
             return list(rows)
-        places = [self._place(key, row) for key, row in rows.items()]
-        return [key for _, key in sorted(places, key=cmp_to_key(self._compare))]
+        places = {key: self._place(key, row) for key, row in rows.items()}
+        by = cmp_to_key(self._compare)
+        return sorted(places, key=lambda key: by(places[key]))
 
     def shown(self, rows: dict[Any, Row]) -> list[Any]:
         """The keys of the rows to show."""
         return self.sorted(rows)[: self.limit]
 
     def _place(self, key: Any, row: Row) -> tuple[Any, Any]:
-        return (None if self._column is None else row.get(self._column)), key
+        value = None if self._column is None else row.get(self._column)
+        return (
+            _number(value) if self._column in self._numbers else value,
+            _number(key) if self._key in self._numbers else key,
+        )
 
     def _compare(self, one: tuple[Any, Any], other: tuple[Any, Any]) -> int:
         return self._sign * compare(one[0], other[0]) or compare(one[1], other[1])
@@ -79,7 +90,18 @@ def compare(one: Any, other: Any) -> int:
     return -1 if one < other else 1
 
 
+def _number(value: Any) -> Any:
+    """The number that a string stands for; other values, and what is no number, as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return value
+    return value if number.is_nan() else number
+
+
 def _rank(value: Any) -> int:
     if value is None:
         return 0
-    return 1 if isinstance(value, int | float) else 2
+    return 1 if isinstance(value, int | float | Decimal) else 2

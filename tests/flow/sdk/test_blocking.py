@@ -18,15 +18,23 @@ import sys, threading
 from aerostack_realtime.blocking import Aerostack
 
 with Aerostack(sys.argv[1], api_key=sys.argv[2]) as sdk:
-    sdk.db.query("CREATE TABLE orders (id INTEGER PRIMARY KEY, total REAL)")
+    sdk.db.query("CREATE TABLE orders (id INTEGER PRIMARY KEY, total DOUBLE PRECISION)")
     sdk.db.batch([("INSERT INTO orders VALUES (?, ?)", [id, id * 1.5]) for id in (1, 2)])
     print(sdk.db.query("SELECT total FROM orders ORDER BY id").rows)
     sdk.publish("chat/general", "message", "first", persist=True)
     sdk.socket.emit("message", "second", "chat/general", persist=True)
     print([message.data for message in sdk.history("chat/general")])
-    events = sdk.listen("orders")
-    threading.Timer(0.2, sdk.db.query, ["DELETE FROM orders WHERE id = 2"]).start()
-    print(next(events).operation)
+    heard = threading.Event()
+
+    def write():
+        while not heard.is_set():
+            sdk.db.query("UPDATE orders SET total = total + 1 WHERE id = 2")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    print(next(sdk.listen("orders")).operation)
+    heard.set()
+    writer.join()
 """
 
 
@@ -41,7 +49,7 @@ async def test_a_plain_script(server: "ServerProcess") -> None:
     assert output.decode().splitlines() == [
         "[{'total': 1.5}, {'total': 3.0}]",
         "['second', 'first']",
-        "DELETE",
+        "UPDATE",
     ]
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
     from tests.flow.sdk.conftest import Heard
 
+pytestmark = pytest.mark.database("sqlite")
+
 Connect = Callable[..., Awaitable[Aerostack]]
 
 
@@ -159,6 +161,7 @@ async def test_unsubscribing_ends_it_and_a_new_subscription_starts_then(
     assert before.payloads == []
 
 
+@pytest.mark.database("sqlite", "postgres")
 async def test_history_is_paged_newest_first(connect: Connect) -> None:
     sdk = await connect("ann")
     channel = sdk.realtime.channel("chat/general")
@@ -174,6 +177,7 @@ async def test_history_is_paged_newest_first(connect: Connect) -> None:
     assert (await channel.get_history(1))[0].room_id == "chat/general/default"
 
 
+@pytest.mark.database("sqlite", "postgres")
 async def test_refusals_are_typed_errors_on_the_call(connect: Connect) -> None:
     sdk = await connect()
     with pytest.raises(NotFound, match="no_such_table"):

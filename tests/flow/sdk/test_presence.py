@@ -5,11 +5,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from aerostack_realtime.sdk.aerostack import Aerostack
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
     from tests.flow.sdk.conftest import Heard
+
+pytestmark = pytest.mark.database("sqlite")
 
 Connect = Callable[..., Awaitable[Aerostack]]
 

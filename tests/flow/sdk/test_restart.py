@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.flow.sdk.conftest import Heard
 
 Connect = Callable[..., Awaitable[Aerostack]]
-Shell = Callable[[str], Awaitable[None]]
+Shell = Callable[[str], Awaitable[str]]
 
 
 async def reconnecting(sdk: Aerostack) -> None:

@@ -66,7 +66,7 @@ async def test_a_live_table_is_right_after_it_was_slow(
 ) -> None:
     ann = await connect("ann")
     await ann.db.query("CREATE TABLE boards(id INTEGER PRIMARY KEY, n INTEGER, text TEXT)")
-    await ann.db.query("INSERT INTO boards SELECT value, 0, '' FROM json_each('[1,2,3]')")
+    await ann.db.query("INSERT INTO boards VALUES (1, 0, ''), (2, 0, ''), (3, 0, '')")
     async with Proxy(server.url) as network:
         bob = await connect("bob", url=network.url)
         async with bob.realtime.table("boards", slow=slow) as rows:

@@ -81,6 +81,25 @@ async def test_a_limit_keeps_the_first_and_replaces_one_that_leaves(sdk: Aerosta
         assert len(rows) == 3
 
 
+@pytest.mark.parametrize("order", ["status", "-status", None])
+async def test_rows_that_are_equal_are_in_the_order_of_their_keys_beyond_every_limit(
+    sdk: Aerostack, order: str | None
+) -> None:
+    """The rows lie in the table in another order, and there are more than a client keeps."""
+    await sdk.db.query("DELETE FROM orders")
+    for id in range(60, 0, -1):
+        await sdk.db.query("INSERT INTO orders VALUES (?, 'open', 0)", [id])
+    async with sdk.realtime.table("orders", order=order, limit=3) as rows:
+        told = Told()
+        rows.on_change(told)
+        assert list(rows) == [1, 2, 3]
+        await sdk.db.query("UPDATE orders SET total = 1 WHERE id = 2")
+        await sdk.db.query("DELETE FROM orders WHERE id = 1")
+        await told.until(lambda: list(rows) == [2, 3, 4])
+        await sdk.db.query("DELETE FROM orders WHERE id > 2 AND id < 40")
+        await told.until(lambda: list(rows) == [2, 40, 41])
+
+
 async def test_it_goes_on_over_a_kill_of_the_server(sdk: Aerostack, server: "ServerProcess") -> None:
     async with sdk.realtime.table("orders") as rows:
         changes = aiter(rows)
@@ -93,7 +112,26 @@ async def test_it_goes_on_over_a_kill_of_the_server(sdk: Aerostack, server: "Ser
 
 
 async def test_after_a_gap_it_is_loaded_again_and_tells_what_that_changed(
-    sdk: Aerostack, shell: Callable[[str], Awaitable[None]], tmp_path: Any
+    sdk: Aerostack, shell: Callable[[str], Awaitable[str]]
+) -> None:
+    told = Told()
+    async with sdk.realtime.table("orders") as rows:
+        rows.on_change(told)
+        await sdk.db.query("INSERT INTO orders VALUES (4, 'open', 40)")
+        await told.until(lambda: len(told.changes) == 1)
+        await shell(
+            f"{MAKE.replace('orders', 'replacement')}; INSERT INTO replacement SELECT * FROM orders WHERE id < 4; "
+            "UPDATE replacement SET total = 0 WHERE id = 1; BEGIN; DROP TABLE orders; "
+            "ALTER TABLE replacement RENAME TO orders; COMMIT"
+        )
+        await told.until(lambda: len(told.changes) == 3)
+        assert {(each.operation, each.key) for each in told.changes[1:]} == {("DELETE", 4), ("UPDATE", 1)}
+        assert {key: row["total"] for key, row in rows.items()} == {1: 0, 2: 20, 3: 30}
+
+
+@pytest.mark.database("sqlite")
+async def test_after_a_restore_of_the_file_it_is_loaded_again_and_tells_what_that_changed(
+    sdk: Aerostack, shell: Callable[[str], Awaitable[str]], tmp_path: Any
 ) -> None:
     told = Told()
     async with sdk.realtime.table("orders") as rows:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
+from aerostack_realtime.channels.clock import HEADROOM_US, RESERVE_US, HybridClock
 
 HOUR = 3_600_000_000
 
@@ -51,6 +51,17 @@ def test_a_wall_clock_that_jumps_ahead_is_followed_once_the_mark_is_stored() -> 
     assert clock.next() == 1_001
     clock.reserved(asked[-1])
     assert clock.next() == wall.now
+
+
+def test_a_wall_clock_that_stands_at_the_mark_leaves_room_for_what_comes_before_the_next_is_stored() -> None:
+    wall = Wall(HOUR)
+    clock = HybridClock(wall, 0, HOUR + RESERVE_US, lambda mark: None)
+    wall.now = HOUR + RESERVE_US - HEADROOM_US
+    positions = [clock.next()]
+    wall.now = HOUR + RESERVE_US
+    positions += [clock.next() for _ in range(1_000)]
+    assert positions == list(range(positions[0], positions[0] + 1_001))
+    assert positions[-1] <= HOUR + RESERVE_US
 
 
 @given(st.lists(st.tuples(st.integers(-HOUR, HOUR), st.booleans()), max_size=200))

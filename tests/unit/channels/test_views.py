@@ -94,6 +94,39 @@ def test_integers_beyond_exact_floats_are_compared_as_the_strings_they_are_on_th
     assert not routed(all_of_them, change(None, {"id": str(2**53)}))
 
 
+def test_integers_of_a_rule_are_compared_as_they_are_on_the_wire() -> None:
+    all_of_them = views()
+    all_of_them.view(None, COLUMNS, Scope((("id", 2**53 + 1),)))
+    all_of_them.view(None, COLUMNS, Scope((("id", (1, 2**53 + 3)),)))
+    for number in (1, 3):
+        assert len(routed(all_of_them, change(None, {"id": str(2**53 + number)}))) == 1
+
+
+def test_columns_of_a_kind_are_compared_by_what_their_strings_stand_for() -> None:
+    all_of_them = views()
+    wanted: list[Filter] = [
+        {"total": 10},
+        {"total": {"gt": 9.5}},
+        {"total": {"in": ["10", 11]}},
+        {"total": {"ne": 10}},
+    ]
+    each_view = [all_of_them.view(filter, COLUMNS, kinds={"total": "decimal"}) for filter in wanted]
+    assert [view for view, _ in routed(all_of_them, change(None, row(1, total="10.00")))] == each_view[:3]
+    assert [view for view, _ in routed(all_of_them, change(None, row(1, total="9.50")))] == each_view[3:]
+    as_text = all_of_them.view({"total": 10}, COLUMNS)
+    assert as_text is not each_view[0], "the table was altered meanwhile"
+    assert as_text not in [view for view, _ in routed(all_of_them, change(None, row(1, total="10.00")))]
+
+
+@pytest.mark.parametrize("value", [[], [1], {}, {"a": None}])
+def test_arrays_and_objects_are_equal_to_nothing(value: Any) -> None:
+    all_of_them = views()
+    for filter in ({"total": None}, {"total": {"in": [None, 1]}}, {"total": {"gt": 0}}):
+        all_of_them.view(filter, COLUMNS)
+    other = all_of_them.view({"total": {"ne": None}}, COLUMNS)
+    assert routed(all_of_them, change(None, row(1, total=value))) == [(other, "INSERT")]
+
+
 @pytest.mark.parametrize(
     "filter",
     [

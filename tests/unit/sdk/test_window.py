@@ -37,3 +37,20 @@ def test_beyond_the_edge_nothing_is_known() -> None:
     assert window.covers(99, {"n": 3})
     assert window.needs_more(0)
     assert not window.needs_more(1)
+
+
+def test_strings_that_stand_for_numbers_are_in_the_order_of_numbers() -> None:
+    window = Window("n", None, "id")
+    rows: dict[str, dict[str, object]] = {
+        "9007199254740993": {"n": "10.00"},
+        "10": {"n": "9.50"},
+        "9": {"n": "9.5"},
+        "8": {"n": 3},
+        "7": {"n": "NaN"},
+        "6": {"n": "Infinity"},
+        "5": {"n": None},
+    }
+    window.begin(rows, ["n", "id"])
+    assert window.shown(rows) == ["5", "8", "9", "10", "9007199254740993", "6", "7"]
+    window.begin(rows)
+    assert window.shown(rows)[:3] == ["5", "8", "9007199254740993"], "as text: 10.00 < 9.5"

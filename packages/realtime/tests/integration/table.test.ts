@@ -53,7 +53,7 @@ test('a top list stays the top while rows come, change and go', async () => {
   await becomes(top, ({ rows }) => rows[1]?.id === 41)
   await server.query('UPDATE orders SET total = NULL WHERE id = 29')
   await becomes(top, ({ rows }) => rows[0]?.id === 41)
-  const best = "SELECT * FROM orders WHERE status = 'open' ORDER BY total DESC, id LIMIT 3"
+  const best = "SELECT * FROM orders WHERE status = 'open' ORDER BY total DESC NULLS LAST, id LIMIT 3"
   expect(top.rows).toEqual(await server.query(best))
 })
 

@@ -1,5 +1,6 @@
 /** The real server, as a process of its own, and a network between it and the client that a test can break. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
@@ -12,8 +13,19 @@ import { type Client, type ClientOptions, createClient, type SocketConstructor }
 const ROOT = join(import.meta.dirname, '../../../..')
 const SECRET = 'ac_secret_dev'
 
+/** The PostgreSQL server to make databases on; without it each server has a SQLite file. */
+const POSTGRES = process.env.AEROSTACK_TEST_DATABASE
+
+/** Call a function of tests/postgres.py with a database's name. */
+function postgres(call: 'create_database' | 'drop_database', name: string): void {
+  const code = `import sys; from tests.postgres import ${call}; ${call}(*sys.argv[1:])`
+  execFileSync(join(ROOT, '.venv/bin/python'), ['-c', code, POSTGRES as string, name], { cwd: ROOT })
+}
+
 export class Server {
   readonly #directory = mkdtempSync(join(tmpdir(), 'aerostack-'))
+  readonly #name = `test_${randomUUID()}`
+  #database: string | undefined
   #process: ChildProcess | undefined
   port = 0
 
@@ -23,8 +35,8 @@ export class Server {
 
   /** Start, on the port it had before if it had one; resolves when it listens. */
   async start(): Promise<this> {
-    const database = join(this.#directory, 'app.db')
-    const args = ['dev', '--port', String(this.port), '--db', database]
+    this.#database ??= this.#made()
+    const args = ['dev', '--port', String(this.port), '--db', this.#database]
     const child = spawn(join(ROOT, '.venv/bin/aerostack'), args, {
       cwd: this.#directory,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -53,7 +65,15 @@ export class Server {
 
   async remove(): Promise<void> {
     await this.kill()
+    if (POSTGRES && this.#database) postgres('drop_database', this.#name)
     rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  /** The address of a new database. */
+  #made(): string {
+    if (!POSTGRES) return join(this.#directory, 'app.db')
+    postgres('create_database', this.#name)
+    return POSTGRES.replace(/\/[^/?]*(\?|$)/, `/${this.#name}$1`)
   }
 
   /** Run SQL as the owner of the database. */

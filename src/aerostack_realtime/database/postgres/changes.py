@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from aerostack_realtime.database.base import Change, ChangeListener, Replay
+from aerostack_realtime.database.base import Change, ChangeListener, Kind, Replay
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.log import Entry, Log, LoggedTable
 from aerostack_realtime.database.postgres.past import Past
@@ -81,6 +81,9 @@ class PostgresChangeFeed:
 
     def columns(self, table: str) -> Sequence[str]:
         return [name for name, _ in self.shape(table)]
+
+    def kinds(self, table: str) -> Mapping[str, Kind]:
+        return self._types.kinds(self.shape(table))
 
     def cursor(self, table: str) -> str:
         return self.runs.cursor(self._watches.start(table, self._progress.place))

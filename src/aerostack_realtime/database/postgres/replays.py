@@ -92,7 +92,7 @@ class Replays:
         recovered = (
             known is not None
             and max(self._log.start, watch.start) <= place <= max(here, watch.start)
-            and self._log.holds(place)
+            and (place == watch.start or self._log.holds(place))  # a TRUNCATE is no entry of the log
         )
         changes: list[Change] = []
         for entry in self._log.after(watch.relation, place):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -46,7 +46,8 @@ class Snapshots:
                 rows = await connection.execute("SELECT pg_current_snapshot()::text")
                 (seen,) = await rows.fetchone() or ("",)
                 cursor = await self._feed.seam(seen)
-                await connection.execute(_declare(table, columns, selection, connection))
+                key = await _primary_key(table, connection) if selection.order or selection.limit else ()
+                await connection.execute(_declare(table, columns, key, selection, connection))
                 layout = self._types.layout(columns)
                 yield PostgresSnapshot(cursor, connection, layout, selection, lambda: self._feed.closing)
         except psycopg.Error as error:
@@ -103,10 +104,27 @@ class PostgresSnapshot:
         return rows, taken
 
 
-def _declare(table: str, columns: Columns, selection: Selection, connection: Connection) -> str:
-    """SQL that opens a cursor on all rows that may belong to the selection, in its order."""
-    known = {name: connection.adapters.types.get(oid) for name, oid in columns}
-    kinds = {name: None if info is None else info.name for name, info in known.items()}
+async def _primary_key(table: str, connection: Connection) -> Sequence[str]:
+    """The columns of a table's primary key, in its order; none when it has none."""
+    rows = await connection.execute(
+        "SELECT a.attname FROM pg_index i JOIN pg_attribute a "
+        "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+        "WHERE i.indisprimary AND i.indrelid = to_regclass(%s) "
+        "ORDER BY array_position(i.indkey::int2[], a.attnum)",
+        (sql.Identifier(*table.split(".")).as_string(connection),),
+    )
+    return [name for (name,) in await rows.fetchall()]
+
+
+def _declare(
+    table: str, columns: Columns, key: Sequence[str], selection: Selection, connection: Connection
+) -> str:
+    """SQL that opens a cursor on all rows that may belong to the selection, in its order and then by `key`."""
+    known = {name: (connection.adapters.types.get(oid), oid) for name, oid in columns}
+    # An array's OID finds the type of its elements, too.
+    kinds = {
+        name: info.name if info is not None and info.oid == oid else None for name, (info, oid) in known.items()
+    }
     conditions = [
         condition
         for column, value in selection.equal.items()
@@ -117,19 +135,24 @@ def _declare(table: str, columns: Columns, selection: Selection, connection: Con
     )
     if conditions:
         statement += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
-    if selection.order is not None:
-        column, descending = selection.order
-        by = sql.Identifier(column) + (sql.SQL(' COLLATE "C"') if kinds.get(column) in _TEXT else sql.SQL(""))
-        # As clients order rows: null comes first, text by its characters' numbers.
-        statement += sql.SQL(" ORDER BY ") + by + sql.SQL(" DESC NULLS LAST" if descending else " ASC NULLS FIRST")
+    places = ([selection.order] if selection.order else []) + [(column, False) for column in key]
+    if places:
+        by = [_by(column, kinds.get(column), descending) for column, descending in places]
+        statement += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(by)
     return statement.as_string(connection)
+
+
+def _by(column: str, kind: str | None, descending: bool) -> sql.Composable:
+    """An order as clients have it: null comes first, text by its characters' numbers."""
+    collation = sql.SQL(' COLLATE "C"') if kind in _TEXT else sql.SQL("")
+    return sql.Identifier(column) + collation + sql.SQL(" DESC NULLS LAST" if descending else " ASC NULLS FIRST")
 
 
 def _equals(column: str, kind: str | None, value: Value) -> sql.Composable | None:
     """SQL that holds at least for the rows whose column is `value` on the wire; None when no SQL is sure to."""
     name = sql.Identifier(column)
-    if value is None:
-        return sql.SQL("{} IS NULL").format(name)
+    if value is None:  # which JSON has, too
+        return None if kind in (None, "json", "jsonb") else sql.SQL("{} IS NULL").format(name)
     if kind in _TEXT:
         if not isinstance(value, str) or "\0" in value:
             return sql.SQL("false")
@@ -142,7 +165,7 @@ def _equals(column: str, kind: str | None, value: Value) -> sql.Composable | Non
     if kind == "bool":
         return sql.SQL("{} = {}").format(name, bool(value)) if isinstance(value, bool | int) else sql.SQL("false")
     if kind == "uuid":
-        fits = isinstance(value, str) and _UUID.fullmatch(value)
+        fits = isinstance(value, str) and _UUID.fullmatch(value.lower())
         return sql.SQL("{} = {}::uuid").format(name, value) if fits else sql.SQL("false")
     if kind == "numeric" and isinstance(value, str):
         return sql.SQL("{} = {}::numeric").format(name, value) if _is_decimal(value) else sql.SQL("false")

@@ -12,7 +12,7 @@ from msgspec import Struct
 from psycopg.postgres import types as registered
 from psycopg.rows import tuple_row
 
-from aerostack_realtime.database.base import Row
+from aerostack_realtime.database.base import Kind, Row
 from aerostack_realtime.database.postgres import literals, values
 from aerostack_realtime.database.postgres.connection import Connection
 from aerostack_realtime.database.postgres.pgoutput import UNCHANGED, Values
@@ -59,6 +59,17 @@ _CONVERTERS: Final[dict[str, Converter]] = {
     "timestamptz": values.zoned,
     "timetz": values.zoned,
 }
+
+
+_KINDS: Final[dict[str, Kind]] = {
+    "int8": "integer",
+    "numeric": "decimal",
+    "float4": "float",
+    "float8": "float",
+    "timestamptz": "instant",
+    "uuid": "uuid",
+}
+_KIND_OF: Final = {each.oid: _KINDS[each.name] for each in registered if each.name in _KINDS}
 
 
 def _builtins() -> dict[int, Shape]:
@@ -167,6 +178,17 @@ class Types:
     def layout(self, columns: Iterable[tuple[str, int]]) -> Layout:
         """The layout of columns, each with the OID of its type, as these are known now."""
         return Layout([(name, self.converter(oid)) for name, oid in columns])
+
+    def kinds(self, columns: Iterable[tuple[str, int]]) -> dict[str, Kind]:
+        """Those of the columns, each with the OID of its type, whose strings on the wire are no text."""
+        found = {name: _KIND_OF.get(self._base(oid)) for name, oid in columns}
+        return {name: kind for name, kind in found.items() if kind is not None}
+
+    def _base(self, oid: int) -> int:
+        """The type that a domain is of, else the type itself."""
+        while isinstance(shape := self._shapes.get(oid), Domain):
+            oid = shape.base
+        return oid
 
     def forget(self, oids: Iterable[int]) -> None:
         """Let types and all they are made of be loaded again."""

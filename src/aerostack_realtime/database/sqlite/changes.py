@@ -1,9 +1,9 @@
 """The feed of row changes as the loop sees it: state that moves in the order of the log, and its thread."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from aerostack_realtime.database.base import Change, ChangeListener, Replay
+from aerostack_realtime.database.base import Change, ChangeListener, Kind, Replay
 from aerostack_realtime.database.sqlite.changelog import Watch
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.reader import Limits, LogReader
@@ -54,6 +54,9 @@ class SqliteChangeFeed:
         if watch is None or watch.shape is None:
             raise NotFound(f"{table!r} is not watched, or gone. Subscribe again.")
         return watch.shape.columns
+
+    def kinds(self, table: str) -> Mapping[str, Kind]:  # noqa: ARG002 - none has any
+        return {}  # a column may hold values of any type, also text that looks like a number
 
     def cursor(self, table: str) -> str:
         watch = self._watches.get(table)

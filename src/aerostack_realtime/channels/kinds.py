@@ -1,0 +1,68 @@
+"""What a column's value stands for where its string on the wire is no text: so that filters compare by its type.
+
+A meaning is hashable and of one order with the others of its kind. What is no value of the kind means itself.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from aerostack_realtime.database.base import Kind, Value
+
+SAFE_INTEGER: Final = 2**53 - 1
+
+Meaning = Any
+_DECIMAL: Final = re.compile(r"[+-]?\d{1,1000}(\.\d{0,1000})?([eE][+-]?\d{1,4})?", re.ASCII)
+_INTEGER: Final = re.compile(r"-?[1-9]\d{15,18}", re.ASCII)
+_INFINITE: Final = ("Infinity", "-Infinity")
+
+
+def _decimal(value: Value) -> Meaning:
+    if isinstance(value, str):
+        return Decimal(value) if _DECIMAL.fullmatch(value) else value
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+def _integer(value: Value) -> Meaning:
+    if isinstance(value, str) and _INTEGER.fullmatch(value) and abs(number := int(value)) > SAFE_INTEGER:
+        return number
+    return value
+
+
+def _float(value: Value) -> Meaning:
+    return float(value) if isinstance(value, str) and value in _INFINITE else value
+
+
+def _instant(value: Value) -> Meaning:
+    """A time without an offset is UTC."""
+    if not isinstance(value, str):
+        return value
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _uuid(value: Value) -> Meaning:
+    return value.lower() if isinstance(value, str) else value
+
+
+MEANINGS: Final[dict[Kind, Callable[[Value], Meaning]]] = {
+    "decimal": _decimal,
+    "integer": _integer,
+    "float": _float,
+    "instant": _instant,
+    "uuid": _uuid,
+}
+
+
+def comparable(one: Meaning, other: Meaning) -> bool:
+    """Whether two meanings are of one order: numbers, texts, instants."""
+    if isinstance(one, str):
+        return isinstance(other, str)
+    if isinstance(one, datetime):
+        return isinstance(other, datetime)
+    return isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal)
