@@ -81,8 +81,8 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
             replaying = False
         if what in seen:
             before, gaps_before = seen[what]
-            again = before.epoch != place.epoch or history.is_undone(before)
-            sent_anew = gaps > gaps_before and (not kept or again)
+            again = gaps > gaps_before and (not kept or before.epoch != place.epoch)
+            sent_anew = again or (kept and history.is_undone(before))
             if not sent_anew:
                 findings.add("duplicated", where, f"{what} at {before} and at {place}")
         elif what.number <= newest.get(what.who, -1):

@@ -66,6 +66,13 @@ def test_a_backup_restored_under_a_running_server_excuses_a_told_gap_that_spans_
     assert kinds(check_topic(elsewhere)) == ["lost"]
 
 
+def test_what_a_backup_has_undone_may_be_sent_anew_by_who_had_no_acknowledgement() -> None:
+    anew = topic(saw(1), saw(2), Handled(place(25), message(1)), saw(3), saw(4), kept=[1], acknowledged=[2, 3, 4])
+    assert "duplicated" in kinds(check_topic(anew))
+    anew.undone = [(place(5), place(15))]
+    assert "duplicated" not in kinds(check_topic(anew))
+
+
 def test_a_persisted_message_that_a_subscriber_never_handled_is_lost() -> None:
     assert kinds(check_topic(topic(saw(1), saw(3), saw(4), kept=[2]))) == ["lost"]
     assert kinds(check_topic(topic(saw(1), gap(10), saw(3), saw(4), kept=[2]))) == ["lost"], "gap or not"
