@@ -144,6 +144,10 @@ class PostgresServer:
                 **self._identity(),
             )
 
+    def signal_process(self, pid: int, name: str) -> None:
+        """Send one of its processes SIGSTOP, SIGCONT and the like: `signal_process(pid, "STOP")`."""
+        os.kill(pid, signal.Signals[f"SIG{name}"])
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: fast, in order. SIGQUIT: immediate, as a crash; the next start recovers from the log."""
         if self._process is not None:

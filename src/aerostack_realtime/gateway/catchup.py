@@ -82,13 +82,14 @@ class CatchUp:
             self._subscriptions.subscribe(self._subscriber, command)
 
     async def _custom(self, command: messages.Subscribe) -> None:
-        """Send the persisted messages that the channel's log no longer has, then go over into it."""
+        """Send the persisted messages that the channel's log no longer has, then go over into it. A backup that is
+        restored meanwhile is a gap of its own."""
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
-        told = False
+        told, epoch = False, ""
         while (gap := self._subscriptions.gap(command)) is not None and not self._gone():
-            if not told:
+            if epoch != self._database.epoch:
                 self._subscriptions.tell(self._subscriber, command, recovered=False)
-                told = True
+                told, epoch = True, self._database.epoch
             page = await self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
             if self._gone():
                 return
