@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from aerostack_realtime.channels.clock import RESERVE_US
 from aerostack_realtime.protocol.errors import AerostackError
 from tests.faults.journal import Journal
 from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database
@@ -147,10 +148,11 @@ class Nemesis:
     async def _aged(self) -> None:
         """Wait until the backup is old enough for the server to know it again.
 
-        A clock that was set back does not raise the mark by which it does before it has caught up, so it is set
-        forward again.
+        A clock that was set back does not raise the mark by which it does before it has caught up with the mark,
+        which is up to two reserves ahead of the highest it ever was: so it is set forward again, beyond that.
         """
         if self._offset < self._highest:
+            self._highest += 3 * RESERVE_US // 1_000_000
             self._offset = self._highest
             self._stage.server.set_clock(self._offset)
 
