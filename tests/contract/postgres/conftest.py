@@ -1,41 +1,38 @@
-"""One PostgreSQL server for all tests of a process, and databases of their own for who asks."""
+"""Databases on the one PostgreSQL server of all tests, and servers of their own for who crashes one."""
 
-import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
+from tests.contract.postgres.shop import Shop
 from tests.postgres import PostgresServer
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer.started()
-    yield server
-    server.remove()
-
-
-@contextmanager
-def database(server: PostgresServer) -> Iterator[str]:
-    """The address of a new, empty database, which is dropped in the end with its slots."""
-    name = f"test_{next(_numbers)}"
-    server.execute(f"CREATE DATABASE {name}")
-    try:
-        yield server.dsn(name)
-    finally:
-        server.drop_database(name)
-
-
-@pytest.fixture
-def dsn(server: PostgresServer) -> Iterator[str]:
-    with database(server) as dsn:
-        yield dsn
+_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
-def module_dsn(server: PostgresServer) -> Iterator[str]:
-    with database(server) as dsn:
-        yield dsn
+def module_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of an empty database for all tests of a module."""
+    name = f"module{next(_numbers)}"
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def shop(postgres_server: PostgresServer) -> Iterator[Shop]:
+    """On the server of all tests."""
+    name = f"shop{next(_numbers)}"
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    yield Shop(postgres_server, name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def own() -> Iterator[Shop]:
+    """On a server of the test's own, which may be crashed."""
+    server = PostgresServer.started()
+    server.execute("CREATE DATABASE shop")
+    yield Shop(server, "shop")
+    server.remove()

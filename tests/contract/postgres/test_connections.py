@@ -21,6 +21,7 @@ def strict() -> Iterator[PostgresServer]:
         "CREATE ROLE ann LOGIN PASSWORD 'right'", "CREATE ROLE outcast LOGIN", "CREATE ROLE nologin NOLOGIN"
     )
     (server.data / "pg_hba.conf").write_text(
+        "local all postgres trust\n"
         "host all ann 127.0.0.1/32 scram-sha-256\n"
         "host all outcast 127.0.0.1/32 reject\n"
         "host postgres,missing postgres,nologin,missing 127.0.0.1/32 trust\n"

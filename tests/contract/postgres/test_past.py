@@ -7,9 +7,7 @@ import pytest
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
-from tests.contract.postgres.test_following import Shop, ids, opened, own, shop, watching
-
-__all__ = ["own", "shop"]
+from tests.contract.postgres.shop import Shop, ids, opened, watching
 
 SMALL = 50_000
 """Bytes of changes in memory: some hundred of the tests' rows."""

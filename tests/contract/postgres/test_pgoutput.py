@@ -76,11 +76,11 @@ Make = Callable[..., Log]
 
 
 @pytest.fixture
-def log(dsn: str) -> Iterator[Callable[..., Log]]:
+def log(postgres_dsn: str) -> Iterator[Callable[..., Log]]:
     made: list[Log] = []
 
     def make(*statements: str) -> Log:
-        made.append(Log(dsn, *statements))
+        made.append(Log(postgres_dsn, *statements))
         return made[-1]
 
     yield make

@@ -6,10 +6,8 @@ import psycopg
 
 from aerostack_realtime.database.base import Selection
 from tests.contract.conftest import PATIENCE, Recorder, replay
-from tests.contract.postgres.test_following import Shop, ids, own, watching
+from tests.contract.postgres.shop import Shop, ids, watching
 from tests.contract.test_snapshot import everything, rows_of
-
-__all__ = ["own"]
 
 
 async def test_a_commit_that_was_sent_before_a_snapshot_sees_it_follows_the_snapshot(

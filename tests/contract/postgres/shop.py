@@ -1,0 +1,88 @@
+"""A database of a test's own with a table `orders`, on a server that may be another's, and opening it."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from tests.contract.conftest import PATIENCE, Recorder
+from tests.postgres import PostgresServer
+
+ORDERS = "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT)"
+
+
+class Shop:
+    """A database of the test's own on a server, and a writer that is not ours."""
+
+    def __init__(self, server: PostgresServer, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.slot = f"aerostack_{name}"
+
+    def dsn(self, user: str = "postgres") -> str:
+        return self.server.dsn(self.name, user)
+
+    def execute(self, *statements: str) -> None:
+        self.server.execute(*statements, database=self.name)
+
+    def insert(self, *numbers: int) -> None:
+        self.execute(f"INSERT INTO orders VALUES {', '.join(f'({number}, {NEW})' for number in numbers)}")
+
+    def value(self, query: str) -> Any:
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            found = connection.execute(query.encode()).fetchone()
+            return None if found is None else found[0]
+
+    def state(self, columns: str) -> Any:
+        """Of the replication slot."""
+        return self.value(f"SELECT {columns} FROM pg_replication_slots WHERE slot_name = '{self.slot}'")
+
+    def cut(self) -> None:
+        """End whoever streams from the slot."""
+        self.state("pg_terminate_backend(active_pid)")
+
+    def drop_slot(self) -> None:
+        while True:
+            self.cut()
+            try:
+                self.execute(f"SELECT pg_drop_replication_slot('{self.slot}')")
+            except psycopg.errors.ObjectInUse:
+                continue
+            return
+
+    def restore(self, backup: Path) -> None:
+        """Put the files of a server that is stopped back as they were."""
+        shutil.rmtree(self.server.data)
+        shutil.copytree(backup, self.server.data)
+        self.server.own_files()
+        self.server.start()
+
+
+NEW = "'new'"
+
+
+@asynccontextmanager
+async def opened(shop: Shop, recorder: Recorder, **settings: Any) -> AsyncIterator[PostgresDatabase]:
+    database = await PostgresDatabase.open(shop.dsn(), recorder, settings=PostgresSettings(**settings))
+    try:
+        yield database
+    finally:
+        async with asyncio.timeout(PATIENCE):
+            await database.close()
+
+
+@asynccontextmanager
+async def watching(shop: Shop, recorder: Recorder, **settings: Any) -> AsyncIterator[PostgresDatabase]:
+    shop.execute(ORDERS)
+    async with opened(shop, recorder, **settings) as database:
+        await database.changes.watch("orders")
+        yield database
+
+
+def ids(recorder: Recorder) -> list[Any]:
+    return [change.data["id"] for change in recorder.changes]
