@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.flow.databases import Database
 from tests.flow.wire import Dial, Wire
@@ -131,7 +131,7 @@ async def test_a_snapshot_of_large_rows_comes_in_frames_that_may_wait(
     server = await serve(SETTINGS)
     wire = await dial(server)
     await wire.subscribe("notes", snapshot=True)
-    parts = []
+    parts: list[dict[str, Any]] = []
     while not parts or not parts[-1]["last"]:
         parts.append(await wire.hear("snapshot"))
     assert [row["id"] for part in parts for row in part["rows"]] == list(range(12))
