@@ -15,12 +15,12 @@ import uvloop
 from msgspec import Struct
 
 from bench import proctree
-from bench.contenders import OURS
+from bench.databases import DATABASES, SQLITE, Database, about, add_choice, started
 from bench.load.caller import call
 from bench.load.latency import Histogram
 from bench.load.listener import Listener, listen
 from bench.load.offer import Timetable
-from bench.load.writer import LAYOUT, TABLE
+from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
 from bench.servers import Running
@@ -65,10 +65,10 @@ class Speed(Struct, frozen=True):
     backlog_cpu_us: float
 
 
-async def prepare(server: Running) -> None:
+async def prepare(server: Running, layout: str) -> None:
     """Make the table through the server."""
     caller = await call(server.host, server.port)
-    await caller.post("/v1/db/query", {"sql": f"CREATE TABLE {TABLE}{LAYOUT}", "params": []})
+    await caller.post("/v1/db/query", {"sql": f"CREATE TABLE {TABLE}{layout}", "params": []})
     caller.close()
 
 
@@ -112,7 +112,7 @@ async def by_query(server: Running) -> tuple[Histogram, Histogram, Histogram]:
 
 
 async def by_foreign_process(server: Running) -> Histogram:
-    """Single inserts by Python's sqlite3 in another process: from when the commit was back, to the change."""
+    """Single inserts by a process that knows nothing of us: from when the commit was back, to the change."""
     arrivals: list[float] = []
     all_came = asyncio.get_running_loop().create_future()
 
@@ -122,7 +122,7 @@ async def by_foreign_process(server: Running) -> Histogram:
             all_came.set_result(None)
 
     listener = await listen(server.host, server.port, _subscribe({}), heard)
-    commits = await _write(server, "paced", _RATE, _COUNT)
+    commits = await write(server, "paced", _RATE, _COUNT)
     await asyncio.wait_for(all_came, _WAIT_S)
     listener.close()
     result = Histogram()
@@ -163,8 +163,8 @@ class _Tally:
         return heard
 
 
-async def speed(server: Running, subscribers: int) -> Speed:
-    """Bursts of rows while `subscribers` connections each watch one customer.
+async def speed(server: Running, subscribers: int, rows: int = _BURST) -> Speed:
+    """Bursts of `rows` rows while `subscribers` connections each watch one customer.
 
     The first is sent on while it is written; during the second the server is stopped (SIGSTOP), so that it finds
     a backlog and nothing else takes its time.
@@ -181,16 +181,16 @@ async def speed(server: Running, subscribers: int) -> Speed:
     async with asyncio.TaskGroup() as group:
         for _ in range(100):
             group.create_task(connect())
-    arguments = "burst", _BURST, subscribers, _BATCH
-    tally.expect(_BURST)
+    arguments = "burst", rows, subscribers, _BATCH
+    tally.expect(rows)
     cpu = proctree.cpu_seconds(server.pid)
-    start, _ = await _write(server, *arguments)
+    start, _ = await write(server, *arguments)
     await asyncio.wait_for(tally.complete, _WAIT_S)
     live_s, live_cpu = tally.last - start, proctree.cpu_seconds(server.pid) - cpu
-    tally.expect(_BURST)
+    tally.expect(rows)
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        await _write(server, *arguments)
+        await write(server, *arguments)
     finally:
         os.kill(server.pid, signal.SIGCONT)
     start, cpu = monotonic(), proctree.cpu_seconds(server.pid)
@@ -200,19 +200,19 @@ async def speed(server: Running, subscribers: int) -> Speed:
         listener.close()
     return Speed(
         subscribers=subscribers,
-        live=_BURST / live_s,
-        live_cpu_us=live_cpu / _BURST * 1e6,
+        live=rows / live_s,
+        live_cpu_us=live_cpu / rows * 1e6,
         live_share=live_cpu / live_s,
-        backlog=_BURST / backlog_s,
-        backlog_cpu_us=backlog_cpu / _BURST * 1e6,
+        backlog=rows / backlog_s,
+        backlog_cpu_us=backlog_cpu / rows * 1e6,
     )
 
 
-async def _write(server: Running, *arguments: str | float) -> list[float]:
-    """Run the foreign writer on the server's database."""
+async def write(server: Running, *arguments: str | float) -> list[float]:
+    """Run the foreign writer (bench.load.writer) on the server's database."""
     process = await asyncio.create_subprocess_exec(
         "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.writer",
-        str(server.directory / "bench.db"), *map(str, arguments),
+        server.database, *map(str, arguments),
         cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await process.communicate()
@@ -226,55 +226,69 @@ def _subscribe(wanted: dict[str, int]) -> bytes:
     return msgspec.json.encode({"type": "subscribe", "topic": TABLE, "filter": wanted})
 
 
-def on_fresh_server(measure: Callable[[Running], Awaitable[Result]]) -> Result:
+def on_fresh_server(measure: Callable[[Running], Awaitable[Result]], database: Database = SQLITE) -> Result:
     """Run `measure` on the generator's core against a server with the table and no rows."""
 
     async def run(server: Running) -> Result:
-        await prepare(server)
+        await prepare(server, database.layout)
         return await measure(server)
 
-    with OURS.running() as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with database.running() as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(server))
 
 
-def speeds(counts: Sequence[int]) -> list[Speed]:
+def speeds(counts: Sequence[int], database: Database = SQLITE) -> list[Speed]:
     """Bursts for each number of subscribers, each on a fresh server."""
-    return [on_fresh_server(partial(speed, subscribers=count)) for count in counts]
+    return [on_fresh_server(partial(speed, subscribers=count), database) for count in counts]
 
 
-def main() -> int:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.changes", description=__doc__)
-    parser.add_argument("--subscribers", type=int, nargs="*", default=SUBSCRIBERS)
-    chosen = parser.parse_args()
-    print("\n".join(describe()), end="\n\n", flush=True)
-    os.sched_setaffinity(0, {LOAD_CORE})
-    answered, changed, between = on_fresh_server(by_query)
-    latencies = [
-        ("by sdk.db: request due → answered", answered, ""),
-        ("by sdk.db: request due → change received", changed, "p50 ≤ 2 ms"),
-        ("by sdk.db: answered → change received", between, ""),
-        ("by a foreign process: committed → received", on_fresh_server(by_foreign_process), "p50 ≤ 10 ms"),
-    ]
-    rows = [
-        [title, *(f"{each.percentile(share):.2f} ms" for share in (0.5, 0.99, 0.999)), budget]
-        for title, each, budget in latencies
-    ]
-    head = [f"{_RATE:.0f} single inserts a second", "p50", "p99", "p99.9", "budget"]
-    print(table(head, rows), end="\n\n", flush=True)
+def latencies(databases: Sequence[Database]) -> str:
+    """From a commit to the client, as a table."""
+    rows = []
+    for database in databases:
+        answered, changed, between = on_fresh_server(by_query, database)
+        foreign = on_fresh_server(by_foreign_process, database)
+        for title, each, budget in (
+            ("by sdk.db: request due → answered", answered, ""),
+            ("by sdk.db: request due → change received", changed, "p50 ≤ 2 ms"),
+            ("by sdk.db: answered → change received", between, ""),
+            ("by a foreign process: committed → received", foreign, "p50 ≤ 10 ms"),
+        ):
+            shares = [f"{each.percentile(share):.2f} ms" for share in (0.5, 0.99, 0.999)]
+            rows.append([f"{database.title}, {title}", *shares, budget])
+    return table([f"{_RATE:.0f} single inserts a second", "p50", "p99", "p99.9", "budget"], rows)
+
+
+def throughput(databases: Sequence[Database], counts: Sequence[int]) -> str:
+    """Changes per second by number of subscribers, as a table."""
     rows = [
         [
-            f"{each.subscribers:,}",
+            f"{database.title}, {each.subscribers:,}",
             f"{each.live:,.0f}",
             f"{each.live_cpu_us:.1f} µs",
             f"{each.live_share:.0%}",
             f"{each.backlog:,.0f}",
             f"{each.backlog_cpu_us:.1f} µs",
         ]
-        for each in speeds(chosen.subscribers)
+        for database in databases
+        for each in speeds(counts, database)
     ]
     head = ["filtered subscribers", "while written: changes/s", "CPU each", "server's core busy"]
-    print(table([*head, "from a backlog: changes/s", "CPU each"], rows))
+    return table([*head, "from a backlog: changes/s", "CPU each"], rows)
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.changes", description=__doc__)
+    parser.add_argument("--subscribers", type=int, nargs="*", default=SUBSCRIBERS)
+    add_choice(parser)
+    chosen = parser.parse_args()
+    databases = [DATABASES[each] for each in chosen.database]
+    print("\n".join([*describe(), *about(chosen.database)]), end="\n\n", flush=True)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with started():
+        print(latencies(databases), end="\n\n", flush=True)
+        print(throughput(databases, chosen.subscribers))
     print("Each change concerns one subscriber, and came to it once and in order.")
     print("Budget: at least 10,000 changes/s at 10,000 subscribers.")
     return 0

@@ -11,7 +11,6 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -56,17 +55,6 @@ class _Subscribing(Aerostack):
         return super().setup(None)
 
 
-class Guest(Listener):
-    """One connection of a client, which ends when the server says so."""
-
-    def __init__(self, heard: Callable[[bytes, float], None]) -> None:
-        super().__init__(heard)
-        self.gone = asyncio.Event()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (it is gone either way)
-        self.gone.set()
-
-
 class Client:
     """A client that stays subscribed, from its cursor on, until it is cancelled."""
 
@@ -83,7 +71,7 @@ class Client:
     async def live(self) -> None:
         backoff = Backoff()
         while True:
-            guest = Guest(self._hear)
+            guest = Listener(self._hear)
             try:
                 self._world.attempts += 1
                 await enter(_Subscribing(), *self._address, None, guest)

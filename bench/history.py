@@ -3,12 +3,9 @@
 import argparse
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Coroutine
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,15 +15,15 @@ from msgspec import Struct
 
 from aerostack_realtime.database.sqlite.messages import MESSAGES
 from bench import proctree
-from bench.contenders import OURS
+from bench.databases import DATABASES, POSTGRES, SQLITE, Database, about, add_choice, started
 from bench.load import websocket
 from bench.load.caller import call
 from bench.load.latency import Histogram
 from bench.load.listener import listen
-from bench.load.writer import LAYOUT, TABLE
+from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
-from bench.servers import Running, scratch
+from bench.servers import Running
 
 STORED = (1_000, 10_000, 100_000, 1_000_000)
 _IN_FLIGHT = 100
@@ -34,6 +31,11 @@ _WARM_S, _MEASURE_S = 1.0, 5.0
 _PAGES = 200
 _ROOM = "bench/history/default"
 _SINGLE, _BULK, _BULK_BATCH = 2_000, 100_000, 1_000
+_STORE = {SQLITE: MESSAGES, POSTGRES: "aerostack.messages"}
+_DATA = {
+    SQLITE: """CAST('{"text":"some words"}' AS BLOB)""",
+    POSTGRES: """convert_to('{"text":"some words"}', 'UTF8')""",
+}
 
 Result = TypeVar("Result")
 
@@ -60,19 +62,26 @@ class Pages(Struct, frozen=True):
 
 
 class Writes(Struct, frozen=True):
-    """µs per row: single-row commits, and rows of a commit of `_BULK_BATCH`."""
+    """µs per row: single-row commits; rows inserted and rows changed, by commits of `_BULK_BATCH`.
+
+    `log` is how many bytes of PostgreSQL's log a changed row took.
+    """
 
     single: float
     bulk: float
+    update: float
+    log: float | None = None
 
 
-async def acknowledge(server: Running) -> Acks:
+async def acknowledge(
+    server: Running, database: Database, warm_s: float = _WARM_S, measure_s: float = _MEASURE_S
+) -> Acks:
     """Publish as acknowledgements come in; check that the store has them all."""
     decode = msgspec.json.Decoder(_Ack).decode
     sent: dict[str, float] = {}
     latency = Histogram()
-    begun = monotonic() + _WARM_S
-    until = begun + _MEASURE_S
+    begun = monotonic() + warm_s
+    until = begun + measure_s
     drained = asyncio.get_running_loop().create_future()
     counted = published = 0
 
@@ -108,29 +117,26 @@ async def acknowledge(server: Running) -> Acks:
     cpu = proctree.cpu_seconds(server.pid) - cpu
     await asyncio.wait_for(drained, 30)
     listener.close()
-    with closing(sqlite3.connect(server.directory / "bench.db")) as database:
-        (stored,) = database.execute(f"SELECT count(*) FROM {MESSAGES}").fetchone()
+    ((stored,),) = database.execute(server.database, f"SELECT count(*) FROM {_STORE[database]}")
     if stored != published:
         raise RuntimeError(f"{published} were acknowledged, {stored} are stored")
-    return Acks(counted / _MEASURE_S, cpu / counted * 1e6, latency)
+    return Acks(counted / measure_s, cpu / counted * 1e6, latency)
 
 
-def fill(path: Path, count: int) -> None:
+def fill(database: Database, place: str, count: int) -> None:
     """Store messages of one room directly: by publishing, ten million would take a quarter of an hour. Their ids
     are in order, so that the index of ids grows at its end."""
-    database = sqlite3.connect(path, isolation_level=None, timeout=30)
-    database.execute("PRAGMA synchronous=OFF")
-    database.execute("PRAGMA cache_size=-262144")  # 256 MiB
-    (have,) = database.execute(f"SELECT count(*) FROM {MESSAGES} WHERE topic = ?", (_ROOM,)).fetchone()
-    step = 100_000
+    store, step = _STORE[database], 100_000
+    ((have,),) = database.execute(place, f"SELECT count(*) FROM {store} WHERE topic = '{_ROOM}'")
     for first in range(have, count, step):
+        end = min(count, first + step)
         database.execute(
-            f"INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)"
-            " WITH RECURSIVE n(i) AS (VALUES(?) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
-            " SELECT ?, 1700000000000 + i, i, printf('id%08d', i), 'user', 'm', CAST(? AS BLOB) FROM n",
-            (first, min(count, first + step), _ROOM, '{"text":"some words"}'),
+            place,
+            f"INSERT INTO {store}(topic, created_at, position, id, user_id, event, data)"
+            f" WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end})"
+            f" SELECT '{_ROOM}', 1700000000000 + i, i, 'id' || (100000000 + i), 'user', 'm', {_DATA[database]}"
+            " FROM n",
         )
-    database.close()
 
 
 async def page(server: Running, stored: int) -> Pages:
@@ -151,22 +157,31 @@ async def page(server: Running, stored: int) -> Pages:
 
 
 async def watch(server: Running) -> None:
-    """Make the table and have it watched."""
-    caller = await call(server.host, server.port)
-    await caller.post("/v1/db/query", {"sql": f"CREATE TABLE {TABLE}{LAYOUT}", "params": []})
-    caller.close()
+    """Have the table watched."""
     frame = msgspec.json.encode({"type": "subscribe", "topic": TABLE})
     (await listen(server.host, server.port, frame, lambda _content, _now: None)).close()
 
 
-def writes(path: Path) -> Writes:
-    """What writes of another process cost on the table in the database at `path`."""
-    single = _write(path, _SINGLE, 1)
-    return Writes(single / _SINGLE * 1e6, _write(path, _BULK, _BULK_BATCH) / _BULK * 1e6)
+def writes(database: Database, place: str, few: int = _SINGLE, many: int = _BULK) -> Writes:
+    """What writes of another process cost on the table in the database at `place`."""
+    single = _write(place, "burst", few, 100, 1) / few
+    bulk = _write(place, "burst", many, 100, _BULK_BATCH) / many
+    before = _log_end(database, place)
+    update = _write(place, "update", many, _BULK_BATCH) / many
+    log = (_log_end(database, place) - before) / many
+    return Writes(single * 1e6, bulk * 1e6, update * 1e6, log if database is POSTGRES else None)
 
 
-def _write(path: Path, count: int, batch: int) -> float:
-    command = [sys.executable, "-m", "bench.load.writer", str(path), "burst", str(count), "100", str(batch)]
+def _log_end(database: Database, place: str) -> int:
+    """How many bytes PostgreSQL has ever written into its log; 0 for SQLite."""
+    if database is not POSTGRES:
+        return 0
+    ((end,),) = database.execute(place, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    return int(end)
+
+
+def _write(place: str, *arguments: str | int) -> float:
+    command = [sys.executable, "-m", "bench.load.writer", place, *map(str, arguments)]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     start, end = msgspec.json.decode(output, type=list[float])
     return end - start
@@ -178,65 +193,95 @@ def run(measure: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(measure)
 
 
-def acks() -> Acks:
+def acks(database: Database = SQLITE) -> Acks:
     """On a fresh server."""
-    with OURS.running() as server:
-        return run(acknowledge(server))
+    with database.running() as server:
+        return run(acknowledge(server, database))
 
 
-def pages(counts: tuple[int, ...]) -> list[Pages]:
+def pages(counts: Sequence[int], database: Database = SQLITE) -> list[Pages]:
     """On one server, filled further and further."""
     found = []
-    with OURS.running() as server:
+    with database.running() as server:
         for count in sorted(counts):
-            fill(server.directory / "bench.db", count)
+            fill(database, server.database, count)
             found.append(run(page(server, count)))
     return found
 
 
-def watched_and_not() -> list[tuple[str, Writes]]:
-    """The same writes on a plain table, on a watched one without a server, and beside a server that reads them."""
-    with scratch() as directory:
-        plain, apart = directory / "plain.db", directory / "apart.db"
-        with closing(sqlite3.connect(plain, isolation_level=None)) as database:
-            database.execute(f"CREATE TABLE {TABLE}{LAYOUT}")
-        found = [("not watched", writes(plain))]
-        with OURS.running() as server:
+def watched_and_not(database: Database = SQLITE) -> list[tuple[str, Writes]]:
+    """The same writes on a plain table, beside a server that reads them, and on a watched one without a server."""
+    found = []
+    create = f"CREATE TABLE {TABLE}{database.layout}"
+    with database.new() as plain:
+        database.execute(plain, create)
+        found.append(("not watched", writes(database, plain)))
+    with database.new() as apart:
+        database.execute(apart, create)
+        with database.serving(apart) as server:
             run(watch(server))
-            path = server.directory / "bench.db"
-            with closing(sqlite3.connect(path)) as watched, closing(sqlite3.connect(apart)) as copy:
-                watched.backup(copy)
-            beside = writes(path)
-        found.append(("watched, no server running", writes(apart)))
-        found.append(("watched, the server reading along", beside))
-        return found
+        found.append(("watched, no server running", writes(database, apart)))
+    with database.new() as beside:
+        database.execute(beside, create)
+        with database.serving(beside) as server:
+            run(watch(server))
+            found.append(("watched, the server reading along", writes(database, beside)))
+    return found
+
+
+def acknowledged(databases: Sequence[Database]) -> str:
+    """Acknowledged publishes, as a table."""
+    rows = []
+    for database in databases:
+        result = acks(database)
+        row = [f"{database.title}, {_IN_FLIGHT} in flight", f"{result.rate:,.0f}", "≥ 15,000"]
+        row += [f"{result.cpu_us:.1f} µs"]
+        rows.append(row + [f"{result.latency.percentile(share):.2f} ms" for share in (0.5, 0.99, 0.999)])
+    head = ["persisted publish → ack", "acks/s", "budget", "server CPU each", "p50", "p99", "p99.9"]
+    return table(head, rows)
+
+
+def paged(databases: Sequence[Database], counts: Sequence[int]) -> str:
+    """History pages, as a table."""
+    rows = [
+        [f"{database.title}, {each.stored:,}"]
+        + [f"{times.percentile(share):.2f} ms" for times in (each.newest, each.anywhere) for share in (0.5, 0.99)]
+        for database in databases
+        for each in pages(counts, database)
+    ]
+    return table(["stored in the room", "newest 50: p50", "p99", "50 anywhere: p50", "p99"], rows)
+
+
+def priced(databases: Sequence[Database]) -> str:
+    """What a watch costs who writes, as a table."""
+    rows = [
+        [
+            f"{database.title}, {name}",
+            f"{each.single:.1f} µs",
+            f"{each.bulk:.2f} µs",
+            f"{each.update:.2f} µs",
+            "" if each.log is None else f"{each.log:.0f} bytes",
+        ]
+        for database in databases
+        for name, each in watched_and_not(database)
+    ]
+    many = f"of a commit of {_BULK_BATCH:,}"
+    return table(["table", "single INSERT", f"INSERT {many}", f"UPDATE {many}", "log per UPDATE"], rows)
 
 
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.history", description=__doc__)
     parser.add_argument("--stored", type=int, nargs="*", default=STORED)
+    add_choice(parser)
     chosen = parser.parse_args()
-    print("\n".join(describe()), end="\n\n", flush=True)
+    databases = [DATABASES[each] for each in chosen.database]
+    print("\n".join([*describe(), *about(chosen.database)]), end="\n\n", flush=True)
     os.sched_setaffinity(0, {LOAD_CORE})
-    result = acks()
-    shares = (0.5, 0.99, 0.999)
-    row = [f"{_IN_FLIGHT} in flight", f"{result.rate:,.0f}", "≥ 15,000", f"{result.cpu_us:.1f} µs"]
-    row += [f"{result.latency.percentile(share):.2f} ms" for share in shares]
-    head = ["persisted publish → ack", "acks/s", "budget", "server CPU each", "p50", "p99", "p99.9"]
-    print(table(head, [row]), end="\n\n", flush=True)
-    rows = [
-        [f"{each.stored:,}"]
-        + [f"{times.percentile(share):.2f} ms" for times in (each.newest, each.anywhere) for share in shares[:2]]
-        for each in pages(tuple(chosen.stored))
-    ]
-    print(
-        table(["stored in the room", "newest 50: p50", "p99", "50 anywhere: p50", "p99"], rows),
-        end="\n\n",
-        flush=True,
-    )
-    rows = [[name, f"{each.single:.1f} µs", f"{each.bulk:.2f} µs"] for name, each in watched_and_not()]
-    print(table(["table", "single-row commit", f"row of a commit of {_BULK_BATCH:,}"], rows))
+    with started():
+        print(acknowledged(databases), end="\n\n", flush=True)
+        print(paged(databases, chosen.stored), end="\n\n", flush=True)
+        print(priced(databases))
     return 0
 
 

@@ -20,6 +20,13 @@ def resident(root: int) -> int:
     return sum(int(stat[_RESIDENT]) for stat in _tree(root)) * _PAGE
 
 
+def peak(pid: int) -> int:
+    """The most memory that one process has ever had resident, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kib) * 1024
+
+
 def _tree(root: int) -> list[list[str]]:
     """`stat` of `root` and of all its living descendants."""
     stats: dict[int, list[str]] = {}

@@ -59,7 +59,7 @@ def measure(rule: TableRule, subscribers: int, groups: int) -> tuple[float, floa
     dirty: list[Audience] = []
     rules = Rules(tables=[rule])
     channel = TableChannel(
-        "table/orders/default", "orders", lambda: Audience(dirty.append, 1 << 30, lambda _: None)
+        "table/orders/default", "orders", lambda: Audience(dirty.append, 1 << 30, lambda _: None), 1 << 30
     )
     watchers = []
     for number in range(subscribers):

@@ -42,6 +42,8 @@ class Running:
     directory: Path
     """Its own, removed at the end."""
     host: str = "127.0.0.1"
+    database: str = ""
+    """Of ours, as bench.databases starts it: a file or a URI."""
 
 
 @contextlib.contextmanager

@@ -22,9 +22,11 @@ class _Opened(Aerostack):
 
 
 class Listener(asyncio.Protocol):
-    """Calls `heard(content, time)` for each text frame; `time` is CLOCK_MONOTONIC in seconds."""
+    """Calls `heard(content, time)` for each text frame; `time` is CLOCK_MONOTONIC in seconds. `gone` is set when
+    the connection has ended, whoever ended it."""
 
     def __init__(self, heard: Callable[[bytes, float], None]) -> None:
+        self.gone = asyncio.Event()
         self._heard = heard
         self._data = b""
         self._transport: asyncio.Transport | None = None
@@ -45,6 +47,9 @@ class Listener(asyncio.Protocol):
             elif frame.opcode == websocket.CLOSE:
                 self.send(websocket.encode(frame.content, websocket.CLOSE))
         self._data = data[at:]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (it is gone either way)
+        self.gone.set()
 
     def send(self, frame: bytes) -> None:
         """Write a frame as it is."""

@@ -120,6 +120,16 @@ async def test_replay_gives_what_came_after_a_cursor(orders: Database, recorder:
         assert (replayed, parts[0].recovered) == ([], True)
 
 
+async def test_a_part_of_a_replay_of_large_rows_holds_a_few(orders: Database, recorder: Recorder) -> None:
+    since = orders.changes.cursor("orders")
+    for number in range(12):
+        await orders.query("INSERT INTO orders VALUES(?, ?, 1)", [number, "x" * 300_000])
+    await recorder.until_changes(12)
+    replayed, parts = await replay(orders, "orders", since)
+    assert [change.data["id"] for change in replayed] == list(range(12))
+    assert max(len(part.changes) for part in parts) <= 4
+
+
 async def test_replay_leaves_other_tables_out(orders: Database, recorder: Recorder) -> None:
     since = orders.changes.cursor("orders")
     await orders.query("CREATE TABLE other(id INTEGER PRIMARY KEY)")

@@ -5,17 +5,23 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bench.changes import on_fresh_server, speed
 from bench.comeback import comeback, report
 from bench.contenders import OURS
+from bench.databases import DATABASES, POSTGRES, Database, started
 from bench.generator import Outcome, offer
+from bench.history import acknowledge, fill, page, run, writes
 from bench.load.dialects import DIALECTS
 from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
+from bench.load.writer import TABLE
 from bench.servers import Running
+from bench.transaction import bulk, large
 
 PING = b"\x89\x00"
 
@@ -24,6 +30,13 @@ PING = b"\x89\x00"
 def server() -> Iterator[Running]:
     with OURS.running() as ours:
         yield ours
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Each that ours runs on."""
+    with started():
+        yield DATABASES[request.param]
 
 
 def assert_all_delivered_in_order(outcome: Outcome) -> None:
@@ -65,6 +78,44 @@ async def test_clients_come_back_after_a_restart_with_what_they_missed(
     assert (len(found.back), found.gaps) == (30, 0)
     assert found.gone < found.listens
     assert "| clients" in report(found)
+
+
+def test_row_changes_come_to_their_subscriber_live_and_from_a_backlog(database: Database) -> None:
+    found = on_fresh_server(partial(speed, subscribers=3, rows=300), database)
+    assert (found.subscribers, found.live > 0, found.backlog > 0) == (3, True, True)
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_transaction_comes_whole_to_who_wants_all_of_it_or_one_row(database: Database, filtered: bool) -> None:
+    found = on_fresh_server(partial(bulk, rows=3_000, filtered=filtered), database)
+    assert found.memory_peak >= found.memory_before > 0
+    assert sum(found.pings.counts.values()) > 0
+
+
+def test_a_value_too_large_is_seen_as_a_gap_and_what_follows_it_as_a_change(database: Database) -> None:
+    seen = on_fresh_server(partial(large, size=5_000_000), database).seen
+    assert seen[:2] == ["a gap", "a gap"]
+    assert "bytes" in seen[2]
+
+
+def test_every_acknowledged_message_is_stored_once(database: Database) -> None:
+    with database.running() as server:
+        assert run(acknowledge(server, database, warm_s=0.1, measure_s=0.5)).rate > 0
+
+
+def test_a_filled_history_is_read_by_whole_pages(database: Database) -> None:
+    with database.running() as server:
+        fill(database, server.database, 1_000)
+        pages = run(page(server, 1_000))
+    assert sum(pages.newest.counts.values()) == sum(pages.anywhere.counts.values()) > 0
+
+
+def test_writes_are_priced_by_the_row(database: Database) -> None:
+    with database.new() as place:
+        database.execute(place, f"CREATE TABLE {TABLE}{database.layout}")
+        found = writes(database, place, few=5, many=20)
+        assert database.execute(place, f"SELECT count(*), sum(total) FROM {TABLE}") == [(25, 220)]
+    assert (found.log is None) == (database is not POSTGRES)
 
 
 def frames(*numbers: int) -> list[bytes]:

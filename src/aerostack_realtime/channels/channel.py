@@ -1,5 +1,6 @@
 """One topic: who is subscribed to it, who is present, and in which order its events go out."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,6 +17,8 @@ from aerostack_realtime.channels.views import View, Views
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.messages import Operation
+
+log = logging.getLogger(__name__)
 
 
 class Held(Struct):
@@ -91,14 +94,18 @@ class CustomChannel:
 
 
 class TableChannel:
-    """The topic of a table: its row changes, in the order of the change log, as each view shows them."""
+    """The topic of a table: its row changes, in the order of the change log, as each view shows them.
+
+    A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is told as a gap.
+    """
 
     members = 0
     """Nobody is present on a table: its topic carries its rows alone."""
 
-    def __init__(self, topic: str, table: str, audience: Callable[[], Audience]) -> None:
+    def __init__(self, topic: str, table: str, audience: Callable[[], Audience], largest: int) -> None:
         self.topic = topic
         self.table = table
+        self._largest = largest
         self.views = Views(audience)
         self._subscribers: dict[Subscriber, View] = {}
 
@@ -154,16 +161,26 @@ class TableChannel:
         return b"".join(self._frame(change, operation, view) for change, operation in concerned if operation)
 
     def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
-        before = None if change.old is None else Raw(messages.encode(view.cut(change.old)))
-        gone = before if operation == "DELETE" else None
+        old = None if change.old is None or operation == "INSERT" else messages.encode(view.cut(change.old))
+        if old is not None and len(old) > self._largest:
+            return self._gap(change)
+        data = old if old is not None and operation == "DELETE" else messages.encode(view.cut(change.data))
+        if len(data) + len(old or b"") > self._largest:
+            return self._gap(change)
         message = messages.DbChange(
             topic=self.topic,
             operation=operation,
-            data=gone or Raw(messages.encode(view.cut(change.data))),
-            old=UNSET if operation == "INSERT" or before is None else before,
+            data=Raw(data),
+            old=UNSET if old is None else Raw(old),
             timestamp=change.timestamp,
             cursor=change.cursor,
             commit=UNSET if change.commit is None else change.commit,
             commit_end=change.commit_end or UNSET,
         )
+        return frames.text(messages.encode(message))
+
+    def _gap(self, change: Change) -> bytes:
+        """What stands in place of a change that is too large to be sent: delivery goes on after it."""
+        log.warning("a change of table %r is told as a gap: beyond %d bytes", self.table, self._largest)
+        message = messages.Subscribed(topic=self.topic, cursor=change.cursor, recovered=False)
         return frames.text(messages.encode(message))

@@ -7,6 +7,7 @@ from aerostack_realtime.channels.audience import Audience
 from aerostack_realtime.channels.channel import CustomChannel, TableChannel
 from aerostack_realtime.channels.laggards import LOOK_SECONDS, Laggards
 from aerostack_realtime.channels.logs import Logs
+from aerostack_realtime.protocol.frames import LARGEST_ROWS
 
 
 class Directory:
@@ -14,7 +15,8 @@ class Directory:
 
     `defer` runs a callable once the current tick has ended, `later` one in so many seconds; `buffer_limit` is
     how many bytes may wait for a subscriber before it is too slow; `logs` makes the logs of channels; `start` is
-    the position before everything this node knows.
+    the position before everything this node knows. `largest` is how many bytes of rows a frame may have: more
+    than may wait for a subscriber would never reach one whose network takes its time.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Directory:
     ) -> None:
         self._defer = defer
         self._later = later
+        self.largest = min(buffer_limit, LARGEST_ROWS)
         self._buffer_limit = buffer_limit
         self._logs = logs
         self._forgotten = start
@@ -61,7 +64,8 @@ class Directory:
     def table(self, topic: str, table: str) -> TableChannel:
         channel = self._tables.get(topic)
         if channel is None:
-            channel = self._tables[topic] = self._by_table[table] = TableChannel(topic, table, self._audience)
+            channel = TableChannel(topic, table, self._audience, self.largest)
+            self._tables[topic] = self._by_table[table] = channel
         return channel
 
     def tidy(self, channel: CustomChannel | TableChannel) -> None:

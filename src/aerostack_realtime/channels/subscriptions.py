@@ -44,6 +44,11 @@ class Subscriptions:
         self._presence_limit = presence_limit
         self._joined: dict[Subscriber, set[str]] = {}
 
+    @property
+    def largest(self) -> int:
+        """How many bytes of rows a frame may have."""
+        return self._directory.largest
+
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""
         self._joined[subscriber] = set()

@@ -16,7 +16,7 @@ from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidFilter, TooLarge
 
 PAGE: Final = 1_000
 """Stored messages read at once for one who comes back: some milliseconds, so that it outruns who publishes."""
@@ -111,12 +111,12 @@ class CatchUp:
             waiting: list[Row] = []
             async for rows in snapshot:
                 if waiting:
-                    self._rows(command, snapshot.cursor, waiting, shown, numbers, last=False)
+                    await self._rows(command, snapshot.cursor, waiting, shown, numbers, last=False)
                     await self._drain()
                 if self._gone():
                     return
                 waiting = rows
-        self._rows(command, snapshot.cursor, waiting, shown, numbers, last=True)
+        await self._rows(command, snapshot.cursor, waiting, shown, numbers, last=True)
         await self._resume(command, snapshot.cursor, told=True)
 
     def _selection(
@@ -133,7 +133,7 @@ class CatchUp:
             order = (column, wanted.order.startswith("-"))
         return replace(selection, order=order, limit=wanted.limit), shown
 
-    def _rows(
+    async def _rows(
         self,
         command: messages.Subscribe,
         cursor: str,
@@ -143,11 +143,32 @@ class CatchUp:
         *,
         last: bool,
     ) -> None:
-        encoded = [Raw(messages.encode({column: row.get(column) for column in shown})) for row in rows]
-        self._subscriptions.send(
-            self._subscriber,
-            messages.Snapshot(command.topic, encoded, cursor, last, command.id, numbers or UNSET),
-        )
+        """Send rows, in as many frames as their size asks for. Raises TooLarge for a row that fits in none."""
+        part: list[Raw] = []
+        size, largest = 0, self._subscriptions.largest
+        for row in rows:
+            encoded = messages.encode({column: row.get(column) for column in shown})
+            if len(encoded) > largest:
+                raise TooLarge(
+                    f"A row of this table is larger than {largest} bytes: leave it out by a filter, or its large "
+                    "columns by a rule, or raise buffer_bytes."
+                )
+            if part and size + len(encoded) > largest:
+                self._send_rows(command, cursor, part, numbers, last=False)
+                await self._drain()
+                part, size = [], 0
+            part.append(Raw(encoded))
+            size += len(encoded)
+        self._send_rows(command, cursor, part, numbers, last=last)
+
+    def _send_rows(
+        self, command: messages.Subscribe, cursor: str, rows: list[Raw], numbers: list[str], *, last: bool
+    ) -> None:
+        if not self._gone():
+            self._subscriptions.send(
+                self._subscriber,
+                messages.Snapshot(command.topic, rows, cursor, last, command.id, numbers or UNSET),
+            )
 
     async def _resume(self, command: messages.Subscribe, since: str, *, told: bool) -> None:
         """Send a table's log after a cursor, part by part, and go over into live changes."""

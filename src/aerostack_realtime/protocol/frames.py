@@ -7,6 +7,8 @@ from struct import Struct
 from typing import Final
 
 PING: Final = b"\x89\x00"
+LARGEST_ROWS: Final = 32 * 2**20
+"""Bytes of rows in one frame, whatever the settings: a client that takes frames of 64 MiB takes every frame."""
 
 _SHORT = Struct("!BB").pack
 _MEDIUM = Struct("!BBH").pack

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import ClientSession, ClientTimeout, ClientWebSocketResponse, ClientWSTimeout
 
 from aerostack_realtime.protocol.errors import AerostackError, Internal, Unavailable
+from aerostack_realtime.protocol.frames import LARGEST_ROWS
 from aerostack_realtime.sdk.refusal import Verdict, error_of, error_of_status, verdict_of_status
 
 SUBPROTOCOL: Final = "aerostack-v1"
@@ -23,7 +24,7 @@ DIAL_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 60.0  # an SQL statement may wait for the database
 CLOSE_SECONDS: Final = 1.0
 """For the peer's answer to a close frame: one that is gone does not give any."""
-_MAX_FRAME: Final = 64 * 2**20  # a row change carries whole rows; beyond this it is not of the protocol
+_MAX_FRAME: Final = 2 * LARGEST_ROWS  # a row change carries whole rows; beyond this it is not of the protocol
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")  # RFC 9110 §5.6.2: what a sub-protocol is made of

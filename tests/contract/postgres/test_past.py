@@ -46,6 +46,16 @@ async def test_what_does_not_fit_into_memory_is_read_again_and_joins_without_a_s
     assert await slots(shop) == 1
 
 
+async def test_what_is_read_again_of_large_rows_comes_a_few_at_a_time(shop: Shop, recorder: Recorder) -> None:
+    async with watching(shop, recorder, log_bytes=SMALL) as database:
+        since = database.changes.cursor("orders")
+        shop.execute("INSERT INTO orders SELECT i, repeat('x', 300000) FROM generate_series(1, 12) i")
+        await recorder.until_changes(12)
+        changes, parts = await replay(database, "orders", since)
+        assert changes == recorder.changes
+        assert max(len(part.changes) for part in parts) <= 4
+
+
 async def test_a_restart_reads_only_the_newest_part_again_and_the_rest_when_it_is_asked_for(
     shop: Shop, recorder: Recorder
 ) -> None:

@@ -47,6 +47,8 @@ asks twice in its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
 """Messages and changes read before others have their turn: some ms, whatever size a transaction has."""
+BATCH_BYTES: Final = 1 << 20
+"""The same by size: what is handed on at once is in memory at once, several times over."""
 KEPT_RUNS: Final = 1_000
 MARK: Final = "aerostack"
 """The prefix of our own messages in the log."""
@@ -265,8 +267,8 @@ class Follower:
     async def _turn(self, batch: _Batch) -> None:
         """Let everyone else have a turn now and then, whatever the log brings."""
         batch.steps += 1
-        if batch.steps >= BATCH:
-            batch.steps = 0
+        if batch.steps >= BATCH or batch.bytes >= BATCH_BYTES:
+            batch.steps = batch.bytes = 0
             self._hand_on(batch)
             await asyncio.sleep(0)
 
@@ -275,6 +277,7 @@ class Follower:
             case Entry():
                 if item.place > self.place:
                     batch.entries.append(item)
+                    batch.bytes += item.size
             case Committed():
                 batch.place = item.place
                 batch.xids.append((item.xid, item.lsn))
@@ -352,4 +355,4 @@ class _Batch:
         self.entries: list[Entry] = []
         self.xids: list[tuple[int, int]] = []
         self.place: Place | None = None
-        self.steps = 0
+        self.steps = self.bytes = 0

@@ -27,6 +27,8 @@ READERS: Final = 2
 """At the same time; others wait. Each takes a slot, a WAL sender and up to a core of PostgreSQL."""
 PARKED_SECONDS: Final = 20.0
 """How long a reader is left for its next part: less than the wal_sender_timeout of 60 s."""
+PART_BYTES: Final = 1 << 20
+"""What a part may hold, but for its last change: it is in memory at once, several times over."""
 STEPS: Final = 2_000
 """Changes read before the loop gets its turn: some ms."""
 
@@ -61,8 +63,9 @@ class Past:
     async def part(
         self, table: int, after: Place, limit: int, until: Callable[[], Place], describe: Describe
     ) -> Part | None:
-        """The first changes of a table after a place, at most `limit`, up to the place `until`; None when
-        PostgreSQL does not have the place any more. `describe` makes a table's rows readable. Raises Unavailable.
+        """The first changes of a table after a place, at most `limit` and of about PART_BYTES, up to the place
+        `until`; None when PostgreSQL does not have the place any more. `describe` makes a table's rows readable.
+        Raises Unavailable.
         """
         reader = await self._reader(table, after, describe)
         if reader is None:
@@ -171,18 +174,20 @@ class _Reader:
     async def read(self, table: int, limit: int, until: Callable[[], Place]) -> Part:
         lost, self.lost = self.lost, False
         entries: list[Entry] = []
-        while len(entries) < limit and not self.lost and self._place < until():
+        room = PART_BYTES
+        while len(entries) < limit and room > 0 and not self.lost and self._place < until():
             item = await self._next()
             if isinstance(item, Entry):
                 if item.place > self._after and item.table.oid == table:
                     entries.append(item)
+                    room -= item.size
             elif isinstance(item, Committed):
                 self._place = max(item.place, self._place)
             elif await self._loses(item, table):
                 self.lost, lost = bool(entries), lost or not entries
         if entries:
             self._after = entries[-1].place
-        if len(entries) < limit and not self.lost:
+        if len(entries) < limit and room > 0 and not self.lost:
             self._after = self._place
         return Part(entries, self._after, lost)
 

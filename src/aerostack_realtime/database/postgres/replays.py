@@ -8,7 +8,7 @@ from typing import Final
 
 from aerostack_realtime.database.base import Change, Replay, Row
 from aerostack_realtime.database.postgres.log import Entry, Log
-from aerostack_realtime.database.postgres.past import Describe, Past
+from aerostack_realtime.database.postgres.past import PART_BYTES, Describe, Past
 from aerostack_realtime.database.postgres.progress import NOWHERE, Progress
 from aerostack_realtime.database.postgres.runs import Place, Runs, Visible
 from aerostack_realtime.database.postgres.watches import Watches
@@ -95,11 +95,13 @@ class Replays:
             and (place == watch.start or self._log.holds(place))  # a TRUNCATE is no entry of the log
         )
         changes: list[Change] = []
+        room = PART_BYTES
         for entry in self._log.after(watch.relation, place):
-            if len(changes) == PART:
+            if len(changes) == PART or room <= 0:
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
             if not _was_seen(entry, visible):
                 changes.append(self.change(entry, table, visible))
+                room -= entry.size
         return Replay(changes, self._runs().cursor(self._watches.start(table, here)), recovered, more=False)
 
     async def _reread(self, table: str, place: Place, visible: Visible | None) -> Replay | None:

@@ -22,6 +22,8 @@ from aerostack_realtime.protocol.errors import Unavailable
 FETCH_ROWS: Final = 500
 FETCH_BYTES: Final = 4 << 20
 """What one step may bring: rows are fetched by tens when they are large."""
+GROWTH: Final = 10
+"""From the first rows on, each step brings at most so many times as many as the one before: none is blind."""
 
 _TEXT: Final = frozenset(("text", "varchar", "name"))
 _INTEGER: Final = {"int2": 15, "int4": 31, "int8": 63}
@@ -73,7 +75,7 @@ class PostgresSnapshot:
 
     async def __aiter__(self) -> AsyncIterator[list[Row]]:
         left = self._selection.limit
-        size = FETCH_ROWS
+        size = GROWTH
         while left is None or left > 0:
             if self._closing():
                 raise Unavailable("The server is closing. Try again after its restart.")
@@ -87,7 +89,7 @@ class PostgresSnapshot:
                 left -= len(rows)
             if result.ntuples < size:
                 return
-            size = max(1, min(FETCH_ROWS, FETCH_BYTES * size // max(taken, 1)))
+            size = max(1, min(FETCH_ROWS, GROWTH * size, FETCH_BYTES * size // max(taken, 1)))
 
     def _shown(self, result: pq.abc.PGresult, left: int | None) -> tuple[list[Row], int]:
         """Those of the rows that belong to the selection, at most `left`; and how many bytes all took."""

@@ -1,0 +1,227 @@
+"""What is large, ours alone, `python -m bench.transaction`: many rows in one transaction, and a value of 100 MB.
+
+How long the last change takes after the commit, what each row costs, what memory the server needs for it, and what
+another connection notices: it sends a ping every 10 ms, each counted from when it was due.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from time import monotonic
+from types import TracebackType
+
+import msgspec
+from msgspec import Struct
+
+from bench import proctree
+from bench.changes import on_fresh_server, write
+from bench.databases import DATABASES, Database, about, add_choice, started
+from bench.load import websocket
+from bench.load.latency import Histogram
+from bench.load.listener import Listener, listen
+from bench.load.witness import Testimony
+from bench.load.writer import TABLE
+from bench.machine import LOAD_CORE, ROOT, describe
+from bench.report import table
+from bench.servers import Running
+
+ROWS = 1_000_000
+BYTES = 100_000_000
+_PING = websocket.encode(b'{"type":"ping"}')
+_PING_S = 0.01
+_BEFORE_S = 2.0
+_WAIT_S = 300.0
+
+
+class Bulk(Struct, frozen=True):
+    """Times in seconds, memory in bytes, CPU in µs per row of the transaction. Pings `quiet`: before it."""
+
+    written: float
+    arrived: float
+    cpu_us: float
+    memory_before: int
+    memory_peak: int
+    quiet: Histogram
+    pings: Histogram
+    returns: int
+
+
+class Large(Struct, frozen=True):
+    """What a subscriber saw of an INSERT, of an UPDATE of another column, and of a small row after them."""
+
+    seen: list[str]
+    took: list[float]
+    memory_before: int
+    memory_peak: int
+    pings: Histogram
+
+
+class Pinger(AbstractAsyncContextManager["Pinger"]):
+    """Pings on a connection of its own; `take` gives what they took since it was last asked."""
+
+    def __init__(self, server: Running) -> None:
+        self._server = server
+        self._due: deque[float] = deque()
+        self._found = Histogram()
+        self._idle = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: Listener | None = None
+
+    async def __aenter__(self) -> "Pinger":
+        self._listener = await listen(self._server.host, self._server.port, None, self._hear)
+        self._ping(monotonic())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
+
+    async def take(self) -> Histogram:
+        """Once the pings that are on their way have come back."""
+        if self._due:
+            self._idle.clear()
+            await self._idle.wait()
+        found, self._found = self._found, Histogram()
+        return found
+
+    def _ping(self, due: float) -> None:
+        assert self._listener is not None, "it is connected"
+        while due <= monotonic():
+            self._due.append(due)
+            self._listener.send(_PING)
+            due += _PING_S
+        self._timer = asyncio.get_running_loop().call_later(due - monotonic(), self._ping, due)
+
+    def _hear(self, _content: bytes, now: float) -> None:
+        self._found.add(now - self._due.popleft())
+        if not self._due:
+            self._idle.set()
+
+
+async def bulk(server: Running, rows: int, *, filtered: bool) -> Bulk:
+    """A transaction of `rows` rows, to one subscriber that gets them all or, `filtered`, the last one."""
+    count, customer = (1, [str(rows)]) if filtered else (rows, [])
+    witness = await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.witness",
+        server.host, str(server.port), str(count), *customer,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert witness.stdout is not None, "it is a pipe"
+    await witness.stdout.readline()
+    async with Pinger(server) as pinger:
+        await asyncio.sleep(_BEFORE_S)
+        quiet = await pinger.take()
+        memory, cpu = proctree.resident(server.pid), proctree.cpu_seconds(server.pid)
+        begun, committed = await write(server, "transaction", rows)
+        output, _ = await asyncio.wait_for(witness.communicate(), _WAIT_S)
+        cpu = proctree.cpu_seconds(server.pid) - cpu
+        pings = await pinger.take()
+    if witness.returncode:
+        raise RuntimeError(f"the subscriber ended with code {witness.returncode}")
+    found = msgspec.json.decode(output, type=Testimony)
+    if found.gaps:
+        raise RuntimeError(f"the subscriber was told of {found.gaps} gaps")
+    return Bulk(
+        written=committed - begun,
+        arrived=found.last - committed,
+        cpu_us=cpu / rows * 1e6,
+        memory_before=memory,
+        memory_peak=proctree.peak(server.pid),
+        quiet=quiet,
+        pings=pings,
+        returns=found.returns,
+    )
+
+
+async def large(server: Running, size: int) -> Large:
+    """A row with a value of `size` bytes, an UPDATE of another of its columns, and another row."""
+    came: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+
+    def heard(content: bytes, now: float) -> None:
+        kind = "a gap" if content.startswith(b'{"type":"subscribed"') else f"{len(content):,} bytes"
+        came.put_nowait((kind, now))
+
+    frame = msgspec.json.encode({"type": "subscribe", "topic": TABLE})
+    listener = await listen(server.host, server.port, frame, heard)
+    memory, seen, took = proctree.resident(server.pid), [], []
+    async with Pinger(server) as pinger:
+        for what in (("large", size), ("touch",), ("burst", 1, 1, 1)):
+            _, committed = await write(server, *what)
+            async with asyncio.timeout(_WAIT_S):
+                kind, now = await came.get()
+            seen.append(kind)
+            took.append(now - committed)
+        pings = await pinger.take()
+    listener.close()
+    return Large(seen, took, memory, proctree.peak(server.pid), pings)
+
+
+def _mib(before: int, peak: int) -> str:
+    return f"{before / 2**20:.0f} → {peak / 2**20:.0f} MiB"
+
+
+def _pings(found: Histogram) -> str:
+    return " / ".join(f"{found.percentile(share):.1f}" for share in (0.5, 0.99, 1)) + " ms"
+
+
+def transactions(databases: Sequence[Database], rows: int) -> str:
+    """One transaction of many rows, as a table."""
+    lines = []
+    for database in databases:
+        for filtered in (False, True):
+            each = on_fresh_server(partial(bulk, rows=rows, filtered=filtered), database)
+            lines.append(
+                [
+                    f"{database.title}, {'one row' if filtered else 'all rows'}",
+                    f"{each.written:.1f} s",
+                    f"{each.arrived:.1f} s",
+                    f"{each.cpu_us:.1f} µs",
+                    _mib(each.memory_before, each.memory_peak),
+                    _pings(each.quiet),
+                    _pings(each.pings),
+                    str(each.returns),
+                ]
+            )
+    head = [f"{rows:,} rows, to a subscriber of", "written in", "commit → last change", "CPU per row"]
+    return table([*head, "memory", "pings before", "pings p50 / p99 / max", "closed as slow"], lines)
+
+
+def values(databases: Sequence[Database], size: int) -> str:
+    """A large value, as a table."""
+    lines = []
+    for database in databases:
+        each = on_fresh_server(partial(large, size=size), database)
+        steps = [f"{kind} ({took:.1f} s)" for kind, took in zip(each.seen, each.took, strict=True)]
+        lines.append([database.title, *steps, _mib(each.memory_before, each.memory_peak), _pings(each.pings)])
+    head = [f"a value of {size:,} bytes", "INSERT: seen", "UPDATE of another column: seen", "a small row after it"]
+    return table([*head, "memory", "pings p50 / p99 / max"], lines)
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.transaction", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--bytes", type=int, default=BYTES)
+    add_choice(parser)
+    chosen = parser.parse_args()
+    databases = [DATABASES[each] for each in chosen.database]
+    print("\n".join([*describe(), *about(chosen.database)]), end="\n\n", flush=True)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with started():
+        print(transactions(databases, chosen.rows), end="\n\n", flush=True)
+        print(values(databases, chosen.bytes))
+    print("Each subscriber got each of its changes once and in order.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
