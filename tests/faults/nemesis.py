@@ -146,12 +146,13 @@ class Nemesis:
             return False
 
     async def _aged(self) -> None:
-        """Wait until the backup is old enough for the server to know it again.
+        """Wait until the backup is old enough for the server to know it again: until the mark that it stores is
+        above the backup's.
 
-        A clock that was set back does not raise the mark by which it does before it has caught up with the mark,
-        which is up to two reserves ahead of the highest it ever was: so it is set forward again, beyond that.
+        The mark is up to two reserves ahead of the clock, further if that was set back meanwhile: so the clock is set
+        beyond it.
         """
-        if self._offset < self._highest:
+        if not self._stage.vault.aged():
             self._highest += 3 * RESERVE_US // 1_000_000
             self._offset = self._highest
             self._stage.server.set_clock(self._offset)
