@@ -149,8 +149,8 @@ class Nemesis:
         """Wait until the backup is old enough for the server to know it again: until the mark that it stores is
         above the backup's.
 
-        The mark is up to two reserves ahead of the clock, further if that was set back meanwhile: so the clock is set
-        beyond it.
+        The mark is up to two reserves ahead of the clock, further if that was set back meanwhile: so the clock is
+        set beyond it.
         """
         if not self._stage.vault.aged():
             self._highest += 3 * RESERVE_US // 1_000_000

@@ -1,11 +1,15 @@
 """Tables as their changes are told: altered, renamed, emptied, partitioned, in schemas, in large transactions."""
 
+import asyncio
 from itertools import pairwise
 
 import psycopg
 
-from tests.contract.conftest import Recorder
+from aerostack_realtime.database.base import Selection
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.shop import ORDERS, Shop, ids, opened, watching
+from tests.contract.test_snapshot import everything, rows_of
 from tests.postgres import PostgresServer
 
 
@@ -156,3 +160,34 @@ async def test_nothing_of_a_large_transaction_comes_before_its_commit_and_nothin
             assert ids(recorder) == [0, *range(1, 5_001), *range(20_001, 25_001)]
     finally:
         server.remove()
+
+
+async def test_a_stored_generated_column_is_told_where_postgresql_can(shop: Shop, recorder: Recorder) -> None:
+    shop.execute(
+        "CREATE TABLE boxes(id INTEGER PRIMARY KEY, side INTEGER, "
+        "area INTEGER GENERATED ALWAYS AS (side * side) STORED)"
+    )
+    area = {"area": 9} if shop.server.version >= 180_000 else {}
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("boxes")
+        shop.execute("INSERT INTO boxes VALUES (1, 3)", "UPDATE boxes SET side = 3")
+        _, update = await recorder.until_changes(2)
+        assert update.data == update.old == {"id": 1, "side": 3} | area
+        rows, _ = await rows_of(database, "boxes", Selection(everything))
+        assert rows == [update.data], "a snapshot has the columns that changes have"
+        assert recorder.interruptions == []
+
+
+async def test_messages_that_others_put_into_the_log_are_handed_on(shop: Shop, recorder: Recorder) -> None:
+    heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+    database = await PostgresDatabase.open(
+        shop.dsn(), recorder, emitted=lambda message: heard.put_nowait((message.prefix, message.content))
+    )
+    try:
+        shop.execute("SELECT pg_logical_emit_message(true, 'audit', 'hello')")
+        if shop.server.version >= 140_000:  # 13 keeps them to itself
+            async with asyncio.timeout(PATIENCE):
+                assert await heard.get() == ("audit", b"hello")
+        assert heard.empty()
+    finally:
+        await database.close()
