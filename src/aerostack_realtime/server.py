@@ -20,7 +20,7 @@ from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
-from aerostack_realtime.channels.clock import RESERVE_US, HybridClock
+from aerostack_realtime.channels.clock import HybridClock, mark_above
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.log import Bounds
 from aerostack_realtime.channels.logs import Logs
@@ -86,7 +86,7 @@ class _Marks:
     async def clock(self) -> HybridClock:
         """A clock that goes on above everything that the last run handed out."""
         found = await self._store.high_water()
-        mark = max(_microseconds(), found) + RESERVE_US
+        mark = mark_above(_microseconds(), found)
         await self._store.raise_high_water(mark)
         return HybridClock(_microseconds, found, mark, self._ask)
 

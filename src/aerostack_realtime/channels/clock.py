@@ -14,6 +14,12 @@ HEADROOM_US: Final = RESERVE_US // 10
 wall clock has run into."""
 
 
+def mark_above(now: int, last: int) -> int:
+    """A mark for positions that follow the clock from `now` on, and are above `last`: as little as that takes, so
+    that a server that starts again and again does not run ahead of its clock."""
+    return max(now + RESERVE_US, last + HEADROOM_US)
+
+
 class HybridClock:
     """Strictly increasing positions that follow the wall clock and never go back, also across restarts.
 
@@ -39,8 +45,9 @@ class HybridClock:
     def next(self) -> int:
         now = self._now()
         last = self._last
-        if now + RESERVE_US // 2 > self._asked:
-            self._ask(max(now, last))
+        if now + RESERVE_US // 2 > self._asked or last + HEADROOM_US // 2 > self._asked:
+            self._asked = mark_above(now, last)
+            self._reserve(self._asked)
         position = now if last < now <= self._mark - HEADROOM_US else last + 1
         self._last = position
         return position
@@ -48,7 +55,3 @@ class HybridClock:
     def reserved(self, mark: int) -> None:
         """`mark` is durable from now on."""
         self._mark = max(self._mark, mark)
-
-    def _ask(self, now: int) -> None:
-        self._asked = now + RESERVE_US
-        self._reserve(self._asked)

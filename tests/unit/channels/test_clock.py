@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.channels.clock import HEADROOM_US, RESERVE_US, HybridClock
+from aerostack_realtime.channels.clock import HEADROOM_US, RESERVE_US, HybridClock, mark_above
 
 HOUR = 3_600_000_000
 
@@ -62,6 +62,24 @@ def test_a_wall_clock_that_stands_at_the_mark_leaves_room_for_what_comes_before_
     positions += [clock.next() for _ in range(1_000)]
     assert positions == list(range(positions[0], positions[0] + 1_001))
     assert positions[-1] <= HOUR + RESERVE_US
+
+
+def test_counting_asks_for_more_before_its_room_ends() -> None:
+    asked = list[int]()
+    mark = mark_above(HOUR, 10 * HOUR)
+    clock = HybridClock(lambda: HOUR, 10 * HOUR, mark, asked.append)
+    positions = [clock.next() for _ in range(HEADROOM_US // 2 + 2)]
+    assert positions[-1] < mark < asked[0]
+    assert len(asked) == 1
+
+
+def test_a_server_that_starts_again_and_again_does_not_run_ahead_of_its_clock() -> None:
+    wall = Wall(HOUR)
+    mark = 0
+    for _ in range(100):
+        wall.now += 2_000_000
+        mark = mark_above(wall.now, mark)
+    assert mark == wall.now + RESERVE_US
 
 
 @given(st.lists(st.tuples(st.integers(-HOUR, HOUR), st.booleans()), max_size=200))
