@@ -184,7 +184,7 @@ class Follower:
         if state is None:
             return True, await self._slot.create()
         if self._runs is None:
-            self._waymarks.append((time.monotonic(), state.confirmed))
+            self._waymarks = deque([(time.monotonic(), state.confirmed)])
             return False, max(state.confirmed, state.wal_end - self._window.reread)
         if state.wal_end < self.place.lsn:  # another log, of which much may have been told before
             return True, state.wal_end
