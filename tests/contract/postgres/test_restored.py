@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from aerostack_realtime.protocol.errors import Unavailable
-from tests.contract.conftest import PostgresBackend, Recorder
+from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder
 from tests.postgres import PostgresServer
 
 CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
@@ -29,6 +29,27 @@ async def test_a_restored_backup_is_told_once_and_not_at_every_connection_after_
         backend.write(CUT, "INSERT INTO t VALUES(2)")
         await recorder.until_changes(2)
     assert len(recorder.interruptions) == 1
+
+
+async def test_a_mark_that_is_raised_before_a_restored_backup_is_told_does_not_hide_it(
+    postgres_dsn: str, recorder: Recorder
+) -> None:
+    backend = PostgresBackend(postgres_dsn)
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        await database.messages.raise_high_water(1_000)
+        backend.write("UPDATE aerostack.meta SET value = '900' WHERE key = 'high_water'")
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.raise_high_water(1_100)
+        assert await database.messages.high_water() == 900
+        backend.write(CUT)
+        await recorder.until_interruptions(1)
+        async with asyncio.timeout(PATIENCE):
+            while await database.messages.high_water() < 1_000:
+                pass
+        await database.messages.raise_high_water(1_100)
+        assert await database.messages.high_water() == 1_100
 
 
 @pytest.fixture

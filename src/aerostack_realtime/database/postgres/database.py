@@ -105,7 +105,7 @@ class PostgresDatabase:
             self._feed,
             self._messages.high_water,
             lambda: self._messages.known_mark,
-            self._messages.raise_high_water,
+            self._messages.restore_mark,
         )
         self._lag = Lag(connections, self._slot, settings.resume_bytes, self._follower.give_up_window)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()

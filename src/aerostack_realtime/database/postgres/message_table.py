@@ -52,7 +52,9 @@ PRUNE = PRUNE_BY_AGE.replace(
 """The same, and what is beyond the newest $3."""
 HIGH_WATER = f"SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'"
 RAISE_HIGH_WATER = f"""INSERT INTO {SCHEMA}.meta AS m VALUES ('high_water', $1::bigint::text)
-  ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text"""
+  ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text
+  WHERE m.value::bigint >= $2::bigint"""
+"""Unless the mark is lower than what is known to be stored: then the database was restored from a backup."""
 
 
 Key = tuple[bytes, bytes, bytes]

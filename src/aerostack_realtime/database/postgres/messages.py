@@ -55,6 +55,7 @@ PRUNE_GAP_SECONDS = 0.01
 REMEMBERED_TOPICS = 10_000
 """Topics whose last `created_at` is kept in memory; others are looked up."""
 
+_RESTORED = "The database was restored from a backup just now. Try again in a moment."
 _INT64_MAX = 2**63 - 1
 
 Outcome = Stored | AerostackError
@@ -108,7 +109,7 @@ class PostgresMessageStore:
         known_mark = self.known_mark
         page = await self._read(AFTER, text(topic), *map(bigint, bounds))
         if integer(page, 0, MARK_COLUMN) < known_mark:
-            raise Unavailable("The database was restored from a backup just now. Try again in a moment.")
+            raise Unavailable(_RESTORED)
         return messages_in(page)
 
     async def prune(self, now: int) -> int:
@@ -126,8 +127,16 @@ class PostgresMessageStore:
         return integer(found, 0, 0) if found.ntuples else 0
 
     async def raise_high_water(self, position: int) -> None:
-        await self._read(RAISE_HIGH_WATER, bigint(position))
+        """As its contract says; and raises Unavailable while it is not told yet that the database was restored
+        from a backup, since raising the mark there would hide it."""
+        raised = await self._read(RAISE_HIGH_WATER, bigint(position), bigint(self.known_mark))
+        if not raised.command_tuples:
+            raise Unavailable(_RESTORED)
         self.known_mark = max(self.known_mark, position)
+
+    async def restore_mark(self, position: int) -> None:
+        """Raise the mark of a database that was restored from a backup, now that this is told."""
+        await self._read(RAISE_HIGH_WATER, bigint(position), bigint(0))
 
     async def close(self) -> None:
         """Store what was accepted, then let go of the connections. Idempotent."""
