@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import cast
 
-from tests.faults import report
+from tests.faults import cable, report
 from tests.faults.plan import DATABASES, FAULTS, FaultKind
 from tests.faults.run import Options, Result, run
 
@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--publish", action="store_true", help="add the run to docs/reliability.md")
     asked = parser.parse_args()
     kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
+    cable.isolated("tests.faults", sys.argv[1:])
     options = Options(
         asked.seed,
         asked.faults,

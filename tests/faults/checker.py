@@ -6,7 +6,7 @@ epochs, which is where a backup was restored, and row changes also where the log
 interrupted: its slot dropped, the table replaced.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.faults.history import (
@@ -190,6 +190,18 @@ def check_table(history: TableHistory) -> list[Anomaly]:
             example = min(differing)
             detail = f"row {example} is {has.get(example)}, not {should.get(example)}"
             findings.add("diverged", f"{name}'s rows", detail, len(differing))
+    return findings.anomalies()
+
+
+def check_members(told: Mapping[str, Mapping[str, object]], present: Mapping[str, object]) -> list[Anomaly]:
+    """Who takes whom for present at the end, by subscriber, who was told by events alone."""
+    findings = _Findings()
+    for name, has in told.items():
+        differing = {each for each in has.keys() | present.keys() if has.get(each) != present.get(each)}
+        if differing:
+            example = min(differing)
+            detail = f"{example} is {has.get(example, 'away')}, not {present.get(example, 'away')}"
+            findings.add("diverged", f"{name}'s members", detail, len(differing))
     return findings.anomalies()
 
 

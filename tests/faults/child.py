@@ -21,6 +21,8 @@ END: Final = "end"
 END_ROW: Final = -1
 
 TOPICS: Final = {"mixed": "fault/mixed", "kept": "fault/kept", "light": "fault/light"}
+PEOPLE: Final = "fault/people"
+"""Where every subscriber but the live table is present, with which life of it this is as its state."""
 
 
 class Role(Struct, frozen=True):

@@ -22,6 +22,7 @@ LATENCY_SECONDS: Final = 0.08
 CLOCK_SECONDS: Final = 3600
 EVENTUALLY_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.02
+LOOSE_SECONDS: Final = 0.03
 
 
 class Nemesis:
@@ -38,7 +39,11 @@ class Nemesis:
 
     def possible(self) -> frozenset[FaultKind]:
         """The faults that this machine allows."""
-        without: set[FaultKind] = set() if self._stage.disk.small else {"full disk"}
+        without: set[FaultKind] = set()
+        if not self._stage.disk.small:
+            without.add("full disk")
+        if not self._stage.cable.laid:
+            without |= {"pull cable", "loose cable"}
         return of_database(self._stage.database) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
@@ -83,6 +88,12 @@ class Nemesis:
             case "slow network":
                 network.latency = LATENCY_SECONDS
                 await self._hold(fault)
+            case "pull cable":
+                stage.cable.pull()
+                await asyncio.sleep(fault.seconds)
+                stage.cable.plug()
+            case "loose cable":
+                await self._loosen(fault.seconds)
             case "full disk":
                 await asyncio.to_thread(stage.disk.fill)
                 await asyncio.sleep(fault.seconds)
@@ -108,6 +119,16 @@ class Nemesis:
         """Let the network be as it is for a while."""
         await asyncio.sleep(fault.seconds)
         self._stage.network.heal()
+
+    async def _loosen(self, seconds: float) -> None:
+        """Lose about half of what is sent, a moment at a time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            self._stage.cable.pull()
+            await asyncio.sleep(LOOSE_SECONDS)
+            self._stage.cable.plug()
+            await asyncio.sleep(LOOSE_SECONDS)
 
     async def _restore(self, fault: Fault) -> None:
         """Put the backup in the database's place, while the server is stopped or, for some kinds, runs on."""

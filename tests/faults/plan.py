@@ -21,6 +21,8 @@ FaultKind = Literal[
     "stall network",
     "silence network",
     "slow network",
+    "pull cable",
+    "loose cable",
     "full disk",
     "clock forward",
     "clock back",
@@ -60,6 +62,8 @@ _WEIGHTS: dict[FaultKind, int] = {
     "stall network": 6,
     "silence network": 5,
     "slow network": 5,
+    "pull cable": 6,
+    "loose cable": 4,
     "full disk": 3,
     "clock forward": 3,
     "clock back": 3,
@@ -87,8 +91,10 @@ _SQLITE: frozenset[FaultKind] = frozenset(("file size limit", "restore in place"
 _POSTGRES: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("crash postgres") :])
 
 SUBSCRIBERS = ("sub-all", "sub-some", "sub-node", "live")
-PUBLISHERS = ("pub-1", "pub-2")
+PUBLISHERS = ("pub-python", "pub-node")
 WRITERS = ("writer-driver", "writer-shell", "writer-sdk")
+AFAR = ("sub-some", "pub-node")
+"""Who is at the other end of the cable, where there is one; the others come by the proxy."""
 
 LONGEST_PAUSE = 1.2
 """Seconds that a process or the network is held: some reach the limits of buffers, none the heartbeat."""

@@ -13,12 +13,12 @@ from msgspec import Struct, field
 
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
-from tests.faults.checker import check_table, check_topic
+from tests.faults.checker import check_members, check_table, check_topic
 from tests.faults.child import END, TOPICS
 from tests.faults.history import Anomaly, Message
 from tests.faults.nemesis import Nemesis
 from tests.faults.plan import FAULTS, DatabaseKind, FaultKind, of_database, plan
-from tests.faults.recorded import LIVE_SHOWN, Records, UnknownEpoch
+from tests.faults.recorded import LIVE_SHOWN, SHOWN, Records, UnknownEpoch
 from tests.faults.stage import Stage, Stuck
 
 PAGE = 1_000
@@ -91,6 +91,10 @@ async def run(options: Options) -> Result:
                 stored = {name: await _history(sdk, topic) for name, topic in TOPICS.items()}
             shows = msgspec.json.decode((place / "live.rows").read_bytes())
             states["live"] = (shows, await stage.rows(LIVE_SHOWN))
+            result.anomalies += check_members(
+                {name: msgspec.json.decode((place / f"{name}.members").read_bytes()) for name in SHOWN},
+                stage.present(),
+            )
         except (Stuck, AerostackError, AssertionError, TimeoutError) as error:
             result.anomalies.append(Anomaly("stuck", "the run", str(error)))
         result.faults = nemesis.done

@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ class Server:
         self.address = address
         self.port = 0
         self.crashes: list[str] = []
+        self.open_to_others: Sequence[str] = ()
         self._place = place
         self._source = source
         self._offset = place / "clock"
@@ -45,7 +47,7 @@ class Server:
         with (self._place / "server.log").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.faults.skewed"),
-                *("dev", "--port", str(self.port), "--db", self.address),
+                *("dev", "--port", str(self.port), "--db", self.address, *self.open_to_others),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=environment,

@@ -9,13 +9,15 @@ from typing import Final
 
 from aerostack_realtime.sdk.aerostack import Aerostack
 from tests.faults.backup import Vault
-from tests.faults.child import END, END_ROW, SECRET_KEY, TABLE, TOPICS
+from tests.faults.cable import HERE, Cable
+from tests.faults.child import END, END_ROW, PEOPLE, SECRET_KEY, TABLE, TOPICS
 from tests.faults.disk import Disk
 from tests.faults.history import Shown
 from tests.faults.network import Network
-from tests.faults.plan import PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
+from tests.faults.plan import AFAR, PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
 from tests.faults.postgres import Postgres
 from tests.faults.postgres_backup import PostgresVault
+from tests.faults.recorded import SHOWN
 from tests.faults.server import Server
 from tests.faults.transactions import schema
 
@@ -36,7 +38,7 @@ class Actor:
         self.name = name
         self._stage = stage
         self._rate = rate
-        self._life = -1
+        self.life = -1
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -49,16 +51,19 @@ class Actor:
 
     async def start(self) -> None:
         """Start the next life, and return when it is ready."""
-        self._life += 1
+        self.life += 1
         self._ready.clear()
         stage = self._stage
+        far = self.name in AFAR and stage.cable.laid
         options = {
-            "name": self.name, "life": self._life, "place": stage.place, "url": stage.network.url,
+            "name": self.name, "life": self.life, "place": stage.place,
+            "url": f"http://{HERE}:{stage.server.port}" if far else stage.network.url,
             "seed": stage.seed, "database": stage.address, "rate": self._rate,
         }  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in options.items()]
         with (stage.place / f"{self.name}.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *(stage.cable.prefix() if far else ()),
                 *program(self.name),
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,
@@ -127,6 +132,7 @@ class Stage:
             self.vault = Vault(place, Path(self.address))
         self.server = Server(place, self.address, source)
         self.network = Network(0)
+        self.cable = Cable()
         self._handled = 0
         self._more = asyncio.Event()
         published, written = rates
@@ -136,6 +142,9 @@ class Stage:
 
     async def open(self) -> None:
         """Start everything; subscribers first, so that they miss nothing."""
+        await self.cable.lay()
+        if self.cable.laid:
+            self.server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
         if self.postgres is not None:
             await self.postgres.link.__aenter__()
             self.server.address = self.postgres.address_by_link
@@ -163,6 +172,7 @@ class Stage:
         if self.postgres is not None:
             await self.postgres.link.__aexit__()
             self.postgres.close()
+        await self.cable.close()
         self.disk.close()
 
     def sdk(self) -> Aerostack:
@@ -191,11 +201,23 @@ class Stage:
         for name in (*PUBLISHERS, *WRITERS):
             await within(self.actors[name].done.wait(), f"{name} to finish")
         async with self.sdk() as sdk:
-            for topic in TOPICS.values():
+            await within(self._gathered(sdk), "all who are present to be told, and nobody else")
+            for topic in (*TOPICS.values(), PEOPLE):
                 await sdk.realtime.channel(topic).publish(END, persist=True)
             await sdk.db.query("INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5)", [END_ROW])
         for name in SUBSCRIBERS:
             await within(self.actors[name].done.wait(), f"{name} to see the end")
+
+    def present(self) -> dict[str, object]:
+        """Who is present: the subscribers that live, and which life of theirs it is."""
+        return {name: actor.life for name, actor in self.actors.items() if name in SHOWN}
+
+    async def _gathered(self, sdk: Aerostack) -> None:
+        """Wait until the server's members are those who are present; whoever comes or goes is an event."""
+        channel = sdk.realtime.channel(PEOPLE)
+        async for _ in channel:
+            if {each.user_id: each.state["life"] for each in await channel.presence()} == self.present():
+                return
 
     async def rows(self, shown: Shown | None) -> dict[str, object]:
         """What the table holds, by row."""
@@ -220,9 +242,9 @@ class Stage:
 
 def program(name: str) -> Sequence[str]:
     """The command of a part."""
-    if name == "sub-node":
-        return ("node", str(ROOT / "tests/faults/client.mjs"))
-    module = "live" if name == "live" else {"sub": "subscriber", "pub": "publisher", "wri": "writer"}[name[:3]]
+    module = {"sub": "subscriber", "pub": "publisher", "writer": "writer", "live": "live"}[name.partition("-")[0]]
+    if name.endswith("-node"):
+        return ("node", str(ROOT / f"tests/faults/{module}.mjs"))
     return (sys.executable, "-m", f"tests.faults.{module}")
 
 

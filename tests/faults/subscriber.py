@@ -7,9 +7,13 @@ killed subscriber continues.
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.payload import Payload
-from tests.faults.child import END, END_ROW, TABLE, TOPICS, Progress, Role, role, tell
+from tests.faults.child import END, END_ROW, PEOPLE, TABLE, TOPICS, Progress, Role, role, tell
 from tests.faults.journal import Journal, last
 from tests.faults.recorded import SHOWN
 
@@ -57,18 +61,42 @@ class Subscriber:
                 if since is None:
                     assert channel.cursor is not None, "a subscription has a place"
                     journal.add("S", channel.cursor)
+            await self._join(sdk)
             tell("ready")
             await self._ended.wait()
         tell("done")
+
+    async def _join(self, sdk: Aerostack) -> None:
+        """Be present, and note who else is, as this process was told, once the end is told."""
+        name = self._part.name
+        members: dict[str, Any] = {}
+        self._open.add(PEOPLE)
+
+        def handle(payload: Payload) -> None:
+            if payload.event in ("presence:join", "presence:update"):
+                members[payload.data["userId"]] = payload.data["life"]
+            elif payload.event == "presence:leave":
+                members.pop(payload.data["userId"], None)
+            elif payload.event == END:
+                (self._part.place / f"{name}.members").write_bytes(msgspec.json.encode(members))
+                self._ends(PEOPLE)
+
+        channel = sdk.realtime.channel(PEOPLE)
+        channel.on("*", handle)
+        await channel.subscribe()
+        await channel.track({"userId": name, "life": self._part.life})
 
     def _handle(self, name: str, journal: Journal, payload: Payload) -> None:
         fields = record(payload)
         journal.add(*fields)
         self._progress.add()
         if fields[0] == "X":
-            self._open.discard(name)
-            if not self._open:
-                self._ended.set()
+            self._ends(name)
+
+    def _ends(self, name: str) -> None:
+        self._open.discard(name)
+        if not self._open:
+            self._ended.set()
 
 
 if __name__ == "__main__":

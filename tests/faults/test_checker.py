@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.faults.checker import check_table, check_topic
+from tests.faults.checker import check_members, check_table, check_topic
 from tests.faults.history import (
     Anomaly,
     Cell,
@@ -255,3 +255,13 @@ def test_rows_that_differ_from_the_table_are_found() -> None:
     history = table(*ALL)
     history.states["s"] = ({"1": "a", "2": "b"}, {"1": "a", "2": "c", "3": "d"})
     assert check_table(history) == [Anomaly("diverged", "s's rows", "row 2 is b, not c", 2)]
+
+
+def test_members_that_someone_was_told_wrongly_of() -> None:
+    present = {"a": 0, "b": 2}
+    assert check_members({"a": {"a": 0, "b": 2}, "b": {"b": 2, "a": 0}}, present) == []
+    found = check_members({"a": {"a": 0, "b": 1, "c": 0}, "b": {"a": 0}}, present)
+    assert [(each.kind, each.where, each.count) for each in found] == [
+        ("diverged", "a's members", 2),
+        ("diverged", "b's members", 1),
+    ]

@@ -1,10 +1,13 @@
-"""Short runs of the fault suite: some faults of as many kinds, from a fixed seed, on each database."""
+"""Short runs of the fault suite, from fixed seeds: on each database, and over a cable that is pulled."""
 
 import asyncio
+import subprocess
+import sys
 from itertools import islice
 
 import pytest
 
+from tests.faults import cable
 from tests.faults.plan import DATABASES, DatabaseKind, of_database, plan
 from tests.faults.run import Options, run
 
@@ -42,6 +45,19 @@ def test_some_faults_break_no_promise(options: Options) -> None:
     assert result.messages > 0
     assert result.changes > 0
     assert result.handled > result.messages
+
+
+@pytest.mark.timeout(300)
+def test_what_is_lost_on_a_cable_breaks_no_promise() -> None:
+    kinds = ("pull cable", "loose cable", "kill server", "kill publisher", "pause subscriber")
+    command = [sys.executable, "-m", "tests.faults", "--seed=3", "--faults=7", "--pause=300", "--written=600"]
+    run = subprocess.run(
+        [*command, *(f"--only={kind}" for kind in kinds)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "\n0 anomalies" in run.stdout
+    missing = "not possible on this machine: loose cable, pull cable"
+    assert (missing in run.stdout) is not cable.possible()
 
 
 @pytest.mark.parametrize("database", DATABASES)
