@@ -183,7 +183,11 @@ def check_table(history: TableHistory) -> list[Anomaly]:
             [(_count(epoch[:begin], shown), _count(epoch[:end], shown)) for begin, end in there]
             for epoch, there in zip(history.committed, history.seams or [[] for _ in expected], strict=True)
         ]
-        _Follower(findings, f"{name} on the table", expected, seams).follow(handled)
+        kept = [
+            None if count is None else _count(epoch[:count], shown)
+            for epoch, count in zip(history.committed, history.kept, strict=False)
+        ]
+        _Follower(findings, f"{name} on the table", expected, seams, kept).follow(handled)
     for name, (has, should) in history.states.items():
         differing = {key for key in has.keys() | should.keys() if has.get(key) != should.get(key)}
         if differing:
@@ -220,7 +224,8 @@ def _count(changes: Iterable[RowChange], shown: Shown | None) -> int:
 
 
 class _Follower:
-    """Follows what one subscriber handled along what it should have handled; `seams` are indexes into that."""
+    """Follows what one subscriber handled along what it should have handled; `seams` and `kept` are indexes into
+    that."""
 
     def __init__(
         self,
@@ -228,11 +233,13 @@ class _Follower:
         where: str,
         expected: list[list[Version]],
         seams: list[list[tuple[int, int]]],
+        kept: list[int | None],
     ) -> None:
         self._findings = findings
         self._where = where
         self._expected = expected
         self._seams = seams
+        self._kept = kept
         self._indexes: dict[int, dict[Version, int]] = {}
         self._epoch = 0
         self._next = 0
@@ -263,7 +270,7 @@ class _Follower:
         here = self._index(self._epoch).get(what)
         later = self._later(what)
         if later is not None and (here is None or (moved and self._told)):
-            if not self._told:
+            if not (self._told or self._has_what_was_kept(later)):
                 missing = f"from {self._wanted()} to {what}, over a restored backup"
                 self._findings.add("unreported gap", self._where, missing)
             self._epoch, self._next = later
@@ -287,6 +294,15 @@ class _Follower:
             if what in self._index(epoch):
                 return epoch, self._index(epoch)[what]
         return None
+
+    def _has_what_was_kept(self, later: tuple[int, int]) -> bool:
+        """Whether nothing was missed between here and there, and nothing handled that was undone."""
+        epoch, here = self._epoch, self._next
+        while epoch < later[0]:
+            if epoch >= len(self._kept) or self._kept[epoch] != here:
+                return False
+            epoch, here = epoch + 1, 0
+        return here == later[1]
 
     def _index(self, epoch: int) -> dict[Version, int]:
         """Where each change stands in an epoch; made when something is not where it should be."""

@@ -115,6 +115,8 @@ class TableHistory(Struct):
     `committed`: the changes of each time between two restorations, in the order of their commits. `seams`: for
     each of these times, between which two of its changes (as indexes) the log may have lost its thread: what
     comes before the second may be missing for whoever is told of a gap there. None given: there are none.
+    `kept`: for each of them but the last, how many of its changes the backup had that was restored then: whoever
+    had handled these and no more goes on without a gap. None given: everyone is told.
     `acknowledged`: stamps of acknowledged transactions, each of which made a version. `shown`: which rows
     each subscriber sees. `handled` is iterated over once for each subscriber. `states`: by subscriber, the rows
     it shows at the end and the rows there are.
@@ -122,6 +124,7 @@ class TableHistory(Struct):
 
     committed: list[list[RowChange]] = field(default_factory=list)
     seams: list[list[tuple[int, int]]] = field(default_factory=list)
+    kept: list[int | None] = field(default_factory=list)
     acknowledged: list[int] = field(default_factory=list)
     shown: dict[str, Shown | None] = field(default_factory=dict)
     handled: dict[str, Iterable[Handled]] = field(default_factory=dict)

@@ -76,9 +76,12 @@ class PostgresVault:
             for slot in (server.data / "pg_replslot").iterdir():
                 shutil.rmtree(slot)
         server.start(alone=True)
-        self._times += 1
-        self._stopped += not running
         with self._postgres.connected() as connection:
+            end = connection.execute("SELECT redo_lsn - '0/0' FROM pg_control_checkpoint()").fetchone()
+            assert end is not None, "recovery ended with a checkpoint"
+            Journal(self._place / f"kept.{self._times}").add(int(end[0]) << decoded.INDEX_BITS)
+            self._times += 1
+            self._stopped += not running
             decoded.forget(connection)
             newest = dict(
                 connection.execute("SELECT topic, max(position) FROM aerostack.messages GROUP BY topic").fetchall()

@@ -115,6 +115,8 @@ class Records:
                     for begin, end in records(self._place / f"seams.{number}")
                 ]
             )
+            kept = next(records(self._place / f"kept.{number}"), None)
+            history.kept.append(None if kept is None else bisect_left(numbered, int(kept[0]), key=itemgetter(0)))
             number += 1
         for writer in WRITERS:
             history.acknowledged += [

@@ -233,6 +233,20 @@ def test_a_restored_backup_is_told_or_an_unreported_gap() -> None:
     assert kinds(check_table(silent)) == ["unreported gap"]
 
 
+def test_who_has_all_that_a_restored_backup_had_and_no_more_goes_on_without_a_gap() -> None:
+    after = [RowChange(3, None, Cell(200, 5)), RowChange(1, Cell(100, 0), None)]
+    versions = [Version("I", 3, 200), Version("D", 1, 100)]
+    found = []
+    for kept in (2, 3, 4):
+        history = table(*ALL[:3], *versions, moved=3)
+        history.committed, history.kept = [COMMITTED, after], [kept, None]
+        found.append(kinds(check_table(history)))
+    assert found == [["unreported gap"], [], ["unreported gap"]]
+    late = table(*ALL[:3], *versions[1:], moved=3)
+    late.committed, late.kept = [COMMITTED, after], [3, None]
+    assert kinds(check_table(late)) == ["unreported gap"], "the first one after it is missing"
+
+
 def test_where_the_log_was_interrupted_a_told_gap_may_lack_what_came_before_its_end() -> None:
     told = table(*ALL[:2], GAP, *ALL[3:])
     told.seams = [[(2, 3)]]
