@@ -1,13 +1,18 @@
 """Coming back with `since`: everything missed, in order, each once, then live (docs/protocol.md §5)."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.flow.calls import Http
 from tests.flow.conftest import ServerProcess
 from tests.flow.wire import Dial, Wire
 
 TOPIC = "chat/resume/default"
+
+Shell = Callable[[str], Awaitable[str]]
 
 
 def position(event: dict[str, Any]) -> str:
@@ -92,6 +97,41 @@ async def test_persisted_messages_are_replayed_over_a_kill_of_the_server(
     assert {each["userId"] for each in events} == {"ann"}
     await back.publish(TOPIC, "live")
     assert (await back.events(1))[0]["data"] == "live"
+
+
+@pytest.mark.database("sqlite")
+async def test_a_backup_restored_while_stored_messages_are_sent_is_a_gap_of_its_own(
+    server: ServerProcess, dial: Dial, calls: Callable[[ServerProcess], Http], shell: Shell, tmp_path: Path
+) -> None:
+    speaker = await dial(server)
+    cursor = (await speaker.subscribe(TOPIC))["cursor"]
+    await speaker.ask("unsubscribe", topic=TOPIC)
+    for number in range(2_500):
+        speaker.say("publish", topic=TOPIC, event="n", data=[number, "x" * 8_000], persist=True)
+    await speaker.publish(TOPIC, ["end"], persist=True)
+    await shell(f".backup {tmp_path / 'backup.db'}")
+    await server.kill()
+    await server.start()
+    back, http = await dial(server), calls(server)
+    assert (await back.subscribe(TOPIC, since=cursor))["recovered"] is False
+    heard = await back.events(1)  # and does not read on: more is under way than the network takes
+    await shell(f".restore {tmp_path / 'backup.db'}")
+    epoch = heard[0]["cursor"].split(".")[0]
+    while (await http.post("/v1/db/query", {"sql": "SELECT 1"}))[1]["cursor"].startswith(epoch):
+        pass
+    told = False
+    while heard[-1]["data"] != ["end"]:
+        message = await back.next()
+        if message["type"] == "event":
+            heard.append(message)
+        elif message["type"] == "error":  # asked in the very moment, and told to ask again
+            assert message["code"] == "unavailable"
+            back.say("subscribe", topic=TOPIC, since=heard[-1]["cursor"])
+        else:
+            assert message["recovered"] is False
+            told = True
+    assert told
+    assert [each["data"][0] for each in heard] == [*range(2_500), "end"], "and nothing is sent twice"
 
 
 async def test_a_publish_is_stored_once_however_often_it_is_sent(server: ServerProcess, dial: Dial) -> None:

@@ -177,7 +177,36 @@ async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have
     backend.write(f".restore '{copy}'\nSELECT 1")
     await recorder.until_interruptions(1)
     assert not (await replay(watched, "t", cursor))[1][0].recovered
-    assert await watched.messages.high_water() == 1_000
+    async with asyncio.timeout(PATIENCE):
+        while await watched.messages.high_water() < 1_000:
+            pass
+
+
+async def test_a_mark_that_is_raised_before_a_restored_backup_is_told_does_not_hide_it(
+    backend: SqliteBackend, recorder: Recorder
+) -> None:
+    async with backend.open(recorder) as database:  # watches nothing, so that the reader seldom looks
+        await database.messages.raise_high_water(1_000)
+        epoch = database.epoch
+        backend.write("UPDATE _aerostack_meta SET value = 900 WHERE key = 'high_water'")
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.raise_high_water(1_100)
+        async with asyncio.timeout(PATIENCE):
+            while await database.messages.high_water() < 1_000:
+                pass
+        await database.messages.raise_high_water(1_100)
+        assert await database.messages.high_water() == 1_100
+        assert database.epoch != epoch
+
+
+async def test_nobody_is_sent_the_messages_of_a_restored_backup_as_if_they_were_all(
+    backend: SqliteBackend, recorder: Recorder
+) -> None:
+    async with backend.open(recorder) as database:
+        await database.messages.raise_high_water(1_000)
+        backend.write("UPDATE _aerostack_meta SET value = 900 WHERE key = 'high_water'")
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.after("chat/x", 0, 1_000, 10)
 
 
 async def test_a_backup_copied_into_the_file_while_nobody_looked_is_known(

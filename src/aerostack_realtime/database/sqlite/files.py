@@ -5,7 +5,8 @@ opened while an old one is still open shares its `-wal` by name, which mixes two
 the file before its work, and after a replacement none opens the new file before all have let go of the old.
 
 A backup copied *into* the file is the same file. It is known by its high-water mark, which is raised every few
-seconds, there and in a small file beside the database: the one in the database is lower after a restoration.
+seconds, there and in a small file beside the database: the one in the database is lower after a restoration. Until
+the reader of the log has told of that, the mark must not be raised again: it would hide it.
 """
 
 import threading
@@ -43,6 +44,8 @@ class DatabaseFile:
     def __init__(self, path: Path, prepare: Callable[[apsw.Connection], None]) -> None:
         self.path = path
         self.prepare = prepare
+        self.known_mark = 0
+        """The highest mark that is known to be stored: a database that has a lower one was restored."""
         self._seats: list[Seat] = []
         self._changed = threading.Condition()
         self._wal: tuple[int, int] | None = None
@@ -85,6 +88,14 @@ class DatabaseFile:
                 raise Unavailable("The database file was replaced and is still being let go of. Try again.")
             if all(seat.identity is None for seat in self._seats):
                 self._drop_stale_wal()
+
+    def check_mark(self, mark: int, known: int) -> None:
+        """Raises Unavailable for a database that has a lower mark than was `known` before it was read."""
+        if mark < known:
+            with self._changed:
+                for seat in self._seats:
+                    seat.rouse()
+            raise Unavailable("The database was restored from a backup, which is being told. Try again.")
 
     def write_mark(self, position: int) -> None:
         """Keep the high-water mark beside the database too, where a restored backup does not take it back."""

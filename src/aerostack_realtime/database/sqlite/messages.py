@@ -108,12 +108,15 @@ class SqliteMessageStore:
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
         def read(connection: apsw.Connection) -> list[StoredMessage]:
-            rows = connection.execute(  # created_at is never below its position's millisecond
-                f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at >= ? AND position > ? "
-                "AND position <= ? ORDER BY created_at LIMIT ?",
-                (topic, position // 1000, position, until, limit),
-            )
-            return [_stored(row) for row in rows]
+            known = self._file.known_mark
+            with transaction(connection, "DEFERRED"):
+                self._file.check_mark(changelog.high_water(connection), known)
+                rows = connection.execute(  # created_at is never below its position's millisecond
+                    f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at >= ? AND position > ? "
+                    "AND position <= ? ORDER BY created_at LIMIT ?",
+                    (topic, position // 1000, position, until, limit),
+                )
+                return [_stored(row) for row in rows]
 
         return await self._ask(read)
 
@@ -131,9 +134,15 @@ class SqliteMessageStore:
         return await self._ask(changelog.high_water)
 
     async def raise_high_water(self, position: int) -> None:
+        """As its contract says; and raises Unavailable while it is not told yet that the database was restored
+        from a backup."""
+
         def raise_it(connection: apsw.Connection) -> None:
+            known = self._file.known_mark
             with transaction(connection):
+                self._file.check_mark(changelog.high_water(connection), known)
                 changelog.raise_high_water(connection, position)
+            self._file.known_mark = max(position, known)
             self._file.write_mark(position)
 
         await self._ask(raise_it)

@@ -103,10 +103,11 @@ class LogReader:
         self._opened: tuple[int, int] | None = None
         self._epoch = ""
         self._position = 0
-        self._mark = 0
         self._version: object = None
         self._schema: object = None
         self._behind = False
+        self._mark_is_low = False
+        self._told = threading.Event()
         self._prune_at = time.monotonic() + limits.prune_seconds
 
     # --- from the loop's thread ---
@@ -178,7 +179,7 @@ class LogReader:
                 with transaction(connection, "DEFERRED"):
                     self._watches = changelog.watched(connection)
                     self._epoch, self._position = changelog.epoch_and_position(connection)
-                    self._mark = changelog.high_water(connection)
+                    self._file.known_mark = max(self._file.known_mark, changelog.high_water(connection))
                 self._opened = self._seat.identity
                 self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
                 return
@@ -195,16 +196,22 @@ class LogReader:
 
     def _look(self) -> None:
         connection = self._connection()
+        if self._mark_is_low and self._told.is_set():
+            with transaction(connection):
+                changelog.raise_high_water(connection, self._file.known_mark)
+            self._mark_is_low = False
         version = (self._seat.identity, _pragma(connection, "data_version"))
         if version == self._version and not self._behind:
             return
         self._busy_at = time.monotonic()
         schema = _pragma(connection, "schema_version")
+        known_mark = self._file.known_mark
         try:
             epoch, position = changelog.epoch_and_position(connection)
         except apsw.SQLError:
             epoch, position = "", 0
-        if self._replaced(epoch, position, changelog.high_water(connection)):
+        restored = not self._mark_is_low and changelog.high_water(connection) < known_mark
+        if restored or self._replaced(epoch, position):
             self._begin_anew(connection)
             return
         if (self._seat.identity, schema) != self._schema:
@@ -212,16 +219,10 @@ class LogReader:
         self._version = version
         self._behind = self._read_on(connection, position)
 
-    def _replaced(self, epoch: str, position: int, mark: int) -> bool:
-        """Whether the log is another one than was read so far. A restored backup has an older mark, also when
-        writers have taken its log beyond our position since."""
-        before, self._mark = self._mark, max(self._mark, mark)
-        return (
-            self._seat.identity != self._opened
-            or epoch != self._epoch
-            or position < self._position
-            or mark < before
-        )
+    def _replaced(self, epoch: str, position: int) -> bool:
+        """Whether the log is another one than was read so far. When writers have taken a restored backup's log
+        beyond our position since, its mark tells."""
+        return self._seat.identity != self._opened or epoch != self._epoch or position < self._position
 
     def _read_on(self, connection: apsw.Connection, position: int) -> bool:
         """Hand one batch to the loop; whether there is more to read."""
@@ -274,14 +275,18 @@ class LogReader:
         self._schema = (self._seat.identity, schema)
 
     def _begin_anew(self, connection: apsw.Connection) -> None:
-        """The log is no continuation of what was read: another epoch, every table watched afresh."""
+        """The log is no continuation of what was read: another epoch, every table watched afresh.
+
+        The mark stays as low as it was found until the loop knows: by it others know not to answer from it yet.
+        """
         self._file.prepare(connection)
         with transaction(connection):
             self._epoch = changelog.renew_epoch(connection, self._file.path)
-            changelog.raise_high_water(connection, self._mark)
             tables = {*self._watches, *changelog.watched(connection)}
             self._watches = {table: changelog.install(connection, table) for table in sorted(tables)}
             _, self._position = changelog.epoch_and_position(connection)
+        self._mark_is_low = True
+        self._told.clear()
         self._opened = self._seat.identity
         self._interruptions.clear()
         self._shapes.clear()
@@ -289,6 +294,12 @@ class LogReader:
         self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
         for watch in self._watches.values():
             self._post(self._outlet.interrupted, watch, self._position)
+        self._post(self._tell)
+
+    def _tell(self) -> None:
+        """On the loop, where all of it is known by now."""
+        self._told.set()
+        self.rouse()
 
     def _lose_tables(self) -> None:
         """The file is gone or damaged: no table is there until it is back."""
