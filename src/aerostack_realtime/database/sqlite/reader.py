@@ -294,12 +294,8 @@ class LogReader:
         self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
         for watch in self._watches.values():
             self._post(self._outlet.interrupted, watch, self._position)
-        self._post(self._tell)
-
-    def _tell(self) -> None:
-        """On the loop, where all of it is known by now."""
-        self._told.set()
-        self.rouse()
+        self._post(self._told.set)
+        self._post(self.rouse)
 
     def _lose_tables(self) -> None:
         """The file is gone or damaged: no table is there until it is back."""
