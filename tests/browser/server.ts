@@ -14,13 +14,19 @@ const LISTENING = /listening on (http:\/\/\S+)/
 
 export class Server {
   url = ''
-  readonly #directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
-  readonly #database = join(this.#directory, 'examples.db')
+  #directory = ''
   #process: ChildProcess | undefined
+
+  get #database(): string {
+    return join(this.#directory, 'examples.db')
+  }
 
   /** Start on any free port; after a `kill`, on the port it had. Resolves when it listens. */
   async start(): Promise<void> {
-    if (!this.url) execFileSync(PYTHON, [join(ROOT, 'examples/seed.py'), this.#database])
+    if (!this.url) {
+      this.#directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
+      execFileSync(PYTHON, [join(ROOT, 'examples/seed.py'), this.#database])
+    }
     const port = this.url ? new URL(this.url).port : '0'
     const arguments_ = ['dev', '--port', port, '--db', this.#database]
     const child = spawn(AEROSTACK, arguments_, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -73,7 +79,7 @@ export class Server {
 
   async end(): Promise<void> {
     await this.kill()
-    rmSync(this.#directory, { recursive: true, force: true })
+    if (this.#directory) rmSync(this.#directory, { recursive: true, force: true })
   }
 
   /** A call with the secret key: a GET, or with a body a POST. */
