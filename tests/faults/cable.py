@@ -32,8 +32,8 @@ def isolated(module: str, arguments: Sequence[str]) -> None:
     """Begin this program anew in a network namespace of its own, where that is possible. Returns in it."""
     if os.environ.get(_OURS) or not possible():
         return
-    command = ["unshare", "--net", sys.executable, "-m", module, *arguments]
-    os.execvpe(command[0], command, {**os.environ, _OURS: "1"})
+    inside = ["sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable, "-m", module, *arguments]
+    os.execvpe("unshare", ["unshare", "--net", *inside], {**os.environ, _OURS: "1"})
 
 
 class Cable:
@@ -47,7 +47,6 @@ class Cable:
         """Make the other host and the cable to it. Does nothing in a namespace that is not ours."""
         if not os.environ.get(_OURS):
             return
-        _run("ip", "link", "set", "lo", "up")
         self._host = await asyncio.create_subprocess_exec(
             *("unshare", "--net", "sh", "-c", "ip link set lo up; echo up; exec cat"),
             stdin=asyncio.subprocess.PIPE,
