@@ -51,6 +51,9 @@ class Snapshots:
         try:
             await self._run(snapshot.begin)
             yield snapshot
+        except asyncio.CancelledError:
+            snapshot.interrupt()
+            raise
         finally:
             if self._closed:
                 snapshot.end()
@@ -72,7 +75,8 @@ class Snapshots:
 
 
 class SqliteSnapshot:
-    """Implements `TableSnapshot`. `begin`, `read` and `end` run on a thread, one after the other."""
+    """Implements `TableSnapshot`. `begin`, `read` and `end` run on a thread, one after the other; `interrupt` on
+    another."""
 
     def __init__(
         self,
@@ -91,18 +95,18 @@ class SqliteSnapshot:
         self._left = selection.limit
         self._columns: tuple[str, ...] = ()
         self._rows: apsw.Cursor | None = None
+        self._connection: apsw.Connection | None = None
         self._using = threading.Lock()
         self._submit = submit
         self._seat = file.seat(busy_ms, self._rouse)
 
     async def __aiter__(self) -> AsyncIterator[list[Row]]:
         while (rows := await self._run(self.read)) is not None:
-            if rows:
-                yield rows
+            yield rows
 
     def begin(self) -> None:
         with self._using:
-            connection = self._seat.connection()
+            connection = self._connection = self._seat.connection()
             connection.execute("BEGIN")
             epoch, position = changelog.epoch_and_position(connection)
             self.cursor = f"{epoch}.{position}"
@@ -142,6 +146,12 @@ class SqliteSnapshot:
             if self._left is not None:
                 self._left -= len(chunk)
             return chunk
+
+    def interrupt(self) -> None:
+        """Make the step that a thread is in fail: to sort a large table takes it long."""
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.interrupt()
 
     def end(self) -> None:
         self._make_room()
