@@ -31,6 +31,7 @@ CHUNK_ROWS = 500
 CHUNK_BYTES = 256 << 10
 LOOKED_AT = 5_000
 """What one step may read, hold and look through: some 10 ms of a thread."""
+INTERRUPT_SECONDS = 0.05
 
 Result = TypeVar("Result")
 
@@ -154,6 +155,9 @@ class SqliteSnapshot:
                 self._connection.interrupt()
 
     def end(self) -> None:
+        while not self._using.acquire(timeout=INTERRUPT_SECONDS):
+            self.interrupt()  # again: a step that has not begun its statement yet does not notice
+        self._using.release()
         self._make_room()
         self._file.give_up(self._seat)
 
