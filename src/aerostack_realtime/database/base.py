@@ -228,7 +228,8 @@ class Selection(Struct, frozen=True):
 
 
 class TableSnapshot(Protocol):
-    """A table as it was at one moment: iterate over it for its rows, in chunks.
+    """A table as it was at one moment: iterate over it for its rows, in chunks, some of them empty where many rows
+    had to be looked at. Whoever is cancelled while waiting for a chunk ends the reading at once.
 
     `cursor` is that moment in the table's log: the changes after it are exactly what the rows lack. Reading
     it slowly holds up nobody, writers included.

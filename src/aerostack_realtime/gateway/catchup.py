@@ -34,10 +34,11 @@ class _Wanted(Struct, forbid_unknown_fields=True):
 class CatchUp:
     """Carries out one peer's subscriptions that take more than one step.
 
-    `drain` waits until the peer has taken most of what was written to it; `gone` tells that it will not.
+    `drain` waits until the peer has taken most of what was written to it; `gone` tells that it will not, and
+    `stop` is called when that becomes so. A snapshot has `seconds` (0: any time).
     """
 
-    __slots__ = ("_database", "_drain", "_gone", "_subscriber", "_subscriptions")
+    __slots__ = ("_database", "_drain", "_gone", "_reading", "_seconds", "_subscriber", "_subscriptions")
 
     def __init__(
         self,
@@ -46,12 +47,15 @@ class CatchUp:
         database: Database,
         drain: Callable[[], Awaitable[None]],
         gone: Callable[[], bool],
+        seconds: float,
     ) -> None:
         self._subscriber = subscriber
         self._subscriptions = hub.subscriptions
         self._database = database
         self._drain = drain
         self._gone = gone
+        self._seconds = seconds
+        self._reading: asyncio.Timeout | None = None
 
     def needed(self, command: messages.Subscribe) -> bool:
         """Whether a command (its topic canonical) has to wait for anything. Raises BadMessage."""
@@ -63,6 +67,11 @@ class CatchUp:
         return (
             command.since is not None or _wanted(command) is not None or not self._database.changes.watches(table)
         )
+
+    def stop(self) -> None:
+        """End the reading of a snapshot, if there is one, also while the database sorts its rows."""
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(asyncio.get_running_loop().time())
 
     async def subscribe(self, command: messages.Subscribe) -> None:
         """Subscribe, in as many steps as it takes. Raises AerostackError."""
@@ -105,19 +114,44 @@ class CatchUp:
         kinds = self._database.changes.kinds(table)
         numbers = [column for column in shown if kinds.get(column) in NUMBERS]
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
+        try:
+            async with asyncio.timeout(self._seconds or None) as self._reading:
+                cursor, rest = await self._read(command, table, selection, shown, numbers)
+        except TimeoutError:
+            if self._gone():
+                return
+            raise TooLarge(
+                f"The rows were not read and taken within {self._seconds:g} s: narrow them by a filter, ask for "
+                "the first ones by a limit, read faster, or raise snapshot_seconds."
+            ) from None
+        finally:
+            self._reading = None
+        if not self._gone():
+            command = replace(command, since=cursor)
+            await self._rows(command, cursor, rest, shown, numbers, last=True)
+            await self._resume(command, cursor, told=True)
+
+    async def _read(
+        self,
+        command: messages.Subscribe,
+        table: str,
+        selection: Selection,
+        shown: Sequence[str],
+        numbers: list[str],
+    ) -> tuple[str, list[Row]]:
+        """Send all rows but the last ones, which are returned with where they stand: the transaction is over."""
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
             self._subscriptions.tell(self._subscriber, command, recovered=None)
             waiting: list[Row] = []
             async for rows in snapshot:
-                if waiting:
+                if self._gone():
+                    break
+                if rows and waiting:
                     await self._rows(command, snapshot.cursor, waiting, shown, numbers, last=False)
                     await self._drain()
-                if self._gone():
-                    return
-                waiting = rows
-        await self._rows(command, snapshot.cursor, waiting, shown, numbers, last=True)
-        await self._resume(command, snapshot.cursor, told=True)
+                waiting = rows or waiting
+            return snapshot.cursor, waiting
 
     def _selection(
         self, command: messages.Subscribe, table: str, wanted: _Wanted

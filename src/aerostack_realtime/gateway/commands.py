@@ -1,6 +1,7 @@
 """Commands: what one connection says, once it is known who it is, and what is answered."""
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, Protocol, assert_never
 
 from msgspec import UNSET, Raw, UnsetType
@@ -17,7 +18,7 @@ from aerostack_realtime.gateway.catchup import CatchUp
 from aerostack_realtime.gateway.limits import Limits
 from aerostack_realtime.gateway.rights import Rights
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidFilter, TooLarge
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidFilter, InvalidTopic, TooLarge
 
 Command = (
     messages.Subscribe
@@ -67,6 +68,8 @@ class Commands:
         "_project",
         "_rights",
         "_speaker",
+        "_unwanted",
+        "pinged",
     )
 
     def __init__(
@@ -87,8 +90,11 @@ class Commands:
         self._limits = limits
         self._project = project
         self._claimed_ids = claimed_ids
-        self._catch_up = CatchUp(speaker, hub, database, speaker.drain, self._given_up)
+        self._catch_up = CatchUp(speaker, hub, database, speaker.drain, self.given_up, limits.snapshot_seconds)
         self._catching: str | None = None
+        self._unwanted = False
+        self.pinged = False
+        """Whether a ping waits for a subscription that takes its time: its sender asks whether we are here."""
 
     def handle(self, command: Command) -> Awaitable[None] | None:
         """What is returned has to be awaited before the next command is handled. Raises AerostackError."""
@@ -103,9 +109,33 @@ class Commands:
             return False
         if self._catching == topic:
             self._catching = None
+            self._catch_up.stop()
         self._hub.untrack(self._speaker, topic)
         self._hub.subscriptions.unsubscribe(self._speaker, topic)
         return True
+
+    def ahead(self, frame: bytes) -> None:
+        """A command came that is handled after the one that is awaited: what it takes back need not be done."""
+        if self._catching is None or not (b"subscribe" in frame or b"ping" in frame):
+            return
+        with suppress(messages.Refused, InvalidTopic):
+            command = messages.decode_command(frame)
+            if isinstance(command, messages.Ping):
+                self.pinged = True
+            elif (
+                isinstance(command, messages.Subscribe | messages.Unsubscribe)
+                and self._topic(command.topic) == self._catching
+            ):
+                self.give_up()
+
+    def give_up(self) -> None:
+        """End a subscription that is being caught up: its client does not want it any more."""
+        self._unwanted = self._catching is not None
+        self._catch_up.stop()
+
+    def given_up(self) -> bool:
+        """Whether a subscription in steps is not wanted, or not allowed, any more."""
+        return self._unwanted or self._speaker.closed is not None or self._catching is None
 
     async def _decide(self, command: Command, undecided: Undecided) -> None:
         """Ask the user's own function, then handle the command."""
@@ -187,6 +217,7 @@ class Commands:
         self._rights.take(command.topic, "subscribe")
         try:
             if self._catch_up.needed(command) and self._may_catch_up(command):
+                self._catching = command.topic
                 return self._subscribe_in_steps(command, before=before)
             self._hub.subscriptions.subscribe(self._speaker, command)
         except (AerostackError, Undecided):
@@ -200,10 +231,9 @@ class Commands:
         return topics.table_of(topic) is not None or self._rights.permissions.allows(topic, "history")
 
     async def _subscribe_in_steps(self, command: messages.Subscribe, *, before: bool) -> None:
-        self._catching = command.topic
         try:
             await self._catch_up.subscribe(command)
-            if self._speaker.closed is None and self._given_up():
+            if self._speaker.closed is None and self._catching is None:
                 raise Forbidden("The right to be here ended while what was missed was sent.")
         except RuleFailed as failure:
             self._speaker.fail(command, failure)
@@ -213,15 +243,12 @@ class Commands:
             self._speaker.fail(command, failure)
         finally:
             self._catching = None
+            self._unwanted = self.pinged = False
 
     def _keep(self, topic: str, *, before: bool) -> None:
         """After a subscription that failed: be on the topic only if it was before."""
         if not before:
             self._rights.give_up(topic, "subscribe")
-
-    def _given_up(self) -> bool:
-        """Whether a subscription in steps is not wanted, or not allowed, any more."""
-        return self._speaker.closed is not None or self._catching is None
 
     def _track(self, command: messages.Track) -> None:
         if len(messages.encode(command.state)) > self._limits.state_bytes:

@@ -18,6 +18,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     A request has at most `headers`, each of which, as its first line, has at most `header_bytes`. A message of
     more than `fragments` ends the connection with 4400.
+
+    A snapshot has to be read and taken within `snapshot_seconds` (0: no limit): so long it holds a transaction
+    open, and what changes meanwhile has to follow from the log, whose window is longer by default.
     """
 
     frame_bytes: int = 64 * 1024
@@ -52,6 +55,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     state_bytes: int = 16 * 1024
     presence_members: int = 1_000
     filter_bytes: int = 4 * 1024
+    snapshot_seconds: float = 600.0
     history_page: int = 1_000
 
 

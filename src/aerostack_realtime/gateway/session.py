@@ -202,6 +202,7 @@ class Session:
         if self.closed is not None:
             return
         self.closed = code
+        self._commands.give_up()
         if code in AUDITED:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
@@ -224,6 +225,8 @@ class Session:
         limits = self._limits
         if self.closed is not None:
             return
+        if self._commands.pinged:
+            self.send(messages.Pong())
         if self._identity is None:
             if now - self._opened > limits.auth_seconds:
                 self.close(close_codes.AUTH_TIMEOUT, "did not authenticate in time")
@@ -242,6 +245,16 @@ class Session:
         self._pinged_at = None
 
     # --- commands ----------------------------------------------------------------------------------------
+
+    def ahead(self, frame: bytes) -> None:
+        """A text frame came that has to wait for the command before it."""
+        self.heard()
+        if self.closed is None:
+            self._commands.ahead(frame)
+
+    def leaving(self) -> None:
+        """The peer takes nothing more; what it has said is still carried out."""
+        self._commands.give_up()
 
     def binary(self) -> None:
         """A binary frame came."""
@@ -363,6 +376,6 @@ class Session:
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was written to it."""
         mark = self._limits.buffer_bytes // 4
-        while self.closed is None and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
+        while not self._commands.given_up() and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         self.heard()  # what it takes is a sign of life, and its frames wait meanwhile

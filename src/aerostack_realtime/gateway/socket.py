@@ -30,7 +30,9 @@ TURN: Final = 16
 """Frames of one connection handled in a row: there may be thousands in its buffer, and everyone else waits. With
 64 the median beside a flood of subscriptions was 28 ms, with 16 it is 4 (bench/flood.py)."""
 PART: Final = 2048
-"""Bytes parsed at once: no more than that is parsed beyond a frame that the next ones have to wait for."""
+"""Bytes parsed at once, so that a frame which the next ones have to wait for is not found too late."""
+AHEAD: Final = 64 * 1024
+"""Bytes parsed of what has to wait: signs of life and an `unsubscribe` are heard, and a flood is not kept."""
 
 
 class Peer(Protocol):
@@ -40,6 +42,12 @@ class Peer(Protocol):
     def closed(self) -> int | None: ...
 
     def receive(self, frame: bytes) -> Awaitable[None] | None: ...
+    def ahead(self, frame: bytes) -> None:
+        """A text frame came that has to wait for what is awaited, and is received after it."""
+
+    def leaving(self) -> None:
+        """The client takes nothing more: what is awaited for its sake alone may end."""
+
     def binary(self) -> None: ...
     def pong(self, payload: bytes) -> None: ...
     def control(self) -> None: ...
@@ -54,6 +62,12 @@ class Nobody:
 
     def receive(self, frame: bytes) -> None:
         """It was told already."""
+
+    def ahead(self, frame: bytes) -> None:
+        """As `receive`."""
+
+    def leaving(self) -> None:
+        """As `receive`."""
 
     def binary(self) -> None:
         """As `receive`."""
@@ -78,13 +92,15 @@ class Socket(WebSocketDataQueue):
     """An asyncio protocol, and what aiohttp's parser calls its queue; nothing is queued while all goes well.
     `left` is called when the connection is gone.
 
-    What the peer has to be awaited for holds up what comes after it: the rest stays here as bytes, and reading is
-    paused. A client that sends without a pause lets the others have their turn after every `TURN` frames, and
-    is not listened to any more once its peer is closed. What came before the connection was lost is handled
-    before `peer.lost` and `left` are called.
+    What the peer has to be awaited for holds up what comes after it, but for pings and pongs: the peer is shown
+    the next frames, and receives them afterwards; beyond `AHEAD` they stay here as bytes, and reading is paused.
+    A client that sends without a pause lets the others have their turn after every `TURN` frames, and is not
+    listened to any more once its peer is closed. What came before the connection was lost is handled before
+    `peer.lost` and `left` are called.
     """
 
     __slots__ = (
+        "_ahead",
         "_close_seconds",
         "_deadline",
         "_ended",
@@ -114,6 +130,7 @@ class Socket(WebSocketDataQueue):
         self._turn = TURN
         self._rest: memoryview | None = None
         self._parsed: deque[WSMessage] | None = None
+        self._ahead = 0
         self._task: asyncio.Future[None] | None = None
         self._held = False
         self._paused = False
@@ -155,6 +172,9 @@ class Socket(WebSocketDataQueue):
         breach = self._framing.feed(data)
         if breach is not None:
             self._end(breach.code, breach.reason)
+        elif self._held and self._rest is None and self._ahead + len(data) <= AHEAD:
+            self._ahead += len(data)
+            self._parser.feed_data(data)
         elif self._held or self._rest is not None or self._parsed:
             self._keep(data)
         elif len(data) > PART:
@@ -179,6 +199,8 @@ class Socket(WebSocketDataQueue):
         self._gone = True  # until it has been told
         if self._ended or not (self._held or self._rest is not None or self._parsed):
             self._leave()
+        else:
+            self._peer.leaving()
 
     def abort(self) -> None:
         """End it at once, whatever it is doing."""
@@ -193,6 +215,9 @@ class Socket(WebSocketDataQueue):
 
     def feed_data(self, message: WSMessage, _size: int) -> None:
         """A frame."""
+        if self._task is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
+            self._handle(message)
+            return
         if self._held or self._turn <= 0:
             self._put_off(message)
             return
@@ -233,11 +258,24 @@ class Socket(WebSocketDataQueue):
         if not self._ended:
             self._parsed = self._parsed or deque()
             self._parsed.append(message)
+            if self._task is not None:
+                self._show(message)
+
+    def _show(self, message: WSMessage) -> None:
+        """Let the peer know of a frame while it is awaited."""
+        if message.type is WSMsgType.TEXT:
+            self._peer.ahead(cast(bytes, message.data))
+        elif message.type is WSMsgType.CLOSE:
+            self._peer.leaving()
 
     def _hold(self, pending: Awaitable[None]) -> None:
         self._held = True
         self._task = asyncio.ensure_future(pending)
         self._task.add_done_callback(self._waited)
+        for message in self._parsed or ():
+            self._show(message)
+        if self._gone:
+            self._peer.leaving()
 
     def _waited(self, task: asyncio.Future[None]) -> None:
         self._task = None
@@ -270,6 +308,7 @@ class Socket(WebSocketDataQueue):
                 self._parser.feed_data(part)
         if not self._parsed:
             self._parsed = None
+            self._ahead = 0
         if self._gone and (self._ended or not self._held):
             self._leave()
         elif not self._held:

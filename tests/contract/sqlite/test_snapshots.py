@@ -1,10 +1,12 @@
 """Snapshots of what only SQLite has: columns without a type, journals other than WAL, text that is none."""
 
+import asyncio
+
 import pytest
 
 from aerostack_realtime.database.base import Selection
 from aerostack_realtime.database.sqlite import SqliteDatabase
-from tests.contract.conftest import Recorder, SqliteBackend
+from tests.contract.conftest import PATIENCE, Recorder, SqliteBackend
 from tests.contract.test_snapshot import everything, rows_of, seam
 
 
@@ -31,3 +33,24 @@ async def test_text_that_is_no_utf8_is_repaired(backend: SqliteBackend, database
     await database.changes.watch("t")
     rows, _ = await rows_of(database, "t", Selection(everything))
     assert rows == [{"s": "a\ufffdb"}]
+
+
+async def test_who_is_cancelled_while_the_rows_are_sorted_does_not_wait_for_that(
+    backend: SqliteBackend, recorder: Recorder
+) -> None:
+    backend.write(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY)",
+        "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 9999) INSERT INTO t SELECT i FROM c",
+        "ALTER TABLE t ADD COLUMN n AS (length(hex(zeroblob(20000000 + id))))",  # minutes for all rows
+    )
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        for looks in range(3):  # at once, and when it has begun
+            reading = asyncio.create_task(rows_of(database, "t", Selection(everything, order=("n", False))))
+            for _ in range(looks):
+                await database.query("SELECT 1")
+            reading.cancel()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.wait((reading,))
+            assert reading.cancelled()
+            assert backend.write("PRAGMA wal_checkpoint(TRUNCATE)").startswith("0|"), "nobody reads"

@@ -41,6 +41,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.shown: list[object] = []
         self.closed: int | None = None
         self.gone = 0
         self._release = asyncio.Event()
@@ -61,6 +62,12 @@ class Peer:
         self._release.set()
         for _ in range(3):
             await asyncio.sleep(0)
+
+    def ahead(self, frame: bytes) -> None:
+        self.shown.append(frame)
+
+    def leaving(self) -> None:
+        self.shown.append("leaving")
 
     def binary(self) -> None:
         self.told.append("binary")
@@ -121,10 +128,52 @@ async def test_what_comes_after_a_command_that_takes_time_waits_for_it(connectio
     connection.socket.data_received(frame(b"wait") + frame(b"two"))
     connection.socket.data_received(frame(b"three"))
     assert connection.peer.told == [b"wait"]
-    assert connection.network.done == ["pause"]
+    assert connection.peer.shown == [b"two", b"three"], "it may be known beforehand"
     await connection.peer.release()
     assert connection.peer.told == [b"wait", "waited", b"two", b"three"]
+
+
+async def test_no_more_than_a_part_of_what_has_to_wait_is_read(connection: Connection) -> None:
+    large = b"x" * 30_000
+    connection.socket.data_received(frame(b"wait"))
+    for _ in range(2):
+        connection.socket.data_received(frame(large))
+    assert connection.network.done == []
+    connection.socket.data_received(frame(b"y" * 10_000))
+    connection.socket.data_received(frame(b"late"))
+    assert connection.network.done == ["pause"]
+    assert connection.peer.shown == [large, large]
+    await connection.peer.release()
+    assert connection.peer.told == [b"wait", "waited", large, large, b"y" * 10_000, b"late"]
     assert connection.network.done == ["pause", "resume"]
+
+
+async def test_signs_of_life_are_heard_during_a_command_that_takes_time(connection: Connection) -> None:
+    connection.socket.data_received(frame(b"wait") + frame(b"two"))
+    connection.socket.data_received(frame(b"", PONG) + frame(b"p", PING))
+    assert connection.peer.told == [b"wait", "pong", ("ping", b"p")]
+    await connection.peer.release()
+    assert connection.peer.told[3:] == ["waited", b"two"]
+
+
+async def test_what_waits_for_two_commands_is_shown_to_each(connection: Connection) -> None:
+    connection.socket.data_received(frame(b"wait 1") + frame(b"wait 2") + frame(b"three"))
+    assert connection.peer.shown == [b"wait 2", b"three"]
+    await connection.peer.release()
+    assert connection.peer.shown[2:] == [b"three"]
+
+
+@pytest.mark.parametrize("said", [b"", frame(b"two") + frame(b"\x03\xe8", CLOSE)])
+async def test_a_command_that_takes_time_learns_that_its_client_is_leaving(
+    connection: Connection, said: bytes
+) -> None:
+    connection.socket.data_received(frame(b"wait"))
+    if said:
+        connection.socket.data_received(said)
+    else:
+        connection.socket.connection_lost(None)
+    assert connection.peer.shown[-1] == "leaving"
+    assert connection.peer.gone == 0
 
 
 async def test_several_that_take_time_are_carried_out_one_by_one(connection: Connection) -> None:

@@ -34,14 +34,11 @@ from aerostack_realtime.database.postgres.past import Past
 from aerostack_realtime.database.postgres.pgoutput import Logical
 from aerostack_realtime.database.postgres.publication import Publication
 from aerostack_realtime.database.postgres.slot import Slot, default_name
-from aerostack_realtime.database.postgres.snapshots import Snapshots
+from aerostack_realtime.database.postgres.snapshots import AT_ONCE, Snapshots
 from aerostack_realtime.database.postgres.types import Types
 
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 """Statements after which a watched table may not be what it was."""
-
-SNAPSHOTS_AT_ONCE: Final = 4
-"""Snapshots that read at the same moment; others wait for their turn."""
 
 
 class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,7 +133,7 @@ class PostgresDatabase:
             async with connections.use() as connection:
                 await migrate(connection)
                 version, database = connection.info.server_version, connection.info.dbname
-            reading = await Connections.open(dsn, size=SNAPSHOTS_AT_ONCE, statement_seconds=0)
+            reading = await Connections.open(dsn, size=2 * AT_ONCE, statement_seconds=0)
         except BaseException:
             await connections.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,8 +18,13 @@ from aerostack_realtime.database.postgres.connection import Connection, Connecti
 from aerostack_realtime.database.postgres.failures import translate
 from aerostack_realtime.database.postgres.publication import Columns
 from aerostack_realtime.database.postgres.types import Layout, Types
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
+AT_ONCE: Final = 4
+"""Snapshots of whole tables that are read at the same moment, and as many with a limit: those are short, and do
+not wait for the others."""
+TURN_SECONDS: Final = 5.0
+"""How long a snapshot waits for its turn before its client is told to try again."""
 FETCH_ROWS: Final = 500
 FETCH_BYTES: Final = 4 << 20
 """What one step may bring: rows are fetched by tens when they are large."""
@@ -31,19 +37,21 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Snapshots:
-    """Opens snapshots of watched tables, on connections that nobody else waits for."""
+    """Opens snapshots of watched tables, on connections that nobody else waits for: twice `AT_ONCE`."""
 
     def __init__(self, connections: Connections, feed: PostgresChangeFeed, types: Types) -> None:
         self._connections = connections
+        self._whole, self._limited = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
         self._feed = feed
         self._types = types
 
     @asynccontextmanager
     async def open(self, table: str, selection: Selection) -> AsyncIterator[PostgresSnapshot]:
-        """The table's rows at this moment. Raises NotFound, Unavailable."""
+        """The table's rows at this moment. Raises NotFound, Overloaded, Unavailable."""
         columns = self._feed.shape(table)
+        turns = self._whole if selection.limit is None else self._limited
         try:
-            async with self._connections.use() as connection, connection.transaction():
+            async with _turn(turns), self._connections.use() as connection, connection.transaction():
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 rows = await connection.execute("SELECT pg_current_snapshot()::text")
                 (seen,) = await rows.fetchone() or ("",)
@@ -83,8 +91,7 @@ class PostgresSnapshot:
             result = fetched.pgresult
             assert result is not None, "FETCH gives rows"
             rows, taken = self._shown(result, left)
-            if rows:
-                yield rows
+            yield rows
             if left is not None:
                 left -= len(rows)
             if result.ntuples < size:
@@ -104,6 +111,21 @@ class PostgresSnapshot:
                 if len(rows) == left:
                     break
         return rows, taken
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await turns.acquire()
+    except TimeoutError:
+        raise Overloaded(
+            f"{AT_ONCE} snapshots are read at the same moment, and no other could begin. Try again in a moment."
+        ) from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 async def _primary_key(table: str, connection: Connection) -> Sequence[str]:

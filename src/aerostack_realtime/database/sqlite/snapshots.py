@@ -31,6 +31,7 @@ CHUNK_ROWS = 500
 CHUNK_BYTES = 256 << 10
 LOOKED_AT = 5_000
 """What one step may read, hold and look through: some 10 ms of a thread."""
+INTERRUPT_SECONDS = 0.05
 
 Result = TypeVar("Result")
 
@@ -51,6 +52,9 @@ class Snapshots:
         try:
             await self._run(snapshot.begin)
             yield snapshot
+        except asyncio.CancelledError:
+            snapshot.interrupt()
+            raise
         finally:
             if self._closed:
                 snapshot.end()
@@ -72,7 +76,8 @@ class Snapshots:
 
 
 class SqliteSnapshot:
-    """Implements `TableSnapshot`. `begin`, `read` and `end` run on a thread, one after the other."""
+    """Implements `TableSnapshot`. `begin`, `read` and `end` run on a thread, one after the other; `interrupt` on
+    another."""
 
     def __init__(
         self,
@@ -91,18 +96,18 @@ class SqliteSnapshot:
         self._left = selection.limit
         self._columns: tuple[str, ...] = ()
         self._rows: apsw.Cursor | None = None
+        self._connection: apsw.Connection | None = None
         self._using = threading.Lock()
         self._submit = submit
         self._seat = file.seat(busy_ms, self._rouse)
 
     async def __aiter__(self) -> AsyncIterator[list[Row]]:
         while (rows := await self._run(self.read)) is not None:
-            if rows:
-                yield rows
+            yield rows
 
     def begin(self) -> None:
         with self._using:
-            connection = self._seat.connection()
+            connection = self._connection = self._seat.connection()
             connection.execute("BEGIN")
             epoch, position = changelog.epoch_and_position(connection)
             self.cursor = f"{epoch}.{position}"
@@ -143,7 +148,16 @@ class SqliteSnapshot:
                 self._left -= len(chunk)
             return chunk
 
+    def interrupt(self) -> None:
+        """Make the step that a thread is in fail: to sort a large table takes it long."""
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.interrupt()
+
     def end(self) -> None:
+        while not self._using.acquire(timeout=INTERRUPT_SECONDS):
+            self.interrupt()  # again: a step that has not begun its statement yet does not notice
+        self._using.release()
         self._make_room()
         self._file.give_up(self._seat)
 
