@@ -91,6 +91,7 @@ class _Marks:
         return HybridClock(_microseconds, found, mark, self._ask)
 
     async def keep(self, clock: HybridClock) -> None:
+        fails = False
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -98,10 +99,14 @@ class _Marks:
             try:
                 await self._store.raise_high_water(mark)
             except AerostackError as error:
-                log.warning("cannot store the high-water mark of positions, trying again: %s", error)
+                level, fails = _level(fails), True
+                log.log(level, "cannot store the high-water mark of positions, trying again: %s", error)
                 await asyncio.sleep(TICK_SECONDS)
                 self._ask(mark)
             else:
+                if fails:
+                    log.warning("the high-water mark of positions is stored again")
+                fails = False
                 clock.reserved(mark)
 
     def _ask(self, mark: int) -> None:
@@ -217,12 +222,20 @@ async def _tick(hub: Hub, endpoint: WebSocketEndpoint, listener: Listener) -> No
 
 
 async def _prune(store: MessageStore) -> None:
+    fails = False
     while True:
         try:
             await store.prune(_microseconds() // 1000)
+            fails = False
         except AerostackError as error:
-            log.warning("cannot prune the history, trying again later: %s", error)
+            level, fails = _level(fails), True
+            log.log(level, "cannot prune the history, trying again later: %s", error)
         await asyncio.sleep(PRUNE_SECONDS)
+
+
+def _level(fails: bool) -> int:
+    """Of a failure that is tried again: what goes on is no news, in an outage of an hour either."""
+    return logging.DEBUG if fails else logging.WARNING
 
 
 class _Door(Struct):

@@ -1,4 +1,4 @@
-"""The network between two parts of a run: a TCP proxy that can be cut, stalled, silenced and slowed."""
+"""The network between two parts of a run: a TCP proxy that can be cut, closed, stalled, silenced and slowed."""
 
 import asyncio
 from typing import Self
@@ -49,6 +49,7 @@ class Network:
         self.flowing.set()
         self.latency = 0.0
         self.silent = False
+        self.closed = False
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -73,6 +74,11 @@ class Network:
         for link in list(self._links):
             link.abort()
 
+    def close(self) -> None:
+        """Reset every connection, and each new one, until `heal`."""
+        self.closed = True
+        self.cut()
+
     def stall(self) -> None:
         """Hold everything back until `heal`; nothing is lost."""
         self.flowing.clear()
@@ -84,7 +90,7 @@ class Network:
     def heal(self) -> None:
         """As good as new; connections of which something was swallowed are reset."""
         self.latency = 0.0
-        self.silent = False
+        self.silent = self.closed = False
         self.flowing.set()
         for link in list(self._links):
             if link.torn:
@@ -97,6 +103,9 @@ class Network:
             writer.transport.abort()
             return
         link = _Link(self, writer, back)
+        if self.closed:
+            link.abort()
+            return
         self._links.add(link)
         pumps = [asyncio.create_task(link.pump(reader, back)), asyncio.create_task(link.pump(there, writer))]
         for pump in pumps:

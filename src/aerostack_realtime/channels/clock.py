@@ -27,11 +27,13 @@ class HybridClock:
     above the stored mark, so a server that starts above the mark it finds is above everything that was handed
     out before, whatever the wall clock says. `reserve` is called with the next mark when half of the reserve
     is used; when that mark is stored, call `reserved`. A wall clock that jumps beyond the mark is followed as
-    soon as the mark is; until then positions count up by one, which HEADROOM_US has room for.
+    soon as the mark is; until then, and while no mark can be stored, positions count up by one, which HEADROOM_US
+    has room for, and `timestamp` is ahead of them.
     """
 
     def __init__(self, now: Callable[[], int], last: int, mark: int, reserve: Callable[[int], None]) -> None:
         self._now = now
+        self._wall = last
         self._last = last
         self._mark = mark
         self._asked = mark
@@ -42,8 +44,13 @@ class HybridClock:
         """The newest position; before the first, the mark of the last run."""
         return self._last
 
+    @property
+    def timestamp(self) -> int:
+        """When the newest position was handed out, in ms since the Unix epoch."""
+        return max(self._wall, self._last) // 1000
+
     def next(self) -> int:
-        now = self._now()
+        now = self._wall = self._now()
         last = self._last
         if now + RESERVE_US // 2 > self._asked or last + HEADROOM_US // 2 > self._asked:
             self._asked = mark_above(now, last)

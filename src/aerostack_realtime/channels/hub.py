@@ -143,7 +143,7 @@ class Hub:
         channel = self._directory.custom(topic)
         position = self._clock.next()
         accepted = Accepted(
-            topic, event, data, user_id, id or f"{position:x}", position // 1000, position, without=without
+            topic, event, data, user_id, id or f"{position:x}", self._clock.timestamp, position, without=without
         )
         if persist:
             self._persist(channel, accepted, done)
@@ -169,7 +169,8 @@ class Hub:
         cursor."""
         channel = self._directory.custom(topic)
         self._tracking.setdefault(subscriber, set()).add(topic)
-        now = self._clock.next() // 1000
+        self._clock.next()
+        now = self._clock.timestamp
         self._announce(channel, channel.presence.track(subscriber.connection_id, user_id, encode(state), now))
         return self._cursors.at(channel.log.last)
 
@@ -242,7 +243,7 @@ class Hub:
                     data=change.state,
                     user_id=change.user_id,
                     id=f"{position:x}",
-                    timestamp=position // 1000,
+                    timestamp=self._clock.timestamp,
                     position=position,
                     presence=True,
                 ),

@@ -53,6 +53,25 @@ def test_a_wall_clock_that_jumps_ahead_is_followed_once_the_mark_is_stored() -> 
     assert clock.next() == wall.now
 
 
+def test_a_timestamp_tells_the_time_while_no_mark_can_be_stored() -> None:
+    wall = Wall(HOUR)
+    clock = HybridClock(wall, 0, HOUR + RESERVE_US, lambda mark: None)
+    clock.next()
+    wall.now = 2 * HOUR
+    position = clock.next()
+    assert position < HOUR + RESERVE_US
+    assert clock.timestamp == 2 * HOUR // 1000
+
+
+def test_a_timestamp_does_not_go_back_with_the_wall_clock() -> None:
+    wall = Wall(2 * HOUR)
+    clock = HybridClock(wall, 0, wall.now + RESERVE_US, lambda mark: None)
+    clock.next()
+    wall.now = HOUR
+    clock.next()
+    assert clock.timestamp == 2 * HOUR // 1000
+
+
 def test_a_wall_clock_that_stands_at_the_mark_leaves_room_for_what_comes_before_the_next_is_stored() -> None:
     wall = Wall(HOUR)
     clock = HybridClock(wall, 0, HOUR + RESERVE_US, lambda mark: None)

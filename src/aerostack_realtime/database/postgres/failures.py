@@ -75,6 +75,11 @@ _UNUSABLE: Final = tuple(
             "the role may not connect: GRANT CONNECT ON DATABASE {} to it.",
         ),
         (
+            r"(?s)^(?!.*(?:SSL encryption|SSL on)).*?(no pg_hba\.conf entry[^\n]*(?:no encryption|SSL off))",
+            "the server lets this client not in without TLS ({}): set sslmode=require or verify-full, or add a "
+            "line to its pg_hba.conf and reload it.",
+        ),
+        (
             r"(no pg_hba\.conf entry[^\n]*|pg_hba\.conf rejects[^\n]*)",
             "the server lets this client not in ({}): add a line to its pg_hba.conf and reload it.",
         ),
@@ -88,9 +93,40 @@ _UNUSABLE: Final = tuple(
             "the server speaks no TLS and the address asks for it: turn ssl on there, or set sslmode=prefer.",
         ),
         (
-            r"(root certificate file [^\n]* does not exist|certificate verify failed[^\n]*|server certificate for "
-            r"[^\n]*|SSL error[^\n]*|SSL SYSCALL error[^\n]*)",
+            r"connection requires a valid client certificate",
+            "it asks for a client's certificate: set sslcert and sslkey to files that are there.",
+        ),
+        (
+            r"(tlsv1 alert [^\n]*|sslv3 alert [^\n]*)",
+            "it does not take the client's certificate ({}): see whether sslcert is of the authority that its "
+            "ssl_ca_file names, and has not expired.",
+        ),
+        (
+            r"(root certificate file [^\n]* does not exist|could not read root certificate file[^\n]*)",
+            "its certificate cannot be checked ({}): set sslrootcert to the file of its authority.",
+        ),
+        (
+            r"((?:certificate present|could not (?:load|open|read) (?:certificate|private key)|private key file)"
+            r"[^\n]*)",
+            "the client's certificate cannot be used ({}): set sslcert to it and sslkey to its key.",
+        ),
+        (
+            r"(server certificate for [^\n]*)",
+            "its certificate is another name's ({}): write the host as the certificate does, or set "
+            "sslmode=verify-ca.",
+        ),
+        (
+            r"(certificate verify failed[^\n]*)",
+            "its certificate cannot be trusted ({}): see whether sslrootcert is of the authority that signed it, "
+            "and whether it has expired.",
+        ),
+        (
+            r"(SSL error[^\n]*|SSL SYSCALL error[^\n]*)",
             "TLS with the server fails ({}): set sslmode and sslrootcert to what it has.",
+        ),
+        (
+            r"invalid sslmode value: (\"[^\"]*\")",
+            "there is no sslmode {}: write disable, prefer, require, verify-ca or verify-full.",
         ),
         (r"Servname not supported|invalid port", "its port is no number from 1 to 65535."),
         (
