@@ -89,7 +89,7 @@ class PostgresServer:
                 shutil.chown(data, "postgres")
         self.directory.chmod(0o755)
         if copy_of is None:
-            self._run(
+            self.run(
                 "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C"
             )
         else:
@@ -205,7 +205,8 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the user whom the files belong to."""
         done = subprocess.run(
             [binaries() / program, *arguments], capture_output=True, text=True, check=False, **self._identity()
         )

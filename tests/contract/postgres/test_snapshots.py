@@ -21,8 +21,8 @@ async def test_who_is_cancelled_while_the_table_is_locked_leaves_no_transaction(
         with psycopg.connect(shop.dsn()) as holding:
             holding.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
             reading = asyncio.create_task(rows_of(database, "orders", Selection(everything)))
-            while not shop.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await asyncio.sleep(0)
+            while not await asyncio.to_thread(shop.value, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
             reading.cancel()
             async with asyncio.timeout(PATIENCE):
                 await asyncio.wait((reading,))

@@ -40,7 +40,8 @@ async def test_who_is_cancelled_while_the_rows_are_sorted_does_not_wait_for_that
 ) -> None:
     backend.write(
         "CREATE TABLE t(id INTEGER PRIMARY KEY)",
-        "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 9999) INSERT INTO t SELECT i FROM c",
+        "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 9999) "
+        "INSERT INTO t SELECT i FROM c",
         "ALTER TABLE t ADD COLUMN n AS (length(hex(zeroblob(20000000 + id))))",  # minutes for all rows
     )
     async with backend.open(recorder) as database:

@@ -190,8 +190,10 @@ class Transactions:
         spool = self._spools.pop(commit.xid, None)
         self._open = _Open(commit.xid, commit.commit_lsn, commit.timestamp)
         if spool is not None:
-            yield from self._counted(spool)
-            spool.close()
+            try:
+                yield from self._counted(spool)
+            finally:  # also when nobody asks for the rest
+                spool.close()
         yield from self._commit(commit.end_lsn)
 
     def _counted(self, spool: _Spool) -> Iterator[Item]:
