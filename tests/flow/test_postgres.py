@@ -336,6 +336,43 @@ async def test_a_table_that_is_altered_under_load_is_told_and_goes_on_with_its_n
     assert change["data"] == {"id": last, "m": str(last), "note": "new"}
 
 
+async def test_a_filter_and_a_row_rule_go_on_by_the_type_that_a_column_has_now(
+    serve: Callable[[str], Awaitable[ServerProcess]], calls: Callable[[ServerProcess], Http], dial: Dial
+) -> None:
+    node = await serve(RULES)
+    http = calls(node)
+    await http.sql("CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, price TEXT)")
+    token = jwt.encode({"sub": UUID, "account": "7", "exp": time.time() + 300}, SECRET, algorithm="HS256")
+    wire = await dial(node, protocols=["aerostack-v1", f"aerostack-token.{token}"])
+    await wire.subscribe("orders", filter={"price": {"gt": 9.5}})
+    await node.database.write("ALTER TABLE orders ALTER COLUMN price TYPE NUMERIC USING price::NUMERIC")
+    assert (await wire.hear("subscribed"))["recovered"] is False
+    await node.database.write("ALTER TABLE orders ALTER COLUMN user_id TYPE NUMERIC USING user_id::NUMERIC")
+    assert (await wire.hear("subscribed"))["recovered"] is False
+    await http.sql("INSERT INTO orders VALUES (1, 7, 9), (2, 8, 10), (3, 7.0, 10)")
+    assert (await wire.hear("db_change"))["data"] == {"id": 3, "user_id": "7.0", "price": "10"}
+
+
+async def test_a_composite_that_is_altered_is_a_gap_and_an_object_all_the_time(
+    node: ServerProcess, dial: Dial, http: Http
+) -> None:
+    await http.sql("CREATE TYPE size AS (width INTEGER)")
+    await http.sql("CREATE TABLE parts(id INTEGER PRIMARY KEY, size size)")
+    wire = await dial(node)
+    await wire.subscribe("parts")
+    await http.sql("INSERT INTO parts VALUES (1, ROW(1))")
+    assert (await wire.hear("db_change"))["data"] == {"id": 1, "size": {"width": 1}}
+    await node.database.write("ALTER TYPE size ADD ATTRIBUTE height INTEGER")
+    await http.sql("INSERT INTO parts VALUES (2, ROW(1, 2))")
+    frames = {frame["type"]: frame for frame in [await wire.next(), await wire.next()]}
+    assert frames["subscribed"]["recovered"] is False
+    change = frames["db_change"]
+    assert change["data"] == {"id": 2, "size": {"width": 1, "height": 2}}
+    await wire.subscribe("parts", snapshot=True)
+    (first, second) = (await wire.hear("snapshot"))["rows"]
+    assert (first["size"], second) == ({"width": 1, "height": None}, change["data"])
+
+
 async def test_a_dropped_table_that_is_made_again_goes_on(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE again(id INTEGER PRIMARY KEY)")
     wire = await dial(node)

@@ -204,6 +204,7 @@ class Hub:
         if channel is None:
             return
         if present:
+            channel.views.retype(self._changes.kinds(table))
             message: messages.Reply = messages.Subscribed(topic=channel.topic, cursor=cursor, recovered=False)
         else:
             gone = NotFound(f"The table {table!r} was dropped; this subscription goes on when it is back.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aerostack_realtime.access.rows import EVERYTHING, RowTest, RuleFailed, Scope
 from aerostack_realtime.channels.audience import Audience
@@ -63,9 +64,13 @@ class View:
     __slots__ = ("_tests", "audience", "columns", "equal", "key", "shape", "shown")
 
     def __init__(self, shape: Shape, audience: Audience) -> None:
+        self.audience = audience
+        self.take(shape)
+
+    def take(self, shape: Shape) -> None:
+        """Be a view of this shape from now on."""
         self.shape = shape
         self.shown = shape.shown
-        self.audience = audience
         kinds = dict(shape.kinds)
         equal = [each for each in shape.conditions if each.operator == "eq"]
         self.equal = {each.column: each.operand for each in equal}
@@ -109,7 +114,7 @@ class Views:
         self._index: dict[Columns, dict[tuple[Meaning, ...], list[View]]] = {}
 
     def __iter__(self) -> Iterator[View]:
-        return iter(self._views.values())
+        return (view for keys in self._index.values() for views in keys.values() for view in views)
 
     def view(
         self,
@@ -125,15 +130,31 @@ class Views:
         shape = _shape(filter or {}, columns, scope, kinds)
         view = self._views.get(shape)
         if view is None:
-            view = self._views[shape] = View(shape, self._audience())
-            self._index.setdefault(view.columns, {}).setdefault(view.key, []).append(view)
+            view = View(shape, self._audience())
+            self._add(view)
         return view
+
+    def retype(self, kinds: Mapping[str, Kind]) -> None:
+        """Compare by these kinds from now on: the table's columns have other types."""
+        for view in list(self):
+            shape = replace(view.shape, kinds=_compared(view.shape.conditions, kinds))
+            if shape != view.shape:
+                self._remove(view)
+                view.take(shape)
+                self._add(view)
 
     def discard(self, view: View) -> None:
         """Forget a view that nobody watches any more. Idempotent."""
-        if len(view.audience) or self._views.get(view.shape) is not view:
-            return
-        del self._views[view.shape]
+        if not len(view.audience) and view in self._index.get(view.columns, {}).get(view.key, ()):
+            self._remove(view)
+
+    def _add(self, view: View) -> None:
+        self._views[view.shape] = view
+        self._index.setdefault(view.columns, {}).setdefault(view.key, []).append(view)
+
+    def _remove(self, view: View) -> None:
+        if self._views.get(view.shape) is view:
+            del self._views[view.shape]
         keys = self._index[view.columns]
         keys[view.key].remove(view)
         if not keys[view.key]:
@@ -178,8 +199,16 @@ def _shape(filter: Filter, columns: Sequence[str], scope: Scope, kinds: Mapping[
             for column, value in scope.equal
         }
         conditions = tuple(sorted({*conditions, *required}, key=_order))
-    compared = {each.column: kinds[each.column] for each in conditions if each.column in kinds}
-    return Shape(conditions, scope.test, None if scope.columns is None else tuple(shown), tuple(compared.items()))
+    return Shape(
+        conditions,
+        scope.test,
+        None if scope.columns is None else tuple(shown),
+        _compared(conditions, kinds),
+    )
+
+
+def _compared(conditions: Sequence[Condition], kinds: Mapping[str, Kind]) -> tuple[tuple[str, Kind], ...]:
+    return tuple({each.column: kinds[each.column] for each in conditions if each.column in kinds}.items())
 
 
 def _order(condition: Condition) -> tuple[str, str, str]:

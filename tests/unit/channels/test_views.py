@@ -223,3 +223,17 @@ def test_a_rule_that_fails_concerns_its_own_view_alone() -> None:
     found = dict(routed(all_of_them, change(None, row(1, total=None))))
     assert found[plain] == "INSERT"
     assert isinstance(found[failing], RuleFailed)
+
+
+def test_a_column_of_another_type_is_compared_as_that_by_who_was_there_before() -> None:
+    all_of_them = views()
+    dear = all_of_them.view({"total": {"gt": 9}}, COLUMNS)
+    ten = all_of_them.view({"total": "10"}, COLUMNS)
+    assert routed(all_of_them, change(None, row(1, total="10.00"))) == []
+    all_of_them.retype({"total": "decimal"})
+    shown = routed(all_of_them, change(None, row(1, total="10.00")))
+    assert sorted(shown, key=lambda each: each[0] is ten) == [(dear, "INSERT"), (ten, "INSERT")]
+    assert all_of_them.view({"total": "10"}, COLUMNS, kinds={"total": "decimal"}) is ten
+    for view in (dear, ten):
+        all_of_them.discard(view)
+    assert list(all_of_them) == []

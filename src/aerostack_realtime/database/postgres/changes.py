@@ -10,6 +10,7 @@ from typing import Final
 
 from aerostack_realtime.database.base import Change, ChangeListener, Kind, Replay
 from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.editions import Editions
 from aerostack_realtime.database.postgres.log import Entry, Log, LoggedTable
 from aerostack_realtime.database.postgres.past import Past
 from aerostack_realtime.database.postgres.pgoutput import Logical
@@ -17,7 +18,7 @@ from aerostack_realtime.database.postgres.progress import NOWHERE, Progress
 from aerostack_realtime.database.postgres.publication import Columns, Publication
 from aerostack_realtime.database.postgres.replays import Replays
 from aerostack_realtime.database.postgres.runs import Place, Runs
-from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.database.postgres.types import Layout, Types
 from aerostack_realtime.database.postgres.watches import Watch, Watches
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -51,7 +52,10 @@ class PostgresChangeFeed:
         self._runs: Runs | None = None
         self._progress = Progress(connections)
         self._log = Log(NOWHERE, log_bytes)
-        self._watches = Watches(publication, self._interrupt, self._log.forget)
+        self._editions = Editions(connections, types)
+        self._tables: dict[int, LoggedTable] = {}
+        """As the log described them last, by OID."""
+        self._watches = Watches(publication, self._read_types, self._interrupt, self._forget)
         self._replays = Replays(lambda: self.runs, self._log, self._progress, self._watches, past, self.describe)
         self._past = past
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,7 +75,6 @@ class PostgresChangeFeed:
     async def watch(self, table: str) -> None:
         if not self.watches(table):
             await self._watches.watch(table)
-            await self._load(self._watches.types())
 
     async def unwatch(self, table: str) -> None:
         await self._watches.unwatch(table)
@@ -148,13 +151,13 @@ class PostgresChangeFeed:
 
     async def look(self) -> None:
         await self._watches.look()
-        await self._load(self._watches.types())
 
     def began(self, runs: Runs, start: Place, *, anew: bool) -> None:
         first, self._runs = self._runs is None, runs
         if first or anew:
             self._log.clear(start)
             self._replays.clear()
+            self._tables.clear()
             self._progress.begin_anew(start)
             self._following.set()
         if anew and not first:
@@ -162,12 +165,27 @@ class PostgresChangeFeed:
 
     async def described(self, table: LoggedTable) -> None:
         await self.describe(table)
+        self._tables[table.oid] = table
         self._watches.altered(table.oid, table.columns)
 
     async def describe(self, table: LoggedTable) -> None:
         """Make a table's rows readable. Raises Unavailable."""
-        await self._load(type_oid for _, type_oid in table.columns)
-        table.layout = self._types.layout(table.columns)
+        if self._types.missing(oid for _, oid in table.columns):
+            await self._read_types([oid for _, oid in table.columns])
+        table.layouts = self._types.layouts(table.columns)
+
+    async def outgrown(self, entry: Entry) -> None:
+        if entry.place.lsn > self._editions.read_at and await self._read_types(
+            [oid for _, oid in entry.table.columns], entry.place.lsn
+        ):
+            await self._watches.look()
+
+    async def layout_now(self, table: str) -> Layout:
+        """The layout of a watched table's rows as its types are at this moment. Raises NotFound, Unavailable."""
+        columns = self.shape(table)
+        if await self._read_types([oid for _, oid in columns]):
+            self._look_now.set()
+        return self._types.layout(columns)
 
     def committed(self, entries: list[Entry], place: Place, xids: list[tuple[int, int]]) -> None:
         changes: list[Change] = []
@@ -199,11 +217,17 @@ class PostgresChangeFeed:
         if self._live:
             self._listener.interrupted(name, self.runs.cursor(watch.start), watch.relation is not None)
 
-    async def _load(self, type_oids: Iterable[int]) -> None:
-        missing = self._types.missing(type_oids)
-        if missing:
-            async with self._connections.use() as connection:
-                await self._types.load(connection, missing)
+    def _forget(self, relation: int) -> None:
+        self._log.forget(relation)
+        self._tables.pop(relation, None)
+
+    async def _read_types(self, oids: Iterable[int], since: int | None = None) -> bool:
+        """As `Editions.read`; what comes from now on is read by what was found."""
+        altered = await self._editions.read(oids, since)
+        if altered:
+            for table in self._tables.values():
+                table.layouts = self._types.layouts(table.columns)
+        return altered
 
     async def _replay(
         self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]

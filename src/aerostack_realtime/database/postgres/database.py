@@ -224,6 +224,8 @@ class PostgresDatabase:
     async def clean_up(self) -> None:
         for name in [each.name for each in await self._publication.look()]:
             await self._publication.unwatch(name)
+        async with self._connections.use() as connection:
+            await connection.execute(f"DELETE FROM {SCHEMA}.types")
         await self._publication.drop()
         await self._slot.drop()
 

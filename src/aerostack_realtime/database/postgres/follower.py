@@ -75,6 +75,10 @@ class Outlet(Protocol):
     async def described(self, table: LoggedTable) -> None:
         """What a table looks like for the changes that follow. Raises AerostackError: connect again."""
 
+    async def outgrown(self, entry: Entry) -> None:
+        """The next change has values that its table's types are not known to print: they were altered. Raises
+        AerostackError: connect again."""
+
     def committed(self, entries: list[Entry], place: Place, xids: list[tuple[int, int]]) -> None:
         """Changes in their order, after which the log stands at `place`; and which transactions ended: their
         numbers, and where in the log."""
@@ -276,6 +280,9 @@ class Follower:
         match item:
             case Entry():
                 if item.place > self.place:
+                    if not item.fits:
+                        self._hand_on(batch)
+                        await self._outlet.outgrown(item)
                     batch.entries.append(item)
                     batch.bytes += item.size
             case Committed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -24,17 +24,22 @@ Item = TypeVar("Item")
 class LoggedTable:
     """A table as the changes that follow were made in it; one that is altered is another one from there on."""
 
-    __slots__ = ("columns", "layout", "oid")
+    __slots__ = ("columns", "layouts", "oid")
 
     def __init__(self, relation: Relation) -> None:
         self.oid = relation.oid
         self.columns = tuple((column.name, column.type_oid) for column in relation.columns)
-        self.layout: Layout | None = None
-        """The way from its rows to the wire's, once its types are known."""
+        self.layouts: Sequence[tuple[int, Layout]] = ()
+        """The ways from its rows to the wire's, once its types are known: the newest first, each with the place
+        in the log from which on it holds."""
 
-    def row(self, values: Values) -> Row:
-        assert self.layout is not None, "a table is described before its changes"
-        return self.layout.to_row(values)
+    def layout(self, lsn: int) -> Layout:
+        """As its types were for what was committed at `lsn`."""
+        assert self.layouts, "a table is described before its changes"
+        for since, layout in self.layouts:
+            if since <= lsn:
+                return layout
+        return self.layouts[-1][1]
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -52,6 +57,20 @@ class Entry(Struct, frozen=True, gc=False):
     new: Values | None
     end: bool
     size: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether its values are printed as its table's types are known to print at its place."""
+        layout = self.table.layout(self.place.lsn)
+        return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
+
+    def rows(self) -> tuple[Row | None, Row | None]:
+        """The old row and the new one."""
+        layout = self.table.layout(self.place.lsn)
+        return (
+            None if self.old is None else layout.to_row(self.old),
+            None if self.new is None else layout.to_row(self.new),
+        )
 
 
 class Log:
@@ -116,6 +135,11 @@ class Log:
         of_table.popleft()
         if not of_table:
             del self._tables[entry.table.oid]
+
+
+def bytes_of(values: Values | None) -> int:
+    """What a row's values take."""
+    return 0 if values is None else sum([len(value) for value in values if isinstance(value, bytes)])
 
 
 def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:

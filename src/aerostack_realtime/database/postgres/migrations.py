@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.kept(
 CREATE TABLE IF NOT EXISTS {SCHEMA}.runs(
   id text PRIMARY KEY, began timestamptz DEFAULT now(), lsn pg_lsn NOT NULL, timeline int NOT NULL,
   position bigint NOT NULL);""",
+    f"""\
+ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS files jsonb, ADD COLUMN IF NOT EXISTS definitions jsonb;
+CREATE TABLE IF NOT EXISTS {SCHEMA}.types(
+  oid oid, since pg_lsn, shape text NOT NULL, PRIMARY KEY (oid, since));""",
 )
 """The n-th takes the schema from version n - 1 to n. Each may find its work done: a DBA may have run `sql()`."""
 

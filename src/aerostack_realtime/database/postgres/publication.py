@@ -53,6 +53,27 @@ LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 """
 
+_NOTE: Final = """
+UPDATE aerostack.watches w SET files = now.files, definitions = now.definitions,
+  since = CASE WHEN EXISTS (SELECT FROM jsonb_each(w.files) o JOIN jsonb_each(now.files) n USING (key)
+                            WHERE o.value <> n.value)
+                AND EXISTS (SELECT FROM jsonb_each(w.definitions) o JOIN jsonb_each(now.definitions) n USING (key)
+                            WHERE o.value <> n.value)
+          THEN pg_current_wal_insert_lsn() ELSE w.since END
+FROM (
+  SELECT relation,
+         (SELECT jsonb_object_agg(l.oid, l.relfilenode) FROM pg_class l
+          WHERE l.oid = relation OR l.oid IN (SELECT relid FROM pg_partition_tree(relation))) AS files,
+         (SELECT jsonb_object_agg(a.attnum, a.xmin) FROM pg_attribute a
+          WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped) AS definitions
+  FROM aerostack.watches
+) now
+WHERE w.relation = now.relation AND (w.files, w.definitions) IS DISTINCT FROM (now.files, now.definitions)
+"""
+"""ALTER TABLE writes a new file when it gives a column another type, or the same one USING other values: then
+every row is another, of which the log tells nothing. So do VACUUM FULL, CLUSTER and TRUNCATE, which leave the
+definition of every column as it is."""
+
 _FIND: Final = """
 SELECT c.oid, c.relkind, c.relpersistence, c.relreplident, n.nspname, c.relname,
        EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = %(publication)s
@@ -110,9 +131,10 @@ class Publication:
             await _as_owner(connection, [statement])
 
     async def look(self) -> list[Watched]:
-        """Every watched name, as the catalogs have it now."""
+        """Every watched name, as the catalogs have it now; a table that was rewritten is complete from here on."""
         generated = ["", "s"] if self._version >= 180000 else [""]
-        async with self._connections.use() as connection:
+        async with self._connections.use() as connection, connection.transaction():
+            await connection.execute(_NOTE)
             rows = await connection.execute(_LOOK, {"generated": generated, "publication": self._name})
             return [
                 Watched(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from aerostack_realtime.database.base import Change, Replay, Row
+from aerostack_realtime.database.base import Change, Replay
 from aerostack_realtime.database.postgres.log import Entry, Log
 from aerostack_realtime.database.postgres.past import PART_BYTES, Describe, Past
 from aerostack_realtime.database.postgres.progress import NOWHERE, Progress
@@ -115,9 +115,8 @@ class Replays:
 
     def change(self, entry: Entry, name: str, visible: Visible | None = None) -> Change:
         """An entry as a change of the table's name."""
-        table = entry.table
-        old = None if entry.old is None else table.row(entry.old)
-        data: Row | None = old if entry.new is None else table.row(entry.new)
+        old, new = entry.rows()
+        data = old if entry.new is None else new
         assert data is not None, "a change has an old row or a new one"
         return Change(
             name,

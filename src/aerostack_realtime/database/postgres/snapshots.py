@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -16,6 +16,8 @@ from aerostack_realtime.database.base import Row, Selection, Value
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.connection import Connection, Connections
 from aerostack_realtime.database.postgres.failures import translate
+from aerostack_realtime.database.postgres.log import bytes_of
+from aerostack_realtime.database.postgres.pgoutput import Values
 from aerostack_realtime.database.postgres.publication import Columns
 from aerostack_realtime.database.postgres.types import Layout, Types
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
@@ -58,8 +60,14 @@ class Snapshots:
                 cursor = await self._feed.seam(seen)
                 key = await _primary_key(table, connection) if selection.order or selection.limit else ()
                 await connection.execute(_declare(table, columns, key, selection, connection))
-                layout = self._types.layout(columns)
-                yield PostgresSnapshot(cursor, connection, layout, selection, lambda: self._feed.closing)
+                yield PostgresSnapshot(
+                    cursor,
+                    connection,
+                    self._types.layout(columns),
+                    lambda: self._feed.layout_now(table),
+                    selection,
+                    lambda: self._feed.closing,
+                )
         except psycopg.Error as error:
             raise translate(error) from error
 
@@ -72,12 +80,14 @@ class PostgresSnapshot:
         cursor: str,
         connection: Connection,
         layout: Layout,
+        layout_now: Callable[[], Awaitable[Layout]],
         selection: Selection,
         closing: Callable[[], bool],
     ) -> None:
         self.cursor = cursor
         self._connection = connection
         self._layout = layout
+        self._layout_now = layout_now
         self._selection = selection
         self._closing = closing
 
@@ -90,6 +100,8 @@ class PostgresSnapshot:
             fetched = await self._connection.execute(f"FETCH {size} FROM aerostack_rows")
             result = fetched.pgresult
             assert result is not None, "FETCH gives rows"
+            if not all(self._layout.fits(values) for values in _read(result)):
+                self._layout = await self._layout_now()
             rows, taken = self._shown(result, left)
             yield rows
             if left is not None:
@@ -100,11 +112,10 @@ class PostgresSnapshot:
 
     def _shown(self, result: pq.abc.PGresult, left: int | None) -> tuple[list[Row], int]:
         """Those of the rows that belong to the selection, at most `left`; and how many bytes all took."""
-        width, taken = result.nfields, 0
+        taken = 0
         rows: list[Row] = []
-        for number in range(result.ntuples):
-            values = tuple([result.get_value(number, column) for column in range(width)])
-            taken += sum(map(len, filter(None, values)))
+        for values in _read(result):
+            taken += bytes_of(values)
             row = self._layout.to_row(values)
             if self._selection.shows(row):
                 rows.append(row)
@@ -126,6 +137,11 @@ async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
         yield
     finally:
         turns.release()
+
+
+def _read(result: pq.abc.PGresult) -> Iterator[Values]:
+    for number in range(result.ntuples):
+        yield tuple([result.get_value(number, column) for column in range(result.nfields)])
 
 
 async def _primary_key(table: str, connection: Connection) -> Sequence[str]:

@@ -94,8 +94,9 @@ async def run_all(
     if isinstance(outcome, Exception):
         raise outcome
     answers, position = outcome
-    if missing := types.missing(oid for answer in answers for _, oid in answer.columns):
-        await types.load(connection, missing)
+    oids = {oid for answer in answers for _, oid in answer.columns}
+    if wanted := types.missing(oids) | types.composed(oids):  # a composite may have been altered since
+        await types.load(connection, wanted)
     cursor = cursor_at(position)
     return [_result(answer, types, cursor) for answer in answers]
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aerostack_realtime.database.postgres import pgoutput
-from aerostack_realtime.database.postgres.log import ENTRY_BYTES, Entry, LoggedTable
+from aerostack_realtime.database.postgres.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
 from aerostack_realtime.database.postgres.pgoutput import Decoder, Relation, Values, merged
 from aerostack_realtime.database.postgres.runs import Place
 from aerostack_realtime.protocol.messages import Operation
@@ -162,7 +162,7 @@ class Transactions:
             old,
             new,
             end=False,
-            size=ENTRY_BYTES + _size(old) + _size(new),
+            size=ENTRY_BYTES + bytes_of(old) + bytes_of(new),
         )
 
     def _untold(self, relations: tuple[int, ...]) -> Iterator[Item]:
@@ -213,7 +213,3 @@ class Transactions:
         if abort.subxid == abort.xid:
             del self._spools[abort.xid]
             spool.close()
-
-
-def _size(values: Values | None) -> int:
-    return 0 if values is None else sum(len(value) for value in values if isinstance(value, bytes))

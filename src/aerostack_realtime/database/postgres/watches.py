@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -25,16 +25,19 @@ class Watch(Struct):
 
 
 class Watches:
-    """`interrupted` is told when a name's changes go on from another place; `forgotten` of a table that is watched
-    by no name any more."""
+    """`read_types` makes the types with these OIDs known as they are now, and says whether one was altered.
+    `interrupted` is told when a name's changes go on from another place; `forgotten` of a table that is watched by
+    no name any more."""
 
     def __init__(
         self,
         publication: Publication,
+        read_types: Callable[[Iterable[int]], Awaitable[bool]],
         interrupted: Callable[[str, Watch], None],
         forgotten: Callable[[int], None],
     ) -> None:
         self._publication = publication
+        self._read_types = read_types
         self._interrupted = interrupted
         self._forgotten = forgotten
         self._watches: dict[str, Watch] = {}
@@ -61,10 +64,6 @@ class Watches:
     def names(self, relation: int) -> Sequence[str]:
         """By which names a table is watched."""
         return self._names.get(relation, ())
-
-    def types(self) -> Iterable[int]:
-        """The OIDs of all columns' types."""
-        return (type_oid for watch in self._watches.values() for _, type_oid in watch.columns)
 
     async def watch(self, name: str) -> None:
         """Raises as `Publication.watch`."""
@@ -108,6 +107,8 @@ class Watches:
         for name in wrong:
             await self._mend(name)
         if wrong:
+            found = await self._publication.look()
+        if await self._read_types({oid for watched in found for _, oid in watched.columns}):
             found = await self._publication.look()
         for name in self._watches.keys() - {watched.name for watched in found}:
             self._drop(name)
