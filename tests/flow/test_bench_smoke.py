@@ -105,7 +105,6 @@ def test_a_snapshot_and_the_changes_after_it_are_the_table(database: Database, t
         found = on_filled(database, place, takers, pause)
     assert found.changes >= takers
     assert found.memory_peak >= found.memory_before > 0
-    assert (found.private > 0) == (database is POSTGRES)
 
 
 def test_every_acknowledged_message_is_stored_once(database: Database) -> None:
