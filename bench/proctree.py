@@ -22,8 +22,17 @@ def resident(root: int) -> int:
 
 def peak(pid: int) -> int:
     """The most memory that one process has ever had resident, in bytes."""
+    return _status(pid, "VmHWM")
+
+
+def private(pid: int) -> int:
+    """Resident memory of one process that is neither shared nor a file's, in bytes."""
+    return _status(pid, "RssAnon")
+
+
+def _status(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    (kib,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
     return int(kib) * 1024
 
 

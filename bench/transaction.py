@@ -165,11 +165,13 @@ async def large(server: Running, size: int) -> Large:
     return Large(seen, took, memory, proctree.peak(server.pid), pings)
 
 
-def _mib(before: int, peak: int) -> str:
+def in_mib(before: int, peak: int) -> str:
+    """Memory before and at its peak, for a table."""
     return f"{before / 2**20:.0f} → {peak / 2**20:.0f} MiB"
 
 
-def _pings(found: Histogram) -> str:
+def shares(found: Histogram) -> str:
+    """The median, the 99th percentile and the longest, for a table."""
     return " / ".join(f"{found.percentile(share):.1f}" for share in (0.5, 0.99, 1)) + " ms"
 
 
@@ -185,9 +187,9 @@ def transactions(databases: Sequence[Database], rows: int) -> str:
                     f"{each.written:.1f} s",
                     f"{each.arrived:.1f} s",
                     f"{each.cpu_us:.1f} µs",
-                    _mib(each.memory_before, each.memory_peak),
-                    _pings(each.quiet),
-                    _pings(each.pings),
+                    in_mib(each.memory_before, each.memory_peak),
+                    shares(each.quiet),
+                    shares(each.pings),
                     str(each.returns),
                 ]
             )
@@ -201,7 +203,7 @@ def values(databases: Sequence[Database], size: int) -> str:
     for database in databases:
         each = on_fresh_server(partial(large, size=size), database)
         steps = [f"{kind} ({took:.1f} s)" for kind, took in zip(each.seen, each.took, strict=True)]
-        lines.append([database.title, *steps, _mib(each.memory_before, each.memory_peak), _pings(each.pings)])
+        lines.append([database.title, *steps, in_mib(each.memory_before, each.memory_peak), shares(each.pings)])
     head = [f"a value of {size:,} bytes", "INSERT: seen", "UPDATE of another column: seen", "a small row after it"]
     return table([*head, "memory", "pings p50 / p99 / max"], lines)
 

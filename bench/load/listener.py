@@ -56,6 +56,16 @@ class Listener(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(frame)
 
+    def pause(self, seconds: float) -> None:
+        """Read nothing for so long."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """End the connection without a closing handshake."""
         if self._transport is not None:

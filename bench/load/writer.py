@@ -7,12 +7,17 @@
 - `update COUNT BATCH` changes a column of the rows 1 … `COUNT`, `BATCH` rows a commit.
 - `transaction COUNT` inserts `COUNT` rows, each of a customer of its own, by one statement.
 - `large BYTES` inserts a row with a note of so many bytes; `touch` changes another column of every row.
+- `churn RATE` inserts a row, changes one and deletes one in a commit, so many commits a second, until its standard
+  input is closed; then it inserts a row of customer -1.
 
 All but the first print when they began and when the last commit was back. Times are CLOCK_MONOTONIC in s, JSON.
 """
 
+import itertools
 import json
 import os
+import random
+import select
 import sqlite3
 import sys
 import time
@@ -44,6 +49,10 @@ class _Sqlite:
         self._connection.executemany(statement, rows)
         self._connection.execute("COMMIT")
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement finds."""
+        return self._connection.execute(statement).fetchall()
+
     numbers = f"({_LINES})"
     """A subquery of the numbers from 1 to its parameter."""
     filler = "replace(hex(zeroblob(? / 2)), '0', 'x')"
@@ -62,6 +71,9 @@ class _Postgres:
     def run_all(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(statement.replace("?", "%s").encode(), rows)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement.encode()).fetchall()
 
     numbers = "generate_series(1, ?::int) n(i)"
     filler = "repeat('x', ?::int)"
@@ -100,6 +112,24 @@ def update(database: Database, count: int, batch: int) -> list[float]:
     return [start, time.monotonic()]
 
 
+def churn(database: Database, rate: float) -> list[float]:
+    """When the first commit was begun and the last, which says that it was the last, was back."""
+    start = time.monotonic()
+    choose = random.Random(7)
+    (rows,) = database.rows(f"SELECT max(id) FROM {TABLE}")[0]
+    for number in itertools.count(1):
+        wait = max(0.0, start + number / rate - time.monotonic())
+        if select.select([sys.stdin], [], [], wait)[0]:
+            break
+        database.run("BEGIN")
+        database.run(_INSERT, 0, number, _NOTE)
+        database.run(_UPDATE, choose.randint(1, rows))
+        database.run(f"DELETE FROM {TABLE} WHERE id = ?", choose.randint(1, rows))
+        database.run("COMMIT")
+    database.run(_INSERT, -1, 0, _NOTE)
+    return [start, time.monotonic()]
+
+
 def once(database: Database, statement: str, *parameters: int) -> list[float]:
     """When a statement was begun and its commit was back."""
     start = time.monotonic()
@@ -127,6 +157,8 @@ def main() -> None:
             times = once(database, f"INSERT INTO {TABLE}(customer, note) VALUES(0, {database.filler})", *given)
         case "touch":
             times = once(database, f"UPDATE {TABLE} SET total = coalesce(total, 0) + 1")
+        case "churn":
+            times = churn(database, float(numbers[0]))
         case _:
             raise SystemExit(__doc__)
     print(json.dumps(times))

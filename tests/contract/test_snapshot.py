@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from aerostack_realtime.database.base import Database, Row, Selection, Value
-from aerostack_realtime.protocol.errors import NotFound, Unavailable
-from tests.contract.conftest import Backend, Recorder, replay
+from aerostack_realtime.protocol.errors import InvalidFilter, NotFound, Unavailable
+from tests.contract.conftest import Backend, Recorder, brief, replay
 
 
 def everything(_: Row) -> bool:
@@ -140,3 +140,78 @@ async def test_a_database_that_closes_ends_the_reading_with_an_error(backend: Ba
             await database.close()
             with pytest.raises(Unavailable):
                 await anext(aiter(snapshot))
+
+
+SCATTERED = [7, 3, 9, 1, 8, 2, 6, 4, 5, 0]
+"""An order in which rows are written that is none."""
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "id TEXT PRIMARY KEY, n INTEGER",
+        "id TEXT NOT NULL UNIQUE, n INTEGER",
+        "n INTEGER, id TEXT NOT NULL, part INTEGER, UNIQUE (n), PRIMARY KEY (id, part)",
+        "n INTEGER, id TEXT NOT NULL, hint TEXT UNIQUE, UNIQUE (id)",
+    ],
+)
+@pytest.mark.parametrize("order", [None, ("n", False), ("n", True)])
+async def test_a_limit_takes_the_first_by_the_columns_that_tell_rows_apart(
+    backend: Backend, database: Database, columns: str, order: tuple[str, bool] | None
+) -> None:
+    backend.write(f"CREATE TABLE t ({columns})")
+    for number in SCATTERED:
+        part = ", part" if "part" in columns else ""
+        backend.write(f"INSERT INTO t (id, n{part}) VALUES ('k{number}', NULL{', 1' if part else ''})")
+    await database.changes.watch("t")
+    rows, _ = await rows_of(database, "t", Selection(everything, order=order, limit=3))
+    assert [row["id"] for row in rows] == ["k0", "k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    "columns", ["id INTEGER, n INTEGER", "id INTEGER UNIQUE, n INTEGER", "id INTEGER NOT NULL, n INTEGER"]
+)
+async def test_a_limit_is_refused_where_nothing_tells_rows_apart(
+    backend: Backend, database: Database, columns: str
+) -> None:
+    backend.write(f"CREATE TABLE t ({columns})", "INSERT INTO t VALUES (1, 1)")
+    if "UNIQUE" in columns:
+        backend.write("CREATE UNIQUE INDEX in_part ON t (n) WHERE n > 0")
+    await database.changes.watch("t")
+    with pytest.raises(InvalidFilter, match="primary key"):
+        await rows_of(database, "t", Selection(everything, limit=3))
+    rows, _ = await rows_of(database, "t", Selection(everything, order=("n", True)))
+    assert rows == [{"id": 1, "n": 1}]
+
+
+async def test_text_is_in_the_order_of_its_characters_numbers_whatever_its_collation(
+    backend: Backend, database: Database
+) -> None:
+    sorted_otherwise = "NOCASE" if backend.name == "sqlite" else '"en-x-icu"'
+    backend.write(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT COLLATE {sorted_otherwise})",
+        "INSERT INTO t VALUES (1, 'b'), (2, 'A'), (3, 'a'), (4, 'B')",
+    )
+    await database.changes.watch("t")
+    rows, _ = await rows_of(database, "t", Selection(everything, order=("s", False)))
+    assert [row["s"] for row in rows] == ["A", "B", "a", "b"]
+
+
+async def test_of_rows_that_are_identical_each_is_there_and_goes_by_itself(
+    backend: Backend, recorder: Recorder
+) -> None:
+    place = "ctid" if backend.name == "postgres" else "rowid"
+    async with backend.open(recorder) as database:
+        backend.write("CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (1), (1), (1), (2)")
+        await database.changes.watch("t")
+        rows, cursor = await rows_of(database, "t", Selection(everything))
+        assert sorted(str(row["n"]) for row in rows) == ["1", "1", "1", "2"]
+        one = f"WHERE {place} = (SELECT {place} FROM t WHERE n = 1 LIMIT 1)"
+        backend.write(f"DELETE FROM t {one}", f"UPDATE t SET n = 3 {one}", "INSERT INTO t VALUES (2)")
+        await recorder.until_changes(3)
+        changes, _ = await replay(database, "t", cursor)
+        assert [brief(change) for change in changes] == [
+            ("DELETE", (1,), (1,)),
+            ("UPDATE", (3,), (1,)),
+            ("INSERT", (2,), None),
+        ]

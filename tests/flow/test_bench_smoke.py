@@ -21,6 +21,7 @@ from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
 from bench.load.writer import TABLE
 from bench.servers import Running
+from bench.snapshot import filled, on_filled
 from bench.transaction import bulk, large
 
 PING = b"\x89\x00"
@@ -96,6 +97,14 @@ def test_a_value_too_large_is_seen_as_a_gap_and_what_follows_it_as_a_change(data
     seen = on_fresh_server(partial(large, size=5_000_000), database).seen
     assert seen[:2] == ["a gap", "a gap"]
     assert "bytes" in seen[2]
+
+
+@pytest.mark.parametrize(("takers", "pause"), [(1, 0.2), (3, 0.0)])
+def test_a_snapshot_and_the_changes_after_it_are_the_table(database: Database, takers: int, pause: float) -> None:
+    with filled(database, 3_000) as place:
+        found = on_filled(database, place, takers, pause)
+    assert found.changes >= takers
+    assert found.memory_peak >= found.memory_before > 0
 
 
 def test_every_acknowledged_message_is_stored_once(database: Database) -> None:

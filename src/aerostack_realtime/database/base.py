@@ -212,13 +212,20 @@ class MessageStore(Protocol):
         """Make the mark at least `position`, durably."""
 
 
+NAMELESS: Final = (
+    "A limit needs rows that can be told apart: give the table a primary key, or columns that are unique and NOT "
+    "NULL, or ask for all of its rows."
+)
+
+
 class Selection(Struct, frozen=True):
     """Which rows of a table a snapshot holds.
 
     A row belongs to it when `shows` says so; `equal` holds column values that every such row has (as on the
     wire), for the database's indexes. `order` is a column and whether it descends; without it the order is the
     table's own. `limit`: at most so many rows. Rows that are equal in `order`, and with a limit alone all, come in
-    the order of the primary key: clients count on it to know which rows lie beyond the limit.
+    the order of the primary key, or else of the first columns that are unique and NOT NULL: clients count on it to
+    know which rows lie beyond the limit.
     """
 
     shows: Callable[[Row], bool]
@@ -269,7 +276,11 @@ class Database(Protocol):
         """Run statements in one transaction: all, or on the first error none. Raises as `query`."""
 
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
-        """Open a watched table's rows at one moment. Raises NotFound, Unavailable."""
+        """Open a watched table's rows at one moment.
+
+        Raises InvalidFilter for a limit on a table whose rows cannot be told apart, NotFound, Overloaded and
+        Unavailable.
+        """
 
     async def keep(self, kind: str, key: str, value: str) -> None:
         """Keep a value of our own, durably, in place of one of the same kind and key."""

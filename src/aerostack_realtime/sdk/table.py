@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from aerostack_realtime.protocol.errors import AerostackError, Internal, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Internal, InvalidFilter, Unavailable
 from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.payload import Part, Payload, RowChange
 from aerostack_realtime.sdk.window import Row, Window
@@ -134,19 +134,34 @@ class Table(Mapping[Any, Row]):
         if payload.type == "snapshot":
             self._load(payload.data)
         elif payload.operation is not None:
-            self._apply(payload, payload.data[self._key])
+            self._apply(payload, self._name(payload.data))
 
     def _load(self, part: Part) -> None:
         self._parts = part.rows if part.first else self._parts + part.rows
         self._loading = not part.last
         if part.last:
-            self._known, self._parts = {row[self._key]: row for row in self._parts}, []
+            rows, self._parts = self._parts, []
+            self._known = {self._name(row): row for row in rows}
+            if len(self._known) < len(rows):
+                raise InvalidFilter(
+                    f"Rows have the same {self._key!r}: say with `key` which column tells them apart. A table "
+                    "without a primary key may have none: give it one."
+                )
             self._window.begin(self._known, part.numbers)
             self._show(set(self._shown) | set(self._known))
             self._loaded.set()
 
+    def _name(self, row: Row) -> Any:
+        if self._key not in row:
+            raise InvalidFilter(
+                f"The rows have no column {self._key!r}: say with `key` which one tells them apart."
+            )
+        return row[self._key]
+
     def _apply(self, payload: Payload, key: Any) -> None:
-        before = key if payload.old is None else payload.old[self._key]
+        before = key if payload.old is None else self._name(payload.old)
+        # A row of the name of another one: the rows, loaded again, tell whether it still is.
+        again = key in self._known and (payload.operation == "INSERT" or before != key)
         if payload.operation == "DELETE" or not self._window.covers(key, payload.data):
             self._known.pop(before, None)
         elif before == key:
@@ -156,7 +171,7 @@ class Table(Mapping[Any, Row]):
             self._known[key] = payload.data
         if self._loading:
             return
-        if self._window.needs_more(len(self._known)):
+        if again or self._window.needs_more(len(self._known)):
             self._loading = True
             self._channel.reload()
             return

@@ -36,8 +36,11 @@ class Window:
 
     @property
     def wanted(self) -> Raw:
-        """What `snapshot` in a subscribe command asks for."""
+        """What `snapshot` in a subscribe command asks for. The first rows without an order are those by key, which
+        need not be the table's primary key."""
         order = None if self._column is None else ("-" if self._sign < 0 else "") + self._column
+        if order is None and self.limit is not None:
+            order = self._key
         asked = {"limit": self._asked, "order": order}
         return Raw(encode({name: value for name, value in asked.items() if value is not None} or True))
 

@@ -146,6 +146,53 @@ async def test_after_a_restore_of_the_file_it_is_loaded_again_and_tells_what_tha
         assert {key: row["total"] for key, row in rows.items()} == {1: 10, 2: 20, 3: 30}
 
 
+async def test_rows_that_their_key_does_not_tell_apart_are_refused(sdk: Aerostack) -> None:
+    await sdk.db.query("CREATE TABLE visits(page TEXT, at INTEGER)")
+    await sdk.db.query("INSERT INTO visits VALUES ('home', 1), ('home', 1)")
+    with pytest.raises(InvalidFilter, match="no column 'id'"):
+        async with sdk.realtime.table("visits"):
+            pass
+    with pytest.raises(InvalidFilter, match="same 'page'"):
+        async with sdk.realtime.table("visits", key="page"):
+            pass
+    with pytest.raises(InvalidFilter, match="primary key"):
+        async with sdk.realtime.table("visits", key="page", order="at", limit=2):
+            pass
+
+
+async def test_a_row_that_takes_the_key_of_another_ends_the_table_and_one_that_follows_it_does_not(
+    sdk: Aerostack,
+) -> None:
+    await sdk.db.query("CREATE TABLE visits(page TEXT, at INTEGER)")
+    await sdk.db.query("INSERT INTO visits VALUES ('home', 1), ('shop', 2)")
+    async with sdk.realtime.table("visits", key="page") as rows:
+        changes = aiter(rows)
+        await sdk.db.batch(
+            [
+                ("UPDATE visits SET page = 'shop' WHERE page = 'home'", []),
+                ("UPDATE visits SET page = 'home' WHERE at = 2", []),
+            ]
+        )
+        told = [await anext(changes), await anext(changes)]
+        assert {(each.operation, each.key) for each in told} == {("UPDATE", "home"), ("UPDATE", "shop")}
+        assert {key: row["at"] for key, row in rows.items()} == {"shop": 1, "home": 2}
+        await sdk.db.query("INSERT INTO visits VALUES ('home', 3)")
+        with pytest.raises(InvalidFilter, match="same 'page'"):
+            await anext(changes)
+
+
+async def test_a_limit_alone_keeps_the_first_by_a_key_that_is_not_the_primary_one(sdk: Aerostack) -> None:
+    await sdk.db.query("CREATE TABLE pages(id INTEGER PRIMARY KEY, slug TEXT NOT NULL)")
+    for number in range(60):
+        await sdk.db.query("INSERT INTO pages VALUES (?, ?)", [number, f"p{59 - number:02}"])
+    told = Told()
+    async with sdk.realtime.table("pages", key="slug", limit=3) as rows:
+        rows.on_change(told)
+        assert list(rows) == ["p00", "p01", "p02"]
+        await sdk.db.query("DELETE FROM pages WHERE slug = 'p01'")
+        await told.until(lambda: list(rows) == ["p00", "p02", "p03"])
+
+
 async def test_what_cannot_be_loaded_is_raised_at_the_door(sdk: Aerostack) -> None:
     with pytest.raises(NotFound):
         async with sdk.realtime.table("nothing"):

@@ -22,6 +22,7 @@ def test_rows_stand_in_their_order_and_equal_ones_by_key() -> None:
 def test_what_the_server_is_asked_for() -> None:
     assert bytes(Window(None, None).wanted) == b"true"
     assert bytes(Window("-n", 2).wanted) == b'{"limit":%d,"order":"-n"}' % (2 + SPARE)
+    assert bytes(Window(None, 2, "slug").wanted) == b'{"limit":%d,"order":"slug"}' % (2 + SPARE)
     assert bytes(Window("n", 9_995).wanted) == b'{"limit":10000,"order":"n"}'
     with pytest.raises(ValueError, match="at least 1"):
         Window("n", 0)

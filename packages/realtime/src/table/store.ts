@@ -63,7 +63,9 @@ export class Store<R extends AnyRow> implements Subscriber {
     this.policy = { slow, key: slow === 'latest' ? key : undefined }
     this.#window = new Window(options)
     this.state = { rows: initial ?? [], loading: !initial, stale: true, error: null }
-    this.#request = order || limit !== undefined ? { order, limit: this.#window.size } : true
+    // Without an order the first rows are those by key, which need not be the table's primary key.
+    const by = order || (limit !== undefined ? key[0] : undefined)
+    this.#request = by ? { order: by, limit: this.#window.size } : true
     this.wants = this.#request
     this.#attach()
     this.#stop = client.onStatusChange((status) => this.#status(status))
@@ -147,12 +149,14 @@ export class Store<R extends AnyRow> implements Subscriber {
   #complete(): void {
     const meanwhile = this.#meanwhile ?? []
     this.#meanwhile = undefined
-    this.#apply(meanwhile, { loading: false, stale: false, error: null })
+    this.#apply(meanwhile, { loading: false, stale: false, error: null }, true)
   }
 
-  #apply(changes: readonly Change<R>[], so: Partial<TableState<R>> = {}): void {
+  /** `again`: the snapshot may have some of the changes already. */
+  #apply(changes: readonly Change<R>[], so: Partial<TableState<R>> = {}, again = false): void {
     this.#attempt(() => {
-      if (!changes.every((change) => this.#window.apply(change)) || !this.#window.settle()) this.#reload()
+      const fits = (change: Change<R>) => (again || this.#window.fits(change)) && this.#window.apply(change)
+      if (!changes.every(fits) || !this.#window.settle()) this.#reload()
       else this.#set({ ...so, rows: this.#window.rows })
     })
   }

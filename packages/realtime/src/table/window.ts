@@ -55,7 +55,17 @@ export class Window<R extends AnyRow> {
     this.#known.clear()
     this.#held = rows.map((row) => kept(shown.get(this.#name(row)), row))
     for (const row of this.#held) this.#known.set(this.#name(row), row)
+    if (this.#known.size < rows.length)
+      throw this.#nameless(
+        'Rows have the same %: say with `key` what tells them apart, the primary key at best.',
+      )
     this.#bound = rows.length === this.size ? this.#held.at(-1) : undefined
+  }
+
+  /** Whether a change leaves each row a name of its own; if not, a new snapshot tells. Throws AerostackError. */
+  fits({ operation, data, old }: Change<R>): boolean {
+    const renamed = operation === 'INSERT' || (old && this.#name(old) !== this.#name(data))
+    return !renamed || !this.#known.has(this.#name(data))
   }
 
   /** Apply a change; false when its place cannot be known. Throws AerostackError. */
@@ -110,11 +120,12 @@ export class Window<R extends AnyRow> {
     const { key } = this.#options
     const values = key.map((column) => row[column])
     if (values.includes(undefined))
-      throw new AerostackError(
-        'unsupported',
-        `The rows have no column ${key}: say with \`key\` what names a row.`,
-      )
+      throw this.#nameless('The rows have no column %: say with `key` what names a row.')
     return JSON.stringify(values)
+  }
+
+  #nameless(why: string): AerostackError {
+    return new AerostackError('unsupported', why.replace('%', String(this.#options.key)))
   }
 }
 

@@ -68,6 +68,28 @@ describe('rows', () => {
     ])
   })
 
+  test('of which two have the same name are an error that says so', async () => {
+    const made = await connected()
+    const orders = liveTable(made.client, 'orders', { key: 'page' })
+    made.socket.snapshot([{ page: 'a' }, { page: 'b' }, { page: 'a' }])
+    expect(orders.error).toMatchObject({ code: 'unsupported', message: expect.stringContaining('same page') })
+    expect(orders.rows).toEqual([])
+  })
+
+  test.each([
+    ['INSERT', { id: 1, n: 2 }, undefined],
+    ['UPDATE', { id: 1, n: 2 }, { id: 2 }],
+  ] as const)('are asked for again after an %s that takes the name of one', async (operation, data, old) => {
+    const made = await connected()
+    const orders = liveTable(made.client, 'orders')
+    made.socket.snapshot([{ id: 1 }, { id: 2 }])
+    change(made, operation, data, 'c:1', old)
+    await settled()
+    expect(orders).toMatchObject({ stale: true, rows: [{ id: 1 }, { id: 2 }] })
+    made.socket.snapshot([data], 'c:1')
+    expect(orders).toMatchObject({ stale: false, rows: [data], error: null })
+  })
+
   test('without the column that names them are an error that says so, and harm nobody else', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')

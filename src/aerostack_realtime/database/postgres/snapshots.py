@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq, sql
 
-from aerostack_realtime.database.base import Row, Selection, Value
+from aerostack_realtime.database.base import NAMELESS, Row, Selection, Value
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.connection import Connection, Connections
 from aerostack_realtime.database.postgres.failures import translate
@@ -20,7 +20,7 @@ from aerostack_realtime.database.postgres.log import bytes_of
 from aerostack_realtime.database.postgres.pgoutput import Values
 from aerostack_realtime.database.postgres.publication import Columns
 from aerostack_realtime.database.postgres.types import Layout, Types
-from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, Unavailable
 
 AT_ONCE: Final = 4
 """Snapshots of whole tables that are read at the same moment, and as many with a limit: those are short, and do
@@ -49,7 +49,7 @@ class Snapshots:
 
     @asynccontextmanager
     async def open(self, table: str, selection: Selection) -> AsyncIterator[PostgresSnapshot]:
-        """The table's rows at this moment. Raises NotFound, Overloaded, Unavailable."""
+        """The table's rows at this moment. Raises InvalidFilter, NotFound, Overloaded, Unavailable."""
         columns = self._feed.shape(table)
         turns = self._whole if selection.limit is None else self._limited
         try:
@@ -58,7 +58,10 @@ class Snapshots:
                 rows = await connection.execute("SELECT pg_current_snapshot()::text")
                 (seen,) = await rows.fetchone() or ("",)
                 cursor = await self._feed.seam(seen)
-                key = await _primary_key(table, connection) if selection.order or selection.limit else ()
+                ordered = selection.order is not None or selection.limit is not None
+                key = await _named_by(table, connection) if ordered else ()
+                if selection.limit is not None and not key:
+                    raise InvalidFilter(NAMELESS)
                 await connection.execute(_declare(table, columns, key, selection, connection))
                 yield PostgresSnapshot(
                     cursor,
@@ -144,16 +147,18 @@ def _read(result: pq.abc.PGresult) -> Iterator[Values]:
         yield tuple([result.get_value(number, column) for column in range(result.nfields)])
 
 
-async def _primary_key(table: str, connection: Connection) -> Sequence[str]:
-    """The columns of a table's primary key, in its order; none when it has none."""
+async def _named_by(table: str, connection: Connection) -> Sequence[str]:
+    """The columns that tell a table's rows apart, in their order: its primary key, else columns that are unique
+    and NOT NULL; none when it has neither."""
     rows = await connection.execute(
-        "SELECT a.attname FROM pg_index i JOIN pg_attribute a "
-        "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
-        "WHERE i.indisprimary AND i.indrelid = to_regclass(%s) "
-        "ORDER BY array_position(i.indkey::int2[], a.attnum)",
+        "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place) "
+        "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number "
+        "WHERE k.place <= i.indnkeyatts AND (a.attnotnull OR i.indisprimary) ORDER BY k.place), i.indnkeyatts "
+        "FROM pg_index i WHERE i.indrelid = to_regclass(%s) "
+        "AND i.indisunique AND i.indisvalid AND i.indpred IS NULL ORDER BY i.indisprimary DESC, i.indexrelid",
         (sql.Identifier(*table.split(".")).as_string(connection),),
     )
-    return [name for (name,) in await rows.fetchall()]
+    return next((names for names, count in await rows.fetchall() if len(names) == count), ())
 
 
 def _declare(

@@ -6,7 +6,7 @@ The unique keys are what a REPLACE can hit, so the triggers look conflicting row
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import apsw
 from msgspec import Struct
@@ -39,13 +39,16 @@ class Table(Struct, frozen=True):
     """A table as the triggers need it.
 
     `identity` names what tells its rows apart: the rowid by a name that no column has taken, or the primary
-    key of a WITHOUT ROWID table; empty when columns have taken all names of the rowid.
+    key of a WITHOUT ROWID table; empty when columns have taken all names of the rowid. `named_by` are the columns
+    by which who sees the rows can tell them apart: the primary key, else columns that are unique and NOT NULL;
+    empty when there are none.
     """
 
     name: str
     columns: tuple[str, ...]
     identity: tuple[str, ...]
     keys: tuple[Key, ...]
+    named_by: tuple[str, ...]
 
 
 def quote(name: str) -> str:
@@ -78,7 +81,18 @@ def read_table(connection: apsw.Connection, name: str) -> Table | None:
     keys = list(_index_keys(connection, name))
     if identity and not _without_rowid(connection, name):
         keys.insert(0, Key((Term(identity[0], "", "BINARY"),)))
-    return Table(name, columns, identity, tuple(keys) if identity else ())
+    primary = tuple(str(row[1]) for row in sorted(info, key=lambda row: int(row[5])) if row[5])  # type: ignore[arg-type]
+    filled = {str(row[1]) for row in info if row[3]}
+    return Table(name, columns, identity, tuple(keys) if identity else (), primary or _named_by(keys, filled))
+
+
+def _named_by(keys: Iterable[Key], filled: Container[str]) -> tuple[str, ...]:
+    """The columns of the first unique key that holds for all rows."""
+    for key in keys:
+        names = tuple(term.column for term in key.terms if term.column is not None and term.column in filled)
+        if len(names) == len(key.terms) and key.condition is None:
+            return names
+    return ()
 
 
 def _is_shadow(connection: apsw.Connection, name: str) -> bool:

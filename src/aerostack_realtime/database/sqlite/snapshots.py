@@ -17,13 +17,13 @@ from typing import TypeVar
 
 import apsw
 
-from aerostack_realtime.database.base import Row, Selection, Value
+from aerostack_realtime.database.base import NAMELESS, Row, Selection, Value
 from aerostack_realtime.database.sqlite import changelog
 from aerostack_realtime.database.sqlite.connection import translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.schema import Table, quote, read_table
 from aerostack_realtime.database.sqlite.values import SAFE_INTEGER, repair, size, to_row, tolerant
-from aerostack_realtime.protocol.errors import NotFound, Unavailable
+from aerostack_realtime.protocol.errors import InvalidFilter, NotFound, Unavailable
 
 AT_ONCE = 4
 """Snapshots that read at the same moment; others wait for their turn."""
@@ -47,7 +47,7 @@ class Snapshots:
 
     @asynccontextmanager
     async def open(self, table: str, selection: Selection) -> AsyncIterator[SqliteSnapshot]:
-        """The table's rows at this moment. Raises NotFound, Unavailable."""
+        """The table's rows at this moment. Raises InvalidFilter, NotFound, Unavailable."""
         snapshot = SqliteSnapshot(self._file, self._run, self._threads.submit, self._busy_ms, table, selection)
         try:
             await self._run(snapshot.begin)
@@ -59,7 +59,7 @@ class Snapshots:
             if self._closed:
                 snapshot.end()
             else:
-                await self._run(snapshot.end)
+                await asyncio.shield(self._run(snapshot.end))  # also for who is cancelled before a thread takes it
 
     def close(self) -> None:
         """Let go of the threads; who still reads is told."""
@@ -183,10 +183,14 @@ def _select(table: Table, selection: Selection) -> tuple[str, tuple[str | int | 
         candidates = _candidates(value)
         conditions.append(f"{quote(column)} IN ({', '.join('?' * len(candidates))})")
         params += candidates
-    order = [quote(name) for name in table.identity]
+    if selection.limit is not None and not table.named_by:
+        raise InvalidFilter(NAMELESS)
+    order = [quote(name) for name in table.identity]  # as they lie in the file
+    if table.named_by and (selection.limit is not None or selection.order is not None):
+        order = [f"{quote(name)} COLLATE BINARY" for name in table.named_by]
     if selection.order is not None:
         column, descending = selection.order
-        order.insert(0, quote(column) + (" DESC" if descending else ""))
+        order.insert(0, f"{quote(column)} COLLATE BINARY{' DESC' if descending else ''}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     by = f" ORDER BY {', '.join(order)}" if order else ""
     columns = ", ".join(tolerant(quote(column)) for column in table.columns)

@@ -9,7 +9,7 @@ from aerostack_realtime.database.sqlite import changelog
 from aerostack_realtime.database.sqlite.schema import Key, Table, Term, read_table
 from aerostack_realtime.database.sqlite.triggers import triggers
 
-TABLE = Table("t", ("id", "a"), ("rowid",), (Key((Term("rowid", "", "BINARY"),)),))
+TABLE = Table("t", ("id", "a"), ("rowid",), (Key((Term("rowid", "", "BINARY"),)),), ("id",))
 
 
 def test_the_triggers_after_a_change_are_made_last_so_that_they_fire_first() -> None:
