@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 import select
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, conninfo
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -43,17 +45,62 @@ WAITING_LIMIT: Final = 1_000
 CLOSE_SECONDS: Final = 5.0
 """How long closing waits for statements that were told to give up."""
 
+SILENCE_SECONDS: Final = 30.0
+"""After which a server that says nothing, though it would by now, is taken for out of reach."""
+
 _KEEPALIVE: Final = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""A cut cable is noticed within half a minute; the system's own defaults take hours."""
+"""A cut cable is noticed within half a minute; the system's own defaults take hours. A machine in between may
+answer for a server that is out of reach: for that, see PatientConnection."""
 
 _OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
-
 Connection = AsyncConnection[TupleRow]
+Result = TypeVar("Result")
+
+
+class PatientConnection(Connection):
+    """A connection that gives up a server which says nothing for longer than its `patience`: what waits for an
+    answer raises OperationalError then, and the connection is closed."""
+
+    patience: float | None = None
+    """Seconds for which the server may be silent while it is waited for; None: for as long as it takes."""
+    _given_up = False
+
+    async def wait(self, gen: PQGen[Result], *how: Any, **more: Any) -> Result:
+        try:
+            return await super().wait(self._heard(gen), *how, **more)
+        except _Silence:
+            await self.close()
+            raise
+
+    def give_up(self) -> None:
+        """Wait no longer, now or next."""
+        self._given_up = True
+
+    def _heard(self, gen: PQGen[Result]) -> PQGen[Result]:
+        """The same, which is asked every 0.1 s when nothing comes. Raises _Silence."""
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = time.monotonic()
+                silent = time.monotonic() - heard
+                if self._given_up or (self.patience is not None and silent > self.patience):
+                    raise _Silence(f"the server has said nothing for {silent:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+class _Silence(psycopg.OperationalError):
+    """The server is out of reach, as far as can be told."""
 
 
 def parameters(dsn: str, *, session: Mapping[str, str] = {}, **more: Any) -> dict[str, Any]:
@@ -84,17 +131,30 @@ def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
 
 
 class Connections:
-    """A pool of connections in autocommit: `use` lends one of them, `connect` makes one of one's own."""
+    """A pool of connections in autocommit: `use` lends one of them, `connect` makes one of one's own.
 
-    def __init__(self, dsn: str, *, size: int = 8, statement_seconds: float = 30.0) -> None:
+    PostgreSQL ends a statement after `statement_seconds` (0: never); one that it says nothing about for
+    `silence_seconds` longer has been lost on the way, and its connection is given up.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int = 8,
+        statement_seconds: float = 30.0,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
         self._dsn = dsn
-        self._lent: set[Connection] = set()
+        self.silence_seconds = silence_seconds
+        self._patience = statement_seconds + silence_seconds if statement_seconds else None
+        self._lent: set[PatientConnection] = set()
         self._closed = False
         session = {
             "statement_timeout": str(int(statement_seconds * 1000)),
             "standard_conforming_strings": "on",  # which placeholders.py relies on
         }
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[PatientConnection] = AsyncConnectionPool(
             kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,
             max_size=size,
@@ -105,10 +165,19 @@ class Connections:
             open=False,
             name="aerostack",
             check=_check,
+            connection_class=PatientConnection,
+            configure=self._configure,
         )
 
     @classmethod
-    async def open(cls, dsn: str, *, size: int = 8, statement_seconds: float = 30.0) -> Self:
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        size: int = 8,
+        statement_seconds: float = 30.0,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> Self:
         """Connect. `size`: how many statements run at once. `statement_seconds`: what PostgreSQL's
         `statement_timeout` is set to.
 
@@ -121,7 +190,7 @@ class Connections:
             raise unusable(error, dsn) from error
         if major < OLDEST:
             raise DatabaseUnusable(f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed.")
-        made = cls(dsn, size=size, statement_seconds=statement_seconds)
+        made = cls(dsn, size=size, statement_seconds=statement_seconds, silence_seconds=silence_seconds)
         await made._pool.open()
         return made
 
@@ -164,6 +233,12 @@ class Connections:
         except psycopg.Error as error:
             raise Unavailable(str(unusable(error, self._dsn))) from error
 
+    def give_up(self) -> None:
+        """Wait no longer for statements that may take any time, since the server is silent elsewhere, too."""
+        if self._patience is None:
+            for connection in list(self._lent):
+                connection.give_up()
+
     async def close(self) -> None:
         """Make the statements that run give up, and close the pool's connections. Idempotent."""
         self._closed = True
@@ -171,6 +246,9 @@ class Connections:
             with suppress(psycopg.Error):
                 await connection.cancel_safe(timeout=CLOSE_SECONDS)
         await self._pool.close(CLOSE_SECONDS)
+
+    async def _configure(self, connection: PatientConnection) -> None:
+        connection.patience = self._patience
 
     def _check_open(self) -> None:
         if self._closed:

@@ -25,7 +25,7 @@ from aerostack_realtime.database.base import (
 )
 from aerostack_realtime.database.postgres import statements
 from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
-from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.connection import SILENCE_SECONDS, Connections
 from aerostack_realtime.database.postgres.follower import Follower, Window, stream_options
 from aerostack_realtime.database.postgres.lag import Lag
 from aerostack_realtime.database.postgres.messages import PostgresMessageStore
@@ -47,7 +47,8 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     `slot` and `publication` are ours alone; the slot's default has the database's name in it. PostgreSQL keeps its
     log for `resume_seconds` behind us, but never more than `resume_bytes` of it: from there clients can continue,
     also after a restart. The newest `log_bytes` of row changes are kept in memory as well. `pool` connections
-    serve queries; a statement ends after `statement_seconds`, and runs as `query_role` if that is given.
+    serve queries; a statement ends after `statement_seconds`, and runs as `query_role` if that is given. A server
+    that has said nothing for `silence_seconds`, though it was asked, is taken for out of reach.
     """
 
     slot: str | None = None
@@ -57,6 +58,7 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     log_bytes: int = 64 << 20
     pool: int = 8
     statement_seconds: float = 30.0
+    silence_seconds: float = SILENCE_SECONDS
     query_role: str | None = None
 
 
@@ -85,7 +87,7 @@ class PostgresDatabase:
         self._publication = Publication(connections, settings.publication, version)
         self._slot = Slot(connections, slot_name, version)
         options = stream_options(self._publication, version)
-        past = Past(connections.dsn, slot_name, options)
+        past = Past(connections, slot_name, options)
         self._feed = PostgresChangeFeed(
             connections, self._publication, types, listener, settings.log_bytes, past, emitted
         )
@@ -103,6 +105,7 @@ class PostgresDatabase:
             self._messages.high_water,
             lambda: self._messages.known_mark,
             self._messages.restore_mark,
+            self._out_of_reach,
         )
         self._lag = Lag(connections, self._slot, settings.resume_bytes, self._follower.give_up_window)
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -128,12 +131,15 @@ class PostgresDatabase:
 
         Raises DatabaseUnusable with one sentence that says what to do.
         """
-        connections = await Connections.open(dsn, size=settings.pool, statement_seconds=settings.statement_seconds)
+        silence = settings.silence_seconds
+        connections = await Connections.open(
+            dsn, size=settings.pool, statement_seconds=settings.statement_seconds, silence_seconds=silence
+        )
         try:
             async with connections.use() as connection:
                 await migrate(connection)
                 version, database = connection.info.server_version, connection.info.dbname
-            reading = await Connections.open(dsn, size=2 * AT_ONCE, statement_seconds=0)
+            reading = await Connections.open(dsn, size=2 * AT_ONCE, statement_seconds=0, silence_seconds=silence)
         except BaseException:
             await connections.close()
             raise
@@ -243,6 +249,10 @@ class PostgresDatabase:
         await began
         self._start(self._feed.keep_watching())
         self._start(self._lag.watch())
+
+    def _out_of_reach(self) -> None:
+        for each in (self._connections, self._reading):
+            each.give_up()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -35,8 +35,7 @@ from aerostack_realtime.protocol.errors import AerostackError
 log = logging.getLogger(__name__)
 
 CONFIRM_SECONDS: Final = 1.0
-SILENCE_SECONDS: Final = 30.0
-"""After which a connection that says nothing, though it was asked, is taken for dead."""
+"""Between two answers to the server; a line that is silent is looked at as often."""
 RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
 INSISTING: Final = 5
@@ -110,9 +109,11 @@ class Follower:
         high_water: Callable[[], Awaitable[int]],
         known_mark: Callable[[], int],
         raise_mark: Callable[[int], Awaitable[None]],
+        out_of_reach: Callable[[], None],
     ) -> None:
         """`high_water` reads the stored mark of positions, `known_mark` is what we know to be stored: a database
-        whose mark is lower was restored from a backup, and `raise_mark` stores it there again."""
+        whose mark is lower was restored from a backup, and `raise_mark` stores it there again. `out_of_reach` is
+        called when the server has been silent for too long, though it was asked."""
         self.place = Place(0, 0)
         self._connections = connections
         self._slot = slot
@@ -123,6 +124,7 @@ class Follower:
         self._high_water = high_water
         self._known_mark = known_mark
         self._raise_mark = raise_mark
+        self._out_of_reach = out_of_reach
         self._identity: SystemIdentity | None = None
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
@@ -149,7 +151,7 @@ class Follower:
             self._pause = min(self._pause * 2, RETRY_SECONDS[1])
 
     async def _session(self) -> None:
-        stream = await ReplicationStream.connect(self._connections.dsn)
+        stream = await self._connect()
         try:
             identity = await stream.identify()
             anew, since = await self._slot_place()
@@ -168,6 +170,9 @@ class Follower:
                 self._timer.cancel()
             with suppress(psycopg.Error):
                 await stream.close()
+
+    async def _connect(self) -> ReplicationStream:
+        return await ReplicationStream.connect(self._connections.dsn, self._connections.silence_seconds)
 
     def _say(self, level: int, text: str) -> None:
         """Once until the log is followed again: what goes on is no news."""
@@ -221,7 +226,7 @@ class Follower:
             await self._raise_mark(known_mark)
 
     async def _switches(self, identity: SystemIdentity) -> dict[int, int]:
-        stream = await ReplicationStream.connect(self._connections.dsn)
+        stream = await self._connect()
         try:
             return await stream.switch_points(identity.timeline)
         finally:
@@ -329,13 +334,16 @@ class Follower:
     # --- what may go -------------------------------------------------------------------------------------
 
     def _tick(self, stream: ReplicationStream) -> None:
-        """Every CONFIRM_SECONDS while the stream is there."""
-        self._timer = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._tick, stream)
+        """Every CONFIRM_SECONDS while the stream is there, more often when silence is to be noticed sooner."""
+        limit = self._connections.silence_seconds
+        pause = min(CONFIRM_SECONDS, limit / 10)
+        self._timer = asyncio.get_running_loop().call_later(pause, self._tick, stream)
         silent = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
         try:
-            if silent > SILENCE_SECONDS:
-                raise ReplicationEnded(f"PostgreSQL has been silent for {SILENCE_SECONDS:.0f} s")
-            self._answer(stream, ask=silent > SILENCE_SECONDS / 3)
+            if silent > limit:
+                self._out_of_reach()
+                raise ReplicationEnded(f"PostgreSQL has been silent for {limit:g} s")
+            self._answer(stream, ask=silent > limit / 3)
         except (psycopg.Error, ReplicationEnded) as error:
             stream.abort(error)
 

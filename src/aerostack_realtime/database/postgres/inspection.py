@@ -8,7 +8,15 @@ import psycopg
 from msgspec import Struct
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.connection import OLDEST, Connection, parameters, shown, unusable
+from aerostack_realtime.database.postgres.connection import (
+    OLDEST,
+    SILENCE_SECONDS,
+    Connection,
+    PatientConnection,
+    parameters,
+    shown,
+    unusable,
+)
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
 from aerostack_realtime.database.postgres.slot import PLUGIN, default_name
 
@@ -59,7 +67,8 @@ class Problem(Struct, frozen=True):
 async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
     """Look at everything that row changes need, and change nothing. Raises DatabaseUnusable."""
     try:
-        async with await psycopg.AsyncConnection.connect(**parameters(dsn), autocommit=True) as connection:
+        async with await PatientConnection.connect(**parameters(dsn), autocommit=True) as connection:
+            connection.patience = SILENCE_SECONDS
             major = connection.info.server_version // 10_000
             if major < OLDEST:
                 raise DatabaseUnusable(

@@ -45,7 +45,8 @@ WAITING_LIMIT = 50_000
 WAITING_BYTES = 64 << 20
 """What may wait for a commit: some seconds of a slow disk, not the memory of the server."""
 COMMIT_SECONDS = 5.0
-"""How long a commit may take, with reconnecting and looking what became of it, before its messages fail."""
+"""How long a commit may take, with reconnecting and looking what became of it, before its messages fail: this, or
+`silence_seconds` if they are fewer."""
 READ_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 """Between two tries to reach a database that was there a moment ago."""
@@ -84,6 +85,8 @@ class PostgresMessageStore:
         self._under_way = 0
         self._closed = False
         self._changed = asyncio.Event()
+        self._commit_seconds = min(COMMIT_SECONDS, connections.silence_seconds)
+        self._read_seconds = min(READ_SECONDS, connections.silence_seconds)
         self._writer = Seat(connections)
         self._reader = Seat(connections)
         self._down = False
@@ -157,12 +160,12 @@ class PostgresMessageStore:
         self._check_open()
         try:
             try:
-                async with self._reader.use(READ_SECONDS) as connection:
+                async with self._reader.use(self._read_seconds) as connection:
                     return await exchange(connection, sql, params)
             except psycopg.Error as error:
                 if not is_lost(error):
                     raise
-            async with self._reader.use(READ_SECONDS) as connection:
+            async with self._reader.use(self._read_seconds) as connection:
                 return await exchange(connection, sql, params)
         except (psycopg.Error, OSError) as error:
             raise _unavailable(error) from error
@@ -238,7 +241,7 @@ class PostgresMessageStore:
         if not writes:
             return {}
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
+            async with asyncio.timeout(self._commit_seconds):
                 return await self._persist(writes)
         except (errors.DataError, errors.ProgramLimitExceeded) as error:
             if len(writes) == 1:
@@ -259,7 +262,7 @@ class PostgresMessageStore:
         collisions = 0
         while writes:
             try:
-                async with self._writer.use(COMMIT_SECONDS) as connection:
+                async with self._writer.use(self._commit_seconds) as connection:
                     self._down = False
                     if not stamped:
                         await self._stamp(connection, writes)

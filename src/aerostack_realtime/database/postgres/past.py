@@ -15,13 +15,19 @@ from typing import Final
 import psycopg
 from msgspec import Struct
 
+from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.failures import translate
 from aerostack_realtime.database.postgres.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.publication import Columns
-from aerostack_realtime.database.postgres.replication import Keepalive, ReplicationEnded, ReplicationStream
+from aerostack_realtime.database.postgres.replication import (
+    Keepalive,
+    ReplicationEnded,
+    ReplicationStream,
+    silence_limit,
+)
 from aerostack_realtime.database.postgres.runs import Place
 from aerostack_realtime.database.postgres.transactions import Committed, Item, Transactions, Untold
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 READERS: Final = 2
 """At the same time; others wait. Each takes a slot, a WAL sender and up to a core of PostgreSQL."""
@@ -49,11 +55,11 @@ class Past:
 
     def __init__(
         self,
-        dsn: str,
+        connections: Connections,
         slot: str,
         options: Mapping[str, str],
     ) -> None:
-        self._dsn = dsn
+        self._connections = connections
         self._slot = slot
         self._options = options
         self._turns = asyncio.Semaphore(READERS)
@@ -74,7 +80,7 @@ class Past:
             part = await reader.read(table, limit, until)
         except (psycopg.Error, ReplicationEnded, OSError) as error:
             await self._end(reader)
-            raise translate(error) from error
+            raise _broken(error) from error
         except BaseException:
             await self._end(reader)
             raise
@@ -106,10 +112,10 @@ class Past:
         except TimeoutError:
             raise Unavailable("Too many clients come back from long ago. Try again in a moment.") from None
         try:
-            reader = await _Reader.open(self._dsn, self._slot, after, self._options, describe)
+            reader = await _Reader.open(self._connections, self._slot, after, self._options, describe)
         except (psycopg.Error, ReplicationEnded, OSError) as error:
             self._turns.release()
-            raise translate(error) from error
+            raise _broken(error) from error
         except BaseException:
             self._turns.release()
             raise
@@ -138,8 +144,11 @@ class Past:
 class _Reader:
     """One stream through a copy of the slot."""
 
-    def __init__(self, stream: ReplicationStream, after: Place, describe: Describe) -> None:
+    def __init__(
+        self, stream: ReplicationStream, after: Place, describe: Describe, silence_seconds: float
+    ) -> None:
         self.lost = False
+        self._silence_seconds = silence_seconds
         self._stream = stream
         self._after = after
         self._place = after
@@ -152,19 +161,20 @@ class _Reader:
     @classmethod
     async def open(
         cls,
-        dsn: str,
+        connections: Connections,
         slot: str,
         after: Place,
         options: Mapping[str, str],
         describe: Describe,
     ) -> _Reader | None:
         """None when the slot does not reach back to `after`."""
-        stream = await ReplicationStream.connect(dsn)
+        silence_seconds = connections.silence_seconds
+        stream = await ReplicationStream.connect(connections.dsn, silence_seconds)
         try:
             copy = f"{slot[:40]}_{secrets.token_hex(6)}"
             if await stream.copy_slot(slot, copy) <= after.lsn:
                 await stream.start(copy, after.lsn, options)
-                return cls(stream, after, describe)
+                return cls(stream, after, describe, silence_seconds)
         except BaseException:
             await stream.close()
             raise
@@ -216,12 +226,33 @@ class _Reader:
             return item
         message = self._stream.receive()
         if message is None:
-            await self._stream.more()
+            await self._more()
         elif isinstance(message, Keepalive):
             if self._transactions.between:
                 self._place = max(self._place, Place(message.wal_end, 0))
             if message.reply:
-                self._stream.confirm(self._place.lsn, self._place.lsn, time.time_ns() // 1000)
+                self._answer()
         else:
             self._items = self._transactions.feed(message.payload)
         return None
+
+    async def _more(self) -> None:
+        """Wait for what the log brings; a server that says nothing is asked, since it may have nothing to send.
+        Raises ReplicationEnded."""
+        try:
+            async with silence_limit(self._silence_seconds / 3):
+                return await self._stream.more()
+        except ReplicationEnded:
+            self._answer(ask=True)
+        async with silence_limit(self._silence_seconds * 2 / 3):
+            await self._stream.more()
+
+    def _answer(self, *, ask: bool = False) -> None:
+        self._stream.confirm(self._place.lsn, self._place.lsn, time.time_ns() // 1000, ask=ask)
+
+
+def _broken(error: Exception) -> AerostackError:
+    """Reading changes nothing, so that a stream which ended may be tried again."""
+    if isinstance(error, ReplicationEnded):
+        return Unavailable(f"The log could not be read again ({error}). Try again in a moment.")
+    return translate(error)

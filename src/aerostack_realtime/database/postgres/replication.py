@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, Self
 
 import psycopg
 from msgspec import Struct
-from psycopg import AsyncConnection, pq, sql
-from psycopg.rows import TupleRow
+from psycopg import pq, sql
 
-from aerostack_realtime.database.postgres.connection import parameters, unusable
+from aerostack_realtime.database.postgres.connection import (
+    SILENCE_SECONDS,
+    PatientConnection,
+    parameters,
+    unusable,
+)
 
 PG_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in µs since the Unix epoch: where PostgreSQL's clock begins."""
@@ -51,6 +56,16 @@ class ReplicationEnded(Exception):
     """The server ended the stream."""
 
 
+@asynccontextmanager
+async def silence_limit(seconds: float) -> AsyncIterator[None]:
+    """Wait at most so long inside. Raises ReplicationEnded."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise ReplicationEnded(f"PostgreSQL has been silent for {seconds:g} s") from None
+
+
 def lsn_of(text: str) -> int:
     """`16/B374D848` as a number: bytes of log since its beginning."""
     high, _, low = text.partition("/")
@@ -63,21 +78,27 @@ def lsn_text(lsn: int) -> str:
 
 
 class ReplicationStream:
-    """One connection that streams a slot. Raises psycopg.Error, and ReplicationEnded from `receive`."""
+    """One connection that streams a slot. Raises psycopg.Error and ReplicationEnded.
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    What it asks for is answered within `silence_seconds`, or the server is out of reach; how long to wait for
+    `more` is its user's to say.
+    """
+
+    def __init__(self, connection: PatientConnection, silence_seconds: float) -> None:
+        connection.patience = silence_seconds
         self._connection = connection
+        self._silence_seconds = silence_seconds
         self._pgconn = connection.pgconn
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
         self._aborted: Exception | None = None
 
     @classmethod
-    async def connect(cls, dsn: str) -> Self:
+    async def connect(cls, dsn: str, silence_seconds: float = SILENCE_SECONDS) -> Self:
         """Raises DatabaseUnusable with what to do about it."""
         made = parameters(dsn, replication="database")
         try:
-            return cls(await AsyncConnection.connect(autocommit=True, **made))
+            return cls(await PatientConnection.connect(autocommit=True, **made), silence_seconds)
         except psycopg.OperationalError as error:
             raise unusable(error, dsn) from error
 
@@ -113,7 +134,8 @@ class ReplicationStream:
         self._pgconn.send_query(command.as_string(self._connection).encode())
         self._pgconn.flush()
         while (result := self._pgconn.get_result() if not self._pgconn.is_busy() else None) is None:
-            await self._readable()
+            async with silence_limit(self._silence_seconds):
+                await self._readable()
         if result.status != pq.ExecStatus.COPY_BOTH:
             raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"08000").decode())(
                 result.get_error_message()

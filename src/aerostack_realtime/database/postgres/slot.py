@@ -57,11 +57,10 @@ class Slot:
     async def create(self) -> int:
         """Make the slot; the place from which on it has everything. It waits for all transactions that go on.
 
-        Raises DatabaseUnusable with what a DBA has to do.
+        Raises DatabaseUnusable with what a DBA has to do, Unavailable.
         """
         failover = ", failover => true" if self._version >= 170000 else ""
-        async with self._connections.use() as connection, connection.transaction():
-            await connection.execute("SET LOCAL statement_timeout = 0")
+        async with await self._connections.connect(session={"statement_timeout": "0"}) as connection:
             try:
                 rows = await connection.execute(
                     f"SELECT lsn FROM pg_create_logical_replication_slot(%s, '{PLUGIN}'{failover})", (self.name,)

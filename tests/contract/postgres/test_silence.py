@@ -1,0 +1,258 @@
+"""A line to PostgreSQL on which nothing comes any more, not even an end: each of us who waits gives up by itself.
+
+What is between is a proxy, which goes on answering for PostgreSQL as far as TCP can tell: keep-alives of the
+operating system would never notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
+from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.inspection import inspect
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from tests.contract.conftest import PATIENCE, Recorder, replay
+from tests.contract.postgres.shop import ORDERS, Shop, ids
+from tests.contract.test_message_store import TOPIC, append, message
+from tests.faults.network import Network
+from tests.postgres import PostgresServer
+
+SILENCE = 1.0
+"""Seconds of silence after which PostgreSQL is out of reach, in these tests."""
+STATEMENT = 1.0
+"""Seconds that a statement may take."""
+SMALL = 50_000
+"""Bytes of changes in memory: some hundred of the tests' rows."""
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """With keep-alives of its own that come too late for these tests."""
+    made = PostgresServer.started(tcp=True, settings={"wal_sender_timeout": "60s"})
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def shop(server: PostgresServer) -> Iterator[Shop]:
+    name = f"silent{next(_numbers)}"
+    server.execute(f"CREATE DATABASE {name}")
+    yield Shop(server, name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+async def line(server: PostgresServer) -> AsyncIterator[Network]:
+    """Between us and PostgreSQL; writers are beside it."""
+    async with Network(server.port) as network:
+        yield network
+
+
+@asynccontextmanager
+async def watching(
+    shop: Shop, line: Network, recorder: Recorder, **settings: Any
+) -> AsyncIterator[PostgresDatabase]:
+    shop.execute(ORDERS)
+    chosen = {"silence_seconds": SILENCE, "statement_seconds": STATEMENT} | settings
+    database = await PostgresDatabase.open(
+        f"postgresql://postgres@127.0.0.1:{line.port}/{shop.name}?connect_timeout=2",
+        recorder,
+        settings=PostgresSettings(**chosen),
+    )
+    try:
+        await database.changes.watch("orders")
+        yield database
+    finally:
+        async with asyncio.timeout(PATIENCE):
+            await database.close()
+
+
+class Heard(logging.Handler):
+    """Lets a test wait for what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._more = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        self._more.set()
+
+    async def until(self, text: str) -> str:
+        async with asyncio.timeout(PATIENCE):
+            while not (found := [line for line in self.lines if text in line]):
+                self._more.clear()
+                await self._more.wait()
+        return found[0]
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    handler, logger = Heard(), logging.getLogger("aerostack_realtime")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+async def test_silence_is_noticed_and_what_was_written_meanwhile_comes_once(
+    shop: Shop, line: Network, recorder: Recorder, heard: Heard
+) -> None:
+    async with watching(shop, line, recorder):
+        shop.insert(1)
+        await recorder.until_changes(1)
+        line.silence()
+        async with asyncio.timeout(PATIENCE):
+            said = await heard.until("row changes are not followed")
+        assert "PostgreSQL has been silent for 1 s" in said
+        shop.insert(2, 3)
+        line.heal()
+        shop.insert(4)
+        await recorder.until_changes(4)
+        assert ids(recorder) == [1, 2, 3, 4]
+        assert recorder.interruptions == []
+
+
+async def test_a_server_that_has_nothing_to_say_is_not_taken_for_silent(
+    shop: Shop, line: Network, recorder: Recorder, heard: Heard
+) -> None:
+    """It is asked, and answers; a statement may take as long as it may."""
+    async with watching(shop, line, recorder, statement_seconds=10.0) as database:
+        await database.query("SELECT pg_sleep(2)")
+        shop.insert(1)
+        await recorder.until_changes(1)
+        assert heard.lines == []
+
+
+async def test_a_publish_is_told_that_the_database_does_not_answer(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder) as database:
+        await append(database.messages, message(1))
+        line.silence()
+        for number in (2, 3):
+            async with asyncio.timeout(PATIENCE):
+                (outcome,) = await append(database.messages, message(number))
+            assert isinstance(outcome, Unavailable)
+            assert "may be there" in outcome.message
+        with pytest.raises(Unavailable):
+            await database.messages.history(TOPIC, 10)
+        line.heal()
+        await append(database.messages, message(4))
+        stored = [found.position for found in await database.messages.history(TOPIC, 10)]
+        assert stored == [4, 1], "what was swallowed is not there"
+
+
+async def test_a_query_waits_no_longer_than_it_may_take_and_the_silence_after_it(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder) as database:
+        await database.query("SELECT 1")
+        line.silence()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(Unavailable, match=r"has said nothing for 2 s.*may have taken effect or not"):
+                await database.query("INSERT INTO orders VALUES (1, 'new')")
+        line.heal()
+        assert (await database.query("SELECT count(*) AS n FROM orders")).rows == [{"n": 0}]
+
+
+async def test_a_snapshot_ends_with_the_line_to_the_log(shop: Shop, line: Network, recorder: Recorder) -> None:
+    """Its statements may take any time, so that it is the log's silence that tells."""
+    shop.execute("CREATE TABLE big AS SELECT i AS id FROM generate_series(1, 5000) i")
+    async with watching(shop, line, recorder) as database:
+        await database.changes.watch("big")
+
+        async def read() -> None:
+            async with database.snapshot("big", Selection(lambda row: True)) as snapshot:
+                async for _ in snapshot:
+                    line.silence()
+
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(Unavailable, match="has said nothing"):
+                await read()
+        line.heal()
+        async with database.snapshot("big", Selection(lambda row: True)) as snapshot:
+            assert sum([len(rows) async for rows in snapshot]) == 5000
+
+
+async def test_reading_the_log_again_is_given_up_and_goes_on_later(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder, log_bytes=SMALL) as database:
+        since = database.changes.cursor("orders")
+        shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 5000) i")
+        await recorder.until_changes(5000)
+        first = await part(database, since)
+        assert first.more, "its reader is left for the next part"
+        line.silence()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(Unavailable):
+                await read_on(database, first)
+        line.heal()
+        changes, parts = await replay(database, "orders", since)
+        assert changes == recorder.changes
+        assert all(each.recovered for each in parts)
+
+
+async def test_reading_the_log_again_goes_on_later_when_its_walsender_is_ended(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder, log_bytes=SMALL) as database:
+        since = database.changes.cursor("orders")
+        shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 50000) i")
+        await recorder.until_changes(50_000)
+        first = await part(database, since)
+        shop.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender'")
+        with pytest.raises(Unavailable, match="again"):
+            await read_on(database, first)
+
+
+async def test_silence_while_everything_is_made_anew_is_noticed_as_well(
+    shop: Shop, line: Network, recorder: Recorder, heard: Heard
+) -> None:
+    async with watching(shop, line, recorder):
+        shop.insert(1)
+        await recorder.until_changes(1)
+        line.silence()
+        shop.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aerostack'")
+        shop.insert(2)
+        await heard.until("row changes are not followed")
+        line.heal()
+        await recorder.until_changes(2)
+        assert ids(recorder) == [1, 2]
+
+
+async def test_a_check_of_a_silent_server_says_so(shop: Shop, line: Network) -> None:
+    line.silence()
+    with pytest.raises(DatabaseUnusable, match="its host does not answer"):
+        await inspect(
+            f"postgresql://postgres@127.0.0.1:{line.port}/{shop.name}?connect_timeout=2",
+            slot=None,
+            publication="aerostack",
+            resume_bytes=0,
+        )
+
+
+async def part(database: PostgresDatabase, since: str) -> Replay:
+    """One part of a replay. Raises AerostackError."""
+    answer: asyncio.Future[Replay] = asyncio.get_running_loop().create_future()
+    failed: Callable[[AerostackError], None] = answer.set_exception
+    database.changes.replay("orders", since, answer.set_result, failed)
+    async with asyncio.timeout(PATIENCE):
+        return await answer
+
+
+async def read_on(database: PostgresDatabase, last: Replay) -> None:
+    """What follows a part, to its end. Raises AerostackError."""
+    while last.more:
+        last = await part(database, last.cursor)
