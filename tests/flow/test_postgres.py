@@ -30,6 +30,8 @@ rows = "double(row.amount) > 9.75 && row.owner == user.id"
 [[tables]]
 name = "typed"
 columns = ["id", "price", "at"]
+[[tables]]
+name = "room_members"
 [[channels]]
 topic = "rooms/{{room}}"
 members = {{ table = "room_members", room_id = "{{room}}", user_id = "{{user.id}}" }}
@@ -406,3 +408,61 @@ async def test_a_dropped_table_that_is_made_again_goes_on(node: ServerProcess, d
     assert back["recovered"] is False
     await http.sql("INSERT INTO again VALUES (1, 'x')")
     assert (await wire.hear("db_change"))["data"] == {"id": 1, "other": "x"}
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "same", "others"),
+    [
+        ("NUMERIC(6,2)", "7", ["7", "7.0", "7.00"], ["7.01", "70", "x"]),
+        ("UUID", UUID, [UUID, UUID.upper()], [UUID.replace("0b", "0c"), UUID[:-1]]),
+        ("INTEGER", "7", ["7"], ["07", "7.0", "+7"]),
+        ("BIGINT", "9007199254740993", ["9007199254740993"], ["9007199254740992"]),
+        ("DOUBLE PRECISION", "7", ["7"], ["7.5"]),
+        ("TEXT", "1.0", ["1.0"], ["1", "1.00"]),
+    ],
+)
+async def test_a_member_of_a_room_is_let_into_it_as_the_column_writes_it_or_not_and_into_no_other(
+    serve: Callable[[str], Awaitable[ServerProcess]],
+    shell: Callable[[str], Awaitable[str]],
+    calls: Callable[[ServerProcess], Http],
+    dial: Dial,
+    type: str,
+    value: str,
+    same: list[str],
+    others: list[str],
+) -> None:
+    await shell(f"CREATE TABLE room_members(room_id {type}, user_id UUID)")
+    await shell(f"INSERT INTO room_members VALUES ('{value}', '{UUID}')")
+    server = await serve(RULES)
+    wire = await entered(dial, server)
+    for room in same:
+        await wire.subscribe(f"rooms/{room}")
+    for room in others:
+        assert (await wire.ask("subscribe", topic=f"rooms/{room}"))["code"] in ("forbidden", "invalid_topic")
+    await calls(server).sql("DELETE FROM room_members")
+    put_out = {(await wire.hear("unsubscribed"))["topic"] for _ in same}
+    assert put_out == {f"rooms/{room}/default" for room in same}
+
+
+async def test_a_member_stays_one_when_the_column_gets_another_type(
+    serve: Callable[[str], Awaitable[ServerProcess]],
+    shell: Callable[[str], Awaitable[str]],
+    calls: Callable[[ServerProcess], Http],
+    dial: Dial,
+) -> None:
+    await shell("CREATE TABLE room_members(room_id TEXT, user_id UUID)")
+    await shell(f"INSERT INTO room_members VALUES ('7', '{UUID}')")
+    server = await serve(RULES)
+    http = calls(server)
+    wire = await entered(dial, server)
+    await wire.subscribe("rooms/7")
+    await wire.subscribe("room_members")
+    await http.sql("ALTER TABLE room_members ALTER COLUMN room_id TYPE NUMERIC(6,2) USING room_id::NUMERIC")
+    assert (await wire.hear("subscribed", topic="table/room_members/default"))["recovered"] is False
+    await wire.ask("unsubscribe", topic="room_members")
+    while (answer := await wire.ask("subscribe", topic="rooms/7.0"))["type"] != "subscribed":
+        assert answer["code"] == "unavailable", "the members are being read again"
+    assert await wire.settled() == [], "nobody was put out meanwhile"
+    await http.sql("DELETE FROM room_members")
+    put_out = {(await wire.hear("unsubscribed"))["topic"] for _ in range(2)}
+    assert put_out == {"rooms/7/default", "rooms/7.0/default"}
