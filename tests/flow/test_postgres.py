@@ -11,7 +11,7 @@ import pytest
 from aerostack_realtime import Aerostack
 from tests.flow.calls import Http
 from tests.flow.conftest import ServerProcess
-from tests.flow.wire import Dial
+from tests.flow.wire import Dial, Wire
 
 pytestmark = pytest.mark.database("postgres")
 
@@ -27,6 +27,11 @@ rows = {{ user_id = "int(user.claims.account)" }}
 [[tables]]
 name = "bids"
 rows = "double(row.amount) > 9.75 && row.owner == user.id"
+[[tables]]
+name = "typed"
+columns = ["id", "price", "at"]
+[[tables]]
+name = "room_members"
 [[channels]]
 topic = "rooms/{{room}}"
 members = {{ table = "room_members", room_id = "{{room}}", user_id = "{{user.id}}" }}
@@ -46,6 +51,12 @@ ROWS = (
     "'null', 'a', 'NaN')",
     "INSERT INTO types (id) VALUES (4)",
 )
+
+
+async def entered(dial: Dial, server: ServerProcess, **claims: str) -> Wire:
+    """A connection of the user UUID to a server with these rules."""
+    token = jwt.encode({"sub": UUID, "exp": time.time() + 300, **claims}, SECRET, algorithm="HS256")
+    return await dial(server, protocols=["aerostack-v1", f"aerostack-token.{token}"])
 
 
 async def test_values_are_as_the_protocol_writes_them(node: ServerProcess, dial: Dial, http: Http) -> None:
@@ -133,6 +144,22 @@ async def test_a_filter_compares_values_as_their_type_does(
     assert [row["id"] for row in rows if row["id"] < 5] == shown
 
 
+async def test_who_filters_itself_is_told_the_kinds_of_the_columns_that_it_sees(
+    serve: Callable[[str], Awaitable[ServerProcess]], calls: Callable[[ServerProcess], Http], dial: Dial
+) -> None:
+    node = await serve(RULES)
+    http = calls(node)
+    await http.sql("CREATE TABLE typed(id INTEGER PRIMARY KEY, price NUMERIC, secret BIGINT, at TIMESTAMPTZ)")
+    kinds = {"price": "decimal", "at": "instant"}
+    wire = await entered(dial, node)
+    answer = await wire.subscribe("typed")
+    assert answer["kinds"] == kinds
+    assert (await wire.subscribe("typed", since=answer["cursor"]))["kinds"] == kinds
+    await node.database.write("ALTER TABLE typed ALTER COLUMN price TYPE TEXT, ALTER COLUMN at TYPE TEXT")
+    assert (await wire.hear("subscribed"))["kinds"] == {}, "there are none any more"
+    assert "kinds" not in await wire.subscribe("typed")
+
+
 async def test_a_live_table_is_in_the_order_of_its_numbers_however_they_are_written(
     node: ServerProcess, dial: Dial, http: Http
 ) -> None:
@@ -197,9 +224,7 @@ async def test_rules_and_memberships_find_the_values_of_typed_columns(
     await http.sql("CREATE TABLE notes(id INTEGER PRIMARY KEY, owner UUID)")
     await http.sql("CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id BIGINT)")
     await http.sql("CREATE TABLE bids(id INTEGER PRIMARY KEY, owner UUID, amount NUMERIC)")
-    claims = {"sub": UUID, "account": str(large), "exp": time.time() + 300}
-    token = jwt.encode(claims, SECRET, algorithm="HS256")
-    wire = await dial(server, protocols=["aerostack-v1", f"aerostack-token.{token}"])
+    wire = await entered(dial, server, account=str(large))
     for table in ("notes", "orders", "bids"):
         await wire.subscribe(table)
     await http.sql("INSERT INTO notes VALUES (1, ?), (2, ?), (3, NULL)", other, UUID)
@@ -342,8 +367,7 @@ async def test_a_filter_and_a_row_rule_go_on_by_the_type_that_a_column_has_now(
     node = await serve(RULES)
     http = calls(node)
     await http.sql("CREATE TABLE orders(id INTEGER PRIMARY KEY, user_id TEXT, price TEXT)")
-    token = jwt.encode({"sub": UUID, "account": "7", "exp": time.time() + 300}, SECRET, algorithm="HS256")
-    wire = await dial(node, protocols=["aerostack-v1", f"aerostack-token.{token}"])
+    wire = await entered(dial, node, account="7")
     await wire.subscribe("orders", filter={"price": {"gt": 9.5}})
     await node.database.write("ALTER TABLE orders ALTER COLUMN price TYPE NUMERIC USING price::NUMERIC")
     assert (await wire.hear("subscribed"))["recovered"] is False
@@ -384,3 +408,61 @@ async def test_a_dropped_table_that_is_made_again_goes_on(node: ServerProcess, d
     assert back["recovered"] is False
     await http.sql("INSERT INTO again VALUES (1, 'x')")
     assert (await wire.hear("db_change"))["data"] == {"id": 1, "other": "x"}
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "same", "others"),
+    [
+        ("NUMERIC(6,2)", "7", ["7", "7.0", "7.00"], ["7.01", "70", "x"]),
+        ("UUID", UUID, [UUID, UUID.upper()], [UUID.replace("0b", "0c"), UUID[:-1]]),
+        ("INTEGER", "7", ["7"], ["07", "7.0", "+7"]),
+        ("BIGINT", "9007199254740993", ["9007199254740993"], ["9007199254740992"]),
+        ("DOUBLE PRECISION", "7", ["7"], ["7.5"]),
+        ("TEXT", "1.0", ["1.0"], ["1", "1.00"]),
+    ],
+)
+async def test_a_member_of_a_room_is_let_into_it_as_the_column_writes_it_or_not_and_into_no_other(
+    serve: Callable[[str], Awaitable[ServerProcess]],
+    shell: Callable[[str], Awaitable[str]],
+    calls: Callable[[ServerProcess], Http],
+    dial: Dial,
+    type: str,
+    value: str,
+    same: list[str],
+    others: list[str],
+) -> None:
+    await shell(f"CREATE TABLE room_members(room_id {type}, user_id UUID)")
+    await shell(f"INSERT INTO room_members VALUES ('{value}', '{UUID}')")
+    server = await serve(RULES)
+    wire = await entered(dial, server)
+    for room in same:
+        await wire.subscribe(f"rooms/{room}")
+    for room in others:
+        assert (await wire.ask("subscribe", topic=f"rooms/{room}"))["code"] in ("forbidden", "invalid_topic")
+    await calls(server).sql("DELETE FROM room_members")
+    put_out = {(await wire.hear("unsubscribed"))["topic"] for _ in same}
+    assert put_out == {f"rooms/{room}/default" for room in same}
+
+
+async def test_a_member_stays_one_when_the_column_gets_another_type(
+    serve: Callable[[str], Awaitable[ServerProcess]],
+    shell: Callable[[str], Awaitable[str]],
+    calls: Callable[[ServerProcess], Http],
+    dial: Dial,
+) -> None:
+    await shell("CREATE TABLE room_members(room_id TEXT, user_id UUID)")
+    await shell(f"INSERT INTO room_members VALUES ('7', '{UUID}')")
+    server = await serve(RULES)
+    http = calls(server)
+    wire = await entered(dial, server)
+    await wire.subscribe("rooms/7")
+    await wire.subscribe("room_members")
+    await http.sql("ALTER TABLE room_members ALTER COLUMN room_id TYPE NUMERIC(6,2) USING room_id::NUMERIC")
+    assert (await wire.hear("subscribed", topic="table/room_members/default"))["recovered"] is False
+    await wire.ask("unsubscribe", topic="room_members")
+    while (answer := await wire.ask("subscribe", topic="rooms/7.0"))["type"] != "subscribed":
+        assert answer["code"] == "unavailable", "the members are being read again"
+    assert await wire.settled() == [], "nobody was put out meanwhile"
+    await http.sql("DELETE FROM room_members")
+    put_out = {(await wire.hear("unsubscribed"))["topic"] for _ in range(2)}
+    assert put_out == {"rooms/7/default", "rooms/7.0/default"}

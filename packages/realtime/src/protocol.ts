@@ -102,12 +102,16 @@ export interface SnapshotFrame {
   id?: string
 }
 
-/** What an answer to a subscribe says; one without an id tells of a gap, and of how many events it is. */
+/**
+ * What an answer to a subscribe says; one without an id tells of a gap, and of how many events it is. `kinds`: what
+ * strings stand for in the columns of a table where they are no text.
+ */
 export interface Answer {
   id?: string
   cursor?: string
   recovered?: boolean | null
   dropped?: number
+  kinds?: Record<string, string>
 }
 
 export type ServerFrame =

@@ -1,6 +1,7 @@
 /** One wire subscription: pure state, frames in and payloads out, shared by every channel handle on its topic. */
 import type { AerostackError } from './errors.js'
 import { seen } from './filter.js'
+import type { Kinds } from './kinds.js'
 import type { RealtimePayload } from './payload.js'
 import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
 import type {
@@ -62,6 +63,8 @@ export class Subscription {
   cursor: string | undefined
   /** What the last answer said: true or false after a resumption, null when there was nothing to resume. */
   recovered: boolean | null = null
+  /** Of the table's columns. */
+  #kinds: Kinds = {}
   readonly waiting: Settle[] = []
   /** How often in a row the server was not able to. */
   refusals = 0
@@ -154,8 +157,9 @@ export class Subscription {
   }
 
   /** Take an answer; true when it is the one awaited. One without an id tells of a gap in a live subscription. */
-  subscribed({ id, cursor, recovered = null, dropped }: Answer): boolean {
+  subscribed({ id, cursor, recovered = null, dropped, kinds }: Answer): boolean {
     if (id ? id !== this.#asked?.id || this.#loader : this.state !== 'live') return false
+    if (id || kinds) this.#kinds = kinds ?? {}
     this.state = 'live'
     this.recovered = recovered
     if (!recovered) this.#goTo(cursor ?? this.cursor)
@@ -209,7 +213,7 @@ export class Subscription {
 
   #change(frame: ChangeFrame): Promise<unknown>[] {
     const shared = this.#asked?.filter
-    return this.#tell(({ filter }) => (filter && !shared ? seen(filter, frame) : frame))
+    return this.#tell(({ filter }) => (filter && !shared ? seen(filter, frame, this.#kinds) : frame))
   }
 
   /** Deliver to each subscriber what `view` makes of it, and return what has not finished. */

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, Raw, Struct
 
@@ -14,7 +14,7 @@ from aerostack_realtime.channels.log import Log
 from aerostack_realtime.channels.presence import Presence
 from aerostack_realtime.channels.subscriber import Subscriber
 from aerostack_realtime.channels.views import View, Views
-from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.base import Change, Kind
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.messages import Operation
 
@@ -105,6 +105,8 @@ class TableChannel:
     def __init__(self, topic: str, table: str, audience: Callable[[], Audience], largest: int) -> None:
         self.topic = topic
         self.table = table
+        self.kinds: Mapping[str, Kind] = {}
+        """Of the table's columns, as the views compare them."""
         self._largest = largest
         self.views = Views(audience)
         self._subscribers: dict[Subscriber, View] = {}
@@ -154,6 +156,16 @@ class TableChannel:
         for view, failure in failed:
             for subscriber in [each for each, watched in self._subscribers.items() if watched is view]:
                 subscriber.deny(self.topic, failure)
+
+    def interrupted(self, cursor: str, kinds: Mapping[str, Kind]) -> None:
+        """Tell everyone of a gap up to `cursor`, after which the columns are compared by these kinds."""
+        typed = bool(kinds or self.kinds)
+        self.kinds = kinds
+        self.views.retype(kinds)
+        for view in self.views:
+            told = view.kinds(kinds) if typed else UNSET
+            message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, kinds=told)
+            view.audience.append(frames.text(messages.encode(message)))
 
     def replayed(self, changes: Sequence[Change], view: View) -> bytes:
         """The frames of past changes, as one view shows them. Raises RuleFailed."""

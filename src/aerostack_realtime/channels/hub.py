@@ -204,14 +204,12 @@ class Hub:
         if channel is None:
             return
         if present:
-            channel.views.retype(self._changes.kinds(table))
-            message: messages.Reply = messages.Subscribed(topic=channel.topic, cursor=cursor, recovered=False)
+            channel.interrupted(cursor, self._changes.kinds(table))
         else:
             gone = NotFound(f"The table {table!r} was dropped; this subscription goes on when it is back.")
-            message = messages.Error.of(gone, topic=channel.topic)
-        frame = frame_of(message)
-        for audience in channel.audiences():
-            audience.append(frame)
+            frame = frame_of(messages.Error.of(gone, topic=channel.topic))
+            for audience in channel.audiences():
+                audience.append(frame)
 
     # --- the owner's -------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What a column's value stands for where its string on the wire is no text: so that filters compare by its type.
 
+Clients that filter themselves do the same (packages/realtime/src/kinds.ts): spec/filters.json holds both to it.
 A meaning is hashable and of one order with the others of its kind. What is no value of the kind means itself.
 """
 
@@ -16,6 +17,11 @@ SAFE_INTEGER: Final = 2**53 - 1
 Meaning = Any
 _DECIMAL: Final = re.compile(r"[+-]?\d{1,1000}(\.\d{0,1000})?([eE][+-]?\d{1,4})?", re.ASCII)
 _INTEGER: Final = re.compile(r"-?[1-9]\d{15,18}", re.ASCII)
+_INSTANT: Final = re.compile(
+    r"(?!0000)\d{4}-\d\d-\d\d"
+    r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?)?",
+    re.ASCII,
+)
 _INFINITE: Final = ("Infinity", "-Infinity")
 
 
@@ -36,8 +42,8 @@ def _float(value: Value) -> Meaning:
 
 
 def _instant(value: Value) -> Meaning:
-    """A time without an offset is UTC."""
-    if not isinstance(value, str):
+    """A time without an offset is UTC; what is finer than a microsecond is cut off."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
         return value
     try:
         instant = datetime.fromisoformat(value)

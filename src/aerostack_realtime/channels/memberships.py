@@ -3,24 +3,33 @@
 A rule that says `members` asks here. The table is read once, at one moment, and from that moment on its
 changes are applied; while that is not so, nobody is let in. When a row goes, whoever holds something by it is
 told in the same step in which the change arrives.
+
+Values are compared as text, since a room in a topic is text, and by what the text means where the column has a
+kind: `7.0` is 7 in a column of decimals, a UUID is the same in either case.
 """
 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from aerostack_realtime.access.rules import Membership, as_text
-from aerostack_realtime.database.base import Change, Database, Replay, Row, Selection
+from aerostack_realtime.channels.kinds import MEANINGS, Meaning
+from aerostack_realtime.database.base import Change, Database, Kind, Replay, Row, Selection
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
 
-Counts = dict[tuple[str, ...], Counter[tuple[str, ...]]]
-"""How many rows there are, by the columns that are counted and by their values."""
+Columns = tuple[str, ...]
+Values = tuple[Meaning, ...]
+Kinds = Mapping[str, Kind]
+Counts = dict[Columns, Counter[Values]]
+"""How many rows there are, by the columns that are counted and by what their values mean."""
+Held = tuple[str, Columns, Values]
+"""The rows of a table that are one membership."""
 
 
 class Holder(Protocol):
@@ -38,6 +47,8 @@ class _Table:
         self.live = False
         self.turn = 0
         """Grows with every interruption: what was read before one is not installed after it."""
+        self.kinds: Kinds = {}
+        """Of its columns, which the counts are made by."""
         self.counts = self.empty()
 
     def empty(self) -> Counts:
@@ -53,7 +64,7 @@ class Memberships:
             by_table[table].add(columns)
         self._tables = {name: _Table(name, sorted(columns)) for name, columns in by_table.items()}
         self._database = database
-        self._holders: dict[Membership, set[tuple[Holder, str]]] = {}
+        self._holders: dict[Held, set[tuple[Membership, Holder, str]]] = {}
         self._stale = asyncio.Event()
         self._stale.set()
 
@@ -62,19 +73,20 @@ class Memberships:
         table = self._tables[membership.table]
         if not table.live:
             raise Unavailable("Who is a member here is being read from the database; try again in a moment.")
-        return membership.values in table.counts[membership.columns]
+        return self._held(membership)[2] in table.counts[membership.columns]
 
     def hold(self, membership: Membership, holder: Holder, topic: str) -> None:
         """`holder` is on `topic` by a membership from now on. Idempotent."""
-        self._holders.setdefault(membership, set()).add((holder, topic))
+        self._holders.setdefault(self._held(membership), set()).add((membership, holder, topic))
 
     def release(self, membership: Membership, holder: Holder, topic: str) -> None:
         """`holder` is not on `topic` any more. Idempotent."""
-        holders = self._holders.get(membership)
+        held = self._held(membership)
+        holders = self._holders.get(held)
         if holders is not None:
-            holders.discard((holder, topic))
+            holders.discard((membership, holder, topic))
             if not holders:
-                del self._holders[membership]
+                del self._holders[held]
 
     async def load(self) -> None:
         """Read every table that is not followed now. Raises AerostackError for the first that cannot be."""
@@ -98,16 +110,15 @@ class Memberships:
     # --- the change feed's listener ----------------------------------------------------------------------
 
     def changed(self, changes: Sequence[Change]) -> None:
-        touched: dict[Membership, None] = {}
+        touched: dict[Held, None] = {}
         for change in changes:
             table = self._tables.get(change.table)
             if table is not None and table.live:
-                for columns, values in _apply(table.counts, change):
-                    touched[Membership(table.name, columns, values)] = None
-        for membership in touched:
-            table = self._tables[membership.table]
-            if membership.values not in table.counts[membership.columns]:
-                self._evict(membership)
+                for columns, values in _apply(table.counts, change, table.kinds):
+                    touched[table.name, columns, values] = None
+        for name, columns, values in touched:
+            if values not in self._tables[name].counts[columns]:
+                self._evict((name, columns, values))
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:  # noqa: ARG002 - the listener's
         found = self._tables.get(table)
@@ -127,16 +138,16 @@ class Memberships:
             turn = table.turn
             await self._database.changes.watch(table.name)
             self._check_columns(table)
-            counts = table.empty()
+            counts, kinds = table.empty(), self._database.changes.kinds(table.name)
             async with self._database.snapshot(table.name, Selection(_any)) as snapshot:
                 async for rows in snapshot:
                     for row in rows:
-                        _count(counts, row, 1)
+                        _count(counts, row, 1, kinds)
                 cursor: str | None = snapshot.cursor
             while cursor is not None and table.turn == turn:
-                cursor = await self._follow(table, counts, cursor, turn)
+                cursor = await self._follow(table, counts, kinds, cursor, turn)
 
-    async def _follow(self, table: _Table, counts: Counts, cursor: str, turn: int) -> str | None:
+    async def _follow(self, table: _Table, counts: Counts, kinds: Kinds, cursor: str, turn: int) -> str | None:
         """Apply the next part of the log; after the last one the table is live, in the same step."""
         done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
@@ -147,11 +158,10 @@ class Memberships:
                 done.set_exception(Unavailable(f"The log of {table.name} was lost while it was read."))
                 return
             for change in part.changes:
-                for _ in _apply(counts, change):
+                for _ in _apply(counts, change, kinds):
                     pass
             if not part.more and table.turn == turn:
-                table.counts, table.live = counts, True
-                self._evict_missing(table)
+                self._install(table, counts, kinds)
             done.set_result(part.cursor if part.more else None)
 
         def failed(error: AerostackError) -> None:
@@ -161,18 +171,32 @@ class Memberships:
         self._database.changes.replay(table.name, cursor, then, failed)
         return await done
 
+    def _install(self, table: _Table, counts: Counts, kinds: Kinds) -> None:
+        """The table is as it is known now; who holds something by a row that is not there is put out."""
+        holders = [each for held in self._of(table) for each in self._holders.pop(held)]
+        table.counts, table.kinds, table.live = counts, kinds, True
+        for membership, holder, topic in holders:
+            self.hold(membership, holder, topic)
+        for _, columns, values in self._of(table):
+            if values not in counts[columns]:
+                self._evict((table.name, columns, values))
+
+    def _held(self, membership: Membership) -> Held:
+        kinds = self._tables[membership.table].kinds
+        named = zip(membership.columns, membership.values, strict=True)
+        values = tuple([_meant(value, kinds.get(column)) for column, value in named])
+        return membership.table, membership.columns, values
+
+    def _of(self, table: _Table) -> list[Held]:
+        return [held for held in self._holders if held[0] == table.name]
+
     def _check_columns(self, table: _Table) -> None:
         known = self._database.changes.columns(table.name)
         for missing in {column for columns in table.columns for column in columns if column not in known}:
             log.error("members: the table %s has no column %s, so nobody is a member by it", table.name, missing)
 
-    def _evict_missing(self, table: _Table) -> None:
-        for each in [held for held in self._holders if held.table == table.name]:
-            if each.values not in table.counts[each.columns]:
-                self._evict(each)
-
     def _evict_all(self, table: _Table) -> None:
-        for each in [held for held in self._holders if held.table == table.name]:
+        for each in self._of(table):
             self._evict(each)
 
     def _deny_unknown(self) -> None:
@@ -180,8 +204,8 @@ class Memberships:
             if not table.live:
                 self._evict_all(table)
 
-    def _evict(self, membership: Membership) -> None:
-        for holder, topic in self._holders.pop(membership, ()):
+    def _evict(self, held: Held) -> None:
+        for _, holder, topic in self._holders.pop(held, ()):
             holder.evict(topic)
 
 
@@ -189,23 +213,28 @@ def _any(_: Row) -> bool:
     return True
 
 
-def _apply(counts: Counts, change: Change) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _apply(counts: Counts, change: Change, kinds: Kinds) -> list[tuple[Columns, Values]]:
     """Count a change, and return what it took away, by columns."""
-    gone = [] if change.old is None else _count(counts, change.old, -1)
+    gone = [] if change.old is None else _count(counts, change.old, -1, kinds)
     if change.operation != "DELETE":
-        _count(counts, change.data, 1)
+        _count(counts, change.data, 1, kinds)
     return gone
 
 
-def _count(counts: Counts, row: Row, by: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _count(counts: Counts, row: Row, by: int, kinds: Kinds) -> list[tuple[Columns, Values]]:
     counted = []
     for columns, counter in counts.items():
         found = [as_text(row.get(column)) for column in columns]
         if None in found:
             continue
-        values = tuple(each for each in found if each is not None)
+        named = zip(columns, found, strict=True)
+        values = tuple([_meant(value, kinds.get(column)) for column, value in named])
         counter[values] += by
         if counter[values] <= 0:
             del counter[values]
         counted.append((columns, values))
     return counted
+
+
+def _meant(text: str | None, kind: Kind | None) -> Meaning:
+    return text if kind is None else MEANINGS[kind](text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.backlog import policy
@@ -190,7 +190,8 @@ class Subscriptions:
         channel, view = self._view(subscriber, command, table)
         channel.add(subscriber, view, policy(command), presence=command.presence)
         self._joined[subscriber].add(command.topic)
-        subscribed = messages.Subscribed(command.topic, self._changes.cursor(table), None, command.id)
+        cursor = self._changes.cursor(table)
+        subscribed = messages.Subscribed(command.topic, cursor, None, command.id, kinds=_kinds(channel, view))
         self._hand(subscriber, frame_of(subscribed))
 
     def _replay(
@@ -204,7 +205,9 @@ class Subscriptions:
             raise
         if not (told and part.recovered):
             assert command.since is not None, "a replay starts from a cursor"
-            subscribed = messages.Subscribed(command.topic, command.since, part.recovered, command.id)
+            subscribed = messages.Subscribed(
+                command.topic, command.since, part.recovered, command.id, kinds=_kinds(channel, view)
+            )
             missed = frame_of(subscribed) + missed
         if part.more:
             channel.views.discard(view)
@@ -223,7 +226,8 @@ class Subscriptions:
         if asked is not None and (missing := set(asked.key).difference(visible(columns, scope))):
             raise BadMessage(f"The table has no column {min(missing)[:80]!r} that could be its key.")
         channel = self._directory.table(command.topic, table)
-        return channel, channel.views.view(command.filter, columns, scope, self._changes.kinds(table))
+        channel.kinds = self._changes.kinds(table)
+        return channel, channel.views.view(command.filter, columns, scope, channel.kinds)
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
@@ -260,6 +264,10 @@ class Subscriptions:
             )
             for each in channel.presence.members(self._presence_limit)
         )
+
+
+def _kinds(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:
+    return view.kinds(channel.kinds) or UNSET
 
 
 def frame_of(message: messages.Reply) -> bytes:

@@ -84,6 +84,10 @@ class View:
         """Whether a row is in the view. Raises RuleFailed."""
         return _key(row, self.columns) == self.key and all(test(row) for test in self._tests)
 
+    def kinds(self, kinds: Mapping[str, Kind]) -> dict[str, str]:
+        """Those of a table's kinds that concern columns which the view shows."""
+        return {name: kind for name, kind in kinds.items() if self.shown is None or name in self.shown}
+
     def cut(self, row: Row) -> Row:
         """A row as the view shows it: without the columns that are hidden."""
         return row if self.shown is None else {column: row.get(column) for column in self.shown}

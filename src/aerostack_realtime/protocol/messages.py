@@ -89,11 +89,14 @@ class Connected(_Message, frozen=True, tag="connected"):
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):
+    """`kinds`: what strings stand for in the columns of a table where they are no text."""
+
     topic: str
     cursor: str
     recovered: bool | None
     id: str | UnsetType = UNSET
     dropped: int | UnsetType = UNSET
+    kinds: dict[str, str] | UnsetType = UNSET
 
 
 class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):

@@ -1,5 +1,7 @@
 """Views: which changes a filter shows, and as what."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from aerostack_realtime.protocol.errors import Forbidden, InvalidFilter
 from aerostack_realtime.protocol.messages import Filter, Operation
 
 COLUMNS = ("id", "status", "total")
+COMPARED = json.loads((Path(__file__).parents[3] / "spec" / "filters.json").read_text())
+"""Filters and which rows they show, where the columns have kinds and where not; clients are held to the same."""
 
 
 def views() -> Views:
@@ -237,3 +241,12 @@ def test_a_column_of_another_type_is_compared_as_that_by_who_was_there_before() 
     for view in (dear, ten):
         all_of_them.discard(view)
     assert list(all_of_them) == []
+
+
+@pytest.mark.parametrize("case", COMPARED["filters"], ids=lambda case: json.dumps(case["filter"]))
+def test_a_filter_shows_the_rows_that_clients_show_by_it(case: dict[str, Any]) -> None:
+    rows = COMPARED["rows"]
+    typed = views().view(case["filter"], tuple(rows[0]), kinds=COMPARED["kinds"])
+    assert [row["id"] for row in rows if typed.shows(row)] == case["shown"]
+    untyped = views().view(case["filter"], tuple(rows[0]))
+    assert [row["id"] for row in rows if untyped.shows(row)] == case.get("untyped", case["shown"])

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { matches, seen } from '../../src/filter.js'
-import type { Filter } from '../../src/protocol.js'
+import type { Kinds } from '../../src/kinds.js'
+import type { Filter, Row } from '../../src/protocol.js'
 
 const row = { id: 1, status: 'open', total: 50, done: 1, note: null }
 
@@ -29,6 +31,24 @@ describe('a row is in the view', () => {
   ]
   test.each(cases)('of %j: %s', (filter, expected) => {
     expect(matches(filter, row)).toBe(expected)
+  })
+})
+
+interface Compared {
+  kinds: Kinds
+  rows: Row[]
+  filters: { filter: Filter; shown: number[]; untyped?: number[] }[]
+}
+
+describe('the rows in the view are those that the server shows', () => {
+  const spec = new URL('../../../../spec/filters.json', import.meta.url)
+  const { kinds, rows, filters }: Compared = JSON.parse(readFileSync(spec, 'utf8'))
+  const shown = (filter: Filter, by?: Kinds) =>
+    rows.filter((row) => matches(filter, row, by)).map(({ id }) => id)
+
+  test.each(filters)('of $filter', ({ filter, shown: typed, untyped = typed }) => {
+    expect(shown(filter, kinds)).toEqual(typed)
+    expect(shown(filter)).toEqual(untyped)
   })
 })
 

@@ -16,8 +16,8 @@ async function size(entry: string): Promise<number> {
   return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
 }
 
-test('the core is at most 6.25 KiB, minified and compressed', async () => {
-  expect(await size('index.ts')).toBeLessThanOrEqual(6.25 * 1024)
+test('the core is at most 6.75 KiB, minified and compressed', async () => {
+  expect(await size('index.ts')).toBeLessThanOrEqual(6.75 * 1024)
 })
 
 test('live tables add at most 3 KiB, to those who import them', async () => {
