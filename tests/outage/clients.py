@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Final
 
 from aerostack_realtime.protocol.errors import AerostackError
@@ -41,17 +41,17 @@ class Reader:
         """How often the connection to the server was lost."""
         self.off = 0.0
         """The most, in seconds, that the time of an ephemeral message was from when it came."""
-        self._sdk = client(url)
+        self.sdk = client(url)
         self._heard = asyncio.Event()
 
     async def start(self) -> None:
         channels = [
-            self._sdk.realtime.channel(topic).on("*", handle)
+            self.sdk.realtime.channel(topic).on("*", handle)
             for topic, handle in ((TABLE, self._row), (KEPT, self._message), (LIGHT, self._light))
         ]
         for channel in channels:
             await channel.subscribe()
-        self._sdk.realtime.on_status_change(self._status)
+        self.sdk.realtime.on_status_change(self._status)
 
     async def until(self, rows: int) -> None:
         """Wait until so many rows were handled. Raises TimeoutError."""
@@ -67,12 +67,8 @@ class Reader:
                 self._heard.clear()
                 await self._heard.wait()
 
-    async def publish(self, text: str) -> None:
-        """Publish a persisted message, which waits for as long as there is no connection."""
-        await self._sdk.realtime.channel(KEPT).publish("m", text, persist=True)
-
     async def close(self) -> None:
-        await self._sdk.close()
+        await self.sdk.close()
 
     def _status(self, status: str) -> None:
         self.lost += status == "reconnecting"
@@ -100,48 +96,55 @@ class Reader:
 
 
 class Publisher:
-    """Publishes a persisted and an ephemeral message `rate` times a second, and asks the database something."""
+    """Publishes a persisted and an ephemeral message `rate` times a second, and asks the database something; none
+    of these waits for the others. `publish` adds a message by another client."""
 
     def __init__(self, url: str, rate: float) -> None:
         self.stored: list[str] = []
-        """Those that were acknowledged, in the order in which they were sent."""
+        """Persisted messages that were acknowledged."""
         self.refused: list[str] = []
         """Those that were answered `unavailable`: stored or not, as the answer says."""
         self.outcomes: Counter[str] = Counter()
-        self.answers: list[float] = []
-        """Seconds until each refusal."""
+        self.slowest = 0.0
+        """Seconds until the refusal that came last."""
         self.wrong: list[str] = []
         self._sdk = client(url)
         self._rate = rate
-        self._task: asyncio.Task[None] | None = None
+        self._ending = False
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        light = self._sdk.realtime.channel(LIGHT)
+        self._tasks = [
+            asyncio.create_task(self._again(work))
+            for work in (
+                lambda number: self.publish(self._sdk, f"kept {number}"),
+                lambda number: self._told("ephemeral", light.publish("m", number)),
+                lambda number: self._told("query", self._sdk.db.query("SELECT 1")),
+            )
+        ]
 
     async def end(self) -> None:
-        """Send nothing more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        """Wait for the answer to what was sent, and send nothing more."""
+        self._ending = True
+        await asyncio.gather(*self._tasks)
         await self._sdk.close()
 
-    async def _run(self) -> None:
-        number = 0
-        while True:
-            await asyncio.sleep(1 / self._rate)
-            number += 1
-            await self._persisted(f"kept {number}")
-            await self._told("ephemeral", self._sdk.realtime.channel(LIGHT).publish("m", number))
-            await self._told("query", self._sdk.db.query("SELECT 1"))
-
-    async def _persisted(self, text: str) -> None:
+    async def publish(self, sdk: Aerostack, text: str) -> bool:
+        """Publish a persisted message; whether it was acknowledged."""
         began = time.monotonic()
-        if await self._told("persisted", self._sdk.realtime.channel(KEPT).publish("m", text, persist=True)):
-            self.stored.append(text)
-        else:
-            self.refused.append(text)
-            self.answers.append(time.monotonic() - began)
+        acknowledged = await self._told("persisted", sdk.realtime.channel(KEPT).publish("m", text, persist=True))
+        (self.stored if acknowledged else self.refused).append(text)
+        if not acknowledged:
+            self.slowest = max(self.slowest, time.monotonic() - began)
+        return acknowledged
+
+    async def _again(self, work: Callable[[int], Awaitable[object]]) -> None:
+        for number in count(1):
+            await asyncio.sleep(1 / self._rate)
+            if self._ending:
+                return
+            await work(number)
 
     async def _told(self, what: str, asked: Awaitable[object]) -> bool:
         try:

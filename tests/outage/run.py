@@ -1,6 +1,7 @@
 """One outage: the line between server and PostgreSQL goes away and comes back, and everybody goes on."""
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -150,7 +151,8 @@ async def _outage(stage: _Stage) -> Report:
     else:
         stage.line.silence()
     cut, wall = time.monotonic(), time.time()
-    waiting = [asyncio.create_task(stage.away.publish(f"away {number}")) for number in range(WAITING)]
+    publish = stage.publisher.publish
+    waiting = [asyncio.create_task(publish(stage.away.sdk, f"away {number}")) for number in range(WAITING)]
     await asyncio.sleep(options.seconds / 2)
     await writer.burst(options.burst)
     await asyncio.sleep(max(0.0, options.seconds - (time.monotonic() - cut)))
@@ -160,19 +162,23 @@ async def _outage(stage: _Stage) -> Report:
     caught_up = await _seconds(*(reader.until(missed) for reader in stage.here))
     stage.door.heal()
     came_back = await _seconds(stage.away.until(missed))
-    await asyncio.gather(*waiting)
+    if not any(await asyncio.gather(*waiting)):
+        stage.publisher.wrong.append("nothing that had waited in the client was stored")
     await stage.publisher.end()
     await writer.end()
     await asyncio.gather(*(reader.until(writer.rows) for reader in stage.readers))
-    await stage.here[0].publish("end")
-    await asyncio.gather(*(reader.until_told("end") for reader in stage.readers))
+    ends = (f"end {number}" for number in itertools.count())
+    end = next(ends)
+    while not await publish(stage.away.sdk, end):
+        end = next(ends)
+    await asyncio.gather(*(reader.until_told(end) for reader in stage.readers))
     return Report(
         options,
         rows=writer.rows,
         missed=missed - rows_before,
         messages=len(stage.here[0].messages),
         outcomes=dict(stage.publisher.outcomes),
-        slowest_refusal=max(stage.publisher.answers, default=0.0),
+        slowest_refusal=stage.publisher.slowest,
         noticed=_noticed(said, wall),
         caught_up=caught_up,
         came_back=came_back,
@@ -204,29 +210,38 @@ def _noticed(said: Sequence[str], since: float) -> float | None:
 async def _wrong(stage: _Stage) -> list[str]:
     """What does not hold, in words."""
     wrong = list(stage.publisher.wrong)
-    sure = [*stage.publisher.stored, *(f"away {number}" for number in range(WAITING)), "end"]
-    maybe = set(stage.publisher.refused)
+    sure = set(stage.publisher.stored)
     for reader in stage.readers:
         wrong += reader.wrong
         if reader.rows != stage.writer.rows:
             wrong.append(f"{reader.name}: {reader.rows} rows instead of {stage.writer.rows}")
-        told = [text for text in reader.messages if text not in maybe]
-        if sorted(told) != sorted(sure):
-            wrong.append(f"{reader.name}: messages differ from those acknowledged: {set(told) ^ set(sure)}")
+        told = [text for text in reader.messages if text in sure]
+        if missing := sure - set(told):
+            wrong.append(f"{reader.name}: acknowledged messages are missing: {missing}")
+        if invented := set(reader.messages) - sure - set(stage.publisher.refused):
+            wrong.append(f"{reader.name}: messages that nobody published: {invented}")
         if len(set(reader.messages)) != len(reader.messages):
             wrong.append(f"{reader.name}: a message came twice")
         numbers = [int(text.split()[1]) for text in reader.messages if text.startswith("kept")]
         if numbers != sorted(numbers):
             wrong.append(f"{reader.name}: messages came out of order")
-        if reader.messages != stage.here[0].messages:
+        if told != [text for text in stage.here[0].messages if text in sure]:
             wrong.append(f"{reader.name}: messages came in another order than to others")
         if reader in stage.here and reader.lost:
             wrong.append(f"{reader.name}: the connection was lost {reader.lost} times")
+    return wrong + await _differs(stage, sure)
+
+
+async def _differs(stage: _Stage, sure: set[str]) -> list[str]:
+    """What the database holds in another way than the readers were told."""
+    wrong = []
     async with client(stage.node.url) as sdk:
         (row,) = await sdk.db.query(f"SELECT count(*) AS rows FROM {TABLE}")
-        if row["rows"] != stage.writer.rows:
-            wrong.append(f"the table holds {row['rows']} rows instead of {stage.writer.rows}")
-        kept = [message.data for message in await sdk.realtime.history(KEPT, limit=100)]
-        if kept[::-1] != stage.here[0].messages[-100:]:
-            wrong.append("the history is not what the readers were given")
+        newest = await sdk.realtime.history(KEPT, limit=100)
+    if row["rows"] != stage.writer.rows:
+        wrong.append(f"the table holds {row['rows']} rows instead of {stage.writer.rows}")
+    kept = [message.data for message in reversed(newest) if message.data in sure]
+    told = [text for text in stage.here[0].messages if text in sure]
+    if not kept or kept != told[-len(kept) :]:
+        wrong.append("the history is not what the readers were given")
     return wrong

@@ -36,8 +36,8 @@ class Writer:
         assert self._connection is not None, "it is open"
         async with self._turn:
             await self._connection.execute(
-                f"INSERT INTO {TABLE} SELECT i, repeat('x', {NOTE_BYTES}) FROM generate_series(%s, %s) i",
-                (self.rows, self.rows + rows - 1),
+                f"INSERT INTO {TABLE} SELECT %s + i, repeat('x', {NOTE_BYTES}) FROM generate_series(1, {rows}) i",
+                (self.rows - 1,),
             )
             self.rows += rows
 
