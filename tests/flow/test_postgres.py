@@ -279,7 +279,7 @@ async def test_a_table_without_a_primary_key_has_changes_with_whole_rows(
     await http.sql("CREATE TABLE keyless(a INTEGER, b TEXT)")
     await http.sql("INSERT INTO keyless VALUES (1, 'x'), (1, 'x')")
     wire = await dial(node)
-    await wire.subscribe("keyless", snapshot={"limit": 10})
+    await wire.subscribe("keyless", snapshot=True)
     assert (await wire.hear("snapshot"))["rows"] == [{"a": 1, "b": "x"}] * 2
     await http.sql("UPDATE keyless SET b = 'y'")
     await http.sql("DELETE FROM keyless")

@@ -38,7 +38,16 @@ class CatchUp:
     `stop` is called when that becomes so. A snapshot has `seconds` (0: any time).
     """
 
-    __slots__ = ("_database", "_drain", "_gone", "_reading", "_seconds", "_subscriber", "_subscriptions")
+    __slots__ = (
+        "_database",
+        "_drain",
+        "_gone",
+        "_reading",
+        "_seconds",
+        "_subscriber",
+        "_subscriptions",
+        "sends_rows",
+    )
 
     def __init__(
         self,
@@ -56,6 +65,8 @@ class CatchUp:
         self._gone = gone
         self._seconds = seconds
         self._reading: asyncio.Timeout | None = None
+        self.sends_rows = False
+        """Whether the rows of a snapshot are being sent: its command is answered, and they may end early."""
 
     def needed(self, command: messages.Subscribe) -> bool:
         """Whether a command (its topic canonical) has to wait for anything. Raises BadMessage."""
@@ -126,6 +137,7 @@ class CatchUp:
             ) from None
         finally:
             self._reading = None
+            self.sends_rows = False
         if not self._gone():
             command = replace(command, since=cursor)
             await self._rows(command, cursor, rest, shown, numbers, last=True)
@@ -143,6 +155,7 @@ class CatchUp:
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
             self._subscriptions.tell(self._subscriber, command, recovered=None)
+            self.sends_rows = True
             waiting: list[Row] = []
             async for rows in snapshot:
                 if self._gone():

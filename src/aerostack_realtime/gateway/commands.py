@@ -123,7 +123,8 @@ class Commands:
             if isinstance(command, messages.Ping):
                 self.pinged = True
             elif (
-                isinstance(command, messages.Subscribe | messages.Unsubscribe)
+                self._catch_up.sends_rows
+                and isinstance(command, messages.Subscribe | messages.Unsubscribe)
                 and self._topic(command.topic) == self._catching
             ):
                 self.give_up()

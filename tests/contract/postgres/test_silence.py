@@ -190,8 +190,8 @@ async def test_reading_the_log_again_is_given_up_and_goes_on_later(
 ) -> None:
     async with watching(shop, line, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
-        shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 5000) i")
-        await recorder.until_changes(5000)
+        shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 50000) i")
+        await recorder.until_changes(50_000)
         first = await part(database, since)
         assert first.more, "its reader is left for the next part"
         line.silence()
