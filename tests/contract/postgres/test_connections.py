@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres import connection
 from aerostack_realtime.database.postgres.connection import Connections
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+from tests.contract.conftest import PATIENCE
 from tests.postgres import PostgresServer
 
 
@@ -98,3 +101,28 @@ async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_ba
         strict.start()
         async with connections.use() as connection:
             await connection.execute("SELECT 1")
+
+
+async def test_who_gave_up_waiting_for_a_server_does_not_keep_others_out_when_it_is_back(
+    strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WAITING_LIMIT", 10)
+    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
+    async with opened(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres") as connections:
+
+        async def ask() -> None:
+            async with connections.use() as lent:
+                await lent.execute("SELECT 1")
+
+        await ask()
+        strict.crash()
+        outcomes = await asyncio.gather(*(ask() for _ in range(30)), return_exceptions=True)
+        assert {type(each) for each in outcomes} == {Unavailable, Overloaded}
+        strict.start()
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await ask()
+                except Unavailable:  # its connection is being made
+                    continue
+                break

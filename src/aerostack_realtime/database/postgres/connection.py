@@ -7,6 +7,7 @@ passwords and service files are libpq's: what psql connects to, this does.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import select
@@ -23,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.failures import translate, why_unusable
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 OLDEST: Final = 13
 """The oldest major version that is served: the oldest that its makers supported when this was written."""
@@ -149,6 +150,8 @@ class Connections:
         self.silence_seconds = silence_seconds
         self._patience = statement_seconds + silence_seconds if statement_seconds else None
         self._lent: set[PatientConnection] = set()
+        self._turns = asyncio.Semaphore(size)
+        self._waiting = 0
         self._closed = False
         session = {
             "statement_timeout": str(int(statement_seconds * 1000)),
@@ -158,8 +161,9 @@ class Connections:
             kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,
             max_size=size,
+            # No max_waiting: the pool counts who gave up as waiting until it has a connection, and turns everyone
+            # away before it tries to make one. An outage with so many of them would never end.
             timeout=WAIT_SECONDS,
-            max_waiting=WAITING_LIMIT,
             # Then the next command tries anew: the pool's own pauses would grow to minutes.
             reconnect_timeout=WAIT_SECONDS,
             open=False,
@@ -208,7 +212,7 @@ class Connections:
         """
         self._check_open()
         try:
-            async with self._pool.connection() as connection:
+            async with self._turn() as until, self._pool.connection(until - time.monotonic()) as connection:
                 self._lent.add(connection)
                 try:
                     yield connection
@@ -221,6 +225,26 @@ class Connections:
         except psycopg.Error as error:
             self._check_open()
             raise translate(error) from error
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[float]:
+        """Be one of those whom the pool has connections for; gives until when they may wait for one, as
+        `time.monotonic`."""
+        if self._waiting >= WAITING_LIMIT:
+            raise Overloaded("Too many queries wait for the database. Try again in a moment.")
+        until = time.monotonic() + WAIT_SECONDS
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise PoolTimeout("no turn came in time") from error
+        finally:
+            self._waiting -= 1
+        try:
+            yield until
+        finally:
+            self._turns.release()
 
     async def connect(self, *, session: Mapping[str, str] = {}) -> Connection:
         """A new connection beside the pool, in autocommit, without a time limit for statements.

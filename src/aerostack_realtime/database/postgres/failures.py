@@ -6,13 +6,12 @@ import re
 from typing import Final
 
 import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout
 
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     Forbidden,
-    Overloaded,
     TooLarge,
     Unavailable,
 )
@@ -168,8 +167,6 @@ def translate(error: Exception) -> AerostackError:
     match error:
         case AerostackError():
             return error
-        case TooManyRequests():
-            return Overloaded("Too many queries wait for the database. Try again in a moment.")
         case PoolTimeout():
             return Unavailable("No connection to the database became free in time. Try again in a moment.")
         case psycopg.Error(sqlstate=str() as state):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from psycopg import errors
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout
 
 from aerostack_realtime.database.postgres.connection import parameters, shown, unusable
 from aerostack_realtime.database.postgres.failures import is_lost, translate
@@ -12,7 +12,6 @@ from aerostack_realtime.protocol.errors import (
     BadMessage,
     Forbidden,
     NotFound,
-    Overloaded,
     TooLarge,
     Unavailable,
 )
@@ -46,7 +45,6 @@ from aerostack_realtime.protocol.errors import (
         (psycopg.OperationalError("server closed the connection\nmore"), Unavailable, "may have taken"),
         (psycopg.InterfaceError("the connection is closed"), Unavailable, "may have taken"),
         (PoolTimeout("5 s"), Unavailable, "became free"),
-        (TooManyRequests("1000"), Overloaded, "Too many"),
         (NotFound("ours"), NotFound, "ours"),
     ],
 )
