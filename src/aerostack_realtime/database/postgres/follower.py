@@ -160,7 +160,7 @@ class Follower:
             await self._begin(identity, since, anew=anew)
             if self._said:
                 log.warning("row changes are followed, from %s on", lsn_text(self.place.lsn))
-            self._pause, self._said = RETRY_SECONDS[0], False
+            self._said = False
             self._waits_since = None
             self._asked.clear()
             self._tick(stream)
@@ -311,7 +311,9 @@ class Follower:
         place = batch.place or self.place
         if batch.entries:
             place = max(place, batch.entries[-1].place)
-        self.place = max(place, self.place)
+        if place > self.place:  # else what ended the last session may be what comes next
+            self.place = place
+            self._pause = RETRY_SECONDS[0]
         entries, batch.entries = batch.entries, []
         xids, batch.xids = batch.xids, []
         batch.place = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
+from contextlib import suppress
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Final
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from aerostack_realtime.database.postgres import pgoutput
 from aerostack_realtime.database.postgres.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
 from aerostack_realtime.database.postgres.pgoutput import Decoder, Relation, Values, merged
 from aerostack_realtime.database.postgres.runs import Place
+from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
 SPOOL_BYTES: Final = 1 << 20
@@ -48,23 +50,30 @@ Item = Entry | Committed | Untold | LoggedTable | pgoutput.Logical
 
 
 class _Spool:
-    """The messages of one transaction that goes on."""
+    """The messages of one transaction that goes on. Raises Unavailable when there is no room for it."""
 
     def __init__(self) -> None:
         self.aborted: set[int] = set()
         self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - it lives until the transaction ends
 
     def append(self, payload: bytes | memoryview) -> None:
-        self._file.write(_LENGTH.pack(len(payload)))
-        self._file.write(payload)
+        try:
+            self._file.write(_LENGTH.pack(len(payload)))
+            self._file.write(payload)
+        except OSError as error:
+            raise _no_room(error) from error
 
     def __iter__(self) -> Iterator[bytes]:
-        self._file.seek(0)
+        try:
+            self._file.seek(0)  # which writes what is not written yet
+        except OSError as error:
+            raise _no_room(error) from error
         while header := self._file.read(_LENGTH.size):
             yield self._file.read(_LENGTH.unpack(header)[0])
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # it writes what is not written yet, which nobody wants any more
+            self._file.close()
 
 
 class _Open(Struct):
@@ -78,7 +87,8 @@ class _Open(Struct):
 
 
 class Transactions:
-    """Takes the messages of one stream in their order. Raises MalformedMessage."""
+    """Takes the messages of one stream in their order. Raises MalformedMessage, and Unavailable when there is no
+    room for a transaction's file."""
 
     def __init__(self) -> None:
         self._decoder = Decoder()
@@ -213,3 +223,10 @@ class Transactions:
         if abort.subxid == abort.xid:
             del self._spools[abort.xid]
             spool.close()
+
+
+def _no_room(error: OSError) -> Unavailable:
+    return Unavailable(
+        f"A large transaction waits for its commit in a file, which cannot be written ({error.strerror}): make "
+        f"room in {gettempdir()}, or set TMPDIR to a directory that has it."
+    )
