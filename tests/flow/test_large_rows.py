@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 LARGEST = 200_000
+HUGE = 100_000_000
 SETTINGS = f"""
 anonymous = true
 [limits]
@@ -66,6 +67,36 @@ async def test_a_change_too_large_to_deliver_is_told_as_a_gap(
     await database.write("DELETE FROM notes")
     await database.write(insert(database, 2, 10))
     assert await kinds(wire, 4) == ["gap", "gap", "gap", 2]
+
+
+async def test_a_value_of_100_mb_is_told_as_a_gap_and_is_in_memory_four_times_at_most(
+    server: "ServerProcess", dial: Dial, database: Database
+) -> None:
+    await database.write(TABLE)
+    wire, narrow = await dial(server), await dial(server)
+    await wire.subscribe("notes")
+    await narrow.subscribe("notes", filter={"id": 2})
+    before = peak(server)
+    await database.write(insert(database, 1, HUGE))
+    await database.write("UPDATE notes SET read = 1")
+    await database.write("DELETE FROM notes")
+    await database.write(insert(database, 2, 10))
+    assert await kinds(wire, 4) == ["gap", "gap", "gap", 2]
+    assert await kinds(narrow, 1) == [2]
+    assert peak(server) - before < 4 * HUGE + (40 << 20)
+
+
+async def test_a_row_whose_large_column_is_hidden_is_told_as_any_other(
+    serve: Serve, dial: Dial, database: Database
+) -> None:
+    await database.write(TABLE)
+    server = await serve(f"{SETTINGS}\ncolumns = ['id', 'read']")
+    wire = await dial(server)
+    await wire.subscribe("notes")
+    await database.write(insert(database, 1, 6_000_000))
+    await database.write("UPDATE notes SET read = 1")
+    seen = [(await wire.hear("db_change"))["data"] for _ in range(2)]
+    assert seen == [{"id": 1, "read": 0}, {"id": 1, "read": 1}]
 
 
 async def test_only_who_sees_the_row_is_told_of_the_gap(serve: Serve, dial: Dial, database: Database) -> None:

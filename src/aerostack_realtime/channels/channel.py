@@ -173,6 +173,8 @@ class TableChannel:
         return b"".join(self._frame(change, operation, view) for change, operation in concerned if operation)
 
     def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
+        if change.large and self._is_beyond(change, operation, view):
+            return self._gap(change)
         old = None if change.old is None or operation == "INSERT" else messages.encode(view.cut(change.old))
         if old is not None and len(old) > self._largest:
             return self._gap(change)
@@ -190,6 +192,14 @@ class TableChannel:
             commit_end=change.commit_end or UNSET,
         )
         return frames.text(messages.encode(message))
+
+    def _is_beyond(self, change: Change, operation: Operation, view: View) -> bool:
+        """Whether a change is too large by its texts alone, which encoded would be copied first."""
+        rows = [] if operation == "DELETE" and change.old is not None else [change.data]
+        if change.old is not None and operation != "INSERT":
+            rows.append(change.old)
+        texts = (value for row in rows for value in view.cut(row).values() if isinstance(value, str))
+        return sum(map(len, texts)) > self._largest
 
     def _gap(self, change: Change) -> bytes:
         """What stands in place of a change that is too large to be sent: delivery goes on after it."""

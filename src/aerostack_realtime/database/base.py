@@ -24,6 +24,9 @@ floats, times with an offset, UUIDs."""
 NUMBERS: Final[tuple[Kind, ...]] = ("decimal", "integer", "float")
 
 
+LARGE_BYTES: Final = 1 << 20
+
+
 class DatabaseUnusable(Unavailable):
     """The database cannot be opened as it is; the message names it and says what to do."""
 
@@ -36,6 +39,7 @@ class Change(Struct, frozen=True, gc=False):
     `cursor` is where it stands in its table's log, opaque to everyone but the feed that made it.
     `commit` names the transaction it is part of, in all tables alike, and `commit_end` marks the last change of
     it among the watched tables; None where the database does not tell (SQLite: a trigger cannot know).
+    `large`: its values take more than LARGE_BYTES, so that it pays to see how long they are before encoding them.
     """
 
     table: str
@@ -46,6 +50,7 @@ class Change(Struct, frozen=True, gc=False):
     cursor: str
     commit: str | None = None
     commit_end: bool = False
+    large: bool = False
 
 
 class Replay(Struct, frozen=True):

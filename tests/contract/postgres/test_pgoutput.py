@@ -29,8 +29,8 @@ from aerostack_realtime.database.postgres.pgoutput import (
     Truncate,
     Type,
     Update,
-    merged,
 )
+from aerostack_realtime.database.postgres.transactions import merged
 
 
 class Log:

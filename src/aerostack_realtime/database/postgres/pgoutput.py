@@ -14,9 +14,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from msgspec import Struct
+
+from aerostack_realtime.database.base import LARGE_BYTES
 
 
 class MalformedMessage(ValueError):
@@ -164,16 +166,7 @@ class StreamAbort(Struct, frozen=True, gc=False):
 
 Change = Relation | Type | Insert | Update | Delete | Truncate | Logical
 Message = Begin | Commit | Origin | StreamStart | StreamStop | StreamCommit | StreamAbort | Change
-
-
-def merged(old: Values | None, new: Values) -> Values:
-    """The new row, its unchanged values taken from the whole old row; without one they stay UNCHANGED.
-
-    Do not pass an old row that is `key_only`: its NULLs say nothing.
-    """
-    if old is None or UNCHANGED not in new:
-        return new
-    return tuple(before if after is UNCHANGED else after for before, after in zip(old, new, strict=True))
+Data = bytes | memoryview
 
 
 class Decoder:
@@ -184,9 +177,10 @@ class Decoder:
 
     def decode(self, data: bytes | memoryview) -> Message:
         """One message, which must fill `data`. Raises MalformedMessage, and nothing else."""
-        data = bytes(data)
+        kind = data[0] if data else 0
+        if len(data) <= LARGE_BYTES or kind not in _ROWS:
+            data = bytes(data)  # of a large row its values alone are copied
         try:
-            kind = data[0]
             if (read := _CHANGES.get(kind)) is not None:
                 if self._streaming:
                     return read(data, 5, _INT32(data, 1)[0])
@@ -222,16 +216,15 @@ _FLAGGED = struct.Struct(">IB").unpack_from
 _LOGICAL = struct.Struct(">BQ").unpack_from
 _COLUMN = struct.Struct(">Ii").unpack_from
 
-_TEXT, _NULL, _UNCHANGED = b"tnu"
-_NEW, _KEY, _OLD = b"NKO"
+_ROWS, (_TEXT, _NULL, _UNCHANGED), (_NEW, _KEY, _OLD) = b"IUD", b"tnu", b"NKO"
 _START, _ = _BRACKETS = b"SE"
 _EPOCH_MS = 946_684_800_000
 """2000-01-01, from which PostgreSQL counts its microseconds."""
 
 
-def _values(data: bytes, at: int) -> tuple[Values, int]:
+def _values(data: Data, at: int) -> tuple[Values, int]:
     """A row, and where it ends; that may be behind the end of `data`, which `_finish` notices."""
-    values: list[bytes | Unchanged | None] = []
+    values: list[Any] = []
     append = values.append
     (count,) = _INT16(data, at)
     at += 2
@@ -249,6 +242,8 @@ def _values(data: bytes, at: int) -> tuple[Values, int]:
             at += 1
         else:
             raise _Misread(at, "a value that is neither text, NULL nor unchanged (binary was not asked for)")
+    if isinstance(data, memoryview):
+        values = [bytes(value) if isinstance(value, memoryview) else value for value in values]
     return tuple(values), at
 
 
@@ -264,7 +259,7 @@ def _schema(data: bytes, at: int) -> tuple[str, int]:
     return name or "pg_catalog", end  # which is sent as an empty string
 
 
-def _finish(data: bytes, at: int) -> None:
+def _finish(data: Data, at: int) -> None:
     """Raise unless the message ends exactly at `at`."""
     if at > len(data):
         raise IndexError
@@ -276,7 +271,7 @@ def _timestamp(microseconds: int) -> int:
     return _EPOCH_MS + microseconds // 1000
 
 
-def _insert(data: bytes, at: int, xid: int) -> Insert:
+def _insert(data: Data, at: int, xid: int) -> Insert:
     if data[at + 4] != _NEW:
         raise _Misread(at + 4, "no new row")
     new, end = _values(data, at + 5)
@@ -285,7 +280,7 @@ def _insert(data: bytes, at: int, xid: int) -> Insert:
     return Insert(_INT32(data, at)[0], new, xid)
 
 
-def _update(data: bytes, at: int, xid: int) -> Update:
+def _update(data: Data, at: int, xid: int) -> Update:
     (relation,) = _INT32(data, at)
     part = data[at + 4]
     at += 5
@@ -303,7 +298,7 @@ def _update(data: bytes, at: int, xid: int) -> Update:
     return Update(relation, old, key_only, new, xid)
 
 
-def _delete(data: bytes, at: int, xid: int) -> Delete:
+def _delete(data: Data, at: int, xid: int) -> Delete:
     if data[at + 4] not in (_KEY, _OLD):
         raise _Misread(at + 4, "no old row")
     old, end = _values(data, at + 5)
@@ -369,7 +364,7 @@ def _fixed(format: str, make: Callable[..., Message]) -> Callable[[bytes], Messa
     return read
 
 
-_CHANGES: Final[dict[int, Callable[[bytes, int, int], Change]]] = {
+_CHANGES: Final[dict[int, Callable[..., Change]]] = {
     ord("I"): _insert,
     ord("U"): _update,
     ord("D"): _delete,
@@ -380,7 +375,7 @@ _CHANGES: Final[dict[int, Callable[[bytes, int, int], Change]]] = {
 }
 """Called with where their own part begins and the xid that stands before it within a streamed piece."""
 
-_CONTROLS: Final[dict[int, Callable[[bytes], Message]]] = {
+_CONTROLS: Final[dict[int, Callable[..., Message]]] = {
     ord("B"): _fixed(">xQqI", lambda lsn, at, xid: Begin(lsn, _timestamp(at), xid)),
     ord("C"): _fixed(">xxQQq", lambda lsn, end, at: Commit(lsn, end, _timestamp(at))),
     ord("O"): _origin,
@@ -393,8 +388,8 @@ _CONTROLS: Final[dict[int, Callable[[bytes], Message]]] = {
 _NAMES: Final = {kind: each.__name__ for kind, each in zip(b"BCOSEcARYIUDTM", get_args(Message), strict=True)}
 
 
-def _described(data: bytes) -> str:
+def _described(data: Data) -> str:
     """The message as one calls it, for an error."""
     if not data:
         return "An empty message"
-    return f"The message {data[:1]!r} ({_NAMES.get(data[0], 'unknown')}) of {len(data)} bytes"
+    return f"The message {bytes(data[:1])!r} ({_NAMES.get(data[0], 'unknown')}) of {len(data)} bytes"

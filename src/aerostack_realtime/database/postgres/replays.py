@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from aerostack_realtime.database.base import Change, Replay
+from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
 from aerostack_realtime.database.postgres.log import Entry, Log
 from aerostack_realtime.database.postgres.past import PART_BYTES, Describe, Past
 from aerostack_realtime.database.postgres.progress import NOWHERE, Progress
@@ -127,6 +127,7 @@ class Replays:
             self._cursor(entry.place, visible),
             f"{entry.place.lsn:x}",
             entry.end,
+            entry.size > LARGE_BYTES,
         )
 
     def _cursor(self, place: Place, visible: Visible | None) -> str:

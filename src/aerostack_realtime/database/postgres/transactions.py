@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from aerostack_realtime.database.postgres import pgoutput
 from aerostack_realtime.database.postgres.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
-from aerostack_realtime.database.postgres.pgoutput import Decoder, Relation, Values, merged
+from aerostack_realtime.database.postgres.pgoutput import UNCHANGED, Decoder, Relation, Values
 from aerostack_realtime.database.postgres.runs import Place
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
@@ -223,6 +223,16 @@ class Transactions:
         if abort.subxid == abort.xid:
             del self._spools[abort.xid]
             spool.close()
+
+
+def merged(old: Values | None, new: Values) -> Values:
+    """The new row, its unchanged values taken from the whole old row; without one they stay UNCHANGED.
+
+    Do not pass an old row that is `key_only`: its NULLs say nothing.
+    """
+    if old is None or UNCHANGED not in new:
+        return new
+    return tuple(before if after is UNCHANGED else after for before, after in zip(old, new, strict=True))
 
 
 def _no_room(error: OSError) -> Unavailable:

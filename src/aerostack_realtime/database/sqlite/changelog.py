@@ -19,7 +19,7 @@ from typing import cast
 import apsw
 from msgspec import Struct
 
-from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.base import LARGE_BYTES, Change
 from aerostack_realtime.database.sqlite.schema import PREFIX, Table, quote, read_table
 from aerostack_realtime.database.sqlite.triggers import (
     CHANGES,
@@ -271,8 +271,9 @@ def read(
             return Reading(changes, until, False)
         end = cast(int, row[0])
         count += 1
-        taken += size(row)
-        change = _change(connection, shapes, epoch, row)
+        bytes_of_row = size(row)
+        taken += bytes_of_row
+        change = _change(connection, shapes, epoch, row, large=bytes_of_row > LARGE_BYTES)
         if change is not None:
             changes.append(change)
     cursor.close(force=True)
@@ -291,7 +292,12 @@ def _width(connection: apsw.Connection) -> int:
 
 
 def _change(
-    connection: apsw.Connection, shapes: dict[int, Shape], epoch: str, row: Sequence[apsw.SQLiteValue]
+    connection: apsw.Connection,
+    shapes: dict[int, Shape],
+    epoch: str,
+    row: Sequence[apsw.SQLiteValue],
+    *,
+    large: bool,
 ) -> Change | None:
     number = row[1]
     if not isinstance(number, int):
@@ -306,11 +312,11 @@ def _change(
     cursor = f"{epoch}.{row[0]}"
     at = int(row[3] or 0)
     if row[2] == INSERT:
-        return Change(shape.table, "INSERT", to_row(shape.columns, row[5:last:2]), None, at, cursor)
+        return Change(shape.table, "INSERT", to_row(shape.columns, row[5:last:2]), None, at, cursor, large=large)
     old = to_row(shape.columns, row[4:last:2])
     if row[2] == DELETE:
-        return Change(shape.table, "DELETE", old, old, at, cursor)
-    return Change(shape.table, "UPDATE", to_row(shape.columns, row[5:last:2]), old, at, cursor)
+        return Change(shape.table, "DELETE", old, old, at, cursor, large=large)
+    return Change(shape.table, "UPDATE", to_row(shape.columns, row[5:last:2]), old, at, cursor, large=large)
 
 
 def shapes_of(connection: apsw.Connection, name: str) -> list[int]:

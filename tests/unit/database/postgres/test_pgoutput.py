@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from aerostack_realtime.database.base import LARGE_BYTES
 from aerostack_realtime.database.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -27,7 +28,6 @@ from aerostack_realtime.database.postgres.pgoutput import (
     Type,
     Unchanged,
     Update,
-    merged,
 )
 
 MICROSECONDS = 817_455_600_123_456
@@ -195,10 +195,13 @@ def test_a_name_that_is_not_utf8_is_repaired() -> None:
     assert Decoder().decode(b"Y" + bytes(4) + b"a\xff\0b\0") == Type(0, "a\ufffd", "b")
 
 
-def test_unchanged_values_are_taken_from_the_whole_old_row() -> None:
-    assert merged((b"1", b"long", None), (b"2", UNCHANGED, UNCHANGED)) == (b"2", b"long", None)
-    assert merged((b"1", b"long"), (None, b"")) == (None, b"")
-
-
-def test_without_the_old_row_what_is_unchanged_stays_so() -> None:
-    assert merged(None, (b"2", UNCHANGED)) == (b"2", UNCHANGED)
+def test_the_values_of_a_large_row_are_read_as_those_of_a_small_one() -> None:
+    large = b"x" * LARGE_BYTES
+    values = b"".join(b"t" + struct.pack(">I", len(value)) + value for value in (large, b"small"))
+    message = memoryview(b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", 3) + values + b"n")
+    found = Decoder().decode(message)
+    assert isinstance(found, Insert)
+    assert found.new == (large, b"small", None)
+    assert [type(value) for value in found.new] == [bytes, bytes, type(None)]
+    with pytest.raises(MalformedMessage, match=r"Insert.* it ends at byte"):
+        Decoder().decode(message[:-1])

@@ -4,9 +4,9 @@ import struct
 from typing import Any
 
 from aerostack_realtime.database.postgres.log import Entry, LoggedTable
-from aerostack_realtime.database.postgres.pgoutput import Logical
+from aerostack_realtime.database.postgres.pgoutput import UNCHANGED, Logical
 from aerostack_realtime.database.postgres.runs import Place
-from aerostack_realtime.database.postgres.transactions import SPOOL_BYTES, Committed, Transactions, Untold
+from aerostack_realtime.database.postgres.transactions import SPOOL_BYTES, Committed, Transactions, Untold, merged
 
 
 class Writer:
@@ -177,3 +177,12 @@ def test_what_is_half_here_is_known() -> None:
         between.append(transactions.between)
     assert between == [False, True]
     transactions.close()
+
+
+def test_unchanged_values_are_taken_from_the_whole_old_row() -> None:
+    assert merged((b"1", b"long", None), (b"2", UNCHANGED, UNCHANGED)) == (b"2", b"long", None)
+    assert merged((b"1", b"long"), (None, b"")) == (None, b"")
+
+
+def test_without_the_old_row_what_is_unchanged_stays_so() -> None:
+    assert merged(None, (b"2", UNCHANGED)) == (b"2", UNCHANGED)
