@@ -14,7 +14,7 @@ WORKERS ?= 3
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults fuzz clean
+.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -53,6 +53,16 @@ bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 
 faults: install .tools/sqlite3 .tools/initdb ## kill, cut, fill and restore a running server; ARGS="--seed 1 --seconds 60"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+outage: install .tools/initdb ## a line to PostgreSQL that is away for long; ARGS="--seconds 3600"
+	$(BIN)/python -m tests.outage $(ARGS)
+
+VERSIONS ?= 13 14 15 16 17 18
+test-versions: install .tools/sqlite3 .tools/initdb ## what concerns PostgreSQL, on each of its versions; VERSIONS="13 18"
+	@for version in $(VERSIONS); do \
+	  echo "PostgreSQL $$version"; programs=$$(scripts/postgres $$version); \
+	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k postgres -n $(WORKERS) --dist loadfile; \
+	done
 
 fuzz: install ## what is parsed and what is done with it, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600

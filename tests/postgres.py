@@ -41,9 +41,19 @@ PORT = 6543
 
 
 def binaries() -> Path:
-    """The directory with initdb, postgres and psql."""
+    """The directory with initdb and postgres."""
     if named := os.environ.get("AEROSTACK_POSTGRES_BIN"):
         return Path(named)
+    return _installed()
+
+
+def psql() -> Path:
+    """Of the version under test, if its programs came with one; else another, which speaks with all versions."""
+    own = binaries() / "psql"
+    return own if own.exists() else _installed() / "psql"
+
+
+def _installed() -> Path:
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     installed = sorted(
@@ -217,6 +227,14 @@ class PostgresServer:
         if os.geteuid() != 0:
             return {"env": environment}
         return {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": "/", "env": environment}
+
+
+def end_connection(dsn: str, pid: int) -> None:
+    """End the process that serves a connection; return once it is gone."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        while connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+            pass
 
 
 def create_database(dsn: str, name: str) -> None:

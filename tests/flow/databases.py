@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tests.postgres import PostgresServer, binaries
+from tests.postgres import PostgresServer, psql
 
 
 class Database(Protocol):
@@ -55,8 +55,7 @@ class PostgresDatabase:
         self.address = address
 
     async def write(self, sql: str) -> str:
-        psql = str(binaries() / "psql")
-        return await _run((psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.address), sql)
+        return await _run((str(psql()), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.address), sql)
 
 
 class PostgresDatabases:

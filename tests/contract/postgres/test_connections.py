@@ -21,7 +21,9 @@ def strict() -> Iterator[PostgresServer]:
     """A server on a port, whose roles come in as its pg_hba.conf says."""
     server = PostgresServer.started(tcp=True)
     server.execute(
-        "CREATE ROLE ann LOGIN PASSWORD 'right'", "CREATE ROLE outcast LOGIN", "CREATE ROLE nologin NOLOGIN"
+        "SET password_encryption = 'scram-sha-256'; CREATE ROLE ann LOGIN PASSWORD 'right'",  # 13's is md5
+        "CREATE ROLE outcast LOGIN",
+        "CREATE ROLE nologin NOLOGIN",
     )
     (server.data / "pg_hba.conf").write_text(
         "local all postgres trust\n"

@@ -17,7 +17,7 @@ from aerostack_realtime.database.postgres import messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, TooLarge, Unavailable
 from tests.contract.conftest import PATIENCE, PostgresStores
 from tests.contract.test_message_store import TOPIC, append, message
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, end_connection
 
 ROLL_BACK_ONCE = """
 CREATE SEQUENCE attempts;
@@ -85,7 +85,7 @@ async def test_what_a_killed_connection_had_committed_is_found_and_not_stored_tw
             async with asyncio.timeout(PATIENCE):
                 while (found := await (await other.execute(waiting)).fetchone()) is None:
                     pass
-            await other.execute("SELECT pg_terminate_backend(%s, 10000)", found)
+            await asyncio.to_thread(end_connection, own_server.dsn(), found[0])
             await other.execute("ALTER SYSTEM RESET synchronous_standby_names")
             await other.execute("SELECT pg_reload_conf()")
         assert fresh(await storing) == [1, 2]

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import psycopg
 import pytest
 
 from aerostack_realtime.database.base import QueryResult, Value
@@ -15,7 +14,7 @@ from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.types import Types
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, TooLarge, Unavailable
 from tests.contract.conftest import PATIENCE
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, end_connection
 
 
 class Queries:
@@ -308,8 +307,8 @@ async def test_a_connection_that_was_cut_while_idle_is_replaced_unseen(
     queries: Queries, postgres_dsn: str
 ) -> None:
     pid = await queries.value("SELECT pg_backend_pid()")
-    with psycopg.connect(postgres_dsn, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    assert isinstance(pid, int)
+    end_connection(postgres_dsn, pid)
     assert await queries.value("SELECT pg_backend_pid()") != pid
 
 
