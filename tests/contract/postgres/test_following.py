@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 
+import pytest
+
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids, opened, watching
@@ -44,6 +46,34 @@ async def test_a_killed_walsender_is_followed_on_without_a_gap(shop: Shop, recor
             await recorder.until_changes(number + 1)
         assert ids(recorder) == [0, 1, 2, 3, 4]
         assert recorder.interruptions == []
+
+
+@pytest.mark.parametrize("gone", ["unwatched", "dropped", "emptied", "renamed"])
+async def test_a_table_whose_change_was_the_last_is_gone_when_the_log_is_followed_on(
+    shop: Shop, recorder: Recorder, gone: str
+) -> None:
+    """It is by that change that a log is known to be the one which was followed before."""
+    async with watching(shop, recorder) as database:
+        shop.execute("CREATE TABLE bills(id INTEGER)")
+        await database.changes.watch("bills")
+        shop.insert(1)
+        shop.execute("INSERT INTO bills VALUES (1)")
+        await recorder.until_changes(2)
+        match gone:
+            case "unwatched":
+                await database.changes.unwatch("bills")
+            case "dropped":
+                shop.execute("DROP TABLE bills")
+            case "emptied":
+                shop.execute("TRUNCATE bills")
+            case "renamed":
+                shop.execute("ALTER TABLE bills RENAME TO invoices")
+        for number in range(2, 5):
+            shop.cut()
+            shop.insert(number)
+            await recorder.until_changes(number + 1)
+        assert ids(recorder) == [1, 1, 2, 3, 4]
+        assert "orders" not in [table for table, _, _ in recorder.interruptions]
 
 
 async def test_a_connection_lost_in_the_midst_of_a_transaction_repeats_and_loses_nothing(

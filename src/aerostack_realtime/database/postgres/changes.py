@@ -89,7 +89,7 @@ class PostgresChangeFeed:
         return self._types.kinds(self.shape(table))
 
     def cursor(self, table: str) -> str:
-        return self.runs.cursor(self._watches.start(table, self._progress.place))
+        return self._replays.cursor(self._watches.start(table, self._progress.place))
 
     def replay(
         self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
@@ -215,7 +215,7 @@ class PostgresChangeFeed:
     def _interrupt(self, name: str, watch: Watch) -> None:
         watch.start = max(watch.start, self._progress.place)
         if self._live:
-            self._listener.interrupted(name, self.runs.cursor(watch.start), watch.relation is not None)
+            self._listener.interrupted(name, self._replays.cursor(watch.start), watch.relation is not None)
 
     def _forget(self, relation: int) -> None:
         self._log.forget(relation)

@@ -18,6 +18,7 @@ from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.pgoutput import Logical
+from aerostack_realtime.database.postgres.proof import Proof, Undone
 from aerostack_realtime.database.postgres.publication import Publication
 from aerostack_realtime.database.postgres.replication import (
     Keepalive,
@@ -27,9 +28,9 @@ from aerostack_realtime.database.postgres.replication import (
     lsn_of,
     lsn_text,
 )
-from aerostack_realtime.database.postgres.runs import Place, Run, Runs
+from aerostack_realtime.database.postgres.runs import Bookmark, Place, Run, Runs, stamp
 from aerostack_realtime.database.postgres.slot import Slot
-from aerostack_realtime.database.postgres.transactions import Committed, Transactions, Untold
+from aerostack_realtime.database.postgres.transactions import Committed, Item, Transactions, Untold
 from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,11 @@ class Follower:
         self._known_mark = known_mark
         self._raise_mark = raise_mark
         self._out_of_reach = out_of_reach
+        self._last: Bookmark | None = None
+        """Of the last change that was told."""
+        self._proof: Proof | None = None
+        """Of it, while it is not there."""
+        self._undone = False
         self._identity: SystemIdentity | None = None
         self._runs: Runs | None = None
         self._waymarks: deque[tuple[float, int]] = deque()
@@ -145,6 +151,7 @@ class Follower:
             except (psycopg.Error, ReplicationEnded, AerostackError, TimeoutError, OSError) as error:
                 if self._runs is None and isinstance(error, DatabaseUnusable):
                     raise
+                self._undone = self._undone or isinstance(error, Undone)
                 reason = " ".join(str(error).split())
                 self._say(logging.WARNING, f"row changes are not followed, connecting again: {reason}")
             await asyncio.sleep(self._pause)
@@ -183,6 +190,7 @@ class Follower:
 
     async def _slot_place(self) -> tuple[bool, int]:
         """Whether the slot's log does not continue ours, and where to stream from."""
+        self._proof = None
         state = await self._slot.state()
         made = await self._publication.prepare()
         if state is not None and (made or state.lost):
@@ -199,6 +207,11 @@ class Follower:
             return True, state.wal_end
         if state.confirmed > self.place.lsn:  # the same, moved on by someone else
             return True, state.confirmed
+        if self._undone:  # another that was beyond ours when we came
+            return True, state.wal_end
+        if self._last is not None and self._last.place.lsn >= state.confirmed:
+            self._proof = Proof(self._last)
+            return False, self._last.place.lsn
         return False, self.place.lsn
 
     async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
@@ -206,12 +219,15 @@ class Follower:
         before, switches, restored = self._identity, {}, False
         if before is None or identity.timeline != before.timeline:
             switches = await self._switches(identity)
+        if before is not None and not anew:
+            since = self.place.lsn  # what is sent once more is no news
         if before is not None:
             left = switches.get(before.timeline, self.place.lsn)
             restored = (
                 identity.system != before.system
                 or min(left, identity.wal_end) < self.place.lsn
                 or mark < known_mark
+                or self._undone
             )
             anew = anew or restored
         self._identity = identity
@@ -219,6 +235,7 @@ class Follower:
             self._runs = await self._new_run(identity.timeline, mark, switches, forget=restored)
             if anew or before is None:
                 self.place = Place(since, 0)
+                self._last, self._proof, self._undone = None, None, False
                 if anew:
                     self._waymarks = deque([(time.monotonic(), since)])
             self._outlet.began(self._runs, self.place, anew=anew)
@@ -281,7 +298,9 @@ class Follower:
             self._hand_on(batch)
             await asyncio.sleep(0)
 
-    async def _take(self, item: object, batch: _Batch) -> None:
+    async def _take(self, item: Item, batch: _Batch) -> None:
+        if self._proof is not None and self._proof.see(item):
+            self._proof = None
         match item:
             case Entry():
                 if item.place > self.place:
@@ -310,7 +329,9 @@ class Follower:
             return
         place = batch.place or self.place
         if batch.entries:
-            place = max(place, batch.entries[-1].place)
+            last = batch.entries[-1]
+            place = max(place, last.place)
+            self._last = Bookmark(last.place, stamp(last.timestamp))
         if place > self.place:  # else what ended the last session may be what comes next
             self.place = place
             self._pause = RETRY_SECONDS[0]
@@ -320,6 +341,8 @@ class Follower:
         self._outlet.committed(entries, self.place, xids)
 
     def _hear(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
+        if self._proof is not None and between:
+            self._proof.come(message.wal_end)
         if (
             between
             and message.wal_end > self.place.lsn

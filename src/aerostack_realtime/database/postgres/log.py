@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import Row
 from aerostack_realtime.database.postgres.pgoutput import Relation, Values
-from aerostack_realtime.database.postgres.runs import Place
+from aerostack_realtime.database.postgres.runs import Place, stamp
 from aerostack_realtime.database.postgres.types import Layout
 from aerostack_realtime.protocol.messages import Operation
 
@@ -79,6 +79,8 @@ class Log:
     def __init__(self, start: Place, max_bytes: int) -> None:
         self.start = start
         self._max_bytes = max_bytes
+        self._before: int | None = None
+        """When the change at `start` was committed, if one is there."""
         self._bytes = 0
         self._entries: deque[Entry] = deque()
         self._tables: dict[int, deque[Entry]] = {}
@@ -100,6 +102,7 @@ class Log:
         self._entries.clear()
         self._tables.clear()
         self._bytes = 0
+        self._before = None
         self.start = start
 
     def count(self, table: int) -> int:
@@ -113,12 +116,19 @@ class Log:
             return iter(())
         return islice(entries, _count_until(entries, lambda entry: entry.place > place), None)
 
-    def holds(self, place: Place) -> bool:
-        """Whether a place is one of the log's: before a transaction, or after one of its changes."""
-        if place.index == 0 or place == self.start:
-            return True
-        found = _count_until(self._entries, lambda entry: entry.place >= place)
-        return found < len(self._entries) and self._entries[found].place == place
+    def last(self, place: Place) -> int | None:
+        """When the last change that stands at a place or before it was committed, if it is known."""
+        if self._entries and self._entries[-1].place <= place:  # as that of most who ask
+            return self._entries[-1].timestamp
+        return self._newest(place)[1]
+
+    def holds(self, place: Place, last: int | None) -> bool:
+        """Whether a place is one of the log's, before a transaction or after one of its changes, and the last
+        change there was committed at `last`, a `stamp`, if both know it."""
+        newest, committed = self._newest(place)
+        if place.index > 0 and place != newest:
+            return False
+        return last is None or committed is None or stamp(committed) == last
 
     def forget(self, table: int) -> None:
         """Let go of a table's entries."""
@@ -127,10 +137,19 @@ class Log:
             self._bytes -= sum(entry.size for entry in gone)
             self._entries = deque(entry for entry in self._entries if entry.table.oid != table)
 
+    def _newest(self, place: Place) -> tuple[Place, int | None]:
+        """The last change that stands at a place or before it, and when it was committed; where nothing is known,
+        the start."""
+        found = _count_until(self._entries, lambda entry: entry.place > place)
+        if found == 0:
+            return self.start, self._before if place >= self.start else None
+        entry = self._entries[found - 1]
+        return entry.place, entry.timestamp
+
     def _drop(self) -> None:
         entry = self._entries.popleft()
         self._bytes -= entry.size
-        self.start = entry.place
+        self.start, self._before = entry.place, entry.timestamp
         of_table = self._tables[entry.table.oid]
         of_table.popleft()
         if not of_table:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from aerostack_realtime.database.postgres.connection import Connections
 from aerostack_realtime.database.postgres.failures import translate
 from aerostack_realtime.database.postgres.log import Entry, LoggedTable
+from aerostack_realtime.database.postgres.proof import Proof, Undone
 from aerostack_realtime.database.postgres.publication import Columns
 from aerostack_realtime.database.postgres.replication import (
     Keepalive,
@@ -25,7 +26,7 @@ from aerostack_realtime.database.postgres.replication import (
     ReplicationStream,
     silence_limit,
 )
-from aerostack_realtime.database.postgres.runs import Place
+from aerostack_realtime.database.postgres.runs import Bookmark, Place
 from aerostack_realtime.database.postgres.transactions import Committed, Item, Transactions, Untold
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -67,17 +68,20 @@ class Past:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def part(
-        self, table: int, after: Place, limit: int, until: Callable[[], Place], describe: Describe
+        self, table: int, since: Bookmark, limit: int, until: Callable[[], Place], describe: Describe
     ) -> Part | None:
-        """The first changes of a table after a place, at most `limit` and of about PART_BYTES, up to the place
-        `until`; None when PostgreSQL does not have the place any more. `describe` makes a table's rows readable.
-        Raises Unavailable.
+        """The first changes of a table since a bookmark, at most `limit` and of about PART_BYTES, up to the place
+        `until`; None when PostgreSQL does not have that any more, or has another change in its place. `describe`
+        makes a table's rows readable. Raises Unavailable.
         """
-        reader = await self._reader(table, after, describe)
+        reader = await self._reader(table, since, describe)
         if reader is None:
             return None
         try:
             part = await reader.read(table, limit, until)
+        except Undone:
+            await self._end(reader)
+            return None
         except (psycopg.Error, ReplicationEnded, OSError) as error:
             await self._end(reader)
             raise _broken(error) from error
@@ -101,8 +105,8 @@ class Past:
             self._expire(key)
         await asyncio.gather(*self._closing)
 
-    async def _reader(self, table: int, after: Place, describe: Describe) -> _Reader | None:
-        parked = self._parked.pop((table, after), None)
+    async def _reader(self, table: int, since: Bookmark, describe: Describe) -> _Reader | None:
+        parked = self._parked.pop((table, since.place), None)
         if parked is not None:
             parked[1].cancel()
             return parked[0]
@@ -112,7 +116,7 @@ class Past:
         except TimeoutError:
             raise Unavailable("Too many clients come back from long ago. Try again in a moment.") from None
         try:
-            reader = await _Reader.open(self._connections, self._slot, after, self._options, describe)
+            reader = await _Reader.open(self._connections, self._slot, since, self._options, describe)
         except (psycopg.Error, ReplicationEnded, OSError) as error:
             self._turns.release()
             raise _broken(error) from error
@@ -145,13 +149,14 @@ class _Reader:
     """One stream through a copy of the slot."""
 
     def __init__(
-        self, stream: ReplicationStream, after: Place, describe: Describe, silence_seconds: float
+        self, stream: ReplicationStream, since: Bookmark, describe: Describe, silence_seconds: float
     ) -> None:
         self.lost = False
         self._silence_seconds = silence_seconds
         self._stream = stream
-        self._after = after
-        self._place = after
+        self._proof = Proof(since) if since.place.index > 0 else None
+        self._after = since.place
+        self._place = since.place
         self._describe = describe
         self._transactions = Transactions()
         self._items: Iterator[Item] = iter(())
@@ -163,18 +168,18 @@ class _Reader:
         cls,
         connections: Connections,
         slot: str,
-        after: Place,
+        since: Bookmark,
         options: Mapping[str, str],
         describe: Describe,
     ) -> _Reader | None:
-        """None when the slot does not reach back to `after`."""
+        """None when the slot does not reach back to the bookmark."""
         silence_seconds = connections.silence_seconds
         stream = await ReplicationStream.connect(connections.dsn, silence_seconds)
         try:
             copy = f"{slot[:40]}_{secrets.token_hex(6)}"
-            if await stream.copy_slot(slot, copy) <= after.lsn:
-                await stream.start(copy, after.lsn, options)
-                return cls(stream, after, describe, silence_seconds)
+            if await stream.copy_slot(slot, copy) <= since.place.lsn:
+                await stream.start(copy, since.place.lsn, options)
+                return cls(stream, since, describe, silence_seconds)
         except BaseException:
             await stream.close()
             raise
@@ -182,11 +187,14 @@ class _Reader:
         return None
 
     async def read(self, table: int, limit: int, until: Callable[[], Place]) -> Part:
+        """Raises Undone."""
         lost, self.lost = self.lost, False
         entries: list[Entry] = []
         room = PART_BYTES
         while len(entries) < limit and room > 0 and not self.lost and self._place < until():
             item = await self._next()
+            if item is not None and self._proof is not None and self._proof.see(item):
+                self._proof = None
             if isinstance(item, Entry):
                 if item.place > self._after and item.table.oid == table:
                     entries.append(item)

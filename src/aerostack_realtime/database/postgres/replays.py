@@ -10,7 +10,7 @@ from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
 from aerostack_realtime.database.postgres.log import Entry, Log
 from aerostack_realtime.database.postgres.past import PART_BYTES, Describe, Past
 from aerostack_realtime.database.postgres.progress import NOWHERE, Progress
-from aerostack_realtime.database.postgres.runs import Place, Runs, Visible
+from aerostack_realtime.database.postgres.runs import Bookmark, Place, Runs, Visible
 from aerostack_realtime.database.postgres.watches import Watches
 from aerostack_realtime.protocol.errors import Unavailable
 
@@ -66,18 +66,18 @@ class Replays:
         sent = self._sent if self._half is None else (*self._sent, self._half)
         unseen = [lsn for xid, lsn in sent if not visible.sees(xid)]
         here = self._progress.place
-        return self._runs().cursor(min(Place(min(unseen), 0), here) if unseen else here, visible)
+        return self._cursor(min(Place(min(unseen), 0), here) if unseen else here, visible)
 
     async def part(self, table: str, since: str) -> Replay:
         """The first part of what follows a cursor. Without `more`, it goes up to what is handed on next, as long
         as the caller does not wait. Raises NotFound, Unavailable."""
-        found = self._runs().place(since)
+        found = self._runs().bookmark(since)
         if found is not None:
-            place, visible = found
+            place, visible = found.place, found.visible
             after = place.lsn + (place.index > 0)
             await self._progress.reach(after if visible is None else max(after, visible.until))
             if self._watches.start(table, NOWHERE) <= place < self._log.start:
-                part = await self._reread(table, place, visible)
+                part = await self._reread(table, found)
                 if part is not None:
                     return part
         return self._remembered(table, since)
@@ -86,13 +86,13 @@ class Replays:
         watch = self._watches.get(table)
         assert watch.relation is not None, "the table is there"
         here = self._progress.place
-        known = self._runs().place(since)
-        place, visible = known or (self._runs().fork(since), None)
+        known = self._runs().bookmark(since)
+        place, visible = (self._runs().fork(since), None) if known is None else (known.place, known.visible)
         self._past.leave(watch.relation, place)
         recovered = (
             known is not None
             and max(self._log.start, watch.start) <= place <= max(here, watch.start)
-            and (place == watch.start or self._log.holds(place))  # a TRUNCATE is no entry of the log
+            and (place == watch.start or self._log.holds(place, known.last))  # a TRUNCATE is no entry of the log
         )
         changes: list[Change] = []
         room = PART_BYTES
@@ -102,14 +102,15 @@ class Replays:
             if not _was_seen(entry, visible):
                 changes.append(self.change(entry, table, visible))
                 room -= entry.size
-        return Replay(changes, self._runs().cursor(self._watches.start(table, here)), recovered, more=False)
+        return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
 
-    async def _reread(self, table: str, place: Place, visible: Visible | None) -> Replay | None:
+    async def _reread(self, table: str, since: Bookmark) -> Replay | None:
         relation = self._watches.get(table).relation
         assert relation is not None, "the table is there"
-        part = await self._past.part(relation, place, PART, lambda: self._log.start, self._describe)
+        part = await self._past.part(relation, since, PART, lambda: self._log.start, self._describe)
         if part is None:
             return None
+        visible = since.visible
         changes = [self.change(entry, table, visible) for entry in part.entries if not _was_seen(entry, visible)]
         return Replay(changes, self._cursor(part.place, visible), not part.lost, more=True)
 
@@ -124,15 +125,23 @@ class Replays:
             data,
             old,
             entry.timestamp,
-            self._cursor(entry.place, visible),
+            self._runs().cursor(entry.place, entry.timestamp, _within(entry.place, visible)),
             f"{entry.place.lsn:x}",
             entry.end,
             entry.size > LARGE_BYTES,
         )
 
+    def cursor(self, place: Place) -> str:
+        """The cursor of a place where the log stood or stands."""
+        return self._cursor(place, None)
+
     def _cursor(self, place: Place, visible: Visible | None) -> str:
-        """A place among what a snapshot may have seen is told with what it saw."""
-        return self._runs().cursor(place, visible if visible is not None and place.lsn < visible.until else None)
+        return self._runs().cursor(place, self._log.last(place), _within(place, visible))
+
+
+def _within(place: Place, visible: Visible | None) -> Visible | None:
+    """A place among what a snapshot may have seen is told with what it saw."""
+    return visible if visible is not None and place.lsn < visible.until else None
 
 
 def _was_seen(entry: Entry, visible: Visible | None) -> bool:

@@ -4,7 +4,8 @@ Whenever a server begins to follow the log it begins a run, with a random id, an
 log stood. A cursor names its run. It is of this log's past when its run is known and it does not lie beyond the
 place where the next run began: a database that was restored from a backup has either never heard of the run, or
 begins the next one before the place that the cursor names. After a promotion, what lies beyond the point where the
-timeline was left is not of the past either.
+timeline was left is not of the past either. A log that was written beyond the place before the next run began has
+other changes there: so a cursor also tells when the last one that it follows was committed.
 """
 
 from __future__ import annotations
@@ -58,6 +59,20 @@ class Visible(Struct, frozen=True, gc=False):
         return f"{self.xmin}:{self.xmax}:{running}:{self.until:x}"
 
 
+class Bookmark(Struct, frozen=True):
+    """What a cursor says. `last`: when the last change that it follows was committed, as `stamp` has it; None when
+    that was not known. `visible`: what its snapshot saw, if it is one's."""
+
+    place: Place
+    last: int | None = None
+    visible: Visible | None = None
+
+
+def stamp(timestamp: int) -> int:
+    """A time in ms as cursors tell it: its low 32 bits, which come again after 49 days."""
+    return timestamp & 0xFFFFFFFF
+
+
 class Run(Struct, frozen=True):
     """A run of a server on this database: where the log (`lsn`, on `timeline`) and the clock of custom channels
     (`position`) stood when it began."""
@@ -84,25 +99,28 @@ class Runs:
                 end = min(end, switches.get(run.timeline, 0))
             self._ends[run.id] = (end, following.position)
 
-    def cursor(self, place: Place, visible: Visible | None = None) -> str:
-        text = f"{self.current.id}.{place.lsn:x}.{place.index}"
+    def cursor(self, place: Place, last: int | None = None, visible: Visible | None = None) -> str:
+        """`last`: when the last change up to the place was committed, in ms, if that is known."""
+        known = "" if last is None else f"{stamp(last):x}"
+        text = f"{self.current.id}.{place.lsn:x}.{place.index}.{known}"
         return text if visible is None else f"{text}.{visible}"
 
-    def place(self, cursor: str) -> tuple[Place, Visible | None] | None:
-        """The place that a cursor names, and what its snapshot saw; None when it is not of this log's past."""
+    def bookmark(self, cursor: str) -> Bookmark | None:
+        """What a cursor says; None when it is not of this log's past."""
         run, _, rest = cursor.partition(".")
         parts = rest.split(".")
-        if len(parts) not in (2, 3) or not cursor.isascii():
+        if len(parts) not in (3, 4) or not cursor.isascii():
             return None
         try:
             place = Place(int(parts[0], 16), int(parts[1]))
+            last = int(parts[2], 16) if parts[2] else None
             visible = None
-            if len(parts) == 3:
-                snapshot, _, until = parts[2].rpartition(":")
+            if len(parts) == 4:
+                snapshot, _, until = parts[3].rpartition(":")
                 visible = Visible.of(snapshot, int(until, 16))
         except ValueError:
             return None
-        return (place, visible) if self._holds(run, place.lsn) else None
+        return Bookmark(place, last, visible) if self._holds(run, place.lsn) else None
 
     def fork(self, cursor: str) -> Place:
         """Where that begins which whoever holds a cursor that is not of this log's past cannot have seen yet."""

@@ -11,7 +11,8 @@ TABLES = [LoggedTable(Relation(oid, "public", f"t{oid}", "f", ())) for oid in ra
 
 
 def entry(lsn: int, index: int, table: int, size: int = 10) -> Entry:
-    return Entry(Place(lsn, index), 1, 0, TABLES[table], "INSERT", None, (), end=False, size=size)
+    """Committed at the time `lsn`."""
+    return Entry(Place(lsn, index), 1, lsn, TABLES[table], "INSERT", None, (), end=False, size=size)
 
 
 @given(
@@ -42,7 +43,11 @@ def test_it_gives_what_came_after_any_place_of_any_table(
             wanted = [made for made in kept if made.table is each and made.place > place]
             assert list(log.after(each.oid, place)) == wanted
         if place >= log.start:
-            assert log.holds(place)
+            assert log.holds(place, None)
+            last = log.last(place)
+            assert last in (None, max((made.place.lsn for made in kept if made.place <= place), default=last))
+            assert log.holds(place, last)
+            assert last is None or not log.holds(place, last + 1)
     assert [log.count(table.oid) for table in TABLES] == [
         sum(each.table is table for each in kept) for table in TABLES
     ]
@@ -52,8 +57,21 @@ def test_a_place_that_is_none_of_its_changes_is_not_held() -> None:
     log = Log(Place(0, 0), 1_000)
     log.append(entry(7, 1, 0))
     log.append(entry(7, 2, 0))
-    assert [log.holds(Place(7, index)) for index in (0, 1, 2, 3)] == [True, True, True, False]
-    assert not log.holds(Place(8, 1))
+    assert [log.holds(Place(7, index), None) for index in (0, 1, 2, 3)] == [True, True, True, False]
+    assert not log.holds(Place(8, 1), None)
+
+
+def test_a_place_whose_last_change_was_committed_at_another_time_is_not_held() -> None:
+    log = Log(Place(5, 0), 20)
+    assert log.holds(Place(6, 0), 4), "what was before the start is not known"
+    log.append(entry(7, 1, 0))
+    asked = [(Place(7, 1), 7), (Place(7, 1), 6), (Place(9, 0), 7), (Place(9, 0), 6), (Place(6, 0), 4)]
+    assert [log.holds(*each) for each in asked] == [True, False, True, False, True]
+    log.append(entry(8, 1, 0))
+    log.append(entry(9, 1, 0))
+    assert log.start == Place(7, 1)
+    assert [log.holds(*each) for each in asked[:2]] == [True, False], "the newest that went is remembered"
+    assert [log.last(Place(lsn, 2)) for lsn in (6, 7, 8, 9, 10)] == [None, 7, 8, 9, 9]
 
 
 def test_what_is_over_the_bound_goes_and_the_start_tells_it() -> None:

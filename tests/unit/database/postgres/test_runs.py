@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.database.postgres.runs import Place, Run, Runs, Visible
+from aerostack_realtime.database.postgres.runs import Bookmark, Place, Run, Runs, Visible, stamp
 
 FIRST = Run("first", 100, 1, 1_000)
 SECOND = Run("second", 200, 1, 2_000)
@@ -14,16 +14,22 @@ PROMOTED = Run("promoted", 350, 2, 3_000)
 def test_a_cursor_names_its_place() -> None:
     runs = Runs([FIRST], {})
     place = Place(0x16B374D8, 3)
-    assert runs.cursor(place) == "first.16b374d8.3"
-    assert runs.place(runs.cursor(place)) == (place, None)
+    assert runs.cursor(place) == "first.16b374d8.3."
+    assert runs.bookmark(runs.cursor(place)) == Bookmark(place)
+
+
+def test_a_cursor_tells_when_the_last_change_that_it_follows_was_committed() -> None:
+    runs, now = Runs([FIRST], {}), 1_795_620_000_000
+    assert runs.cursor(Place(5, 1), now) == f"first.5.1.{now % 2**32:x}"
+    assert runs.bookmark(runs.cursor(Place(5, 1), now)) == Bookmark(Place(5, 1), stamp(now))
 
 
 def test_a_cursor_keeps_what_a_snapshot_saw() -> None:
     runs = Runs([FIRST], {})
     visible = Visible.of("10:20:12,15", 0xAB)
-    assert runs.place(runs.cursor(Place(5, 0), visible)) == (Place(5, 0), visible)
+    assert runs.bookmark(runs.cursor(Place(5, 0), 7, visible)) == Bookmark(Place(5, 0), 7, visible)
     alone = Visible.of("10:10:", 1)
-    assert runs.place(runs.cursor(Place(5, 0), alone)) == (Place(5, 0), alone)
+    assert runs.bookmark(runs.cursor(Place(5, 0), None, alone)) == Bookmark(Place(5, 0), None, alone)
 
 
 @pytest.mark.parametrize(
@@ -33,40 +39,43 @@ def test_a_cursor_keeps_what_a_snapshot_saw() -> None:
         "first",
         "first.",
         "first.5",
-        "other.5.0",
-        "first.x.0",
-        "first.5.x",
-        "first.5.0.1",
-        "first.5.0.1:2:3:z",
-        "first.5.\u0661",
-        "first.5.0.1:2:" + ",".join(["1"] * 10_001) + ":1",
+        "first.5.0",
+        "other.5.0.",
+        "first.x.0.",
+        "first.5.x.",
+        "first.5.0.x",
+        "first.5.0..1",
+        "first.5.0..1:2:3:z",
+        "first.5.0...",
+        "first.5.\u0661.",
+        "first.5.0..1:2:" + ",".join(["1"] * 10_001) + ":1",
     ],
 )
-def test_what_is_no_cursor_of_ours_names_no_place(cursor: str) -> None:
-    assert Runs([FIRST], {}).place(cursor) is None
+def test_what_is_no_cursor_of_ours_says_nothing(cursor: str) -> None:
+    assert Runs([FIRST], {}).bookmark(cursor) is None
 
 
 def test_a_cursor_of_an_earlier_run_counts_up_to_where_the_next_began() -> None:
     runs = Runs([FIRST, SECOND], {})
-    assert runs.place(f"first.{200:x}.0") == (Place(200, 0), None)
-    assert runs.place(f"first.{201:x}.1") is None, "a restored backup goes back behind what was told"
-    assert runs.place(f"second.{999:x}.1") is not None
+    assert runs.bookmark(f"first.{200:x}.0.") == Bookmark(Place(200, 0))
+    assert runs.bookmark(f"first.{201:x}.1.") is None, "a restored backup goes back behind what was told"
+    assert runs.bookmark(f"second.{999:x}.1.") is not None
 
 
 def test_what_follows_the_fork_of_a_cursor_that_does_not_count_was_never_told() -> None:
     runs = Runs([FIRST, SECOND], {})
-    assert runs.fork(f"first.{201:x}.1") == Place(200, 0)
-    assert runs.fork("of a run that the backup has not.1.0") == Place(200, 0)
+    assert runs.fork(f"first.{201:x}.1.") == Place(200, 0)
+    assert runs.fork("of a run that the backup has not.1.0.") == Place(200, 0)
 
 
 def test_after_a_promotion_what_lies_behind_the_switch_does_not_count() -> None:
     runs = Runs([SECOND, PROMOTED], {1: 300})
-    assert runs.place(f"second.{300:x}.0") is not None
-    assert runs.place(f"second.{301:x}.0") is None
+    assert runs.bookmark(f"second.{300:x}.0.") is not None
+    assert runs.bookmark(f"second.{301:x}.0.") is None
 
 
 def test_a_timeline_whose_end_is_not_known_does_not_count() -> None:
-    assert Runs([SECOND, PROMOTED], {}).place(f"second.{250:x}.0") is None
+    assert Runs([SECOND, PROMOTED], {}).bookmark(f"second.{250:x}.0.") is None
 
 
 def test_positions_of_custom_channels_count_in_the_same_way() -> None:

@@ -1,0 +1,81 @@
+"""A backup that was put back unseen, and written to until its log was beyond what had been told: the run that gave
+out the cursors is known to it, and the places that they name are in its log."""
+
+import asyncio
+import shutil
+
+import psycopg
+import pytest
+
+from aerostack_realtime.database.base import Selection
+from tests.contract.conftest import Recorder, replay
+from tests.contract.postgres.shop import Shop, opened, watching
+from tests.contract.test_snapshot import everything, rows_of
+
+SMALL = 20_000
+"""Bytes of changes in memory: what is written last alone."""
+
+
+@pytest.mark.parametrize("log_bytes", [1 << 26, SMALL], ids=["in memory", "read again"])
+async def test_the_cursor_of_a_change_that_is_undone_is_a_gap_however_far_the_log_has_come(
+    own: Shop, recorder: Recorder, log_bytes: int
+) -> None:
+    """So is one of a subscription or a snapshot after it, where the change is in memory."""
+    backup = own.server.directory / "backup"
+    async with watching(own, recorder) as database:
+        own.insert(1)
+        (kept,) = await recorder.until_changes(1)
+        await asyncio.to_thread(own.server.stop)
+        shutil.copytree(own.server.data, backup)
+        own.server.start()
+        own.insert(2)
+        await recorder.until_changes(2)
+        _, seen = await rows_of(database, "orders", Selection(everything))
+        undone = [recorder.changes[1].cursor]
+        if log_bytes != SMALL:
+            undone += [database.changes.cursor("orders"), seen]
+        before = own.value("SELECT pg_current_wal_lsn()::text")
+    own.server.stop()
+    own.restore(backup)
+    overtake(own, before)
+    async with opened(own, Recorder(), log_bytes=log_bytes) as database:
+        for cursor in undone:
+            _, parts = await replay(database, "orders", cursor)
+            assert not parts[0].recovered, cursor
+        changes, parts = await replay(database, "orders", kept.cursor)
+        assert parts[0].recovered, "what the backup has goes on"
+        assert [change.data["id"] for change in changes][:1] == [2]
+
+
+async def test_who_runs_is_told_of_the_gap_by_the_log_alone(own: Shop, recorder: Recorder) -> None:
+    """No position of a custom channel was given out since the backup, whose mark would tell."""
+    backup = own.server.directory / "backup"
+    own.execute("CREATE ROLE writer SUPERUSER LOGIN")
+    async with watching(own, recorder):
+        own.insert(1)
+        await recorder.until_changes(1)
+        await asyncio.to_thread(own.server.stop)
+        shutil.copytree(own.server.data, backup)
+        own.server.start()
+        own.insert(2)
+        await recorder.until_changes(2)
+        before = own.value("SELECT pg_current_wal_lsn()::text")
+        await asyncio.to_thread(own.server.stop)
+        (backup / "pg_hba.conf").write_text("local postgres all trust\nlocal all writer trust\n")
+        own.restore(backup)
+        overtake(own, before, "writer")
+        (own.server.data / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
+        own.server.execute("SELECT pg_reload_conf()")
+        await recorder.until_interruptions(1)
+        own.insert(5_000)
+        await recorder.until(lambda: recorder.changes[-1].data["id"] == 5_000)
+
+
+def overtake(shop: Shop, lsn: str, user: str = "postgres") -> None:
+    """Write more than what was undone, and first of all the very same."""
+    with psycopg.connect(shop.dsn(user), autocommit=True) as writer:
+        writer.execute("INSERT INTO orders VALUES (2, 'new')")
+        while not writer.execute("SELECT WHERE pg_current_wal_lsn() > %s::pg_lsn", (lsn,)).fetchall():
+            writer.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1000, 1999) i")
+            writer.execute("DELETE FROM orders WHERE id >= 1000")
+        writer.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(100, 299) i")
