@@ -127,9 +127,9 @@ async def run(
     certificate = config.certificate(settings)
     rules = config.rules(settings)
     relay = _Relay()
-    database = await open_database(
-        settings.database, relay, retention=_retention(settings), postgres=settings.postgres
-    )
+    database = await _opened(settings, relay, stop)
+    if database is None:
+        return
     try:
         marks = _Marks(database.messages)
         clock = await marks.clock()
@@ -169,6 +169,22 @@ async def run(
             await asyncio.gather(endpoint.ended(STOP_SECONDS), listener.close())
     finally:
         await database.close()
+
+
+async def _opened(settings: Settings, relay: _Relay, stop: asyncio.Event) -> Database | None:
+    """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
+    opening = asyncio.create_task(
+        open_database(settings.database, relay, retention=_retention(settings), postgres=settings.postgres)
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not opening.done():
+        opening.cancel()
+        with suppress(asyncio.CancelledError, AerostackError):
+            await (await opening).close()
+        return None
+    return await opening
 
 
 def _hub(settings: Settings, database: Database, clock: HybridClock) -> Hub:

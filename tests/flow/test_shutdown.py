@@ -1,6 +1,7 @@
 """How a server ends, and that nothing acknowledged is lost by it, however it ends."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.flow.calls import Http
-from tests.flow.wire import Closed, Dial, Wire
+from tests.flow.command import COMMAND, environment
+from tests.flow.wire import PATIENCE_SECONDS, Closed, Dial, Wire
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -54,6 +56,32 @@ async def test_what_was_acknowledged_is_in_history_after_a_restart(
         stored |= {message["id"] for message in found}
         before = {"before": found[-1]["created_at"]}
     assert acknowledged <= stored
+
+
+@pytest.mark.database("postgres")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_server_that_stands_by_ends_when_it_is_told_to(
+    server: "ServerProcess", how: signal.Signals
+) -> None:
+    second = await asyncio.create_subprocess_exec(
+        *(COMMAND, "dev", "--port", "0", "--db", server.database.address),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        assert second.stderr is not None, "it is a pipe"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for line in second.stderr:
+                if b"standing by" in line:
+                    break
+            second.send_signal(how)
+            _, err = await second.communicate()
+        assert second.returncode == 0
+        assert b"Traceback" not in err
+    finally:
+        with suppress(ProcessLookupError):
+            second.kill()
 
 
 async def test_clients_that_never_answer_do_not_hold_the_end_up(server: "ServerProcess", dial: Dial) -> None:
