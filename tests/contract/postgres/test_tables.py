@@ -1,4 +1,4 @@
-"""Tables as their changes are told: altered, renamed, emptied, partitioned, in schemas, in large transactions."""
+"""Tables as their changes are told: altered, renamed, emptied, in schemas, in large transactions."""
 
 import asyncio
 from itertools import pairwise
@@ -86,29 +86,6 @@ async def test_a_schema_is_named_or_found_by_the_search_path(shop: Shop, recorde
         assert [(change.table, change.data["id"]) for change in (await recorder.until_changes(4))[3:]] == [
             ("public.orders", 3)
         ]
-
-
-async def test_partitions_are_told_as_their_table_also_new_ones(shop: Shop, recorder: Recorder) -> None:
-    shop.execute(
-        "CREATE TABLE log(id INTEGER, day DATE) PARTITION BY RANGE (day)",
-        "CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
-    )
-    async with opened(shop, recorder) as database:
-        await database.changes.watch("log")
-        shop.execute("INSERT INTO log VALUES (1, '2026-01-05')", "UPDATE log SET id = 2")
-        await recorder.until_changes(2)
-        assert [(change.table, change.operation, change.old) for change in recorder.changes] == [
-            ("log", "INSERT", None),
-            ("log", "UPDATE", {"id": 1, "day": "2026-01-05"}),
-        ]
-        shop.execute("CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')")
-        database.changes.wake()
-        mended = "SELECT relreplident::text FROM pg_class WHERE relname = 'log_2'"
-        await recorder.until_interruptions(1)
-        assert shop.value(mended) == "f"
-        shop.execute("INSERT INTO log VALUES (3, '2026-02-05')", "DELETE FROM log WHERE id = 3")
-        await recorder.until_changes(4)
-        assert recorder.changes[-1].old == {"id": 3, "day": "2026-02-05"}
 
 
 async def test_a_large_value_that_did_not_change_is_told_whole(shop: Shop, recorder: Recorder) -> None:

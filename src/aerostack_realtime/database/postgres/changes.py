@@ -192,7 +192,7 @@ class PostgresChangeFeed:
         for entry in entries:
             names = self._watches.names(entry.table.oid)
             if names:
-                self._log.append(entry)
+                self._log.append(entry, self._watches.relations(entry.table.oid))
                 if self._live:
                     changes += [self._replays.change(entry, name) for name in names]
         half = (entries[-1].xid, entries[-1].place.lsn) if entries else None

@@ -144,7 +144,7 @@ def _rights(server: Server, publication: str) -> list[Problem]:
         found.append(
             Problem(
                 f"There is no publication {publication}, and the role {server['role']} may not make it.",
-                f"CREATE PUBLICATION {_quoted(publication)} WITH (publish_via_partition_root = true);",
+                f"CREATE PUBLICATION {_quoted(publication)} ;",
             )
         )
     return found

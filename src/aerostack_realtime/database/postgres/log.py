@@ -82,19 +82,21 @@ class Log:
         self._before: int | None = None
         """When the change at `start` was committed, if one is there."""
         self._bytes = 0
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[tuple[Entry, Sequence[int]]] = deque()
         self._tables: dict[int, deque[Entry]] = {}
 
-    def append(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self._tables.setdefault(entry.table.oid, deque()).append(entry)
+    def append(self, entry: Entry, tables: Sequence[int]) -> None:
+        """`tables`: those that are watched and have its rows, by their OIDs."""
+        self._entries.append((entry, tables))
+        for table in tables:
+            self._tables.setdefault(table, deque()).append(entry)
         self._bytes += entry.size
         while self._bytes > self._max_bytes:
             self._drop()
 
     def expire(self, before: int) -> None:
         """Let go of what was committed before the place `before` in the log."""
-        while self._entries and self._entries[0].place.lsn < before:
+        while self._entries and self._entries[0][0].place.lsn < before:
             self._drop()
 
     def clear(self, start: Place) -> None:
@@ -118,8 +120,8 @@ class Log:
 
     def last(self, place: Place) -> int | None:
         """When the last change that stands at a place or before it was committed, if it is known."""
-        if self._entries and self._entries[-1].place <= place:  # as that of most who ask
-            return self._entries[-1].timestamp
+        if self._entries and self._entries[-1][0].place <= place:  # as that of most who ask
+            return self._entries[-1][0].timestamp
         return self._newest(place)[1]
 
     def holds(self, place: Place, last: int | None) -> bool:
@@ -132,28 +134,29 @@ class Log:
 
     def forget(self, table: int) -> None:
         """Let go of a table's entries."""
-        gone = self._tables.pop(table, None)
-        if gone:
-            self._bytes -= sum(entry.size for entry in gone)
-            self._entries = deque(entry for entry in self._entries if entry.table.oid != table)
+        if self._tables.pop(table, None):
+            left = ((entry, [each for each in tables if each != table]) for entry, tables in self._entries)
+            self._entries = deque(each for each in left if each[1])
+            self._bytes = sum(entry.size for entry, _ in self._entries)
 
     def _newest(self, place: Place) -> tuple[Place, int | None]:
         """The last change that stands at a place or before it, and when it was committed; where nothing is known,
         the start."""
-        found = _count_until(self._entries, lambda entry: entry.place > place)
+        found = _count_until(self._entries, lambda each: each[0].place > place)
         if found == 0:
             return self.start, self._before if place >= self.start else None
-        entry = self._entries[found - 1]
+        entry, _ = self._entries[found - 1]
         return entry.place, entry.timestamp
 
     def _drop(self) -> None:
-        entry = self._entries.popleft()
+        entry, tables = self._entries.popleft()
         self._bytes -= entry.size
         self.start, self._before = entry.place, entry.timestamp
-        of_table = self._tables[entry.table.oid]
-        of_table.popleft()
-        if not of_table:
-            del self._tables[entry.table.oid]
+        for table in tables:
+            of_table = self._tables[table]
+            of_table.popleft()
+            if not of_table:
+                del self._tables[table]
 
 
 def bytes_of(values: Values | None) -> int:

@@ -39,12 +39,14 @@ PART_BYTES: Final = 1 << 20
 STEPS: Final = 2_000
 """Changes read before the loop gets its turn: some ms."""
 
+Tables = frozenset[int]
+"""A table and its partitions, by their OIDs."""
 Describe = Callable[[LoggedTable], Awaitable[None]]
 
 
 class Part(Struct, frozen=True):
-    """Changes of one table, and the place that the reading has come to. `lost`: before the first of them something
-    happened to the table that is not told row by row."""
+    """Changes of tables, and the place that the reading has come to. `lost`: before the first of them something
+    happened to one that is not told row by row."""
 
     entries: list[Entry]
     place: Place
@@ -64,21 +66,21 @@ class Past:
         self._slot = slot
         self._options = options
         self._turns = asyncio.Semaphore(READERS)
-        self._parked: dict[tuple[int, Place], tuple[_Reader, asyncio.TimerHandle]] = {}
+        self._parked: dict[tuple[Tables, Place], tuple[_Reader, asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def part(
-        self, table: int, since: Bookmark, limit: int, until: Callable[[], Place], describe: Describe
+        self, tables: Tables, since: Bookmark, limit: int, until: Callable[[], Place], describe: Describe
     ) -> Part | None:
-        """The first changes of a table since a bookmark, at most `limit` and of about PART_BYTES, up to the place
+        """The first changes of tables since a bookmark, at most `limit` and of about PART_BYTES, up to the place
         `until`; None when PostgreSQL does not have that any more, or has another change in its place. `describe`
         makes a table's rows readable. Raises Unavailable.
         """
-        reader = await self._reader(table, since, describe)
+        reader = await self._reader(tables, since, describe)
         if reader is None:
             return None
         try:
-            part = await reader.read(table, limit, until)
+            part = await reader.read(tables, limit, until)
         except Undone:
             await self._end(reader)
             return None
@@ -89,15 +91,15 @@ class Past:
             await self._end(reader)
             raise
         if part.place < until() or reader.lost:
-            self._park((table, part.place), reader)
+            self._park((tables, part.place), reader)
         else:
             await self._end(reader)
         return part
 
-    def leave(self, table: int, after: Place) -> None:
+    def leave(self, tables: Tables, after: Place) -> None:
         """Nobody goes on reading from there."""
-        if (table, after) in self._parked:
-            self._expire((table, after))
+        if (tables, after) in self._parked:
+            self._expire((tables, after))
 
     async def close(self) -> None:
         """Idempotent."""
@@ -105,8 +107,8 @@ class Past:
             self._expire(key)
         await asyncio.gather(*self._closing)
 
-    async def _reader(self, table: int, since: Bookmark, describe: Describe) -> _Reader | None:
-        parked = self._parked.pop((table, since.place), None)
+    async def _reader(self, tables: Tables, since: Bookmark, describe: Describe) -> _Reader | None:
+        parked = self._parked.pop((tables, since.place), None)
         if parked is not None:
             parked[1].cancel()
             return parked[0]
@@ -127,13 +129,13 @@ class Past:
             self._turns.release()
         return reader
 
-    def _park(self, key: tuple[int, Place], reader: _Reader) -> None:
+    def _park(self, key: tuple[Tables, Place], reader: _Reader) -> None:
         timer = asyncio.get_running_loop().call_later(PARKED_SECONDS, self._expire, key)
         if key in self._parked:
             self._expire(key)
         self._parked[key] = reader, timer
 
-    def _expire(self, key: tuple[int, Place]) -> None:
+    def _expire(self, key: tuple[Tables, Place]) -> None:
         reader, timer = self._parked.pop(key)
         timer.cancel()
         task = asyncio.get_running_loop().create_task(self._end(reader))
@@ -160,7 +162,7 @@ class _Reader:
         self._describe = describe
         self._transactions = Transactions()
         self._items: Iterator[Item] = iter(())
-        self._columns: Columns | None = None
+        self._columns: dict[int, Columns] = {}
         self._steps = 0
 
     @classmethod
@@ -186,7 +188,7 @@ class _Reader:
         await stream.close()
         return None
 
-    async def read(self, table: int, limit: int, until: Callable[[], Place]) -> Part:
+    async def read(self, tables: Tables, limit: int, until: Callable[[], Place]) -> Part:
         """Raises Undone."""
         lost, self.lost = self.lost, False
         entries: list[Entry] = []
@@ -196,12 +198,12 @@ class _Reader:
             if item is not None and self._proof is not None and self._proof.see(item):
                 self._proof = None
             if isinstance(item, Entry):
-                if item.place > self._after and item.table.oid == table:
+                if item.place > self._after and item.table.oid in tables:
                     entries.append(item)
                     room -= item.size
             elif isinstance(item, Committed):
                 self._place = max(item.place, self._place)
-            elif await self._loses(item, table):
+            elif await self._loses(item, tables):
                 self.lost, lost = bool(entries), lost or not entries
         if entries:
             self._after = entries[-1].place
@@ -209,14 +211,15 @@ class _Reader:
             self._after = self._place
         return Part(entries, self._after, lost)
 
-    async def _loses(self, item: Item | None, table: int) -> bool:
-        """Whether something befalls the table that its rows do not tell."""
+    async def _loses(self, item: Item | None, tables: Tables) -> bool:
+        """Whether something befalls the tables that their rows do not tell."""
         if isinstance(item, Untold):
-            return table in item.relations and item.place > self._after
+            return not tables.isdisjoint(item.relations) and item.place > self._after
         if isinstance(item, LoggedTable):
             await self._describe(item)
-            if item.oid == table:
-                before, self._columns = self._columns, item.columns
+            if item.oid in tables:
+                before = self._columns.get(item.oid)
+                self._columns[item.oid] = item.columns
                 return before not in (None, item.columns)
         return False
 

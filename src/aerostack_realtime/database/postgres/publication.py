@@ -31,20 +31,27 @@ _KINDS: Final = {
     "c": "a composite type",
 }
 
-_LOOK: Final = """
+_PUBLISHED: Final = """(
+  pub.puballtables OR EXISTS (
+    SELECT FROM pg_publication_rel r WHERE r.prpubid = pub.oid
+    AND (r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))
+  OR EXISTS (
+    SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
+    AND t.schemaname = n.nspname AND t.tablename = c.relname))
+"""
+"""By itself, with its partitioned table, or with its schema."""
+
+_LOOK: Final = f"""
 SELECT w.schema_name, w.table_name, w.relation, w.since, c.oid, c.relreplident = 'f' AND NOT EXISTS (
          SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid
-         WHERE t.isleaf AND l.relreplident <> 'f') AND (
-         pub.puballtables OR EXISTS (
-           SELECT FROM pg_publication_rel r WHERE r.prpubid = pub.oid AND r.prrelid = c.oid)
-         OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
-                    AND t.schemaname = n.nspname AND t.tablename = c.relname)),
+         WHERE t.isleaf AND l.relreplident <> 'f') AND {_PUBLISHED},
+       ARRAY(SELECT relid::oid::int8 FROM pg_partition_tree(c.oid)),
        COALESCE((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{}'),
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{{}}'),
        COALESCE((SELECT array_agg(a.atttypid::int8 ORDER BY a.attnum) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{}')
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{{}}')
 FROM aerostack.watches w
 LEFT JOIN pg_class c ON c.oid = to_regclass(
   CASE WHEN w.schema_name = '' THEN '' ELSE quote_ident(w.schema_name) || '.' END || quote_ident(w.table_name))
@@ -59,6 +66,8 @@ UPDATE aerostack.watches w SET files = now.files, definitions = now.definitions,
                             WHERE o.value <> n.value)
                 AND EXISTS (SELECT FROM jsonb_each(w.definitions) o JOIN jsonb_each(now.definitions) n USING (key)
                             WHERE o.value <> n.value)
+                OR (SELECT jsonb_agg(key) FROM jsonb_object_keys(w.files) key)
+                <> (SELECT jsonb_agg(key) FROM jsonb_object_keys(now.files) key)
           THEN pg_current_wal_insert_lsn() ELSE w.since END
 FROM (
   SELECT relation,
@@ -72,13 +81,14 @@ WHERE w.relation = now.relation AND (w.files, w.definitions) IS DISTINCT FROM (n
 """
 """ALTER TABLE writes a new file when it gives a column another type, or the same one USING other values: then
 every row is another, of which the log tells nothing. So do VACUUM FULL, CLUSTER and TRUNCATE, which leave the
-definition of every column as it is."""
+definition of every column as it is. Partitions that come or go bring rows and take them along, which the log does
+not tell either."""
 
-_FIND: Final = """
-SELECT c.oid, c.relkind, c.relpersistence, c.relreplident, n.nspname, c.relname,
-       EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = %(publication)s
-               AND t.schemaname = n.nspname AND t.tablename = c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%(name)s)
+_FIND: Final = f"""
+SELECT c.oid, c.relkind, c.relpersistence, c.relreplident, n.nspname, c.relname, {_PUBLISHED}
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
+WHERE c.oid = to_regclass(%(name)s)
 """
 
 
@@ -86,7 +96,8 @@ class Watched(Struct, frozen=True):
     """A watched name as the catalogs have it now.
 
     `before` is the OID of the table that was put under watch, `relation` of the one that has the name now (None:
-    there is none). `complete`: it is published with its old rows, `since` a place in the log.
+    there is none), `parts` that and those of its partitions. `complete`: it is published with its old rows,
+    `since` a place in the log.
     """
 
     name: str
@@ -94,6 +105,7 @@ class Watched(Struct, frozen=True):
     since: int
     relation: int | None
     complete: bool
+    parts: frozenset[int]
     columns: Columns
 
 
@@ -113,16 +125,19 @@ class Publication:
     async def prepare(self) -> bool:
         """Make the publication where it is missing; whether it was. Raises Forbidden with the statement for a
         DBA."""
-        options = "publish_via_partition_root = true"
-        if self._version >= 180000:
-            options += ", publish_generated_columns = stored"
-        statement = sql.SQL("CREATE PUBLICATION {} WITH ({})").format(sql.Identifier(self._name), sql.SQL(options))
+        name = sql.Identifier(self._name)
+        options = " WITH (publish_generated_columns = stored)" if self._version >= 180000 else ""
         async with self._connections.use() as connection:
-            found = await connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._name,))
-            if found.rowcount:
-                return False
-            await _as_owner(connection, [statement])
-            return True
+            rows = await connection.execute(
+                "SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (self._name,)
+            )
+            found = await rows.fetchone()
+            if found is None:
+                await _as_owner(connection, [sql.SQL("CREATE PUBLICATION {}" + options).format(name)])
+            elif found[0]:  # a partition's rows could not be told to who watches it
+                apart = sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = false)")
+                await _as_owner(connection, [apart.format(name)])
+            return found is None
 
     async def drop(self) -> None:
         """Remove the publication, if it is there."""
@@ -143,9 +158,10 @@ class Publication:
                     lsn_of(since),
                     relation,
                     bool(complete),
+                    frozenset(parts) if relation is None else frozenset((relation, *parts)),
                     tuple(zip(names, types, strict=True)),
                 )
-                for schema, table, before, since, relation, complete, names, types in await rows.fetchall()
+                for schema, table, before, since, relation, complete, parts, names, types in await rows.fetchall()
             ]
 
     async def watch(self, name: str) -> None:
@@ -167,6 +183,7 @@ class Publication:
                         "VALUES(%s, %s, %s, pg_current_wal_insert_lsn())",
                         (schema, table, relation),
                     )
+                    await connection.execute(_NOTE)
                     if before not in (None, relation):
                         await self._withdraw(connection, before)
             except psycopg.errors.LockNotAvailable:

@@ -88,7 +88,7 @@ class Replays:
         here = self._progress.place
         known = self._runs().bookmark(since)
         place, visible = (self._runs().fork(since), None) if known is None else (known.place, known.visible)
-        self._past.leave(watch.relation, place)
+        self._past.leave(watch.parts, place)
         recovered = (
             known is not None
             and max(self._log.start, watch.start) <= place <= max(here, watch.start)
@@ -105,9 +105,8 @@ class Replays:
         return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
 
     async def _reread(self, table: str, since: Bookmark) -> Replay | None:
-        relation = self._watches.get(table).relation
-        assert relation is not None, "the table is there"
-        part = await self._past.part(relation, since, PART, lambda: self._log.start, self._describe)
+        parts = self._watches.get(table).parts
+        part = await self._past.part(parts, since, PART, lambda: self._log.start, self._describe)
         if part is None:
             return None
         visible = since.visible

@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class Watch(Struct):
-    """A watched name: the table that has it (None: none has), its columns, and the place in the log after which
-    its changes are complete."""
+    """A watched name: the table that has it (None: none has), that and its partitions, its columns, and the place
+    in the log after which its changes are complete."""
 
     relation: int | None
+    parts: frozenset[int]
     columns: Columns
     start: Place
 
@@ -42,6 +43,7 @@ class Watches:
         self._forgotten = forgotten
         self._watches: dict[str, Watch] = {}
         self._names: dict[int, list[str]] = {}
+        self._relations: dict[int, list[int]] = {}
         self._changing = asyncio.Lock()
 
     def find(self, name: str) -> Watch | None:
@@ -62,8 +64,12 @@ class Watches:
         return place if watch is None else max(place, watch.start)
 
     def names(self, relation: int) -> Sequence[str]:
-        """By which names a table is watched."""
+        """By which names a table is watched, by itself or as a partition."""
         return self._names.get(relation, ())
+
+    def relations(self, relation: int) -> Sequence[int]:
+        """Which tables are watched that a table's rows are in: it, and those that it is a partition of."""
+        return self._relations.get(relation, ())
 
     async def watch(self, name: str) -> None:
         """Raises as `Publication.watch`."""
@@ -93,7 +99,7 @@ class Watches:
         """The changes that follow are made in a table with these columns."""
         for name in self.names(relation):
             watch = self._watches[name]
-            if watch.columns != columns:
+            if set(watch.columns) != set(columns):  # a partition may have them in another order
                 watch.columns = columns
                 self._interrupted(name, watch)
 
@@ -127,11 +133,16 @@ class Watches:
         start = Place(watched.since, 0)
         known = self._watches.get(watched.name)
         if known is None:
-            self._watches[watched.name] = Watch(relation, watched.columns, start)
+            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start)
             self._index()
-        elif (known.relation, known.columns) != (relation, watched.columns) or known.start < start:
+        elif (
+            (known.relation, known.parts) != (relation, watched.parts)
+            or set(known.columns) != set(watched.columns)
+            or known.start < start
+        ):
             if known.relation is None and relation is None:
                 return
+            known.parts = watched.parts
             known.columns = watched.columns
             known.relation = relation
             known.start = max(known.start, start)
@@ -141,11 +152,19 @@ class Watches:
     def _drop(self, name: str) -> None:
         watch = self._watches.pop(name, None)
         self._index()
-        if watch is not None and watch.relation is not None and watch.relation not in self._names:
+        if watch is not None and watch.relation is not None and watch.relation not in self._watched():
             self._forgotten(watch.relation)
 
+    def _watched(self) -> set[int | None]:
+        return {watch.relation for watch in self._watches.values()}
+
     def _index(self) -> None:
-        self._names = {}
+        self._names, self._relations = {}, {}
         for name, watch in self._watches.items():
-            if watch.relation is not None:
-                self._names.setdefault(watch.relation, []).append(name)
+            if watch.relation is None:
+                continue
+            for part in watch.parts:
+                self._names.setdefault(part, []).append(name)
+                relations = self._relations.setdefault(part, [])
+                if watch.relation not in relations:
+                    relations.append(watch.relation)
