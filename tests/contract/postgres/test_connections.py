@@ -1,16 +1,18 @@
-"""What keeps a PostgreSQL server from being used, told by real ones."""
+"""What keeps a PostgreSQL server from being used, told by real ones, and by a greeting alone of one too old."""
 
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres import connection
 from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.inspection import inspect
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.conftest import PATIENCE
 from tests.postgres import PostgresServer
@@ -70,6 +72,45 @@ async def test_what_keeps_the_server_from_being_used_is_one_sentence_that_says_w
         await Connections.open("postgresql://" + address.format(port=strict.port))
     assert "\n" not in str(caught.value)
     assert "wrong@" not in str(caught.value)
+
+
+@asynccontextmanager
+async def of_version(version: str) -> AsyncIterator[str]:
+    """The address of who greets as a PostgreSQL of that version does (its manual, "Message Flow")."""
+
+    greeted = asyncio.Queue[asyncio.StreamWriter]()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeted.put_nowait(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                (size,) = struct.unpack(">I", await reader.readexactly(4))
+                asked = await reader.readexactly(size - 4)
+                if asked[:2] == b"\0\3":  # the version of the protocol; else it asks for encryption
+                    break
+                writer.write(b"N")
+            told = b"".join(part.encode() + b"\0" for part in ("server_version", version))
+            writer.write(struct.pack(">cII", b"R", 8, 0) + struct.pack(">cI", b"S", 4 + len(told)) + told)
+            writer.write(b"Z\0\0\0\5I")
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        yield f"postgresql://ann@127.0.0.1:{server.sockets[0].getsockname()[1]}/shop"
+    while not greeted.empty():
+        writer = greeted.get_nowait()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("version", ["12.22", "9.6.24"])
+async def test_a_version_that_is_too_old_is_named_with_the_oldest_that_will_do(version: str) -> None:
+    async with of_version(version) as address:
+        says = rf"is PostgreSQL {version.partition('.')[0]}: upgrade it, 13 or newer is needed\.$"
+        with pytest.raises(DatabaseUnusable, match=says):
+            await Connections.open(address)
+        with pytest.raises(DatabaseUnusable, match=says):
+            await inspect(address, slot=None, publication="aerostack", resume_bytes=1)
 
 
 async def test_a_password_comes_from_the_address_or_the_environment(
