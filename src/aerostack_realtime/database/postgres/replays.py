@@ -124,7 +124,9 @@ class Replays:
             data,
             old,
             entry.timestamp,
-            self._runs().cursor(entry.place, entry.timestamp, _within(entry.place, visible)),
+            self._runs().cursor(
+                entry.place, entry.timestamp, None if visible is None else _within(entry.place, visible)
+            ),
             f"{entry.place.lsn:x}",
             entry.end,
             entry.size > LARGE_BYTES,
@@ -135,12 +137,13 @@ class Replays:
         return self._cursor(place, None)
 
     def _cursor(self, place: Place, visible: Visible | None) -> str:
-        return self._runs().cursor(place, self._log.last(place), _within(place, visible))
+        seen = None if visible is None else _within(place, visible)
+        return self._runs().cursor(place, self._log.last(place), seen)
 
 
-def _within(place: Place, visible: Visible | None) -> Visible | None:
+def _within(place: Place, visible: Visible) -> Visible | None:
     """A place among what a snapshot may have seen is told with what it saw."""
-    return visible if visible is not None and place.lsn < visible.until else None
+    return visible if place.lsn < visible.until else None
 
 
 def _was_seen(entry: Entry, visible: Visible | None) -> bool:
