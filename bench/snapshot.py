@@ -84,7 +84,7 @@ async def take(server: Running, database: Database, takers: int, pause: float) -
             await _started("bench.load.taker", server.host, str(server.port), str(pause)) for _ in range(takers)
         ]
         await _said(clients, "begun")
-        readers = _readers(database, server.database)
+        readers = await asyncio.to_thread(_readers, database, server.database)
         await _said(clients, "taken")
         private = sum(map(proctree.private, readers))
         cpu = proctree.cpu_seconds(server.pid) - cpu
