@@ -52,6 +52,8 @@ class RetentionRule(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.max_age is not None:
             _seconds(self.max_age)
+        if self.max_count is not None and self.max_count < 0:
+            raise ValueError("max_count is 0 (keep none) or more")
 
     @property
     def max_age_seconds(self) -> float | None:
@@ -133,6 +135,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port is a number from 0 (a free one) to 65535")
         if self.log_bytes < 0:
             raise ValueError("log_bytes is 0 (no channel can be resumed) or more")
 

@@ -307,11 +307,22 @@ async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve,
     await wire.hear("connected")
     before = cpu_seconds(server.pid)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        for _ in range(40):
+        for _ in range(10):
             wire.write(frame(b"not json") * 100_000)
             await wire.writer.drain()
     assert await code(wire) == 4400
     assert cpu_seconds(server.pid) - before < 1
+
+
+async def test_a_client_that_goes_on_for_long_after_it_is_closed_is_cut(serve: Serve, people: People) -> None:
+    server = await serve(settings("close_seconds = 3600"))
+    wire = await people(server)
+    await wire.hear("connected")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with suppress(ConnectionError):
+            while not wire.writer.is_closing():
+                wire.write(frame(b"not json") * 100_000)
+                await wire.writer.drain()
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

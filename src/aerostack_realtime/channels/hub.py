@@ -206,7 +206,10 @@ class Hub:
         if present:
             channel.interrupted(cursor, self._changes.kinds(table))
         else:
-            gone = NotFound(f"The table {table!r} was dropped; this subscription goes on when it is back.")
+            gone = NotFound(
+                f"The table {table!r} was dropped, renamed or taken away from us; this subscription goes on when "
+                "it is back."
+            )
             frame = frame_of(messages.Error.of(gone, topic=channel.topic))
             for audience in channel.audiences():
                 audience.append(frame)

@@ -14,7 +14,8 @@ from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
 from aerostack_realtime.database.opening import is_url, open_database
-from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresSettings
+from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -42,6 +43,8 @@ def clean_up(database: str | None, config_file: Path | None) -> None:
     async def run(opened: Database) -> None:
         await opened.clean_up()
         out.print("nothing is watched any more; stored messages are left")
+        if isinstance(opened, PostgresDatabase):
+            out.print(f"with them the schema {SCHEMA}: DROP SCHEMA {SCHEMA} CASCADE; removes both", markup=False)
 
     run_on(database, config_file, run)
 
@@ -69,13 +72,18 @@ def run_on(
 
 async def _act(database: Database, action: str | None, name: str | None) -> None:
     if name is None:
-        listing = Table("table", "watched", "changes kept", box=None, pad_edge=False)
+        kept = [] if isinstance(database, PostgresDatabase) else ["changes kept"]  # which its log is, not a table
+        listing = Table("table", "watched", *kept, box=None, pad_edge=False)
         for each in await database.tables():
-            listing.add_row(Text(each.name), "yes" if each.watched else "no", str(each.changes))
+            count = [str(each.changes)] if kept else []
+            listing.add_row(Text(each.name), "yes" if each.watched else "no", *count)
         out.print(listing)
     elif action == "watch":
         await database.changes.watch(name)
-        out.print(f"watching {name}: every change is recorded from now on", markup=False)
+        when = "from now on"
+        if isinstance(database, PostgresDatabase) and not await database.is_recorded():
+            when = "from the first start of a server on"
+        out.print(f"watching {name}: every change is recorded {when}", markup=False)
     else:
         await database.changes.unwatch(name)
         out.print(f"no longer watching {name}; nothing of the watch is left in the database", markup=False)

@@ -10,12 +10,16 @@ from aerostack_realtime.database.postgres.connection import shown as shown_dsn
 from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+_SERVER = re.compile(
+    r"\s*(?:[a-z][a-z0-9+.-]*://|(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=)"
+)
+"""A URL, or libpq's `host=… dbname=…`."""
 
 
 def is_url(address: str) -> bool:
-    """Whether an address is a PostgreSQL server's URL; else it is the path of a SQLite file."""
-    return _SCHEME.match(address) is not None
+    """Whether an address is a PostgreSQL server's, as a URL or in libpq's words; else it is the path of a SQLite
+    file."""
+    return _SERVER.match(address) is not None
 
 
 def shown(address: str) -> str:

@@ -4,6 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
+LARGEST: Final = 1 << 50
+
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes in bytes, times in seconds, rates per second; 0 connections or a rate of 0 is no limit.
@@ -57,6 +59,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     filter_bytes: int = 4 * 1024
     snapshot_seconds: float = 600.0
     history_page: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name} is a number from 0 to {LARGEST:g}")
 
 
 UNLIMITED: Final = Limits(

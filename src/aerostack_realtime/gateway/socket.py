@@ -33,6 +33,9 @@ PART: Final = 2048
 """Bytes parsed at once, so that a frame which the next ones have to wait for is not found too late."""
 AHEAD: Final = 64 * 1024
 """Bytes parsed of what has to wait: signs of life and an `unsubscribe` are heard, and a flood is not kept."""
+DROPPED: Final = 16 << 20
+"""Bytes read of a client that was closed: more than is under way when it is told. Whoever sends more does not
+listen, and reading it took a core (bench/flood.py, bytes)."""
 
 
 class Peer(Protocol):
@@ -103,6 +106,7 @@ class Socket(WebSocketDataQueue):
         "_ahead",
         "_close_seconds",
         "_deadline",
+        "_dropped",
         "_ended",
         "_framing",
         "_gone",
@@ -131,6 +135,7 @@ class Socket(WebSocketDataQueue):
         self._rest: memoryview | None = None
         self._parsed: deque[WSMessage] | None = None
         self._ahead = 0
+        self._dropped = 0
         self._task: asyncio.Future[None] | None = None
         self._held = False
         self._paused = False
@@ -168,6 +173,9 @@ class Socket(WebSocketDataQueue):
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
+            self._dropped += len(data)
+            if self._dropped > DROPPED:
+                self._transport.abort()
             return
         breach = self._framing.feed(data)
         if breach is not None:
@@ -332,7 +340,7 @@ class Socket(WebSocketDataQueue):
 
     def _end(self, code: int, reason: str = "") -> None:
         """Take nothing more from the client: what still comes is read, so that no reset overtakes the close frame,
-        and dropped."""
+        and dropped, up to DROPPED bytes."""
         self._held = self._ended = True
         self._rest = None
         self._parsed = None

@@ -64,6 +64,8 @@ async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, 
     site.mend(problems)
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
+    site.execute("CREATE TABLE orders(id INTEGER)", f"ALTER TABLE orders OWNER TO {site.role}")
+    await database.changes.watch("orders")
     await database.close()
 
 
@@ -74,7 +76,10 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
     await database.close()
     site.execute(f"ALTER ROLE {site.role} REPLICATION")
     problems = await inspected(site.dsn)
-    assert [problem.says for problem in problems] == [f"The role {site.role} may not use the schema aerostack."]
+    assert [problem.says for problem in problems] == [
+        f"The role {site.role} may not use the schema aerostack.",
+        f"The publication aerostack is another role's: {site.role} cannot add its tables to it.",
+    ]
     site.mend(problems)
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
@@ -96,7 +101,7 @@ async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_state
         problems = await inspected(site.dsn)
         assert [problem.mend for problem in problems] == [
             "ALTER TABLE public.orders REPLICA IDENTITY FULL;",
-            'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;',
+            'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;  -- as a superuser, or who owns both',
             f'GRANT SELECT ON public.orders TO "{site.role}";',
         ]
         site.mend(problems)

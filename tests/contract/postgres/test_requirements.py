@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.database import PostgresDatabase
-from aerostack_realtime.protocol.errors import Forbidden
+from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.publication import NotOurs
+from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
-from tests.contract.postgres.shop import ORDERS, Shop, watching
+from tests.contract.postgres.shop import ORDERS, Shop, opened, watching
 from tests.postgres import PostgresServer
 
 
@@ -45,13 +46,39 @@ async def test_a_table_of_someone_else_says_what_its_owner_has_to_run(
     try:
         with pytest.raises(Forbidden, match="REPLICA IDENTITY FULL") as refused:
             await database.changes.watch("orders")
-        statements = refused.value.message.partition("owner run: ")[2].split("; ")
+        statements = refused.value.message.partition(", run: ")[2].split("; ")
         shop.execute(*statements)
         await database.changes.watch("orders")
         shop.insert(1)
         await recorder.until_changes(1)
     finally:
         await database.close()
+
+
+async def test_tables_of_postgresql_and_of_ours_are_not_watched(shop: Shop, recorder: Recorder) -> None:
+    async with watching(shop, recorder) as database:
+        for name in ("pg_class", "pg_catalog.pg_class", "aerostack.messages", "information_schema.sql_features"):
+            with pytest.raises(NotFound, match="cannot be watched"):
+                await database.changes.watch(name)
+
+
+@pytest.mark.parametrize("role", ["missing", 'a "quoted" one'])
+async def test_a_role_for_queries_that_we_may_not_be_says_what_to_grant(
+    shop: Shop, app: str, recorder: Recorder, role: str
+) -> None:
+    shop.execute(f"ALTER ROLE {app} REPLICATION")
+    granted = '"' + role.replace('"', '""') + '"'
+    settings = PostgresSettings(query_role=role)
+    with pytest.raises(DatabaseUnusable, match="query_role") as refused:
+        await PostgresDatabase.open(shop.dsn(app), recorder, settings=settings)
+    statement = f'GRANT {granted} TO "{app}";'
+    assert str(refused.value).endswith(statement)
+    shop.execute(f"CREATE ROLE {granted}", statement)
+    try:
+        database = await PostgresDatabase.open(shop.dsn(app), recorder, settings=settings)
+        await database.close()
+    finally:
+        shop.execute(f"DROP ROLE {granted}")
 
 
 async def test_an_idle_database_does_not_hold_the_log_of_the_others_back(own: Shop, recorder: Recorder) -> None:
@@ -94,3 +121,75 @@ async def test_unwatching_leaves_nothing_of_the_watch(shop: Shop, recorder: Reco
         assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
         assert shop.value("SELECT count(*) FROM pg_publication") == 0
         assert shop.state("1") is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "before"),
+    [
+        ("DEFAULT", "d-"),
+        ("FULL", "f-"),
+        ("NOTHING", "n-"),
+        ("USING INDEX orders_state_key", "i-orders_state_key"),
+    ],
+)
+async def test_unwatching_gives_a_table_its_replica_identity_back(
+    shop: Shop, recorder: Recorder, identity: str, before: str
+) -> None:
+    """Other subscribers of the log may need it. A name of its own each and watching it again change nothing."""
+    now = (
+        "SELECT relreplident::text || '-' || COALESCE((SELECT i.relname FROM pg_index x JOIN pg_class i "
+        "ON i.oid = indexrelid WHERE indrelid = c.oid AND indisreplident), '') "
+        "FROM pg_class c WHERE relname = 'orders'"
+    )
+    shop.execute(
+        "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT NOT NULL UNIQUE)",
+        f"ALTER TABLE orders REPLICA IDENTITY {identity}",
+    )
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("orders")
+        await database.changes.watch("public.orders")
+        assert shop.value(now) == "f-"
+        shop.execute("ALTER TABLE orders REPLICA IDENTITY DEFAULT")
+        database.changes.wake()
+        await recorder.until(lambda: shop.value(now) == "f-")
+        await database.changes.unwatch("orders")
+        assert shop.value(now) == "f-"
+        await database.changes.unwatch("public.orders")
+        assert shop.value(now) == before
+
+
+async def test_an_index_that_is_gone_is_no_replica_identity_any_more(shop: Shop, recorder: Recorder) -> None:
+    shop.execute(
+        "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT NOT NULL UNIQUE)",
+        "ALTER TABLE orders REPLICA IDENTITY USING INDEX orders_state_key",
+    )
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("orders")
+        shop.execute("ALTER TABLE orders DROP CONSTRAINT orders_state_key")
+        await database.changes.unwatch("orders")
+    assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
+
+
+async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
+    shop: Shop, app: str, recorder: Recorder
+) -> None:
+    shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, "CREATE TABLE bills(id INTEGER)")
+    shop.execute(f"ALTER TABLE bills OWNER TO {app}", f"ALTER TABLE orders OWNER TO {app}")
+    database = await PostgresDatabase.open(shop.dsn(app), recorder)
+    try:
+        await database.changes.watch("bills")
+        await database.changes.watch("orders")
+        shop.execute("ALTER TABLE orders OWNER TO postgres")
+        command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
+        with pytest.raises(Unavailable, match="stop it first"):
+            await command.clean_up()
+    finally:
+        await database.close()
+    with pytest.raises(NotOurs, match="belongs to others") as left:
+        await command.clean_up()
+    await command.close()
+    assert shop.state("1") is None
+    assert shop.value("SELECT count(*) FROM pg_publication") == 0
+    assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'bills'") == "d"
+    shop.execute(*left.value.statements)
+    assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"

@@ -58,6 +58,8 @@ _KEEPALIVE: Final = {
 """A cut cable is noticed within half a minute; the system's own defaults take hours. A machine in between may
 answer for a server that is out of reach: for that, see PatientConnection."""
 
+_USERINFO = re.compile(r"\s*postgres(?:ql)?://([^?]*)@", re.IGNORECASE)
+_OPTION = re.compile(r'invalid URI query parameter: ("[\w.-]{1,63}")')
 _OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
 Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")
@@ -281,10 +283,17 @@ class Connections:
 
 def _read(dsn: str) -> dict[str, Any]:
     """The parameters in `dsn`. What libpq says of a bad one holds parts of it, so passwords: not repeated."""
+    whole = _USERINFO.match(dsn)
+    misread = whole is not None and ("@" in whole[1] or "/" in whole[1])  # libpq takes the rest for a host
     try:
-        return conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
+        if not misread:
+            return conninfo.conninfo_to_dict(dsn)
+        other = option = None
+    except psycopg.ProgrammingError as error:
         other = _OTHER_SCHEME.match(dsn)
+        option = None if "password" in dsn else _OPTION.search(str(error))  # or it may be a part of that
+    if option is not None:
+        raise DatabaseUnusable(f"The database's address has an option that libpq does not know: {option[1]}.")
     if other is not None:
         raise DatabaseUnusable(
             f"The database's address begins with {other[1]}://, which is another program's way to write it: "

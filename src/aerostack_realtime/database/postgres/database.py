@@ -32,13 +32,25 @@ from aerostack_realtime.database.postgres.messages import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
 from aerostack_realtime.database.postgres.past import Past
 from aerostack_realtime.database.postgres.pgoutput import Logical
-from aerostack_realtime.database.postgres.publication import Publication
+from aerostack_realtime.database.postgres.publication import NotOurs, Publication
 from aerostack_realtime.database.postgres.slot import Slot, default_name
 from aerostack_realtime.database.postgres.snapshots import AT_ONCE, Snapshots
 from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.protocol.errors import Unavailable
 
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 """Statements after which a watched table may not be what it was."""
+
+
+_SLOT: Final = re.compile("[a-z0-9_]{1,63}")
+_BOUNDS: Final = (
+    ("resume_seconds", 0, 31_536_000),
+    ("resume_bytes", 0, 1 << 60),
+    ("log_bytes", 0, 1 << 40),
+    ("pool", 1, 1_000),
+    ("statement_seconds", 0, 86_400),
+    ("silence_seconds", 0.1, 3_600),
+)
 
 
 class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +72,17 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     statement_seconds: float = 30.0
     silence_seconds: float = SILENCE_SECONDS
     query_role: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.slot is not None and not _SLOT.fullmatch(self.slot):
+            raise ValueError("slot is 1 to 63 of a-z, 0-9 and _, as PostgreSQL names slots")
+        for name in ("publication", "query_role"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= len(value.encode()) <= 63:
+                raise ValueError(f"{name} is a name of 1 to 63 bytes")
+        for name, least, most in _BOUNDS:
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is a number from {least:g} to {most:g}")
 
 
 DEFAULTS: Final = PostgresSettings()
@@ -138,6 +161,8 @@ class PostgresDatabase:
         try:
             async with connections.use() as connection:
                 await migrate(connection)
+                if settings.query_role is not None:
+                    await statements.try_role(connection, settings.query_role)
                 version, database = connection.info.server_version, connection.info.dbname
             reading = await Connections.open(dsn, size=2 * AT_ONCE, statement_seconds=0, silence_seconds=silence)
         except BaseException:
@@ -227,13 +252,24 @@ class PostgresDatabase:
         await self._reading.close()
         await self._connections.close()
 
+    async def is_recorded(self) -> bool:
+        """Whether PostgreSQL keeps its log for us: there is our slot."""
+        return await self._slot.state() is not None
+
     async def clean_up(self) -> None:
-        for name in [each.name for each in await self._publication.look()]:
-            await self._publication.unwatch(name)
-        async with self._connections.use() as connection:
-            await connection.execute(f"DELETE FROM {SCHEMA}.types")
-        await self._publication.drop()
+        """Take everything out that may be, the slot first, since PostgreSQL keeps its log for that. Raises
+        Unavailable while a server runs, and NotOurs with what others have to run for the rest."""
+        if await self._slot.active():
+            raise Unavailable("A server runs on this database: stop it first, then clean up.")
         await self._slot.drop()
+        left = await _left(self._publication.drop())
+        for name in [each.name for each in await self._publication.look()]:
+            left = await _left(self._publication.unwatch(name)) + left
+        async with self._connections.use() as connection:
+            await connection.execute(f"DELETE FROM {SCHEMA}.watches")
+            await connection.execute(f"DELETE FROM {SCHEMA}.types")
+        if left:
+            raise NotOurs("All is gone but what belongs to others", left)
 
     async def _follow(self) -> None:
         """Start to follow the log, and wait until what was committed by now is here."""
@@ -266,3 +302,12 @@ class PostgresDatabase:
     def _died(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_result(error)
+
+
+async def _left(work: Coroutine[Any, Any, None]) -> list[str]:
+    """The statements that others have to run for what could not be done."""
+    try:
+        await work
+    except NotOurs as error:
+        return list(error.statements)
+    return []

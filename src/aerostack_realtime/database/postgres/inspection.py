@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Any, Final
 
 import psycopg
@@ -39,7 +40,9 @@ SELECT current_user::text AS role, current_database()::text AS database,
     WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
     AND NOT has_table_privilege(c.oid, needed)) AS uses,
   EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
-  (SELECT pg_has_role(pubowner, 'member') FROM pg_publication WHERE pubname = %(publication)s) AS publishes,
+  (SELECT pg_has_role(pubowner, 'member') OR puballtables
+            OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname)
+   FROM pg_publication p WHERE pubname = %(publication)s) AS publishes,
   (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
   to_jsonb(s) AS slot
 FROM (VALUES (1)) one(row) LEFT JOIN pg_replication_slots s ON slot_name = %(slot)s
@@ -61,7 +64,7 @@ class Problem(Struct, frozen=True):
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.says}\n    {self.mend}"
+        return f"{self.says}\n{indent(self.mend, '    ')}"
 
 
 async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
@@ -144,7 +147,15 @@ def _rights(server: Server, publication: str) -> list[Problem]:
         found.append(
             Problem(
                 f"There is no publication {publication}, and the role {server['role']} may not make it.",
-                f"CREATE PUBLICATION {_quoted(publication)} ;",
+                f"CREATE PUBLICATION {_quoted(publication)}; "
+                f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
+            )
+        )
+    if server["published"] and not server["publishes"]:
+        found.append(
+            Problem(
+                f"The publication {publication} is another role's: {server['role']} cannot add its tables to it.",
+                f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
             )
         )
     return found
@@ -193,7 +204,8 @@ async def _tables(connection: Connection, role: str, publication: str) -> list[P
             found.append(
                 Problem(
                     f"{table} is not published, and {role} does not own it.",
-                    f"ALTER PUBLICATION {_quoted(publication)} ADD TABLE {table};",
+                    f"ALTER PUBLICATION {_quoted(publication)} ADD TABLE {table};"
+                    "  -- as a superuser, or who owns both",
                 )
             )
         if not readable:

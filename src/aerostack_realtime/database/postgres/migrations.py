@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.runs(
 ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS files jsonb, ADD COLUMN IF NOT EXISTS definitions jsonb;
 CREATE TABLE IF NOT EXISTS {SCHEMA}.types(
   oid oid, since pg_lsn, shape text NOT NULL, PRIMARY KEY (oid, since));""",
+    f"ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS identities jsonb;",
 )
 """The n-th takes the schema from version n - 1 to n. Each may find its work done: a DBA may have run `sql()`."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import psycopg
-from msgspec import Struct
+from msgspec import Struct, json
 from psycopg import sql
 
 from aerostack_realtime.database.postgres.connection import Connection, Connections
@@ -40,6 +40,12 @@ _PUBLISHED: Final = """(
     AND t.schemaname = n.nspname AND t.tablename = c.relname))
 """
 """By itself, with its partitioned table, or with its schema."""
+
+_CATALOGS: Final = {
+    "pg_catalog": "PostgreSQL's own",
+    "information_schema": "PostgreSQL's own",
+    "aerostack": "ours",
+}
 
 _LOOK: Final = f"""
 SELECT w.schema_name, w.table_name, w.relation, w.since, c.oid, c.relreplident = 'f' AND NOT EXISTS (
@@ -85,11 +91,23 @@ definition of every column as it is. Partitions that come or go bring rows and t
 not tell either."""
 
 _FIND: Final = f"""
-SELECT c.oid, c.relkind, c.relpersistence, c.relreplident, n.nspname, c.relname, {_PUBLISHED}
+SELECT c.oid, c.relkind, c.relpersistence, n.nspname, c.relname, {_PUBLISHED}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 WHERE c.oid = to_regclass(%(name)s)
 """
+
+
+Identities = dict[str, str]
+"""Replica identities as they were, by the tables' OIDs: `d`, `n`, `f`, or `i` and the OID of an index."""
+
+
+class NotOurs(Forbidden):
+    """What the server's role may not do, with the statements that others have to run."""
+
+    def __init__(self, why: str, statements: Sequence[str]) -> None:
+        super().__init__(f"{why}. Let a superuser, or who owns all that they name, run: {'; '.join(statements)};")
+        self.statements = statements
 
 
 class Watched(Struct, frozen=True):
@@ -175,17 +193,18 @@ class Publication:
             try:
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-                    before = await self._forget(connection, schema, table)
-                    relation = await self._publish(connection, name)
+                    known = await self._identities(connection)
+                    before, identities = await self._forget(connection, schema, table) or (None, {})
+                    relation, found = await self._publish(connection, name)
                     # We hold its lock, so who wrote to it before has ended: what they did lies before this place.
                     await connection.execute(
-                        "INSERT INTO aerostack.watches(schema_name, table_name, relation, since) "
-                        "VALUES(%s, %s, %s, pg_current_wal_insert_lsn())",
-                        (schema, table, relation),
+                        "INSERT INTO aerostack.watches(schema_name, table_name, relation, since, identities) "
+                        "VALUES(%s, %s, %s, pg_current_wal_insert_lsn(), %s::jsonb)",
+                        (schema, table, relation, json.encode(found | known).decode()),
                     )
                     await connection.execute(_NOTE)
                     if before not in (None, relation):
-                        await self._withdraw(connection, before)
+                        await self._withdraw(connection, before, identities)
             except psycopg.errors.LockNotAvailable:
                 raise Unavailable(
                     f"{name!r} is being written to by transactions that go on; try again when they have ended."
@@ -195,36 +214,43 @@ class Publication:
         """Take the table out of the publication. Raises NotFound when the name is not watched."""
         schema, table = _split(name)
         async with self._connections.use() as connection, connection.transaction():
-            relation = await self._forget(connection, schema, table)
-            if relation is None:
+            forgotten = await self._forget(connection, schema, table)
+            if forgotten is None:
                 raise NotFound(f"{name!r} is not watched.")
-            await self._withdraw(connection, relation)
+            await self._withdraw(connection, *forgotten)
 
-    async def _forget(self, connection: Connection, schema: str, table: str) -> int | None:
+    async def _identities(self, connection: Connection) -> Identities:
+        """What the replica identities of all watched tables were."""
+        rows = await connection.execute("SELECT identities FROM aerostack.watches WHERE identities IS NOT NULL")
+        return {table: each for (of_watch,) in await rows.fetchall() for table, each in of_watch.items()}
+
+    async def _forget(self, connection: Connection, schema: str, table: str) -> tuple[int, Identities] | None:
         rows = await connection.execute(
-            "DELETE FROM aerostack.watches WHERE schema_name = %s AND table_name = %s RETURNING relation",
+            "DELETE FROM aerostack.watches WHERE schema_name = %s AND table_name = %s "
+            "RETURNING relation, identities",
             (schema, table),
         )
         found = await rows.fetchone()
-        return None if found is None else int(found[0])
+        return None if found is None else (int(found[0]), found[1] or {})
 
-    async def _publish(self, connection: Connection, name: str) -> int:
+    async def _publish(self, connection: Connection, name: str) -> tuple[int, Identities]:
+        """The table's OID, and what the replica identities were that are FULL now."""
         rows = await connection.execute(_FIND, {"name": _quoted(name), "publication": self._name})
         found = await rows.fetchone()
         if found is None:
             raise NotFound(f"There is no table {name!r}. Create it first.")
-        relation, kind, persistence, identity, schema, table, published = found
+        relation, kind, persistence, schema, table, published = found
         if kind not in ("r", "p"):
             raise NotFound(f"{name!r} is {_KINDS.get(kind, 'no table')}.")
+        if schema in _CATALOGS:
+            raise NotFound(f"{name!r} is a table of {_CATALOGS[schema]}, which cannot be watched.")
         if persistence != "p":
             raise NotFound(f"{name!r} is an unlogged or temporary table: its changes are in no log.")
         target = sql.Identifier(schema, table)
         statements = [sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target)]
-        leaves = await _leaves(connection, relation) if kind == "p" else [(schema, table, identity)]
+        tables = await _with_leaves(connection, relation)
         statements += [
-            sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(sql.Identifier(leaf_schema, leaf))
-            for leaf_schema, leaf, identity in {*leaves, (schema, table, identity)}
-            if identity != "f"
+            sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(each) for _, each, now in tables if now != "f"
         ]
         if not published:
             statements.append(
@@ -232,20 +258,20 @@ class Publication:
             )
         if len(statements) > 1:
             await _as_owner(connection, statements)
-        return int(relation)
+        return int(relation), {str(oid): now for oid, _, now in tables}
 
-    async def _withdraw(self, connection: Connection, relation: int) -> None:
-        """Take a table out of the publication, if it is still there and watched by no other name."""
+    async def _withdraw(self, connection: Connection, relation: int, identities: Identities) -> None:
+        """Take a table out of the publication, if it is still there and watched by no other name, and give it and
+        its partitions their replica identities back, but for those that are watched otherwise."""
         rows = await connection.execute(
-            "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.oid = %s AND NOT EXISTS (SELECT FROM aerostack.watches WHERE relation = %s)",
             (relation, relation),
         )
         found = await rows.fetchone()
         if found is None:
             return
-        schema, table, kind = found
-        target = sql.Identifier(schema, table)
+        target = sql.Identifier(*found)
         statements = []
         published = await connection.execute(
             "SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
@@ -256,22 +282,40 @@ class Publication:
             statements.append(
                 sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(self._name), target)
             )
-        leaves = await _leaves(connection, relation) if kind == "p" else []
-        statements += [
-            sql.SQL("ALTER TABLE {} REPLICA IDENTITY DEFAULT").format(sql.Identifier(*leaf))
-            for leaf in {(schema, table), *((leaf_schema, leaf) for leaf_schema, leaf, _ in leaves)}
-        ]
+        rows = await connection.execute(
+            "SELECT t.relid::int8 FROM aerostack.watches w, pg_partition_tree(w.relation) t "
+            "UNION SELECT relation FROM aerostack.watches"
+        )
+        watched = {oid for (oid,) in await rows.fetchall()}
+        for oid, table, _ in await _with_leaves(connection, relation):
+            before = identities.get(str(oid), "d")
+            if oid not in watched and before != "f":
+                as_before = await _as_before(connection, before)
+                statements.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(table, as_before))
         await _as_owner(connection, statements)
 
 
-async def _leaves(connection: Connection, relation: int) -> Sequence[tuple[str, str, str]]:
-    """The partitions of a partitioned table that hold rows: schema, name, replica identity."""
+async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int, sql.Identifier, str]]:
+    """A table, and the partitions of it that hold rows: OID, name, and replica identity, as in Identities."""
     rows = await connection.execute(
-        "SELECT n.nspname, c.relname, c.relreplident FROM pg_partition_tree(%s) t "
-        "JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf",
-        (relation,),
+        "SELECT c.oid::int8, n.nspname, c.relname, c.relreplident::text || COALESCE((SELECT indexrelid::text "
+        "FROM pg_index WHERE indrelid = c.oid AND indisreplident AND c.relreplident = 'i'), '') "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(relation)s "
+        "OR c.oid IN (SELECT relid FROM pg_partition_tree(%(relation)s) WHERE isleaf)",
+        {"relation": relation},
     )
-    return [(schema, table, identity) for schema, table, identity in await rows.fetchall()]
+    return [(oid, sql.Identifier(schema, table), now) for oid, schema, table, now in await rows.fetchall()]
+
+
+async def _as_before(connection: Connection, identity: str) -> sql.Composable:
+    """What gives a table this replica identity; the default where its index is gone."""
+    if identity == "n":
+        return sql.SQL("NOTHING")
+    if identity.startswith("i"):
+        rows = await connection.execute("SELECT relname FROM pg_class WHERE oid = %s::oid", (identity[1:],))
+        if (found := await rows.fetchone()) is not None:
+            return sql.SQL("USING INDEX {}").format(sql.Identifier(found[0]))
+    return sql.SQL("DEFAULT")
 
 
 async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) -> None:
@@ -280,10 +324,8 @@ async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) 
         for text in texts:
             await connection.execute(text)
     except psycopg.errors.InsufficientPrivilege as error:
-        needed = "; ".join(text for text in texts if not text.startswith("LOCK"))
-        raise Forbidden(
-            f"The server's role may not do this ({error.diag.message_primary}). Have the owner run: {needed};"
-        ) from None
+        needed = [text for text in texts if not text.startswith("LOCK")]
+        raise NotOurs(f"The server's role may not do this ({error.diag.message_primary})", needed) from None
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -54,6 +54,14 @@ class Slot:
             lsn_of(confirmed or "0/0"), lsn_of(restart or "0/0"), lost, left and int(left), lsn_of(wal_end)
         )
 
+    async def active(self) -> bool:
+        """Whether a server streams from it."""
+        async with self._connections.use() as connection:
+            rows = await connection.execute(
+                "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", (self.name,)
+            )
+            return bool(rows.rowcount)
+
     async def create(self) -> int:
         """Make the slot; the place from which on it has everything. It waits for all transactions that go on.
 

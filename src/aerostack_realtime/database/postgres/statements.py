@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from aerostack_realtime.database.base import QueryResult, Value
+from aerostack_realtime.database.base import DatabaseUnusable, QueryResult, Value
 from aerostack_realtime.database.postgres.connection import Connection
 from aerostack_realtime.database.postgres.pipeline import Communication, Pipeline
 from aerostack_realtime.database.postgres.placeholders import Statement, translate
@@ -53,6 +53,20 @@ class _Answer(Struct):
     columns: list[tuple[str, int]]
     rows: list[tuple[bytes | None, ...]]
     count: int
+
+
+async def try_role(connection: Connection, role: str) -> None:
+    """See whether statements can run as a role. Raises DatabaseUnusable."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL ROLE {quoted}".encode())
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege) as error:
+        own = connection.info.user.replace('"', '""')
+        raise DatabaseUnusable(
+            f"query_role cannot be used ({error.diag.message_primary}): create it if it is missing, then "
+            f'GRANT {quoted} TO "{own}";'
+        ) from None
 
 
 async def run(

@@ -44,6 +44,8 @@ class Watches:
         self._watches: dict[str, Watch] = {}
         self._names: dict[int, list[str]] = {}
         self._relations: dict[int, list[int]] = {}
+        self._said: dict[str, str] = {}
+        """What keeps names from being followed: it is tried again all the time."""
         self._changing = asyncio.Lock()
 
     def find(self, name: str) -> Watch | None:
@@ -126,7 +128,11 @@ class Watches:
         try:
             await self._publication.watch(name)
         except AerostackError as error:
-            log.error("%s is not watched any more: %s", name, error.message)
+            if self._said.get(name) != error.message:
+                log.error("%s is not followed until this is mended: %s", name, error.message)
+            self._said[name] = error.message
+        else:
+            self._said.pop(name, None)
 
     def _compare(self, watched: Watched) -> None:
         relation = watched.relation if watched.complete else None

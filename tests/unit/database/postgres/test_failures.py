@@ -76,6 +76,11 @@ def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> N
         ("postgresql://ann:secret@db:port:1/app?secret", "cannot be read"),
         ("ann:secret@db/app", "cannot be read"),
         ("host=db password=se cret", "cannot be read"),
+        ("postgresql://ann:sec@cret/x@db/app", "%40 for @"),
+        ("postgresql://ann:x/secret@db/app?connect_timeout=1", "%2F for /"),
+        ("postgresql://ann:secret@db/app?foo=1", 'does not know: "foo"'),
+        ("postgresql://db/app?password=se&cret=1", "cannot be read"),
+        ("host=db password=se cret=1", "cannot be read"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, says: str) -> None:
