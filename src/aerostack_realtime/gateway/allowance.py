@@ -54,7 +54,7 @@ class Allowance:
 class Throttle:
     """What one connection sends, against the rates of the limits; `exempt` ones have none."""
 
-    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "exempt", "hopeless")
+    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "_refused_bytes", "exempt", "hopeless")
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self.exempt = False
@@ -62,6 +62,7 @@ class Throttle:
         self._bytes = _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
         self._control = _allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
         self._refusals = _allowance(limits.messages_per_second, limits.refused_messages, now)
+        self._refused_bytes = _allowance(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst, now)
         self.hopeless = False
         """Whether it goes on and on although it is told to wait."""
 
@@ -73,7 +74,11 @@ class Throttle:
         return False
 
     def published(self, size: int) -> bool:
-        return self.exempt or self._bytes.take(size)
+        """Whether so many bytes more are allowed."""
+        if self.exempt or self._bytes.take(size):
+            return True
+        self.hopeless = not self._refused_bytes.take(size)
+        return False
 
     def control(self) -> bool:
         return self.exempt or self._control.take()

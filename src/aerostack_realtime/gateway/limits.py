@@ -14,7 +14,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     and ends the connection with 1009. `buffer_bytes` may wait for a subscriber before it is too slow.
 
     A rate may be exceeded for a moment by its burst; what goes beyond is answered by `rate_limited`, and a client
-    that goes on regardless, so that `refused_messages` come at more than twice the rate, is closed with 4429.
+    that goes on regardless, so that `refused_messages` (of bytes: twice their burst) come at more than twice the
+    rate, is closed with 4429.
     Rates are for clients: a secret key has none. `calls` are HTTP calls, of a user or, without one, of an
     address; an event that is published by one counts as one. `connects` are sockets opened by an address.
 

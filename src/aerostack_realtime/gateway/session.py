@@ -281,7 +281,10 @@ class Session:
             return None
         try:
             if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
-                raise RateLimited("More bytes are published than the limits allow; wait a moment.")
+                self.fail(command, RateLimited("More bytes are published than the limits allow; wait a moment."))
+                if self._throttle.hopeless:
+                    self.close(close_codes.LIMIT, "too many bytes")
+                return None
             if self._identity is None and not isinstance(command, _UNPROVEN):
                 raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
             if isinstance(command, messages.Auth):

@@ -90,3 +90,22 @@ def test_who_is_refused_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> 
     found = refused_until_hopeless(40, 600)
     assert found is not None
     assert found < 5, "although a message gets through every 0.1 s"
+
+
+def test_who_publishes_bytes_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> None:
+    clock = Clock()
+
+    def bytes_until_hopeless(rate: float, seconds: float) -> float | None:
+        limits = Limits(publish_bytes_per_second=1_000, publish_bytes_burst=5_000)
+        throttle = Throttle(limits, clock)
+        for number in range(int(rate * seconds / 500)):
+            clock.now += 500 / rate
+            throttle.published(500)
+            if throttle.hopeless:
+                return number * 500
+        return None
+
+    assert bytes_until_hopeless(1_900, 600) is None
+    found = bytes_until_hopeless(1_000_000, 600)
+    assert found is not None
+    assert 15_000 <= found < 16_000, "the burst, and twice as much"
