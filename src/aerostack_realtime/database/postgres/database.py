@@ -40,8 +40,8 @@ from aerostack_realtime.protocol.errors import Unavailable
 
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 """Statements after which a watched table may not be what it was."""
-
-
+GOING_SECONDS: Final = 2.0
+"""How long PostgreSQL may take to notice that a server has ended."""
 _SLOT: Final = re.compile("[a-z0-9_]{1,63}")
 _BOUNDS: Final = (
     ("resume_seconds", 0, 31_536_000),
@@ -259,8 +259,12 @@ class PostgresDatabase:
     async def clean_up(self) -> None:
         """Take everything out that may be, the slot first, since PostgreSQL keeps its log for that. Raises
         Unavailable while a server runs, and NotOurs with what others have to run for the rest."""
-        if await self._slot.active():
-            raise Unavailable("A server runs on this database: stop it first, then clean up.")
+        try:
+            async with asyncio.timeout(GOING_SECONDS):
+                while await self._slot.active():  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Unavailable("A server runs on this database: stop it first, then clean up.") from None
         await self._slot.drop()
         left = await _left(self._publication.drop())
         for name in [each.name for each in await self._publication.look()]:
