@@ -113,6 +113,26 @@ async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_state
         await database.close()
 
 
+async def test_a_partitioned_table_that_is_watched_has_no_problem(site: Site, recorder: Recorder) -> None:
+    site.mend(await inspected(site.dsn))
+    site.execute(
+        "CREATE TABLE log(id INTEGER) PARTITION BY LIST (id)",
+        "CREATE TABLE log_1 PARTITION OF log FOR VALUES IN (1)",
+        *[f"ALTER TABLE {name} OWNER TO {site.role}" for name in ("log", "log_1")],
+    )
+    database = await PostgresDatabase.open(site.dsn, recorder)
+    try:
+        await database.changes.watch("log")
+        await database.changes.watch("log_1")
+        site.execute(*[f"ALTER TABLE {name} OWNER TO postgres" for name in ("log", "log_1")])
+        problems = await inspected(site.dsn)
+        assert [problem.mend for problem in problems] == [
+            f'GRANT SELECT ON public.{name} TO "{site.role}";' for name in ("log", "log_1")
+        ]
+    finally:
+        await database.close()
+
+
 async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() -> None:
     server = PostgresServer.started(
         settings={"wal_level": "logical", "max_slot_wal_keep_size": "64MB", "max_replication_slots": "1"}

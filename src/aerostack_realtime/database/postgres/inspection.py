@@ -19,6 +19,7 @@ from aerostack_realtime.database.postgres.connection import (
     unusable,
 )
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
+from aerostack_realtime.database.postgres.publication import PUBLISHED
 from aerostack_realtime.database.postgres.slot import PLUGIN, default_name
 
 Server = dict[str, Any]
@@ -48,12 +49,12 @@ SELECT current_user::text AS role, current_database()::text AS database,
 FROM (VALUES (1)) one(row) LEFT JOIN pg_replication_slots s ON slot_name = %(slot)s
 """
 
-_TABLES: Final = """
+_TABLES: Final = f"""
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relreplident = 'f',
   pg_has_role(c.relowner, 'member'), has_table_privilege(c.oid, 'SELECT'),
-  EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = %(publication)s
-          AND p.schemaname = n.nspname AND p.tablename = c.relname)
-FROM {schema}.watches w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+  {PUBLISHED}
+FROM {SCHEMA}.watches w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 """
 
 
@@ -190,7 +191,7 @@ def _slot(server: Server, slot: str, resume_bytes: int) -> list[Problem]:
 
 
 async def _tables(connection: Connection, role: str, publication: str) -> list[Problem]:
-    rows = await connection.execute(_TABLES.format(schema=SCHEMA).encode(), {"publication": publication})
+    rows = await connection.execute(_TABLES, {"publication": publication})
     found = []
     for table, full, owned, readable, published in await rows.fetchall():
         if not full and not owned:

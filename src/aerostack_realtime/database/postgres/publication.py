@@ -31,7 +31,7 @@ _KINDS: Final = {
     "c": "a composite type",
 }
 
-_PUBLISHED: Final = """(
+PUBLISHED: Final = """(
   pub.puballtables OR EXISTS (
     SELECT FROM pg_publication_rel r WHERE r.prpubid = pub.oid
     AND (r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))
@@ -39,7 +39,8 @@ _PUBLISHED: Final = """(
     SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
     AND t.schemaname = n.nspname AND t.tablename = c.relname))
 """
-"""By itself, with its partitioned table, or with its schema."""
+"""Whether the table `c` of the schema `n` is in the publication `pub`: by itself, with its partitioned table, or
+with its schema."""
 
 _CATALOGS: Final = {
     "pg_catalog": "PostgreSQL's own",
@@ -50,7 +51,7 @@ _CATALOGS: Final = {
 _LOOK: Final = f"""
 SELECT w.schema_name, w.table_name, w.relation, w.since, c.oid, c.relreplident = 'f' AND NOT EXISTS (
          SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid
-         WHERE t.isleaf AND l.relreplident <> 'f') AND {_PUBLISHED},
+         WHERE t.isleaf AND l.relreplident <> 'f') AND {PUBLISHED},
        ARRAY(SELECT relid::oid::int8 FROM pg_partition_tree(c.oid)),
        COALESCE((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -91,7 +92,7 @@ definition of every column as it is. Partitions that come or go bring rows and t
 not tell either."""
 
 _FIND: Final = f"""
-SELECT c.oid, c.relkind, c.relpersistence, n.nspname, c.relname, {_PUBLISHED}
+SELECT c.oid, c.relkind, c.relpersistence, n.nspname, c.relname, {PUBLISHED}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 WHERE c.oid = to_regclass(%(name)s)
@@ -106,7 +107,9 @@ class NotOurs(Forbidden):
     """What the server's role may not do, with the statements that others have to run."""
 
     def __init__(self, why: str, statements: Sequence[str]) -> None:
-        super().__init__(f"{why}. Let a superuser, or who owns all that they name, run: {'; '.join(statements)};")
+        super().__init__(
+            f"{why}. Let a superuser, or the owner of all that is named, run: {'; '.join(statements)};"
+        )
         self.statements = statements
 
 
@@ -196,11 +199,12 @@ class Publication:
                     known = await self._identities(connection)
                     before, identities = await self._forget(connection, schema, table) or (None, {})
                     relation, found = await self._publish(connection, name)
+                    before_us = {oid: known.get(oid, now) for oid, now in found.items()}
                     # We hold its lock, so who wrote to it before has ended: what they did lies before this place.
                     await connection.execute(
                         "INSERT INTO aerostack.watches(schema_name, table_name, relation, since, identities) "
                         "VALUES(%s, %s, %s, pg_current_wal_insert_lsn(), %s::jsonb)",
-                        (schema, table, relation, json.encode(found | known).decode()),
+                        (schema, table, relation, json.encode(before_us).decode()),
                     )
                     await connection.execute(_NOTE)
                     if before not in (None, relation):
@@ -220,7 +224,7 @@ class Publication:
             await self._withdraw(connection, *forgotten)
 
     async def _identities(self, connection: Connection) -> Identities:
-        """What the replica identities of all watched tables were."""
+        """What the replica identities of all watched tables were before they were watched."""
         rows = await connection.execute("SELECT identities FROM aerostack.watches WHERE identities IS NOT NULL")
         return {table: each for (of_watch,) in await rows.fetchall() for table, each in of_watch.items()}
 
@@ -234,7 +238,7 @@ class Publication:
         return None if found is None else (int(found[0]), found[1] or {})
 
     async def _publish(self, connection: Connection, name: str) -> tuple[int, Identities]:
-        """The table's OID, and what the replica identities were that are FULL now."""
+        """The table's OID, and what the replica identities were until now that are FULL from now on."""
         rows = await connection.execute(_FIND, {"name": _quoted(name), "publication": self._name})
         found = await rows.fetchone()
         if found is None:
