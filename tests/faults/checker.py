@@ -6,7 +6,8 @@ epochs, which is where a backup was restored, and row changes also where the log
 interrupted: its slot dropped, the table replaced.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from tests.faults.history import (
@@ -187,7 +188,8 @@ def check_table(history: TableHistory) -> list[Anomaly]:
             None if count is None else _count(epoch[:count], shown)
             for epoch, count in zip(history.committed, history.kept, strict=False)
         ]
-        _Follower(findings, f"{name} on the table", expected, seams, kept).follow(handled)
+        reached = partial(_reached, history, shown)
+        _Follower(findings, f"{name} on the table", expected, seams, kept, reached).follow(handled)
     for name, (has, should) in history.states.items():
         differing = {key for key in has.keys() | should.keys() if has.get(key) != should.get(key)}
         if differing:
@@ -219,6 +221,11 @@ def _view(changes: Iterable[RowChange], shown: Shown | None) -> Iterator[Version
             yield Version("D", row, before.stamp)
 
 
+def _reached(history: TableHistory, shown: Shown | None, gap: Place) -> int:
+    """How many of the changes that a subscriber sees a gap leaves behind."""
+    return _count(history.committed[gap.epoch][: history.reached(gap)], shown)
+
+
 def _count(changes: Iterable[RowChange], shown: Shown | None) -> int:
     return sum(1 for _ in _view(changes, shown))
 
@@ -234,29 +241,32 @@ class _Follower:
         expected: list[list[Version]],
         seams: list[list[tuple[int, int]]],
         kept: list[int | None],
+        reached: Callable[[Place], int],
     ) -> None:
         self._findings = findings
         self._where = where
         self._expected = expected
         self._seams = seams
         self._kept = kept
+        self._reached = reached
         self._indexes: dict[int, dict[Version, int]] = {}
         self._epoch = 0
         self._next = 0
-        self._told = False
+        self._told: Place | None = None
+        """Where the gap ends that was told last."""
 
     def follow(self, handled: Iterable[Handled]) -> None:
         last: Place | None = None
         for place, what in handled:
             if what is None:
-                self._told = True
+                self._told = place
                 continue
             assert isinstance(what, Version), "tables carry row changes"
             if last is not None and place <= last:
                 self._findings.add("reordered", self._where, f"{what} at {place} after {last}")
             self._take(what, moved=last is not None and place.epoch != last.epoch)
             last = place
-            self._told = False
+            self._told = None
         if self._epoch < len(self._expected) - 1 and not self._told and any(self._expected[self._epoch + 1 :]):
             self._findings.add("unreported gap", self._where, "a backup was restored, and it was never told")
         elif self._epoch == len(self._expected) - 1:
@@ -281,9 +291,21 @@ class _Follower:
         elif here < self._next:
             self._findings.add("duplicated", self._where, f"{what}, {self._next - here} changes later")
         else:
-            if not (self._told and any(begin <= here <= end for begin, end in self._seams[self._epoch])):
+            if not self._is_told(here):
                 self._lose(here)
             self._next = here + 1
+
+    def _is_told(self, here: int) -> bool:
+        """Whether what is missing up to here is in a gap over a place where the log lost its thread."""
+        gap = self._told
+        if gap is None:
+            return False
+        for begin, end in self._seams[self._epoch]:
+            if begin <= here <= end:
+                return True
+            if begin <= here and self._next <= end and gap.epoch == self._epoch and here <= self._reached(gap):
+                return True
+        return False
 
     def _is_next(self, what: Version) -> bool:
         expected = self._expected[self._epoch]

@@ -4,7 +4,7 @@ A *place* is where an event stands: how many backups had been restored, which is
 position since then. Places of one channel can be compared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
@@ -115,6 +115,8 @@ class TableHistory(Struct):
     `committed`: the changes of each time between two restorations, in the order of their commits. `seams`: for
     each of these times, between which two of its changes (as indexes) the log may have lost its thread: what
     comes before the second may be missing for whoever is told of a gap there. None given: there are none.
+    `reached`: how many of its time's changes a gap leaves behind, by its place: as long as the server takes to see
+    what befell the table, more may be missing than before the second, up to there.
     `kept`: for each of them but the last, how many of its changes the backup had that was restored then: whoever
     had handled these and no more goes on without a gap. None given: everyone is told.
     `acknowledged`: stamps of acknowledged transactions, each of which made a version. `shown`: which rows
@@ -124,6 +126,7 @@ class TableHistory(Struct):
 
     committed: list[list[RowChange]] = field(default_factory=list)
     seams: list[list[tuple[int, int]]] = field(default_factory=list)
+    reached: Callable[[Place], int] = lambda _: 0
     kept: list[int | None] = field(default_factory=list)
     acknowledged: list[int] = field(default_factory=list)
     shown: dict[str, Shown | None] = field(default_factory=dict)

@@ -103,8 +103,17 @@ class Records:
         """The table's part, without the final states."""
         history = TableHistory()
         number = 0
+        numbers: list[list[int]] = []
+
+        def reached(place: Place) -> int:
+            """A cursor names where the commit begins in the log, the truth where it ends."""
+            lsn, index = divmod(place.position, 1 << INDEX_BITS)
+            return bisect_left(numbers[place.epoch], (lsn << INDEX_BITS) + 1) + index
+
+        history.reached = reached
         while (path := self._place / f"truth.{number}").exists():
             numbered = list(_truth(path))
+            numbers.append([place for place, _ in numbered])
             history.committed.append([change for _, change in numbered])
             history.seams.append(
                 [

@@ -257,6 +257,13 @@ def test_where_the_log_was_interrupted_a_told_gap_may_lack_what_came_before_its_
     beyond = table(*ALL[:2], GAP, *ALL[4:])
     beyond.seams = [[(2, 3)]]
     assert kinds(check_table(beyond)) == ["lost"], "it goes on after the end"
+    beyond.reached = {Place(0, 2): 4}.__getitem__
+    assert check_table(beyond) == [], "the gap says so"
+    beyond.reached = {Place(0, 2): 3}.__getitem__
+    assert kinds(check_table(beyond)) == ["lost"], "it goes on after the end of the gap"
+    beyond.reached = {Place(0, 2): 4}.__getitem__
+    beyond.seams = [[(0, 1)]]
+    assert kinds(check_table(beyond)) == ["lost"], "it has nothing to do with where the log was interrupted"
 
 
 def test_an_acknowledged_transaction_that_is_not_there_is_lost() -> None:
