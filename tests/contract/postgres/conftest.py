@@ -1,10 +1,12 @@
 """Databases on the one PostgreSQL server of all tests, and servers of their own for who crashes one."""
 
+import logging
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
+from tests.contract.postgres.heard import Heard
 from tests.contract.postgres.shop import Shop
 from tests.postgres import PostgresServer
 
@@ -36,3 +38,12 @@ def own() -> Iterator[Shop]:
     server.execute("CREATE DATABASE shop")
     yield Shop(server, "shop")
     server.remove()
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """What is logged while a test goes on."""
+    handler, logger = Heard(), logging.getLogger("aerostack_realtime")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)

@@ -10,6 +10,7 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase, Post
 from aerostack_realtime.database.postgres.publication import NotOurs
 from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
+from tests.contract.postgres.heard import Heard
 from tests.contract.postgres.shop import ORDERS, Shop, opened, watching
 from tests.postgres import PostgresServer
 
@@ -193,3 +194,34 @@ async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'bills'") == "d"
     shop.execute(*left.value.statements)
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
+
+
+async def test_what_keeps_a_table_from_being_followed_is_said_once_each_time(
+    shop: Shop, app: str, recorder: Recorder, heard: Heard
+) -> None:
+    """And it goes on by the statement that is said: it needs no SELECT."""
+    own = ("bills", "carts", "goods")
+    shop.execute(
+        f"ALTER ROLE {app} REPLICATION",
+        ORDERS,
+        *[f"CREATE TABLE {name}(id INTEGER)" for name in own],
+        *[f"ALTER TABLE {name} OWNER TO {app}" for name in ("orders", *own)],
+    )
+    database = await PostgresDatabase.open(shop.dsn(app), recorder)
+    try:
+        await database.changes.watch("orders")
+        shop.execute("ALTER TABLE orders OWNER TO postgres", f"REVOKE ALL ON orders FROM {app}")
+        for name in own:
+            heard.lines.clear()
+            shop.execute("ALTER PUBLICATION aerostack DROP TABLE orders")
+            said = await heard.until("orders is not followed until this is mended")
+            await database.changes.watch(name)  # which tries orders again
+            await database.changes.unwatch(name)
+            assert len([line for line in heard.lines if "orders is not followed" in line]) == 1
+            recorder.interruptions.clear()
+            shop.execute(said.partition(", run: ")[2])
+            await recorder.until(lambda: any(present for _, _, present in recorder.interruptions))
+        shop.insert(1)
+        await recorder.until_changes(1)
+    finally:
+        await database.close()

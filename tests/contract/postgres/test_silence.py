@@ -7,7 +7,6 @@ operating system would never notice.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -20,6 +19,7 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase, Post
 from aerostack_realtime.database.postgres.inspection import inspect
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
+from tests.contract.postgres.heard import Heard
 from tests.contract.postgres.shop import ORDERS, Shop, ids
 from tests.contract.test_message_store import TOPIC, append, message
 from tests.faults.network import Network
@@ -75,34 +75,6 @@ async def watching(
     finally:
         async with asyncio.timeout(PATIENCE):
             await database.close()
-
-
-class Heard(logging.Handler):
-    """Lets a test wait for what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._more = asyncio.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-        self._more.set()
-
-    async def until(self, text: str) -> str:
-        async with asyncio.timeout(PATIENCE):
-            while not (found := [line for line in self.lines if text in line]):
-                self._more.clear()
-                await self._more.wait()
-        return found[0]
-
-
-@pytest.fixture
-def heard() -> Iterator[Heard]:
-    handler, logger = Heard(), logging.getLogger("aerostack_realtime")
-    logger.addHandler(handler)
-    yield handler
-    logger.removeHandler(handler)
 
 
 async def test_silence_is_noticed_and_what_was_written_meanwhile_comes_once(

@@ -112,6 +112,7 @@ class Watches:
             for each in found
             if each.relation is not None and not (each.complete and each.relation == each.before)
         ]
+        self._said = {name: said for name, said in self._said.items() if name in wrong}
         for name in wrong:
             await self._mend(name)
         if wrong:
@@ -131,8 +132,6 @@ class Watches:
             if self._said.get(name) != error.message:
                 log.error("%s is not followed until this is mended: %s", name, error.message)
             self._said[name] = error.message
-        else:
-            self._said.pop(name, None)
 
     def _compare(self, watched: Watched) -> None:
         relation = watched.relation if watched.complete else None
