@@ -10,6 +10,7 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.inspection import Problem, inspect
 from aerostack_realtime.protocol.errors import Forbidden
 from tests.contract.conftest import Recorder
+from tests.contract.postgres.shop import Shop
 from tests.postgres import PostgresServer
 
 _numbers = count(1)
@@ -84,6 +85,38 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
     await database.close()
+
+
+async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_ours(
+    site: Site, recorder: Recorder
+) -> None:
+    site.mend(await inspected(site.dsn))
+    site.execute(
+        "CREATE TABLE theirs(id INTEGER)",
+        "ALTER PUBLICATION aerostack OWNER TO postgres",
+        "ALTER PUBLICATION aerostack ADD TABLE theirs",
+    )
+    assert await inspected(site.dsn) == []
+    site.execute("CREATE TABLE ours(id INTEGER)", f"ALTER TABLE ours OWNER TO {site.role}")
+    problems = await inspected(site.dsn)
+    assert [problem.mend for problem in problems] == [
+        f'ALTER PUBLICATION "aerostack" OWNER TO "{site.role}";  -- as a superuser'
+    ]
+    site.mend(problems)
+    assert await inspected(site.dsn) == []
+    database = await PostgresDatabase.open(site.dsn, recorder)
+    await database.changes.watch("ours")
+    await database.close()
+
+
+async def test_a_publication_made_by_the_statement_is_like_one_of_our_own(
+    site: Site, shop: Shop, recorder: Recorder
+) -> None:
+    site.mend(await inspected(site.dsn))
+    database = await PostgresDatabase.open(shop.dsn(), recorder)
+    await database.close()
+    made = "SELECT to_jsonb(p) - 'oid' - 'pubowner' FROM pg_publication p"
+    assert Shop(site.server, site.name).value(made) == shop.value(made)
 
 
 async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_statements_mend_it(

@@ -19,13 +19,14 @@ from aerostack_realtime.database.postgres.connection import (
     unusable,
 )
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
-from aerostack_realtime.database.postgres.publication import PUBLISHED
+from aerostack_realtime.database.postgres.publication import PUBLISHED, creation
 from aerostack_realtime.database.postgres.slot import PLUGIN, default_name
 
 Server = dict[str, Any]
 
-_SERVER: Final = """
+_SERVER: Final = f"""
 SELECT current_user::text AS role, current_database()::text AS database,
+  current_setting('server_version_num')::int AS version,
   current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby,
   current_setting('max_replication_slots')::int AS slots,
   (SELECT count(*) FROM pg_replication_slots) AS slots_used,
@@ -42,8 +43,11 @@ SELECT current_user::text AS role, current_database()::text AS database,
     AND NOT has_table_privilege(c.oid, needed)) AS uses,
   EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
   (SELECT pg_has_role(pubowner, 'member') OR puballtables
-            OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname)
-   FROM pg_publication p WHERE pubname = %(publication)s) AS publishes,
+            OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname) AND NOT EXISTS (
+              SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND pg_has_role(c.relowner, 'member')
+              AND n.nspname NOT IN ('pg_catalog', 'information_schema', %(schema)s) AND NOT {PUBLISHED})
+   FROM pg_publication pub WHERE pubname = %(publication)s) AS publishes,
   (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
   to_jsonb(s) AS slot
 FROM (VALUES (1)) one(row) LEFT JOIN pg_replication_slots s ON slot_name = %(slot)s
@@ -148,7 +152,7 @@ def _rights(server: Server, publication: str) -> list[Problem]:
         found.append(
             Problem(
                 f"There is no publication {publication}, and the role {server['role']} may not make it.",
-                f"CREATE PUBLICATION {_quoted(publication)}; "
+                f"{creation(publication, server['version']).as_string()}; "
                 f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
             )
         )

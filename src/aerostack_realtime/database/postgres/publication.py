@@ -113,6 +113,12 @@ class NotOurs(Forbidden):
         self.statements = statements
 
 
+def creation(name: str, version: int) -> sql.Composed:
+    """What makes a publication of ours on a server of this version; it tells of what `look` takes for columns."""
+    options = " WITH (publish_generated_columns = stored)" if version >= 180000 else ""
+    return sql.SQL("CREATE PUBLICATION {}" + options).format(sql.Identifier(name))
+
+
 class Watched(Struct, frozen=True):
     """A watched name as the catalogs have it now.
 
@@ -146,18 +152,16 @@ class Publication:
     async def prepare(self) -> bool:
         """Make the publication where it is missing; whether it was. Raises Forbidden with the statement for a
         DBA."""
-        name = sql.Identifier(self._name)
-        options = " WITH (publish_generated_columns = stored)" if self._version >= 180000 else ""
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (self._name,)
             )
             found = await rows.fetchone()
             if found is None:
-                await _as_owner(connection, [sql.SQL("CREATE PUBLICATION {}" + options).format(name)])
+                await _as_owner(connection, [creation(self._name, self._version)])
             elif found[0]:  # a partition's rows could not be told to who watches it
                 apart = sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = false)")
-                await _as_owner(connection, [apart.format(name)])
+                await _as_owner(connection, [apart.format(sql.Identifier(self._name))])
             return found is None
 
     async def drop(self) -> None:
