@@ -79,6 +79,8 @@ async def _act(database: Database, action: str | None, name: str | None) -> None
             listing.add_row(Text(each.name), "yes" if each.watched else "no", *count)
         out.print(listing)
     elif action == "watch":
+        if isinstance(database, PostgresDatabase):
+            await database.prepare()
         await database.changes.watch(name)
         when = "from now on"
         if isinstance(database, PostgresDatabase) and not await database.is_recorded():

@@ -159,6 +159,26 @@ async def test_unwatching_gives_a_table_its_replica_identity_back(
         assert shop.value(now) == before
 
 
+async def test_a_table_watched_by_an_earlier_version_gets_the_default_back(shop: Shop, recorder: Recorder) -> None:
+    """It did not note what had been before; that a table is FULL is our doing, also when it is watched again."""
+    shop.execute(
+        "CREATE TABLE orders(id INTEGER) PARTITION BY LIST (id)",
+        "CREATE TABLE orders_1 PARTITION OF orders FOR VALUES IN (1)",
+    )
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("orders")
+    shop.execute(
+        "ALTER TABLE aerostack.watches DROP COLUMN identities",
+        "UPDATE aerostack.meta SET value = '2' WHERE key = 'version'",
+        "ALTER PUBLICATION aerostack DROP TABLE orders",
+    )
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("orders")
+        assert shop.value("SELECT count(*) FROM pg_class WHERE relreplident = 'f' AND relname ~ '^orders'") == 2
+        await database.changes.unwatch("orders")
+    assert shop.value("SELECT count(*) FROM pg_class WHERE relreplident = 'd' AND relname ~ '^orders'") == 2
+
+
 async def test_an_index_that_is_gone_is_no_replica_identity_any_more(shop: Shop, recorder: Recorder) -> None:
     shop.execute(
         "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT NOT NULL UNIQUE)",
@@ -193,6 +213,59 @@ async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
     assert shop.value("SELECT count(*) FROM pg_publication") == 0
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'bills'") == "d"
     shop.execute(*left.value.statements)
+    assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
+
+
+async def test_cleaning_up_names_a_partition_of_others_that_is_watched_by_itself_too(
+    shop: Shop, app: str, recorder: Recorder
+) -> None:
+    shop.execute(
+        f"ALTER ROLE {app} REPLICATION",
+        "CREATE TABLE orders(id INTEGER) PARTITION BY LIST (id)",
+        "CREATE TABLE orders_1 PARTITION OF orders FOR VALUES IN (1)",
+        *[f"ALTER TABLE {name} OWNER TO {app}" for name in ("orders", "orders_1")],
+    )
+    database = await PostgresDatabase.open(shop.dsn(app), recorder)
+    await database.changes.watch("orders")
+    await database.changes.watch("orders_1")
+    await database.close()
+    shop.execute(*[f"ALTER TABLE {name} OWNER TO postgres" for name in ("orders", "orders_1")])
+    command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
+    with pytest.raises(NotOurs) as left:
+        await command.clean_up()
+    await command.close()
+    shop.execute(*left.value.statements)
+    assert shop.value("SELECT count(*) FROM pg_class WHERE relreplident = 'd' AND relname ~ '^orders'") == 2
+
+
+async def test_cleaning_up_a_publication_of_others_takes_what_is_ours(
+    shop: Shop, app: str, recorder: Recorder
+) -> None:
+    shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, f"ALTER TABLE orders OWNER TO {app}")
+    database = await PostgresDatabase.open(shop.dsn(app), recorder)
+    await database.changes.watch("orders")
+    await database.close()
+    shop.execute("ALTER PUBLICATION aerostack OWNER TO postgres")
+    command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
+    with pytest.raises(NotOurs) as left:
+        await command.clean_up()
+    await command.close()
+    assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
+    shop.execute(*left.value.statements)
+    assert shop.value("SELECT count(*) FROM pg_publication") == 0
+
+
+async def test_cleaning_up_makes_no_publication_to_drop_it(shop: Shop, app: str, recorder: Recorder) -> None:
+    shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, f"ALTER TABLE orders OWNER TO {app}")
+    database = await PostgresDatabase.open(shop.dsn(app), recorder)
+    await database.changes.watch("orders")
+    await database.close()
+    shop.execute("DROP PUBLICATION aerostack", f"ALTER DATABASE {shop.name} OWNER TO postgres")
+    command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
+    await command.clean_up()
+    await command.clean_up()
+    await command.close()
+    assert shop.state("1") is None
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
 
 

@@ -172,8 +172,6 @@ class PostgresDatabase:
         try:
             if follow:
                 await made._follow()
-            else:
-                await made._publication.prepare()
         except BaseException:
             await made.close()
             raise
@@ -252,6 +250,11 @@ class PostgresDatabase:
         await self._reading.close()
         await self._connections.close()
 
+    async def prepare(self) -> None:
+        """Make the publication where it is missing, for a command that watches. Raises Forbidden with the
+        statement."""
+        await self._publication.prepare()
+
     async def is_recorded(self) -> bool:
         """Whether PostgreSQL keeps its log for us: there is our slot."""
         return await self._slot.state() is not None
@@ -267,10 +270,8 @@ class PostgresDatabase:
             raise Unavailable("A server runs on this database: stop it first, then clean up.") from None
         await self._slot.drop()
         left = await _left(self._publication.drop())
-        for name in [each.name for each in await self._publication.look()]:
-            left = await _left(self._publication.unwatch(name)) + left
+        left = await self._publication.clear() + left
         async with self._connections.use() as connection:
-            await connection.execute(f"DELETE FROM {SCHEMA}.watches")
             await connection.execute(f"DELETE FROM {SCHEMA}.types")
         if left:
             raise NotOurs("All is gone but what belongs to others", left)

@@ -227,9 +227,33 @@ class Publication:
                 raise NotFound(f"{name!r} is not watched.")
             await self._withdraw(connection, *forgotten)
 
+    async def clear(self) -> list[str]:
+        """End every watch, each statement by itself; those that others have to run, since our role may not."""
+        async with self._connections.use() as connection:
+            identities = await self._identities(connection)
+            rows = await connection.execute("SELECT DISTINCT relation::int8 FROM aerostack.watches")
+            statements = [
+                statement.as_string(connection)
+                for (relation,) in await rows.fetchall()
+                for statement in await self._withdrawal(connection, relation, identities, frozenset())
+            ]
+            left = []
+            for text in dict.fromkeys(statements):  # a partition may be watched by itself, too
+                try:
+                    await connection.execute(text)
+                except psycopg.errors.InsufficientPrivilege:
+                    left.append(text)
+            await connection.execute("DELETE FROM aerostack.watches")
+            return left
+
     async def _identities(self, connection: Connection) -> Identities:
-        """What the replica identities of all watched tables were before they were watched."""
-        rows = await connection.execute("SELECT identities FROM aerostack.watches WHERE identities IS NOT NULL")
+        """What the replica identities of all watched tables were before they were watched. Watches of schema
+        version 2 and before did not note it: there it was the default, as far as anyone knows."""
+        rows = await connection.execute(
+            "SELECT COALESCE(identities, jsonb_build_object(relation::text, 'd') || COALESCE((SELECT "
+            "jsonb_object_agg(relid::oid::text, 'd') FROM pg_partition_tree(relation)), '{}')) "
+            "FROM aerostack.watches"
+        )
         return {table: each for (of_watch,) in await rows.fetchall() for table, each in of_watch.items()}
 
     async def _forget(self, connection: Connection, schema: str, table: str) -> tuple[int, Identities] | None:
@@ -269,38 +293,45 @@ class Publication:
         return int(relation), {str(oid): now for oid, _, now in tables}
 
     async def _withdraw(self, connection: Connection, relation: int, identities: Identities) -> None:
-        """Take a table out of the publication, if it is still there and watched by no other name, and give it and
-        its partitions their replica identities back, but for those that are watched otherwise."""
+        """Take a table out of the publication, and give it and its partitions their replica identities back, but
+        for those that are watched otherwise."""
         rows = await connection.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE c.oid = %s AND NOT EXISTS (SELECT FROM aerostack.watches WHERE relation = %s)",
-            (relation, relation),
+            "SELECT t.relid::int8, false FROM aerostack.watches w, pg_partition_tree(w.relation) t "
+            "UNION SELECT relation::int8, relation = %s FROM aerostack.watches",
+            (relation,),
+        )
+        watched = await rows.fetchall()
+        if not any(same for _, same in watched):
+            others = frozenset(oid for oid, _ in watched)
+            await _as_owner(connection, await self._withdrawal(connection, relation, identities, others))
+
+    async def _withdrawal(
+        self, connection: Connection, relation: int, identities: Identities, watched: frozenset[int]
+    ) -> list[sql.Composed]:
+        """What undoes a watch: nothing where the table is gone."""
+        rows = await connection.execute(
+            "SELECT n.nspname, c.relname, EXISTS (SELECT FROM pg_publication_rel r "
+            "JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s AND r.prrelid = c.oid) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
+            (self._name, relation),
         )
         found = await rows.fetchone()
         if found is None:
-            return
-        target = sql.Identifier(*found)
+            return []
+        schema, name, published = found
         statements = []
-        published = await connection.execute(
-            "SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
-            "WHERE p.pubname = %s AND r.prrelid = %s",
-            (self._name, relation),
-        )
-        if published.rowcount:
+        if published:
             statements.append(
-                sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(self._name), target)
+                sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(
+                    sql.Identifier(self._name), sql.Identifier(schema, name)
+                )
             )
-        rows = await connection.execute(
-            "SELECT t.relid::int8 FROM aerostack.watches w, pg_partition_tree(w.relation) t "
-            "UNION SELECT relation FROM aerostack.watches"
-        )
-        watched = {oid for (oid,) in await rows.fetchall()}
         for oid, table, _ in await _with_leaves(connection, relation):
             before = identities.get(str(oid), "d")
             if oid not in watched and before != "f":
                 as_before = await _as_before(connection, before)
                 statements.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(table, as_before))
-        await _as_owner(connection, statements)
+        return statements
 
 
 async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int, sql.Identifier, str]]:
