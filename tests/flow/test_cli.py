@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.cli.main import app
+from aerostack_realtime.database.opening import is_url
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
 from tests.flow.wire import PATIENCE_SECONDS, Dial
@@ -106,6 +107,35 @@ def test_what_is_refused_is_told_with_an_exit_code(
 def test_a_server_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
     ran = invoke(*command, "--url", "http://127.0.0.1:9")
     assert (ran.exit_code, "127.0.0.1:9" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "connect_timeout=2 host=127.0.0.1 port=9 password=secret",
+        "HOST=127.0.0.1 PASSWORD=secret",
+        "PostgreSQL://ann:secret@127.0.0.1:9/shop",
+        "'postgresql://ann:secret@127.0.0.1:9/shop'",
+        "postgres:ann:secret@127.0.0.1:9/shop",
+        "jdbc:postgresql://127.0.0.1:9/shop?password=secret",
+        "//ann:secret@127.0.0.1:9/shop",
+        "ann:sec/ret@127.0.0.1:9/shop",
+    ],
+)
+@pytest.mark.parametrize("command", [("check",), ("tables",), ("db", "cleanup")])
+def test_an_address_of_postgresql_that_is_written_wrong_is_no_file_and_not_printed(
+    command: tuple[str, ...], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_url(address), "or `aerostack dev` would make a file of that name"
+    ran = invoke(*command, "--db", address)
+    assert (ran.exit_code, "postgresql://" in ran.stderr) == (2, True)
+    assert "ret" not in ran.output
+
+
+@pytest.mark.parametrize("name", ["shop.db", "data/shop.db", "./a=1:b@c.db"])
+def test_a_path_is_a_file_of_sqlite(name: str) -> None:
+    assert f"no database at {name}" in invoke("check", "--db", name).stderr
 
 
 @pytest.mark.parametrize("kind", ["secret", "publishable"])

@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from psycopg.pq import Conninfo
+
 from aerostack_realtime.database.base import ChangeListener, Database, Retention
 from aerostack_realtime.database.postgres.connection import shown as shown_dsn
 from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 
+_WORDS = "|".join(option.keyword.decode() for option in Conninfo.get_defaults())
 _SERVER = re.compile(
-    r"\s*(?:[a-z][a-z0-9+.-]*://|(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=)"
+    rf"""\s*['"]?(?:[a-z][a-z0-9+.:-]*://|postgres(?:ql)?:|(?://)?[^/\s:]*:.*@|(?:{_WORDS})\s*=|.*\bpassword\s*=)""",
+    re.IGNORECASE | re.DOTALL,
 )
-"""A URL, or libpq's `host=… dbname=…`."""
+"""A URL, libpq's `host=… dbname=…`, and what was meant as one of them: as a file's path it would be printed, with
+its password."""
 
 
 def is_url(address: str) -> bool:
-    """Whether an address is a PostgreSQL server's, as a URL or in libpq's words; else it is the path of a SQLite
-    file."""
+    """Whether an address is a PostgreSQL server's, as a URL or in libpq's words, be it written wrong; else it is
+    the path of a SQLite file."""
     return _SERVER.match(address) is not None
 
 

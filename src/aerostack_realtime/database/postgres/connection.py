@@ -58,7 +58,7 @@ _KEEPALIVE: Final = {
 """A cut cable is noticed within half a minute; the system's own defaults take hours. A machine in between may
 answer for a server that is out of reach: for that, see PatientConnection."""
 
-_USERINFO = re.compile(r"\s*postgres(?:ql)?://([^?]*)@", re.IGNORECASE)
+_USERINFO = re.compile(r"\s*postgres(?:ql)?://((?:(?!\?[a-z_]+=).)*)@", re.IGNORECASE | re.DOTALL)
 _OPTION = re.compile(r'invalid URI query parameter: ("[\w.-]{1,63}")')
 _OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
 Connection = AsyncConnection[TupleRow]
@@ -287,13 +287,19 @@ def _read(dsn: str) -> dict[str, Any]:
     misread = whole is not None and ("@" in whole[1] or "/" in whole[1])  # libpq takes the rest for a host
     try:
         if not misread:
-            return conninfo.conninfo_to_dict(dsn)
+            given = conninfo.conninfo_to_dict(dsn)
+            if not _holds_rest(str(given.get("host") or ""), str(given.get("port") or "")):
+                return given
         other = option = None
     except psycopg.ProgrammingError as error:
         other = _OTHER_SCHEME.match(dsn)
-        option = None if "password" in dsn else _OPTION.search(str(error))  # or it may be a part of that
+        uncertain = "password" in dsn or "@" in dsn.partition("?")[2]  # it may be a part of that
+        option = None if uncertain else _OPTION.search(str(error))
     if option is not None:
-        raise DatabaseUnusable(f"The database's address has an option that libpq does not know: {option[1]}.")
+        raise DatabaseUnusable(
+            f"The database's address has an option that libpq does not know: {option[1]}. Take it out, or see how "
+            "it is written."
+        )
     if other is not None:
         raise DatabaseUnusable(
             f"The database's address begins with {other[1]}://, which is another program's way to write it: "
@@ -303,6 +309,14 @@ def _read(dsn: str) -> dict[str, Any]:
         "The database's address cannot be read: write postgresql://user:password@host:5432/database, and in the "
         "password %25 for %, %40 for @, %2F for / and %3A for :."
     )
+
+
+def _holds_rest(hosts: str, ports: str) -> bool:
+    """Whether what libpq takes for hosts or ports may be the rest of a password; a socket is `@abstract` or a
+    path."""
+    if any("@" in each[1:] and not each.startswith("/") for each in hosts.split(",")):
+        return True
+    return not all(each.strip().isdecimal() for each in ports.split(",") if each)
 
 
 def was_cut(connection: Connection) -> bool:

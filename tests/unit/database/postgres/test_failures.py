@@ -79,6 +79,12 @@ def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> N
         ("postgresql://ann:sec@cret/x@db/app", "%40 for @"),
         ("postgresql://ann:x/secret@db/app?connect_timeout=1", "%2F for /"),
         ("postgresql://ann:secret@db/app?foo=1", 'does not know: "foo"'),
+        ("postgresql://ann:se?w@cret@db/app", "%40 for @"),
+        ("postgresql://ann:se?x=1@cret@db/app", "%40 for @"),
+        ("postgresql://ann:x/se?cret=1@db/app", "cannot be read"),
+        ("postgresql://ann:secret/app", "cannot be read"),
+        ("PostgreSQL://ann:secret@db/app", "write postgresql://"),
+        ("'postgresql://ann:secret@db/app'", "write postgresql://"),
         ("postgresql://db/app?password=se&cret=1", "cannot be read"),
         ("host=db password=se cret=1", "cannot be read"),
     ],
@@ -100,6 +106,9 @@ def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, s
         ("host=/run/postgresql dbname=app password=secret", "postgresql:///app?host=/run/postgresql"),
         ("postgresql://ann@db", "postgresql://db:5432/ann"),
         ("service=shop password=secret", "postgresql://?service=shop"),
+        ("postgresql://ann:s?cret@db/app?application_name=a@b", "postgresql://db:5432/app"),
+        ("postgresql://ann:secret@/app?host=@abstract", "postgresql:///app?host=@abstract"),
+        ("postgresql://ann:secret@a:1,b:2/app", "postgresql://a,b:1,2/app"),
     ],
 )
 def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
