@@ -64,7 +64,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if not 0 <= getattr(self, name) <= LARGEST:
-                raise ValueError(f"{name} is a number from 0 to {LARGEST:g}")
+                raise ValueError(f"{name} is a number from 0 to {LARGEST:_}")
 
 
 UNLIMITED: Final = Limits(

@@ -78,11 +78,11 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("slot is 1 to 63 of a-z, 0-9 and _, as PostgreSQL names slots")
         for name in ("publication", "query_role"):
             value = getattr(self, name)
-            if value is not None and not 1 <= len(value.encode()) <= 63:
+            if value is not None and ("\0" in value or not 1 <= len(value.encode()) <= 63):
                 raise ValueError(f"{name} is a name of 1 to 63 bytes")
         for name, least, most in _BOUNDS:
             if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is a number from {least:g} to {most:g}")
+                raise ValueError(f"{name} is a number from {least:g} to {most:_}")
 
 
 DEFAULTS: Final = PostgresSettings()
