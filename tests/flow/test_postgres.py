@@ -397,16 +397,22 @@ async def test_a_composite_that_is_altered_is_a_gap_and_an_object_all_the_time(
     assert (first["size"], second) == ({"width": 1, "height": None}, change["data"])
 
 
-async def test_a_dropped_table_that_is_made_again_goes_on(node: ServerProcess, dial: Dial, http: Http) -> None:
-    await http.sql("CREATE TABLE again(id INTEGER PRIMARY KEY)")
+@pytest.mark.parametrize(
+    ("table", "gone"), [("again", "DROP TABLE again"), ("anew", "ALTER TABLE anew RENAME TO archived")]
+)
+async def test_a_table_that_is_dropped_or_renamed_and_made_again_goes_on(
+    node: ServerProcess, dial: Dial, http: Http, table: str, gone: str
+) -> None:
+    await http.sql(f"CREATE TABLE {table}(id INTEGER CONSTRAINT {table}_first PRIMARY KEY)")
     wire = await dial(node)
-    await wire.subscribe("again")
-    await node.database.write("DROP TABLE again")
-    assert (await wire.hear("error"))["code"] == "not_found"
-    await node.database.write("CREATE TABLE again(id INTEGER PRIMARY KEY, other TEXT)")
+    await wire.subscribe(table)
+    await node.database.write(gone)
+    error = await wire.hear("error")
+    assert (error["code"], "was dropped, renamed" in error["message"]) == ("not_found", True)
+    await node.database.write(f"CREATE TABLE {table}(id INTEGER PRIMARY KEY, other TEXT)")
     back = await wire.hear("subscribed")
     assert back["recovered"] is False
-    await http.sql("INSERT INTO again VALUES (1, 'x')")
+    await http.sql(f"INSERT INTO {table} VALUES (1, 'x')")
     assert (await wire.hear("db_change"))["data"] == {"id": 1, "other": "x"}
 
 

@@ -60,6 +60,9 @@ async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, 
         f"The role {site.role} may not make the schema aerostack.",
         f"There is no publication aerostack, and the role {site.role} may not make it.",
     ]
+    block = str(problems[1]).splitlines()[1:]
+    assert len(block) > 1
+    assert all(line.startswith("    ") for line in block)
     with pytest.raises(DatabaseUnusable):
         await PostgresDatabase.open(site.dsn, recorder)
     site.mend(problems)
