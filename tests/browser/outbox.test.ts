@@ -17,12 +17,21 @@ async function open(context: BrowserContext): Promise<Page> {
   return page
 }
 
+/** Waits until the one page of a context keeps what it publishes: that part is loaded after the connection is there. */
+async function keeps(page: Page): Promise<void> {
+  const names = () =>
+    page.evaluate(async () => (await navigator.locks.query()).held?.map(({ name }) => name).join())
+  await expect.poll(names).toContain('aerostack-outbox-')
+}
+
 /** The data of what is kept in the browser, in the order it was published. */
 function kept(page: Page): Promise<unknown[]> {
   return page.evaluate(
     () =>
       new Promise<unknown[]>((resolve) => {
         const opening = indexedDB.open('aerostack', 1)
+        opening.onupgradeneeded = () => opening.transaction?.abort() // it is for the client to make it
+        opening.onerror = () => resolve([])
         opening.onsuccess = () => {
           const asking = opening.result.transaction('outbox').objectStore('outbox').getAll()
           asking.onsuccess = () => resolve(asking.result.map(({ text }) => JSON.parse(text).data).sort())
@@ -45,6 +54,7 @@ test('what a closed tab left unsent is sent by one of the tabs that come after, 
 }) => {
   const context = await browser.newContext()
   const first = await open(context)
+  await keeps(first)
   await server.kill()
   await first.evaluate(() => {
     // biome-ignore lint/suspicious/noExplicitAny: put there by `open`
