@@ -35,7 +35,7 @@ AHEAD: Final = 64 * 1024
 """Bytes parsed of what has to wait: signs of life and an `unsubscribe` are heard, and a flood is not kept."""
 DROPPED: Final = 16 << 20
 """Bytes read of a client that was closed: more than is under way when it is told. Whoever sends more does not
-listen, and reading it took a core (bench/flood.py, bytes)."""
+listen."""
 
 
 class Peer(Protocol):

@@ -19,7 +19,7 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import Shop, opened
 from tests.contract.test_snapshot import everything
-from tests.postgres import PostgresServer, binaries
+from tests.postgres import PostgresServer
 
 ACCOUNTS = 700
 """More than a step of a snapshot brings, so that commits come between two."""
@@ -57,8 +57,6 @@ def near_the_wraparound(server: PostgresServer) -> None:
 
 @pytest.fixture(scope="module", params=["bank", WRAPPING])
 def bank(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    if request.param == WRAPPING and not (binaries() / "pg_resetwal").exists():
-        pytest.skip("the programs of AEROSTACK_POSTGRES_BIN came without pg_resetwal")
     server = PostgresServer.started(settings=SETTINGS)
     if request.param == WRAPPING:
         near_the_wraparound(server)

@@ -157,11 +157,12 @@ class Watches:
     def _drop(self, name: str) -> None:
         watch = self._watches.pop(name, None)
         self._index()
-        if watch is not None and watch.relation is not None and watch.relation not in self._watched():
+        if (
+            watch is not None
+            and watch.relation is not None
+            and watch.relation not in self.relations(watch.relation)
+        ):
             self._forgotten(watch.relation)
-
-    def _watched(self) -> set[int | None]:
-        return {watch.relation for watch in self._watches.values()}
 
     def _index(self) -> None:
         self._names, self._relations = {}, {}
