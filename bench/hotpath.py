@@ -17,21 +17,21 @@ from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Accepted
 from aerostack_realtime.backplane.memory import MemoryBackplane
-from aerostack_realtime.channels.audience import Audience
-from aerostack_realtime.channels.budget import Budget
-from aerostack_realtime.channels.clock import HybridClock
+from aerostack_realtime.channels.custom.budget import Budget
+from aerostack_realtime.channels.custom.clock import HybridClock
+from aerostack_realtime.channels.custom.log import Bounds, Log
+from aerostack_realtime.channels.custom.logs import Logs
+from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.channels.log import Bounds, Log
-from aerostack_realtime.channels.logs import Logs
-from aerostack_realtime.channels.memberships import Memberships
+from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
-from aerostack_realtime.gateway.crowd import Crowd
-from aerostack_realtime.gateway.framing import Framing
-from aerostack_realtime.gateway.limits import UNLIMITED
-from aerostack_realtime.gateway.rights import Guard
-from aerostack_realtime.gateway.session import Session
-from aerostack_realtime.gateway.socket import Socket
+from aerostack_realtime.gateway.limits.connections import ConnectionCounter
+from aerostack_realtime.gateway.limits.settings import UNLIMITED
+from aerostack_realtime.gateway.websocket.framing import Framing
+from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
+from aerostack_realtime.gateway.websocket.rights import Guard
+from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
 from bench.load import websocket
@@ -137,10 +137,10 @@ def whole(database: Database, subscribers: int) -> float:
     door = Authenticator(
         secret_keys=Keys(()), publishable_keys=Keys(()), tokens=None, now=time.time, open_access=True
     )
-    crowd = Crowd(UNLIMITED)
+    connections = ConnectionCounter(UNLIMITED)
 
-    def connection() -> Socket:
-        socket = Socket(cast(asyncio.Transport, Nowhere()), UNLIMITED, lambda _: None)
+    def connection() -> WebSocketProtocol:
+        socket = WebSocketProtocol(cast(asyncio.Transport, Nowhere()), UNLIMITED, lambda _: None)
         session = Session(
             transport=socket,
             identity=door.identify(None, None),
@@ -152,7 +152,7 @@ def whole(database: Database, subscribers: int) -> float:
             guard=guard,
             limits=UNLIMITED,
             now=time.monotonic,
-            visit=crowd.enter("127.0.0.1", None, stranger=False),
+            slot=connections.enter("127.0.0.1", None, unauthenticated=False),
         )
         socket.serve(session, session.greeting(), b"")
         return socket

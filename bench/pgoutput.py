@@ -6,8 +6,8 @@ A row has six columns. The best of five rounds counts, as in bench.hotpath.
 
 import struct
 
-from aerostack_realtime.database.postgres.pgoutput import Decoder, Insert
-from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.database.postgres.types.types import Types
+from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert
 from bench.hotpath import cost
 from bench.report import table
 

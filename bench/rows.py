@@ -11,8 +11,8 @@ from collections.abc import Callable
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.access.rules import Rules, TableRule
-from aerostack_realtime.channels.audience import Audience
-from aerostack_realtime.channels.channel import TableChannel
+from aerostack_realtime.channels.fanout.audience import Audience
+from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol.errors import AerostackError
 

@@ -10,8 +10,8 @@ from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.client import RealtimeClient
+from aerostack_realtime.sdk.live_table import Table
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember, QueryResult, RowChange
-from aerostack_realtime.sdk.table import Table
 
 __all__ = [
     "Ack",

@@ -15,7 +15,7 @@ from aerostack_realtime.access.keys import MIN_KEY, Keys
 from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
 from aerostack_realtime.access.tokens import Algorithm, TokenKey
 from aerostack_realtime.database.postgres.database import PostgresSettings
-from aerostack_realtime.gateway.limits import UNLIMITED, Limits
+from aerostack_realtime.gateway.limits.settings import UNLIMITED, Limits
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.tls import Certificate

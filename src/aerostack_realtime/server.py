@@ -20,27 +20,27 @@ from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.memory import MemoryBackplane
-from aerostack_realtime.channels.clock import HybridClock, mark_above
+from aerostack_realtime.channels.custom.clock import HybridClock, mark_above
+from aerostack_realtime.channels.custom.log import Bounds
+from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.channels.log import Bounds
-from aerostack_realtime.channels.logs import Logs
-from aerostack_realtime.channels.memberships import Memberships
+from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
-from aerostack_realtime.database.opening import open_database
-from aerostack_realtime.gateway import pages
-from aerostack_realtime.gateway.allowance import Callers
-from aerostack_realtime.gateway.crowd import Lobby, Visit
-from aerostack_realtime.gateway.http import HttpApi, answering
+from aerostack_realtime.database.factory import open_database
+from aerostack_realtime.gateway.fetch import fetch
+from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http.admin import Admin, stored
+from aerostack_realtime.gateway.http.api import HttpApi, answering
+from aerostack_realtime.gateway.limits.connections import ConnectionSlot, PendingSockets
+from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.listener import Listener
-from aerostack_realtime.gateway.operator import Operator, stored
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
-from aerostack_realtime.gateway.remote import fetch
-from aerostack_realtime.gateway.rights import Guard
-from aerostack_realtime.gateway.session import Session, Transport
 from aerostack_realtime.gateway.tls import Certificate
-from aerostack_realtime.gateway.websocket import WebSocketEndpoint
+from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
+from aerostack_realtime.gateway.websocket.rights import Guard
+from aerostack_realtime.gateway.websocket.session import Session, Transport
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -57,7 +57,7 @@ STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 
 
-class _Relay:
+class _ChangeFanOut:
     """Hands what the feed says to those who are built on the feed; before that nobody is subscribed.
 
     Memberships hear it first: who is no member any more receives nothing that comes after.
@@ -75,7 +75,7 @@ class _Relay:
             each.interrupted(table, cursor, present)
 
 
-class _Marks:
+class _HighWaterMark:
     """Keeps the clock's high-water mark ahead of it in the database."""
 
     def __init__(self, store: MessageStore) -> None:
@@ -126,38 +126,40 @@ async def run(
     sys.setswitchinterval(SWITCH_SECONDS)
     certificate = config.certificate(settings)
     rules = config.rules(settings)
-    relay = _Relay()
+    relay = _ChangeFanOut()
     database = await _opened(settings, relay, stop)
     if database is None:
         return
     try:
-        marks = _Marks(database.messages)
-        clock = await marks.clock()
+        high_water = _HighWaterMark(database.messages)
+        clock = await high_water.clock()
         hub = _hub(settings, database, clock)
         memberships = Memberships(rules.memberships, database)
         relay.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
-        door = await _door(settings, database)
+        authentication = await _authentication(settings, database)
         guard = Guard(rules, memberships, time.monotonic)
         proxies = Proxies(settings.trusted_proxies)
-        lobby = Lobby(settings.limits, proxies, time.monotonic)
-        endpoint, app = _application(settings, hub, database, door, guard, proxies, lobby)
-        listener = Listener(app, limits=settings.limits, lobby=lobby, shutdown_seconds=STOP_SECONDS)
+        pending_sockets = PendingSockets(settings.limits, proxies, time.monotonic)
+        endpoint, app = _application(settings, hub, database, authentication, guard, proxies, pending_sockets)
+        listener = Listener(
+            app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
+        )
         tls = None if certificate is None else certificate.context
         port = await listener.start(settings.host, settings.port, tls)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
-                    tasks.create_task(marks.keep(clock)),
+                    tasks.create_task(high_water.keep(clock)),
                     tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
                     tasks.create_task(_renew(certificate, renew)),
-                    *(tasks.create_task(each.keep()) for each in door.key_sets),
+                    *(tasks.create_task(each.keep()) for each in authentication.key_sets),
                 ]
-                _settle()
+                _freeze_gc()
                 ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
@@ -171,7 +173,7 @@ async def run(
         await database.close()
 
 
-async def _opened(settings: Settings, relay: _Relay, stop: asyncio.Event) -> Database | None:
+async def _opened(settings: Settings, relay: _ChangeFanOut, stop: asyncio.Event) -> Database | None:
     """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
     opening = asyncio.create_task(
         open_database(settings.database, relay, retention=_retention(settings), postgres=settings.postgres)
@@ -209,7 +211,7 @@ def _url(settings: Settings, port: int) -> str:
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _settle() -> None:
+def _freeze_gc() -> None:
     """Take what is there for good out of the garbage collector's rounds: a full one is a pause for everyone."""
     gc.collect()
     gc.freeze()
@@ -254,7 +256,7 @@ def _level(fails: bool) -> int:
     return logging.DEBUG if fails else logging.WARNING
 
 
-class _Door(Struct):
+class _Authentication(Struct):
     """Who checks credentials, and what that takes."""
 
     authenticator: Authenticator
@@ -262,7 +264,7 @@ class _Door(Struct):
     key_sets: list[KeySet]
 
 
-async def _door(settings: Settings, database: Database) -> _Door:
+async def _authentication(settings: Settings, database: Database) -> _Authentication:
     """Read what was revoked, and fetch the key sets once; a provider that is down is asked again later."""
     revocations = await stored(database)
     fixed = config.fixed_token_keys(settings)
@@ -293,15 +295,21 @@ async def _door(settings: Settings, database: Database) -> _Door:
         revocations=revocations,
         now=time.time,
     )
-    return _Door(authenticator, revocations, key_sets)
+    return _Authentication(authenticator, revocations, key_sets)
 
 
 def _application(
-    settings: Settings, hub: Hub, database: Database, door: _Door, guard: Guard, proxies: Proxies, lobby: Lobby
+    settings: Settings,
+    hub: Hub,
+    database: Database,
+    authentication: _Authentication,
+    guard: Guard,
+    proxies: Proxies,
+    pending_sockets: PendingSockets,
 ) -> tuple[WebSocketEndpoint, web.Application]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
-    def open_session(transport: Transport, identity: Identity | None, visit: Visit) -> Session:
+    def open_session(transport: Transport, identity: Identity | None, slot: ConnectionSlot) -> Session:
         return Session(
             transport=transport,
             identity=identity,
@@ -309,37 +317,37 @@ def _application(
             version=VERSION,
             hub=hub,
             database=database,
-            authenticator=door.authenticator,
+            authenticator=authentication.authenticator,
             guard=guard,
             limits=settings.limits,
             now=time.monotonic,
-            visit=visit,
+            slot=slot,
         )
 
     endpoint = WebSocketEndpoint(
-        authenticator=door.authenticator,
+        authenticator=authentication.authenticator,
         origins=origins,
         limits=settings.limits,
         project=settings.project,
         query_credentials=settings.query_credentials,
         proxies=proxies,
-        lobby=lobby,
+        pending_sockets=pending_sockets,
         open_session=open_session,
     )
     api = HttpApi(
-        callers=Callers(settings.limits, time.monotonic),
+        callers=HttpRateLimiter(settings.limits, time.monotonic),
         proxies=proxies,
         project=settings.project,
         hub=hub,
         database=database,
-        authenticator=door.authenticator,
+        authenticator=authentication.authenticator,
         guard=guard,
-        operator=Operator(lambda: endpoint.sessions, door.revocations, database, time.time),
+        admin=Admin(lambda: endpoint.sessions, authentication.revocations, database, time.time),
         limits=settings.limits,
         version=VERSION,
     )
     app = web.Application(middlewares=[answering(origins)], client_max_size=settings.limits.body_bytes)
-    app.add_routes([web.get("/api/realtime", endpoint.handle), *api.routes(), *pages.routes()])
+    app.add_routes([web.get("/api/realtime", endpoint.handle), *api.routes(), *static.routes()])
     return endpoint, app
 
 

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Change, Database, MessageStore, Replay, Retention
-from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase
-from aerostack_realtime.database.postgres.messages import PostgresMessageStore
+from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import migrate
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.cli.main import app
-from aerostack_realtime.database.opening import is_url
+from aerostack_realtime.database.factory import is_url
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
 from tests.flow.wire import PATIENCE_SECONDS, Dial

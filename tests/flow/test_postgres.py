@@ -153,11 +153,11 @@ async def test_who_filters_itself_is_told_the_kinds_of_the_columns_that_it_sees(
     kinds = {"price": "decimal", "at": "instant"}
     wire = await entered(dial, node)
     answer = await wire.subscribe("typed")
-    assert answer["kinds"] == kinds
-    assert (await wire.subscribe("typed", since=answer["cursor"]))["kinds"] == kinds
+    assert answer["columnTypes"] == kinds
+    assert (await wire.subscribe("typed", since=answer["cursor"]))["columnTypes"] == kinds
     await node.database.write("ALTER TABLE typed ALTER COLUMN price TYPE TEXT, ALTER COLUMN at TYPE TEXT")
-    assert (await wire.hear("subscribed"))["kinds"] == {}, "there are none any more"
-    assert "kinds" not in await wire.subscribe("typed")
+    assert (await wire.hear("subscribed"))["columnTypes"] == {}, "there are none any more"
+    assert "columnTypes" not in await wire.subscribe("typed")
 
 
 async def test_a_live_table_is_in_the_order_of_its_numbers_however_they_are_written(

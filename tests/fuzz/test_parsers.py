@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from aerostack_realtime.access.expressions import Expression, ExpressionError, Failed
 from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.access.tokens import Tokens, secret_key
-from aerostack_realtime.channels.views import parse
-from aerostack_realtime.database.postgres import pgoutput
-from aerostack_realtime.database.postgres.types import BUILTINS, Types
+from aerostack_realtime.channels.tables.views import parse
+from aerostack_realtime.database.postgres.types.types import BUILTINS, Types
+from aerostack_realtime.database.postgres.wal import pgoutput
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol import messages, topics
@@ -31,7 +31,7 @@ TOKENS = Tokens(lambda: [secret_key("s" * 32)], lambda: 1_763_912_345)
 def test_a_frame_is_a_command_or_refused_with_an_answer(frame: bytes) -> None:
     try:
         messages.decode_command(frame)
-    except messages.Refused as refused:
+    except messages.InvalidCommand as refused:
         answer = messages.decode_reply(messages.encode(refused.reply))
         assert isinstance(answer, messages.Error)
         assert len(answer.message) < 1000

@@ -10,14 +10,14 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from aerostack_realtime.backplane.base import Accepted, Backplane
-from aerostack_realtime.channels.channel import CustomChannel, Held
-from aerostack_realtime.channels.clock import HybridClock
-from aerostack_realtime.channels.cursors import Cursors
-from aerostack_realtime.channels.dedup import Dedup, Receipt
-from aerostack_realtime.channels.directory import Directory
-from aerostack_realtime.channels.logs import Logs
-from aerostack_realtime.channels.presence import Change as PresenceChange
-from aerostack_realtime.channels.subscriber import Subscriber
+from aerostack_realtime.channels.custom.channel import CustomChannel, PendingEvent
+from aerostack_realtime.channels.custom.clock import HybridClock
+from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.dedup import Dedup, Receipt
+from aerostack_realtime.channels.custom.logs import Logs
+from aerostack_realtime.channels.custom.presence import Change as PresenceChange
+from aerostack_realtime.channels.fanout.subscriber import Subscriber
+from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.subscriptions import Subscriptions, frame_of
 from aerostack_realtime.database.base import (
     Change,
@@ -82,10 +82,10 @@ class Hub:
         self._changes = changes
         self._store = store
         self._backplane = backplane(self.deliver)
-        self._directory = Directory(defer, later, buffer_limit, logs, clock.last)
+        self._registry = Registry(defer, later, buffer_limit, logs, clock.last)
         self._cursors = Cursors(epoch, understands)
         self.subscriptions = Subscriptions(
-            self._directory, self._cursors, clock, changes, buffer_limit, presence_limit
+            self._registry, self._cursors, clock, changes, buffer_limit, presence_limit
         )
         self._presence_limit = presence_limit
         self._connections: dict[str, Subscriber] = {}
@@ -140,7 +140,7 @@ class Hub:
             if known is not None:
                 done(Outcome(known.cursor, known.timestamp, duplicate=True))
                 return
-        channel = self._directory.custom(topic)
+        channel = self._registry.custom(topic)
         position = self._clock.next()
         accepted = Accepted(
             topic, event, data, user_id, id or f"{position:x}", self._clock.timestamp, position, without=without
@@ -156,7 +156,7 @@ class Hub:
 
     def deliver(self, event: Accepted) -> None:
         """Send an event to the channel's subscribers on this node."""
-        channel = self._directory.custom(event.topic)
+        channel = self._registry.custom(event.topic)
         frame = self._event(event, self._cursors.at(event.position))
         channel.log.append(event.position, frame, presence=event.presence)
         without = self._connections.get(event.without) if event.without is not None else None
@@ -167,7 +167,7 @@ class Hub:
     def track(self, subscriber: Subscriber, topic: str, user_id: str, state: dict[str, Any]) -> str:
         """Announce `subscriber` as a connection of a custom channel's member `user_id`. Returns the channel's
         cursor."""
-        channel = self._directory.custom(topic)
+        channel = self._registry.custom(topic)
         self._tracking.setdefault(subscriber, set()).add(topic)
         self._clock.next()
         now = self._clock.timestamp
@@ -180,31 +180,31 @@ class Hub:
         topics_of_it.discard(topic)
         if not topics_of_it:
             self._tracking.pop(subscriber, None)
-        channel = self._directory.find(topic)
+        channel = self._registry.find(topic)
         if not isinstance(channel, CustomChannel):
             return self._cursors.at(self._clock.last)
         self._announce(channel, channel.presence.untrack(subscriber.connection_id))
-        self._directory.tidy(channel)
+        self._registry.tidy(channel)
         return self._cursors.at(channel.log.last)
 
     def members(self, topic: str) -> list[Member]:
-        channel = self._directory.find(topic)
+        channel = self._registry.find(topic)
         return channel.presence.members(self._presence_limit) if isinstance(channel, CustomChannel) else []
 
     # --- the change feed's listener ----------------------------------------------------------------------
 
     def changed(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            channel = self._directory.of_table(change.table)
+            channel = self._registry.of_table(change.table)
             if channel is not None:
                 channel.deliver(change)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
-        channel = self._directory.of_table(table)
+        channel = self._registry.of_table(table)
         if channel is None:
             return
         if present:
-            channel.interrupted(cursor, self._changes.kinds(table))
+            channel.interrupted(cursor, self._changes.column_types(table))
         else:
             gone = NotFound(
                 f"The table {table!r} was dropped, renamed or taken away from us; this subscription goes on when "
@@ -218,17 +218,17 @@ class Hub:
 
     def sweep(self) -> None:
         """Forget what has become too old. Call it every few seconds."""
-        self._directory.expire(self._clock.next())
+        self._registry.expire(self._clock.next())
 
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
-        self._directory.flush()
+        self._registry.flush()
 
     def channels(self) -> list[ChannelStatus]:
         """The channels that someone is subscribed to or present on."""
         return [
             ChannelStatus(channel.topic, channel.subscribers, channel.members)
-            for channel in self._directory
+            for channel in self._registry
             if channel.subscribers or channel.members
         ]
 
@@ -254,7 +254,7 @@ class Hub:
     def _persist(
         self, channel: CustomChannel, event: Accepted, done: Callable[[Outcome | AerostackError], None]
     ) -> None:
-        held: Held
+        held: PendingEvent
 
         def settle(outcome: Stored | AerostackError) -> None:
             if isinstance(outcome, AerostackError):

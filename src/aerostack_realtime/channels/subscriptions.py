@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from aerostack_realtime.access.rows import RuleFailed
-from aerostack_realtime.channels.backlog import policy
-from aerostack_realtime.channels.channel import CustomChannel, TableChannel
-from aerostack_realtime.channels.clock import HybridClock
-from aerostack_realtime.channels.cursors import Cursors
-from aerostack_realtime.channels.directory import Directory
-from aerostack_realtime.channels.subscriber import Subscriber, hand
-from aerostack_realtime.channels.views import View, visible
+from aerostack_realtime.channels.custom.channel import CustomChannel
+from aerostack_realtime.channels.custom.clock import HybridClock
+from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.fanout.backlog import policy
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.tables.channel import TableChannel
+from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
@@ -29,14 +30,14 @@ class Subscriptions:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: Registry,
         cursors: Cursors,
         clock: HybridClock,
         changes: ChangeFeed,
         buffer_limit: int,
         presence_limit: int,
     ) -> None:
-        self._directory = directory
+        self._registry = directory
         self._cursors = cursors
         self._clock = clock
         self._changes = changes
@@ -47,7 +48,7 @@ class Subscriptions:
     @property
     def largest(self) -> int:
         """How many bytes of rows a frame may have."""
-        return self._directory.largest
+        return self._registry.largest
 
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""
@@ -56,10 +57,10 @@ class Subscriptions:
     def leave(self, subscriber: Subscriber) -> None:
         """A connection is gone, with its subscriptions. Idempotent."""
         for topic in self._joined.pop(subscriber, ()):
-            channel = self._directory.find(topic)
+            channel = self._registry.find(topic)
             if channel is not None:
                 channel.remove(subscriber)
-                self._directory.tidy(channel)
+                self._registry.tidy(channel)
 
     def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, told: bool = False) -> None:
         """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
@@ -76,7 +77,7 @@ class Subscriptions:
         asked = policy(command)
         if not self._flushed(subscriber, command.topic):
             return
-        channel = self._directory.custom(command.topic)
+        channel = self._registry.custom(command.topic)
         channel.add(subscriber, asked, presence=command.presence)
         cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
         if command.since is not None:
@@ -94,7 +95,7 @@ class Subscriptions:
         if command.since is None or command.filter:
             return None
         position = self._cursors.position(command.since)
-        start = self._directory.log_start(command.topic)
+        start = self._registry.log_start(command.topic)
         return Gap(position, start) if 0 <= position < start else None
 
     def cursor_at(self, position: int) -> str:
@@ -139,7 +140,7 @@ class Subscriptions:
         """
         channel, view = self._view(subscriber, command, table)
         channel.views.discard(view)
-        self._directory.tidy(channel)
+        self._registry.tidy(channel)
         shown = self._changes.columns(table) if view.shown is None else view.shown
         return Selection(view.shows, view.equal), shown
 
@@ -178,11 +179,11 @@ class Subscriptions:
         """End a subscription; one that is not there is nothing."""
         if not self._flushed(subscriber, topic):
             return
-        channel = self._directory.find(topic)
+        channel = self._registry.find(topic)
         if channel is not None:
             channel.remove(subscriber)
             self._joined[subscriber].discard(topic)
-            self._directory.tidy(channel)
+            self._registry.tidy(channel)
 
     def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
         if not self._flushed(subscriber, command.topic):
@@ -191,7 +192,9 @@ class Subscriptions:
         channel.add(subscriber, view, policy(command), presence=command.presence)
         self._joined[subscriber].add(command.topic)
         cursor = self._changes.cursor(table)
-        subscribed = messages.Subscribed(command.topic, cursor, None, command.id, kinds=_kinds(channel, view))
+        subscribed = messages.Subscribed(
+            command.topic, cursor, None, command.id, column_types=_column_types(channel, view)
+        )
         self._hand(subscriber, frame_of(subscribed))
 
     def _replay(
@@ -206,7 +209,7 @@ class Subscriptions:
         if not (told and part.recovered):
             assert command.since is not None, "a replay starts from a cursor"
             subscribed = messages.Subscribed(
-                command.topic, command.since, part.recovered, command.id, kinds=_kinds(channel, view)
+                command.topic, command.since, part.recovered, command.id, column_types=_column_types(channel, view)
             )
             missed = frame_of(subscribed) + missed
         if part.more:
@@ -225,13 +228,13 @@ class Subscriptions:
         asked = policy(command)
         if asked is not None and (missing := set(asked.key).difference(visible(columns, scope))):
             raise BadMessage(f"The table has no column {min(missing)[:80]!r} that could be its key.")
-        channel = self._directory.table(command.topic, table)
-        channel.kinds = self._changes.kinds(table)
-        return channel, channel.views.view(command.filter, columns, scope, channel.kinds)
+        channel = self._registry.table(command.topic, table)
+        channel.column_types = self._changes.column_types(table)
+        return channel, channel.views.view(command.filter, columns, scope, channel.column_types)
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
-        channel = self._directory.find(topic)
+        channel = self._registry.find(topic)
         if channel is not None:
             for audience in channel.audiences():
                 audience.flush()
@@ -266,8 +269,8 @@ class Subscriptions:
         )
 
 
-def _kinds(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:
-    return view.kinds(channel.kinds) or UNSET
+def _column_types(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:
+    return view.column_types(channel.column_types) or UNSET
 
 
 def frame_of(message: messages.Reply) -> bytes:

@@ -16,10 +16,10 @@ from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.opening import is_url, shown
+from aerostack_realtime.database.factory import is_url, shown
 from aerostack_realtime.database.postgres.database import PostgresSettings
-from aerostack_realtime.database.postgres.inspection import inspect
-from aerostack_realtime.gateway import pages
+from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.gateway.http import static
 from aerostack_realtime.server import run
 
 Database = Annotated[str, typer.Option("--db", help="A SQLite file, made when it is not there; or postgresql://…")]
@@ -87,7 +87,7 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
         found += asyncio.run(_database_problems(address, settings.postgres))
     except DatabaseUnusable as error:
         found.append(str(error))
-    if (unbuilt := pages.missing()) is not None:
+    if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     for problem in found:
         err.print(f"- {problem}", markup=False)
@@ -121,7 +121,7 @@ def _settings(path: Path | None) -> Settings:
 def _run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what its warnings say is said by our own, once
-    if (unbuilt := pages.missing()) is not None:
+    if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     try:
         uvloop.run(_until_signal(settings))

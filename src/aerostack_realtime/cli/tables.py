@@ -13,7 +13,7 @@ from rich.text import Text
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
-from aerostack_realtime.database.opening import is_url, open_database
+from aerostack_realtime.database.factory import is_url, open_database
 from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import AerostackError

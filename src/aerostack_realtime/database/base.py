@@ -18,10 +18,10 @@ from aerostack_realtime.protocol.messages import Operation
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
 Row = dict[str, Value]
-Kind = Literal["decimal", "integer", "float", "instant", "uuid"]
+ColumnType = Literal["decimal", "integer", "float", "instant", "uuid"]
 """What strings stand for on the wire where they are no text: exact decimals, integers beyond ±(2^53−1), infinite
 floats, times with an offset, UUIDs."""
-NUMBERS: Final[tuple[Kind, ...]] = ("decimal", "integer", "float")
+NUMBERS: Final[tuple[ColumnType, ...]] = ("decimal", "integer", "float")
 
 
 LARGE_BYTES: Final = 1 << 20
@@ -104,7 +104,7 @@ class ChangeFeed(Protocol):
     def columns(self, table: str) -> Sequence[str]:
         """The column names of a watched table, in its order."""
 
-    def kinds(self, table: str) -> Mapping[str, Kind]:
+    def column_types(self, table: str) -> Mapping[str, ColumnType]:
         """Those columns of a watched table whose strings are no text; none where a column may hold anything."""
 
     def cursor(self, table: str) -> str:

@@ -8,9 +8,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from aerostack_realtime.gateway import audit
-from aerostack_realtime.gateway.connection import Connection
-from aerostack_realtime.gateway.crowd import Lobby
-from aerostack_realtime.gateway.limits import Limits
+from aerostack_realtime.gateway.http_protocol import HttpProtocol
+from aerostack_realtime.gateway.limits.connections import PendingSockets
+from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
@@ -24,12 +24,14 @@ class Listener:
     whose body takes longer than that is answered with 408.
     """
 
-    def __init__(self, app: web.Application, *, limits: Limits, lobby: Lobby, shutdown_seconds: float) -> None:
+    def __init__(
+        self, app: web.Application, *, limits: Limits, pending_sockets: PendingSockets, shutdown_seconds: float
+    ) -> None:
         app.middlewares.insert(0, self._mark)
         app.middlewares.append(self._read)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
         self._limits = limits
-        self._lobby = lobby
+        self._lobby = pending_sockets
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -65,11 +67,11 @@ class Listener:
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
-        return Connection(server, self._limits, self._lobby)
+        return HttpProtocol(server, self._limits, self._lobby)
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        assert isinstance(request.protocol, Connection), "the listener makes no other"
+        assert isinstance(request.protocol, HttpProtocol), "the listener makes no other"
         request.protocol.asked()
         return await handler(request)
 

@@ -89,14 +89,14 @@ class Connected(_Message, frozen=True, tag="connected"):
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):
-    """`kinds`: what strings stand for in the columns of a table where they are no text."""
+    """`column_types`: what strings stand for in the columns of a table where they are no text."""
 
     topic: str
     cursor: str
     recovered: bool | None
     id: str | UnsetType = UNSET
     dropped: int | UnsetType = UNSET
-    kinds: dict[str, str] | UnsetType = UNSET
+    column_types: dict[str, str] | UnsetType = UNSET
 
 
 class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):
@@ -211,7 +211,7 @@ encode = msgspec.json.Encoder().encode
 """The JSON text of any message, as bytes."""
 
 
-class Refused(Exception):
+class InvalidCommand(Exception):
     """A frame that is no command; `reply` is the error to answer, with the frame's topic and id if any."""
 
     def __init__(self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET) -> None:
@@ -220,7 +220,7 @@ class Refused(Exception):
 
 
 def decode_command(frame: bytes) -> Command:
-    """The command in a text frame. Raises Refused with the `error` to answer."""
+    """The command in a text frame. Raises InvalidCommand with the `error` to answer."""
     try:
         if not frame.isascii():
             frame.decode()  # msgspec does not look inside the strings of a Raw
@@ -233,14 +233,14 @@ def decode_command(frame: bytes) -> Command:
             error = UnknownType(f"There is no command of type {kind[:64]!r}; see docs/protocol.md §3.")
         else:
             error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
-        raise Refused(error, _text(envelope.topic), _text(envelope.id)) from None
+        raise InvalidCommand(error, _text(envelope.topic), _text(envelope.id)) from None
     except RecursionError:
-        raise Refused(BadMessage("The frame is nested too deeply; flatten its data.")) from None
+        raise InvalidCommand(BadMessage("The frame is nested too deeply; flatten its data.")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
-        raise Refused(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
+        raise InvalidCommand(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
 
 
-def refusal(frame: bytes, error: AerostackError) -> Error:
+def error_for(frame: bytes, error: AerostackError) -> Error:
     """The `error` to answer to a frame that is not looked into; it names the frame's topic and id if any."""
     envelope = _envelope(frame)
     return Error.of(error, _text(envelope.topic), _text(envelope.id))

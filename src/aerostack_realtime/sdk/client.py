@@ -18,11 +18,11 @@ from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.channel import Channel, Command
 from aerostack_realtime.sdk.connection import Connection, GetToken, Status
 from aerostack_realtime.sdk.endpoint import Endpoint
+from aerostack_realtime.sdk.live_table import Table
 from aerostack_realtime.sdk.outbox import Outbox
 from aerostack_realtime.sdk.payload import HistoryMessage
-from aerostack_realtime.sdk.refusal import error_of
+from aerostack_realtime.sdk.reconnect_policy import error_of
 from aerostack_realtime.sdk.subscription import Key, Subscription
-from aerostack_realtime.sdk.table import Table
 from aerostack_realtime.sdk.window import Window
 
 logger = logging.getLogger("aerostack_realtime.sdk")

@@ -22,7 +22,7 @@ from aerostack_realtime.protocol.messages import Connected, Error, Ping, Reply, 
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, Endpoint, Refusal
 from aerostack_realtime.sdk.heartbeat import Heartbeat
-from aerostack_realtime.sdk.refusal import error_of, error_of_close, verdict_of_close
+from aerostack_realtime.sdk.reconnect_policy import error_of, error_of_close, verdict_of_close
 
 logger = logging.getLogger("aerostack_realtime.sdk")
 

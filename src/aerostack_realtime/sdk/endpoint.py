@@ -16,7 +16,7 @@ from aiohttp import ClientSession, ClientTimeout, ClientWebSocketResponse, Clien
 
 from aerostack_realtime.protocol.errors import AerostackError, Internal, Unavailable
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
-from aerostack_realtime.sdk.refusal import Verdict, error_of, error_of_status, verdict_of_status
+from aerostack_realtime.sdk.reconnect_policy import Verdict, error_of, error_of_status, verdict_of_status
 
 SUBPROTOCOL: Final = "aerostack-v1"
 DIAL_SECONDS: Final = 10.0

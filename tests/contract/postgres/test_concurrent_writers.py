@@ -226,8 +226,8 @@ async def test_each_snapshot_and_what_follows_it_is_the_table_at_the_end(
         "CREATE TABLE accounts(id INTEGER PRIMARY KEY, amount INTEGER, note TEXT)",
         f"INSERT INTO accounts SELECT i, 100, 'old' FROM generate_series(0, {ACCOUNTS - 1}) i",
     )
-    kinds = (moves, comes_and_goes, rolls_back_in_part)
-    every = [(level, kind) for level in LEVELS for kind in kinds]
+    column_types = (moves, comes_and_goes, rolls_back_in_part)
+    every = [(level, kind) for level in LEVELS for kind in column_types]
     every += [("READ COMMITTED", changes_many), ("READ COMMITTED", is_prepared), ("SERIALIZABLE", is_prepared)]
     snapshots = Snapshots()
     async with opened(bank, recorder, log_bytes=log_bytes) as database:

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres import connection
-from aerostack_realtime.database.postgres.connection import Connections
-from aerostack_realtime.database.postgres.inspection import inspect
+from aerostack_realtime.database.postgres.connection import pool
+from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.diagnostics import inspect
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.conftest import PATIENCE
 from tests.postgres import PostgresServer
@@ -149,8 +149,8 @@ async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_ba
 async def test_who_gave_up_waiting_for_a_server_does_not_keep_others_out_when_it_is_back(
     strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "WAITING_LIMIT", 10)
-    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(pool, "WAITING_LIMIT", 10)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.2)
     async with opened(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres") as connections:
 
         async def ask() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.database import PostgresDatabase
-from aerostack_realtime.database.postgres.inspection import Problem, inspect
+from aerostack_realtime.database.postgres.diagnostics import Problem, inspect
 from aerostack_realtime.protocol.errors import Forbidden
 from tests.contract.conftest import Recorder
 from tests.contract.postgres.shop import Shop

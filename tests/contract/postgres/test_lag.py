@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from aerostack_realtime.database.postgres.connection import Connections
-from aerostack_realtime.database.postgres.lag import Lag
-from aerostack_realtime.database.postgres.slot import Slot, SlotState
+from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.feed.retention_monitor import Lag
+from aerostack_realtime.database.postgres.wal.slot import Slot, SlotState
 from tests.contract.conftest import Recorder
 
 MIB = 1 << 20

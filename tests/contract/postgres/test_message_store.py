@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 
 from aerostack_realtime.database.base import MessageStore, NewMessage, Retention, Stored
-from aerostack_realtime.database.postgres import messages
+from aerostack_realtime.database.postgres.messages import store as limits
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, TooLarge, Unavailable
 from tests.contract.conftest import PATIENCE, PostgresStores
 from tests.contract.test_message_store import TOPIC, append, message
@@ -112,7 +112,7 @@ async def test_while_the_server_is_down_appends_fail_and_go_on_when_it_is_back(
     async with opened(own_server.dsn()) as store:
         await append(store, message(1))
         await asyncio.to_thread(own_server.crash)
-        for numbers, patience in ((range(2, 5_000), messages.COMMIT_SECONDS), (range(5_000, 9_000), 0.0)):
+        for numbers, patience in ((range(2, 5_000), limits.COMMIT_SECONDS), (range(5_000, 9_000), 0.0)):
             begun = clock()
             for outcome in await append(store, *(message(number) for number in numbers)):
                 assert isinstance(outcome, Unavailable)
@@ -210,11 +210,11 @@ async def test_a_database_that_does_not_wait_for_the_disk_is_made_to(postgres_ds
 async def test_too_many_that_wait_are_refused_at_once(postgres_dsn: str) -> None:
     outcomes: list[Stored | AerostackError] = []
     async with opened(postgres_dsn) as store:
-        for number in range(messages.WAITING_LIMIT):
+        for number in range(limits.WAITING_LIMIT):
             store.append(message(number), outcomes.append)
         with pytest.raises(Overloaded, match="again"):
-            store.append(message(messages.WAITING_LIMIT), outcomes.append)
-    assert fresh(outcomes) == list(range(messages.WAITING_LIMIT))
+            store.append(message(limits.WAITING_LIMIT), outcomes.append)
+    assert fresh(outcomes) == list(range(limits.WAITING_LIMIT))
 
 
 async def test_pruning_takes_more_than_one_step_and_holds_up_no_append(postgres_dsn: str) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.connection import Connection
+from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import VERSION, migrate, sql
 from tests.postgres import PostgresServer
 

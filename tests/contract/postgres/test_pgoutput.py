@@ -10,8 +10,9 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from aerostack_realtime.database.postgres.connection import parameters
-from aerostack_realtime.database.postgres.pgoutput import (
+from aerostack_realtime.database.postgres.connection.pool import parameters
+from aerostack_realtime.database.postgres.feed.transactions import merged
+from aerostack_realtime.database.postgres.wal.pgoutput import (
     UNCHANGED,
     Begin,
     Column,
@@ -30,7 +31,6 @@ from aerostack_realtime.database.postgres.pgoutput import (
     Type,
     Update,
 )
-from aerostack_realtime.database.postgres.transactions import merged
 
 
 class Log:

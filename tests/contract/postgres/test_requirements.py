@@ -7,7 +7,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.publication import NotOurs
+from aerostack_realtime.database.postgres.feed.publication import NotOurs
 from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.heard import Heard

@@ -16,7 +16,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.inspection import inspect
+from aerostack_realtime.database.postgres.diagnostics import inspect
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.heard import Heard

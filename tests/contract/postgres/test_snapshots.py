@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Selection
-from aerostack_realtime.database.postgres import snapshots
-from aerostack_realtime.database.postgres.snapshots import AT_ONCE
+from aerostack_realtime.database.postgres.queries import snapshots
+from aerostack_realtime.database.postgres.queries.snapshots import AT_ONCE
 from aerostack_realtime.protocol.errors import Overloaded
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.shop import Shop, watching

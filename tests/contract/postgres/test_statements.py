@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aerostack_realtime.database.base import QueryResult, Value
-from aerostack_realtime.database.postgres import statements
-from aerostack_realtime.database.postgres.connection import Connections
-from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.queries import statements
+from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, TooLarge, Unavailable
 from tests.contract.conftest import PATIENCE
 from tests.postgres import PostgresServer, end_connection

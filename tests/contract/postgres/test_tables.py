@@ -62,9 +62,9 @@ async def test_columns_that_come_go_and_change_under_load_interrupt_and_arrive(
             {"id": 4, "note": 8},
             {"id": 5, "number": 9},
         ]
-        kinds = ["change" if not isinstance(each, tuple) else "gap" for each in recorder.log]
-        assert kinds.count("gap") >= 4
-        for before, after in pairwise(kinds):
+        column_types = ["change" if not isinstance(each, tuple) else "gap" for each in recorder.log]
+        assert column_types.count("gap") >= 4
+        for before, after in pairwise(column_types):
             assert (before, after) != ("change", "change"), "each change of shape is told where it happens"
 
 

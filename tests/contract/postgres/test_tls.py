@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
-from aerostack_realtime.database.postgres.connection import Connections
+from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.inspection import inspect
-from aerostack_realtime.database.postgres.replication import ReplicationStream, WalData
+from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.database.postgres.wal.stream import ReplicationStream, WalData
 from tests.authority import Authority
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.encrypted import EncryptedServer, client_certificate

@@ -29,9 +29,9 @@ from psycopg.types.numeric import IntLoader
 from psycopg.types.range import Range
 
 from aerostack_realtime.database.base import Row
-from aerostack_realtime.database.postgres.connection import parameters
-from aerostack_realtime.database.postgres.pgoutput import Decoder, Insert, Relation
-from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.database.postgres.connection.pool import parameters
+from aerostack_realtime.database.postgres.types.types import Types
+from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert, Relation
 
 SCHEMA = """
 CREATE SCHEMA "Größe, ""x"" y";

@@ -4,9 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aerostack_realtime.channels.budget import ENTRY_BYTES
-from aerostack_realtime.channels.log import Bounds, Log
-from aerostack_realtime.channels.logs import Logs
+from aerostack_realtime.channels.custom.budget import ENTRY_BYTES
+from aerostack_realtime.channels.custom.log import Bounds, Log
+from aerostack_realtime.channels.custom.logs import Logs
 
 START = 1_000
 TOPICS = {

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.messages import Publish, Refused, decode_command, decode_reply, encode
+from aerostack_realtime.protocol.messages import InvalidCommand, Publish, decode_command, decode_reply, encode
 
 
 def refusal(frame: bytes) -> messages.Error:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidCommand) as refused:
         decode_command(frame)
     return refused.value.reply
 

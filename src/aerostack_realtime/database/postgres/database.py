@@ -23,19 +23,19 @@ from aerostack_realtime.database.base import (
     TableStatus,
     Value,
 )
-from aerostack_realtime.database.postgres import statements
-from aerostack_realtime.database.postgres.changes import PostgresChangeFeed
-from aerostack_realtime.database.postgres.connection import SILENCE_SECONDS, Connections
-from aerostack_realtime.database.postgres.follower import Follower, Window, stream_options
-from aerostack_realtime.database.postgres.lag import Lag
-from aerostack_realtime.database.postgres.messages import PostgresMessageStore
+from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, Connections
+from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
+from aerostack_realtime.database.postgres.feed.publication import NotOurs, Publication
+from aerostack_realtime.database.postgres.feed.retention_monitor import Lag
+from aerostack_realtime.database.postgres.feed.wal_consumer import Follower, Window, stream_options
+from aerostack_realtime.database.postgres.feed.wal_reader import Past
+from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
-from aerostack_realtime.database.postgres.past import Past
-from aerostack_realtime.database.postgres.pgoutput import Logical
-from aerostack_realtime.database.postgres.publication import NotOurs, Publication
-from aerostack_realtime.database.postgres.slot import Slot, default_name
-from aerostack_realtime.database.postgres.snapshots import AT_ONCE, Snapshots
-from aerostack_realtime.database.postgres.types import Types
+from aerostack_realtime.database.postgres.queries import statements
+from aerostack_realtime.database.postgres.queries.snapshots import AT_ONCE, Snapshots
+from aerostack_realtime.database.postgres.types.types import Types
+from aerostack_realtime.database.postgres.wal.pgoutput import Logical
+from aerostack_realtime.database.postgres.wal.slot import Slot, default_name
 from aerostack_realtime.protocol.errors import Unavailable
 
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.connection import Connection, unusable
+from aerostack_realtime.database.postgres.connection.pool import Connection, unusable
 
 SCHEMA: Final = "aerostack"
 

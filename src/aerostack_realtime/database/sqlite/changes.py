@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from aerostack_realtime.database.base import Change, ChangeListener, Kind, Replay
+from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
 from aerostack_realtime.database.sqlite.changelog import Watch
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.reader import Limits, LogReader
@@ -55,7 +55,7 @@ class SqliteChangeFeed:
             raise NotFound(f"{table!r} is not watched, or gone. Subscribe again.")
         return watch.shape.columns
 
-    def kinds(self, table: str) -> Mapping[str, Kind]:  # noqa: ARG002 - none has any
+    def column_types(self, table: str) -> Mapping[str, ColumnType]:  # noqa: ARG002 - none has any
         return {}  # a column may hold values of any type, also text that looks like a number
 
     def cursor(self, table: str) -> str:

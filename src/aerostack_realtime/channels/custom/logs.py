@@ -1,0 +1,28 @@
+"""The logs of the custom channels of a node: which bounds hold for which topic, and one budget for all."""
+
+from collections.abc import Sequence
+
+from aerostack_realtime.channels.custom.budget import Budget
+from aerostack_realtime.channels.custom.log import Bounds, Log
+from aerostack_realtime.protocol import topics
+
+
+class Logs:
+    """`rules` are bounds of the topics that match a pattern (topics.like), of which the first counts; `limit` is
+    how many bytes all logs may have together."""
+
+    def __init__(self, rules: Sequence[tuple[str, Bounds]], limit: int) -> None:
+        self._rules = [(topics.like(pattern), bounds) for pattern, bounds in rules]
+        self._others = Bounds()
+        self._budget = Budget(limit)
+
+    @property
+    def spent(self) -> int:
+        """The bytes of all logs."""
+        return self._budget.spent
+
+    def log(self, topic: str, start: int) -> Log:
+        """A new log for a canonical topic, complete after the position `start`."""
+        name = topic.rpartition("/")[0]
+        bounds = next((bounds for pattern, bounds in self._rules if pattern.fullmatch(name)), self._others)
+        return Log(start, bounds, self._budget)

@@ -1,0 +1,130 @@
+"""Fan-out: the subscribers that receive the same bytes, and one shared buffer per loop tick.
+
+The whole cost of a delivery is in `Audience.flush`: no `await`, no task, no queue and no encoding per
+subscriber. docs/performance.md has the figures.
+"""
+
+from collections.abc import Callable
+
+from aerostack_realtime.channels.fanout.backlog import Policy
+from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+
+
+class Audience:
+    """Subscribers of one stream of frames.
+
+    `defer` is called with the audience when its buffer gets its first frame: whoever owns the audience
+    flushes it at the end of the tick. Subscribers that did not ask for presence are quiet; those with a policy
+    of their own are laggards, whether they lag or not, and `lag` is theirs.
+    """
+
+    __slots__ = ("_defer", "_frames", "_lag", "_limit", "_loud", "_presence", "_quiet", "_slow", "_withheld")
+
+    def __init__(
+        self, defer: "Callable[[Audience], None]", limit: int, lag: Callable[[SlowConsumers], None]
+    ) -> None:
+        self._defer = defer
+        self._lag = lag
+        self._limit = limit
+        self._loud: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
+        self._quiet: set[Subscriber] = set()
+        self._slow: SlowConsumers | None = None
+        self._frames: list[bytes] = []
+        self._presence: list[int] = []
+        self._withheld: dict[Subscriber, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._loud) + len(self._quiet) + len(self._slow or ())
+
+    def add(self, subscriber: Subscriber, *, presence: bool, policy: Policy | None = None) -> None:
+        """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
+        self.flush()
+        self.remove(subscriber)
+        if policy is not None:
+            if self._slow is None:
+                self._slow = SlowConsumers(self._lag, self._limit)
+            self._slow.add(subscriber, policy, presence=presence)
+        elif presence:
+            self._loud[subscriber] = (subscriber.write, subscriber.buffered)
+        else:
+            self._quiet.add(subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Send nothing more to `subscriber`, not even what waits for the end of the tick."""
+        self._loud.pop(subscriber, None)
+        self._quiet.discard(subscriber)
+        self._withheld.pop(subscriber, None)
+        if self._slow is not None:
+            self._slow.remove(subscriber)
+            if not len(self._slow):
+                self._slow = None
+
+    def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
+        """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
+        frames = self._frames
+        if not frames:
+            if not self._loud and not self._quiet and self._slow is None:
+                return
+            self._defer(self)
+        if presence:
+            self._presence.append(len(frames))
+        if without is not None:
+            self._withheld.setdefault(without, []).append(len(frames))
+        frames.append(frame)
+
+    def flush(self) -> None:
+        """Write the buffer to every subscriber."""
+        frames = self._frames
+        if not frames:
+            return
+        self._frames = []
+        withheld, self._withheld = self._withheld, {}
+        presence, self._presence = self._presence, []
+        chunk = frames[0] if len(frames) == 1 else b"".join(frames)
+        limit = self._limit
+        slow: list[Subscriber] = []
+        if not withheld:
+            self._write_to_all(chunk, slow)
+        else:
+            for subscriber in self._loud:
+                _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
+        if self._quiet:
+            spoken = _chunk(frames, chunk, presence)
+            for subscriber in self._quiet:
+                own = withheld.get(subscriber)
+                part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
+                _write(subscriber, part, limit, slow)
+        if self._slow is not None:
+            self._slow.write(frames, chunk, presence, withheld, slow)
+        for subscriber in slow:
+            subscriber.overflow()
+
+    def _write_to_all(self, chunk: bytes, slow: list[Subscriber]) -> None:
+        """The loop that fan-out is. One that is gone ends it, so it goes on after that one: a `try` around
+        the loop costs nothing per delivery, one inside it would."""
+        limit = self._limit
+        targets = iter(self._loud.items())
+        for _ in range(len(self._loud) + 1):
+            try:
+                for subscriber, (write, buffered) in targets:
+                    if buffered() > limit:
+                        slow.append(subscriber)
+                    else:
+                        write(chunk)
+            except RuntimeError:
+                continue
+            return
+
+
+def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | tuple[()]") -> bytes:
+    if not left_out:
+        return chunk
+    return b"".join(frame for index, frame in enumerate(frames) if index not in left_out)
+
+
+def _write(subscriber: Subscriber, part: bytes, limit: int, slow: list[Subscriber]) -> None:
+    if subscriber.buffered() > limit:
+        slow.append(subscriber)
+    elif part:
+        hand(subscriber, part)

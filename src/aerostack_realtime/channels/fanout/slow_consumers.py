@@ -1,0 +1,103 @@
+"""Subscribers that asked to stay when they are slow, apart from those that fan-out is made for.
+
+While the peer takes what it is sent, they cost what the others cost. While it does not, each keeps a backlog,
+and whoever owns the audience looks in on those few by a timer: there is no task for any of them.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from aerostack_realtime.channels.fanout.backlog import Backlog, Item, Policy, read
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+
+DRAINED_BYTES: Final = 16 * 1024
+"""A peer with less than this in its transport has caught up: at 1 Mbit/s it is an eighth of a second behind."""
+LOOK_SECONDS: Final = 0.02
+"""How often those with a backlog are looked in on: about once per frame of a screen."""
+DROP_SHARE: Final = 4
+"""Events are dropped from a quarter of the buffer's limit on: a burst that a quick peer is about to take is
+not dropped, and the peer's replies still find room."""
+
+
+class _Place(Struct):
+    """One subscriber: from how many bytes in its transport on it is slow, and what waits for it."""
+
+    policy: Policy
+    presence: bool
+    behind: int
+    backlog: Backlog
+
+
+class SlowConsumers:
+    """The subscribers of one audience with a policy of their own.
+
+    `lag` is called when the first of them gets a backlog: call `look` every LOOK_SECONDS from then on, until it
+    says that there is none. `limit` is how many bytes a backlog may have; beyond, its subscriber is too slow.
+    """
+
+    __slots__ = ("_lag", "_limit", "_places", "_waiting")
+
+    def __init__(self, lag: "Callable[[SlowConsumers], None]", limit: int) -> None:
+        self._lag = lag
+        self._limit = limit
+        self._places: dict[Subscriber, _Place] = {}
+        self._waiting: dict[Subscriber, Backlog] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, subscriber: Subscriber, policy: Policy, *, presence: bool) -> None:
+        behind = DRAINED_BYTES if policy.slow == "latest" else max(DRAINED_BYTES, self._limit // DROP_SHARE)
+        self._places[subscriber] = _Place(policy, presence, behind, Backlog(policy))
+
+    def remove(self, subscriber: Subscriber) -> None:
+        self._places.pop(subscriber, None)
+        self._waiting.pop(subscriber, None)
+
+    def write(
+        self,
+        frames: Sequence[bytes],
+        chunk: bytes,
+        presence: Collection[int],
+        withheld: Mapping[Subscriber, Collection[int]],
+        slow: list[Subscriber],
+    ) -> None:
+        """Send the frames of a tick, joined in `chunk`, to everyone: `presence` (by index) not to the quiet,
+        `withheld` not to whom they are withheld from. Who has become too slow for a backlog is put into `slow`.
+        """
+        read_by_key: dict[tuple[str, ...], list[Item]] = {}
+        for subscriber, place in self._places.items():
+            left_out = {*(() if place.presence else presence), *withheld.get(subscriber, ())}
+            waits = subscriber in self._waiting
+            if subscriber.buffered() <= (DRAINED_BYTES if waits else place.behind):
+                own = b"".join(each for index, each in enumerate(frames) if index not in left_out)
+                before = self._waiting.pop(subscriber).give() if waits else b""
+                if data := before + (own if left_out else chunk):
+                    hand(subscriber, data)
+                continue
+            items = read_by_key.get(place.policy.key)
+            if items is None:
+                items = read_by_key[place.policy.key] = [read(each, place.policy.key) for each in frames]
+            for index, item in enumerate(items):
+                if index not in left_out:
+                    place.backlog.take(item)
+            if place.backlog and not waits:
+                self._wait(subscriber, place.backlog)
+            if place.backlog.size > self._limit:
+                slow.append(subscriber)
+
+    def look(self) -> bool:
+        """Send the backlogs of those whose peer has caught up; whether some are left."""
+        for subscriber, backlog in list(self._waiting.items()):
+            if subscriber.buffered() <= DRAINED_BYTES:
+                del self._waiting[subscriber]
+                if data := backlog.give():
+                    hand(subscriber, data)
+        return bool(self._waiting)
+
+    def _wait(self, subscriber: Subscriber, backlog: Backlog) -> None:
+        if not self._waiting:
+            self._lag(self)
+        self._waiting[subscriber] = backlog

@@ -1,0 +1,132 @@
+"""A table channel: the views of one table and their subscribers."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import UNSET, Raw
+
+from aerostack_realtime.access.rows import RuleFailed
+from aerostack_realtime.channels.fanout.audience import Audience
+from aerostack_realtime.channels.fanout.backlog import Policy
+from aerostack_realtime.channels.fanout.subscriber import Subscriber
+from aerostack_realtime.channels.tables.views import View, Views
+from aerostack_realtime.database.base import Change, ColumnType
+from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.messages import Operation
+
+log = logging.getLogger(__name__)
+
+
+class TableChannel:
+    """The topic of a table: its row changes, in the order of the change log, as each view shows them.
+
+    A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is told as a gap.
+    """
+
+    members = 0
+    """Nobody is present on a table: its topic carries its rows alone."""
+
+    def __init__(self, topic: str, table: str, audience: Callable[[], Audience], largest: int) -> None:
+        self.topic = topic
+        self.table = table
+        self.column_types: Mapping[str, ColumnType] = {}
+        """Of the table's columns, as the views compare them."""
+        self._largest = largest
+        self.views = Views(audience)
+        self._subscribers: dict[Subscriber, View] = {}
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
+    @property
+    def idle(self) -> bool:
+        return not self._subscribers
+
+    def audiences(self) -> Iterable[Audience]:
+        return [view.audience for view in self.views]
+
+    def add(self, subscriber: Subscriber, view: View, policy: Policy | None, *, presence: bool) -> None:
+        before = self._subscribers.get(subscriber)
+        self._subscribers[subscriber] = view
+        view.audience.add(subscriber, presence=presence, policy=policy)
+        if before is not None and before is not view:
+            before.audience.remove(subscriber)
+            self.views.discard(before)
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        view = self._subscribers.pop(subscriber, None)
+        if view is None:
+            return False
+        view.audience.remove(subscriber)
+        self.views.discard(view)
+        return True
+
+    def deliver(self, change: Change) -> None:
+        """Send a change to the views it concerns, encoded once for each thing it is to them.
+
+        Who watches a view whose rule fails is denied it; nobody else notices.
+        """
+        encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] = {}
+        failed: list[tuple[View, RuleFailed]] = []
+        for view, operation in self.views.route(change):
+            if isinstance(operation, RuleFailed):
+                failed.append((view, operation))
+                continue
+            frame = encoded.get((operation, view.shown))
+            if frame is None:
+                frame = encoded[operation, view.shown] = self._frame(change, operation, view)
+            view.audience.append(frame)
+        for view, failure in failed:
+            for subscriber in [each for each, watched in self._subscribers.items() if watched is view]:
+                subscriber.deny(self.topic, failure)
+
+    def interrupted(self, cursor: str, column_types: Mapping[str, ColumnType]) -> None:
+        """Tell everyone of a gap up to `cursor`, after which the columns are compared by these column_types."""
+        typed = bool(column_types or self.column_types)
+        self.column_types = column_types
+        self.views.retype(column_types)
+        for view in self.views:
+            told = view.column_types(column_types) if typed else UNSET
+            message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, column_types=told)
+            view.audience.append(frames.text(messages.encode(message)))
+
+    def replayed(self, changes: Sequence[Change], view: View) -> bytes:
+        """The frames of past changes, as one view shows them. Raises RuleFailed."""
+        concerned = ((change, view.operation(change)) for change in changes)
+        return b"".join(self._frame(change, operation, view) for change, operation in concerned if operation)
+
+    def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
+        if change.large and self._is_beyond(change, operation, view):
+            return self._gap(change)
+        old = None if change.old is None or operation == "INSERT" else messages.encode(view.cut(change.old))
+        if old is not None and len(old) > self._largest:
+            return self._gap(change)
+        data = old if old is not None and operation == "DELETE" else messages.encode(view.cut(change.data))
+        if len(data) + len(old or b"") > self._largest:
+            return self._gap(change)
+        message = messages.DbChange(
+            topic=self.topic,
+            operation=operation,
+            data=Raw(data),
+            old=UNSET if old is None else Raw(old),
+            timestamp=change.timestamp,
+            cursor=change.cursor,
+            commit=UNSET if change.commit is None else change.commit,
+            commit_end=change.commit_end or UNSET,
+        )
+        return frames.text(messages.encode(message))
+
+    def _is_beyond(self, change: Change, operation: Operation, view: View) -> bool:
+        """Whether a change is too large by its texts alone, which encoded would be copied first."""
+        rows = [] if operation == "DELETE" and change.old is not None else [change.data]
+        if change.old is not None and operation != "INSERT":
+            rows.append(change.old)
+        texts = (value for row in rows for value in view.cut(row).values() if isinstance(value, str))
+        return sum(map(len, texts)) > self._largest
+
+    def _gap(self, change: Change) -> bytes:
+        """What stands in place of a change that is too large to be sent: delivery goes on after it."""
+        log.warning("a change of table %r is told as a gap: beyond %d bytes", self.table, self._largest)
+        message = messages.Subscribed(topic=self.topic, cursor=change.cursor, recovered=False)
+        return frames.text(messages.encode(message))

@@ -1,0 +1,119 @@
+"""A connection of one's own: made when it is needed, and again after it broke."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import psycopg
+from psycopg import generators
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg.waiting import wait_async
+
+from aerostack_realtime.database.postgres.connection.pool import Connection, Connections, was_cut
+
+_SESSION: Final = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+}
+"""Ours to decide, whatever the role's own settings are."""
+
+_DURABLE: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""What is acknowledged has to outlive a crash; what asks for more than the local disk is left as it is."""
+
+_BIGINT, _BYTEA, _TEXT = 20, 17, 25
+_BINARY: Final = 1
+
+
+class Seat:
+    """One at a time sits on it."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._connection: Connection | None = None
+        self._taken = asyncio.Lock()
+
+    @asynccontextmanager
+    async def use(self, seconds: float) -> AsyncIterator[Connection]:
+        """The connection, for at most so many seconds, the wait for it and its making included.
+
+        A connection that is left in the midst of something, also by the time limit, is given up without a word to
+        the server: a server that hangs would not listen. Raises psycopg.Error, Unavailable, TimeoutError.
+        """
+        async with asyncio.timeout(seconds), self._taken:
+            connection = await self._ready()
+            try:
+                yield connection
+            finally:
+                if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                    await self.close()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                await connection.close()
+
+    async def _ready(self) -> Connection:
+        if self._connection is not None and was_cut(self._connection):
+            await self.close()
+        if self._connection is None:
+            made = await self._connections.connect(session=_SESSION)
+            try:
+                await made.execute(_DURABLE)
+            except BaseException:
+                await made.close()
+                raise
+            self._connection = made
+        return self._connection
+
+
+async def exchange(connection: Connection, sql: str, params: Sequence[bytes | None] = ()) -> PGresult:
+    """Run one statement whose parameters are binary, for its result in binary. Raises psycopg.Error."""
+    pgconn = connection.pgconn
+    pgconn.send_query_params(sql.encode(), params, None, [_BINARY] * len(params), _BINARY)
+    result: PGresult
+    (result,) = await wait_async(generators.execute(pgconn), pgconn.socket)
+    if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+        raise error_from_result(result)
+    return result
+
+
+def bigint(value: int) -> bytes:
+    """Its bound for what is beyond 64 bits."""
+    return struct.pack(">q", max(-(2**63), min(value, 2**63 - 1)))
+
+
+def bigints(values: Sequence[int]) -> bytes:
+    """A bigint[] in PostgreSQL's binary form (array_recv in its source): header, then each with its length."""
+    pairs = [part for value in values for part in (8, value)]
+    return _header(_BIGINT, len(values)) + struct.pack(f">{'iq' * len(values)}", *pairs)
+
+
+def texts(values: Sequence[bytes]) -> bytes:
+    """A text[]."""
+    return _header(_TEXT, len(values)) + _elements(values)
+
+
+def byteas(values: Sequence[bytes]) -> bytes:
+    """A bytea[]."""
+    return _header(_BYTEA, len(values)) + _elements(values)
+
+
+def _header(oid: int, count: int) -> bytes:
+    """Dimensions, whether there are NULLs, the elements' type, then the dimension's length and first index."""
+    return struct.pack(">iiiii", 1, 0, oid, count, 1)
+
+
+def _elements(values: Sequence[bytes]) -> bytes:
+    return b"".join([part for value in values for part in (len(value).to_bytes(4, "big"), value)])

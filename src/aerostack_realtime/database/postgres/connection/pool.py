@@ -1,0 +1,338 @@
+"""Connections to a PostgreSQL server.
+
+Values travel as text: one conversion (values.py) then serves queries, snapshots and the replication stream.
+`SESSION` makes every session print them alike, whatever the server's or the role's own settings are. TLS,
+passwords and service files are libpq's: what psql connects to, this does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, conninfo
+from psycopg.abc import PQGen
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection.errors import translate, why_unusable
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+
+OLDEST: Final = 13
+"""The oldest major version that is served: the oldest that its makers supported when this was written."""
+
+SESSION: Final = {
+    "DateStyle": "ISO",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "client_encoding": "UTF8",
+}
+
+CONNECT_SECONDS: Final = 10
+WAIT_SECONDS: Final = 5.0
+"""How long a command waits for a free connection before it is told to try again."""
+WAITING_LIMIT: Final = 1_000
+"""Commands that may wait for a connection: beyond, each would wait longer than its client does."""
+CLOSE_SECONDS: Final = 5.0
+"""How long closing waits for statements that were told to give up."""
+
+SILENCE_SECONDS: Final = 30.0
+"""After which a server that says nothing, though it would by now, is taken for out of reach."""
+
+_KEEPALIVE: Final = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A cut cable is noticed within half a minute; the system's own defaults take hours. A machine in between may
+answer for a server that is out of reach: for that, see PatientConnection."""
+
+_USERINFO = re.compile(r"\s*postgres(?:ql)?://((?:(?!\?[a-z_]+=).)*)@", re.IGNORECASE | re.DOTALL)
+_OPTION = re.compile(r'invalid URI query parameter: ("[\w.-]{1,63}")')
+_OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
+Connection = AsyncConnection[TupleRow]
+Result = TypeVar("Result")
+
+
+class PatientConnection(Connection):
+    """A connection that gives up a server which says nothing for longer than its `patience`: what waits for an
+    answer raises OperationalError then, and the connection is closed."""
+
+    patience: float | None = None
+    """Seconds for which the server may be silent while it is waited for; None: for as long as it takes."""
+    _given_up = False
+
+    async def wait(self, gen: PQGen[Result], *how: Any, **more: Any) -> Result:
+        try:
+            return await super().wait(self._heard(gen), *how, **more)
+        except _Silence:
+            await self.close()
+            raise
+
+    def give_up(self) -> None:
+        """Wait no longer, now or next."""
+        self._given_up = True
+
+    def _heard(self, gen: PQGen[Result]) -> PQGen[Result]:
+        """The same, which is asked every 0.1 s when nothing comes. Raises _Silence."""
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = time.monotonic()
+                silent = time.monotonic() - heard
+                if self._given_up or (self.patience is not None and silent > self.patience):
+                    raise _Silence(f"the server has said nothing for {silent:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+class _Silence(psycopg.OperationalError):
+    """The server is out of reach, as far as can be told."""
+
+
+def parameters(dsn: str, *, session: Mapping[str, str] = {}, **more: Any) -> dict[str, Any]:
+    """libpq's parameters of a URL or conninfo string; `session` is set in addition to SESSION. Raises
+    DatabaseUnusable."""
+    given = _read(dsn)
+    options = [given.get("options") or os.environ.get("PGOPTIONS", "")]
+    options += [f"-c {name}={_escaped(value)}" for name, value in (SESSION | dict(session)).items()]
+    given["options"] = " ".join(filter(None, options))
+    return {"connect_timeout": CONNECT_SECONDS, "application_name": "aerostack"} | _KEEPALIVE | given | more
+
+
+def shown(dsn: str) -> str:
+    """The address without its password, for people. Raises DatabaseUnusable."""
+    given = _read(dsn)
+    if given.get("service"):
+        return f"postgresql://?service={given['service']}"
+    database = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or ""
+    where = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
+    if where.startswith(("/", "@")):
+        return f"postgresql:///{database}?host={where}"
+    return f"postgresql://{where}:{given.get('port') or os.environ.get('PGPORT') or 5432}/{database}"
+
+
+def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
+    """What keeps the server from being used, in one sentence that says what to do next."""
+    return DatabaseUnusable(f"{shown(dsn)} cannot be used: {why_unusable(error)}")
+
+
+class Connections:
+    """A pool of connections in autocommit: `use` lends one of them, `connect` makes one of one's own.
+
+    PostgreSQL ends a statement after `statement_seconds` (0: never); one that it says nothing about for
+    `silence_seconds` longer has been lost on the way, and its connection is given up.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int = 8,
+        statement_seconds: float = 30.0,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._dsn = dsn
+        self.silence_seconds = silence_seconds
+        self._patience = statement_seconds + silence_seconds if statement_seconds else None
+        self._lent: set[PatientConnection] = set()
+        self._turns = asyncio.Semaphore(size)
+        self._waiting = 0
+        self._closed = False
+        session = {
+            "statement_timeout": str(int(statement_seconds * 1000)),
+            "standard_conforming_strings": "on",  # which placeholders.py relies on
+        }
+        self._pool: AsyncConnectionPool[PatientConnection] = AsyncConnectionPool(
+            kwargs=parameters(dsn, session=session) | {"autocommit": True},
+            min_size=1,
+            max_size=size,
+            # No max_waiting: the pool counts who gave up as waiting until it has a connection, and turns everyone
+            # away before it tries to make one. An outage with so many of them would never end.
+            timeout=WAIT_SECONDS,
+            # Then the next command tries anew: the pool's own pauses would grow to minutes.
+            reconnect_timeout=WAIT_SECONDS,
+            open=False,
+            name="aerostack",
+            check=_check,
+            connection_class=PatientConnection,
+            configure=self._configure,
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        size: int = 8,
+        statement_seconds: float = 30.0,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> Self:
+        """Connect. `size`: how many statements run at once. `statement_seconds`: what PostgreSQL's
+        `statement_timeout` is set to.
+
+        Raises DatabaseUnusable with one sentence that says what to do.
+        """
+        try:
+            async with await AsyncConnection.connect(**parameters(dsn)) as first:
+                major = first.info.server_version // 10_000
+        except psycopg.Error as error:
+            raise unusable(error, dsn) from error
+        if major < OLDEST:
+            raise DatabaseUnusable(f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed.")
+        made = cls(dsn, size=size, statement_seconds=statement_seconds, silence_seconds=silence_seconds)
+        await made._pool.open()
+        return made
+
+    @property
+    def dsn(self) -> str:
+        """The address as it was given, with its password: for connecting, never for showing."""
+        return self._dsn
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Connection]:
+        """Borrow a connection.
+
+        Raises Unavailable when none is free in time, Overloaded when too many wait for one, and what `translate`
+        makes of an error inside.
+        """
+        self._check_open()
+        try:
+            async with self._turn() as until, self._pool.connection(until - time.monotonic()) as connection:
+                self._lent.add(connection)
+                try:
+                    yield connection
+                finally:
+                    self._lent.discard(connection)
+        except PoolTimeout as error:
+            if self._lent:
+                raise translate(error) from error
+            raise Unavailable("The database cannot be reached. Try again in a moment.") from error
+        except psycopg.Error as error:
+            self._check_open()
+            raise translate(error) from error
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[float]:
+        """Be one of those whom the pool has connections for; gives until when they may wait for one, as
+        `time.monotonic`."""
+        if self._waiting >= WAITING_LIMIT:
+            raise Overloaded("Too many queries wait for the database. Try again in a moment.")
+        until = time.monotonic() + WAIT_SECONDS
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise PoolTimeout("no turn came in time") from error
+        finally:
+            self._waiting -= 1
+        try:
+            yield until
+        finally:
+            self._turns.release()
+
+    async def connect(self, *, session: Mapping[str, str] = {}) -> Connection:
+        """A new connection beside the pool, in autocommit, without a time limit for statements.
+
+        Raises Unavailable.
+        """
+        self._check_open()
+        try:
+            return await AsyncConnection.connect(**parameters(self._dsn, session=session), autocommit=True)
+        except psycopg.Error as error:
+            raise Unavailable(str(unusable(error, self._dsn))) from error
+
+    def give_up(self) -> None:
+        """Wait no longer for statements that may take any time, since the server is silent elsewhere, too."""
+        if self._patience is None:
+            for connection in list(self._lent):
+                connection.give_up()
+
+    async def close(self) -> None:
+        """Make the statements that run give up, and close the pool's connections. Idempotent."""
+        self._closed = True
+        for connection in list(self._lent):
+            with suppress(psycopg.Error):
+                await connection.cancel_safe(timeout=CLOSE_SECONDS)
+        await self._pool.close(CLOSE_SECONDS)
+
+    async def _configure(self, connection: PatientConnection) -> None:
+        connection.patience = self._patience
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is closing. Try again after its restart.")
+
+
+def _read(dsn: str) -> dict[str, Any]:
+    """The parameters in `dsn`. What libpq says of a bad one holds parts of it, so passwords: not repeated."""
+    whole = _USERINFO.match(dsn)
+    misread = whole is not None and ("@" in whole[1] or "/" in whole[1])  # libpq takes the rest for a host
+    try:
+        if not misread:
+            given = conninfo.conninfo_to_dict(dsn)
+            if not _holds_rest(str(given.get("host") or ""), str(given.get("port") or "")):
+                return given
+        other = option = None
+    except psycopg.ProgrammingError as error:
+        other = _OTHER_SCHEME.match(dsn)
+        uncertain = "password" in dsn or "@" in dsn.partition("?")[2]  # it may be a part of that
+        option = None if uncertain else _OPTION.search(str(error))
+    if option is not None:
+        raise DatabaseUnusable(
+            f"The database's address has an option that libpq does not know: {option[1]}. Take it out, or see how "
+            "it is written."
+        )
+    if other is not None:
+        raise DatabaseUnusable(
+            f"The database's address begins with {other[1]}://, which is another program's way to write it: "
+            "write postgresql://user:password@host:5432/database."
+        )
+    raise DatabaseUnusable(
+        "The database's address cannot be read: write postgresql://user:password@host:5432/database, and in the "
+        "password %25 for %, %40 for @, %2F for / and %3A for :."
+    )
+
+
+def _holds_rest(hosts: str, ports: str) -> bool:
+    """Whether what libpq takes for hosts or ports may be the rest of a password; a socket is `@abstract` or a
+    path."""
+    if any("@" in each[1:] and not each.startswith("/") for each in hosts.split(",")):
+        return True
+    return not all(each.strip().isdecimal() for each in ports.split(",") if each)
+
+
+def was_cut(connection: Connection) -> bool:
+    """Whether an idle connection looks cut, as far as can be told without asking: something waits to be read."""
+    if connection.closed:
+        return True
+    look = select.poll()
+    look.register(connection.pgconn.socket, select.POLLIN)
+    return bool(look.poll(0))
+
+
+async def _check(connection: Connection) -> None:
+    if was_cut(connection):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _escaped(value: str) -> str:
+    """A setting's value as libpq's `options` want it."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -1,0 +1,227 @@
+"""What `aerostack check` says of a PostgreSQL database: each thing that is wrong, with what mends it."""
+
+from __future__ import annotations
+
+from textwrap import indent
+from typing import Any, Final
+
+import psycopg
+from msgspec import Struct
+
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection.pool import (
+    OLDEST,
+    SILENCE_SECONDS,
+    Connection,
+    PatientConnection,
+    parameters,
+    shown,
+    unusable,
+)
+from aerostack_realtime.database.postgres.feed.publication import PUBLISHED, creation
+from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
+from aerostack_realtime.database.postgres.wal.slot import PLUGIN, default_name
+
+Server = dict[str, Any]
+
+_SERVER: Final = f"""
+SELECT current_user::text AS role, current_database()::text AS database,
+  current_setting('server_version_num')::int AS version,
+  current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby,
+  current_setting('max_replication_slots')::int AS slots,
+  (SELECT count(*) FROM pg_replication_slots) AS slots_used,
+  current_setting('max_wal_senders')::int AS senders,
+  (SELECT count(*) FROM pg_stat_replication) AS senders_used,
+  (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user) AS replicates,
+  COALESCE((SELECT pg_has_role(oid, 'member') FROM pg_roles WHERE rolname IN ('rds_replication', 'azure_pg_admin')
+            LIMIT 1), false) AS replicates_as_member,
+  has_database_privilege(current_database(), 'CREATE') AS creates,
+  to_regnamespace(%(schema)s) IS NOT NULL AS schema,
+  COALESCE(has_schema_privilege(to_regnamespace(%(schema)s), 'USAGE'), false) AND NOT EXISTS (
+    SELECT FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) needed
+    WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
+    AND NOT has_table_privilege(c.oid, needed)) AS uses,
+  EXISTS (SELECT FROM pg_publication WHERE pubname = %(publication)s) AS published,
+  (SELECT pg_has_role(pubowner, 'member') OR puballtables
+            OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname) AND NOT EXISTS (
+              SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND pg_has_role(c.relowner, 'member')
+              AND n.nspname NOT IN ('pg_catalog', 'information_schema', %(schema)s) AND NOT {PUBLISHED})
+   FROM pg_publication pub WHERE pubname = %(publication)s) AS publishes,
+  (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mib,
+  to_jsonb(s) AS slot
+FROM (VALUES (1)) one(row) LEFT JOIN pg_replication_slots s ON slot_name = %(slot)s
+"""
+
+_TABLES: Final = f"""
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relreplident = 'f',
+  pg_has_role(c.relowner, 'member'), has_table_privilege(c.oid, 'SELECT'),
+  {PUBLISHED}
+FROM {SCHEMA}.watches w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
+"""
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong, and what a DBA does about it: SQL where that is enough."""
+
+    says: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.says}\n{indent(self.mend, '    ')}"
+
+
+async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
+    """Look at everything that row changes need, and change nothing. Raises DatabaseUnusable."""
+    try:
+        async with await PatientConnection.connect(**parameters(dsn), autocommit=True) as connection:
+            connection.patience = SILENCE_SECONDS
+            major = connection.info.server_version // 10_000
+            if major < OLDEST:
+                raise DatabaseUnusable(
+                    f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed."
+                )
+            slot = slot or default_name(connection.info.dbname)
+            server = await _server(connection, slot, publication)
+            found = [
+                *_settings(server),
+                *_rights(server, publication),
+                *_slot(server, slot, resume_bytes),
+            ]
+            if server["uses"]:
+                found += await _tables(connection, server["role"], publication)
+            return found
+    except psycopg.Error as error:
+        raise unusable(error, dsn) from error
+
+
+async def _server(connection: Connection, slot: str, publication: str) -> Server:
+    names = {"slot": slot, "publication": publication, "schema": SCHEMA}
+    rows = await connection.execute(_SERVER, names)
+    row = await rows.fetchone()
+    assert row is not None, "it gives one row"
+    return dict(zip([column.name for column in rows.description or ()], row, strict=True))
+
+
+def _settings(server: Server) -> list[Problem]:
+    found = []
+    if server["standby"]:
+        found.append(Problem("This is a standby, which takes no writes.", "Name the primary in the address."))
+    if server["wal_level"] != "logical":
+        found.append(
+            Problem(
+                f"wal_level is {server['wal_level']}: row changes are not in the log.",
+                "ALTER SYSTEM SET wal_level = 'logical';  -- then restart PostgreSQL",
+            )
+        )
+    for what, name in (("slots", "max_replication_slots"), ("senders", "max_wal_senders")):
+        if server["slot"] is None and server[f"{what}_used"] >= server[what]:
+            found.append(
+                Problem(
+                    f"{name} is {server[what]}, and all are used.",
+                    f"ALTER SYSTEM SET {name} = {server[what] + 10};  -- then restart PostgreSQL",
+                )
+            )
+    return found
+
+
+def _rights(server: Server, publication: str) -> list[Problem]:
+    role = _quoted(server["role"])
+    found = []
+    if not (server["replicates"] or server["replicates_as_member"]):
+        found.append(
+            Problem(
+                f"The role {server['role']} may not read the log.",
+                f"ALTER ROLE {role} REPLICATION;  -- on RDS: GRANT rds_replication TO {role};",
+            )
+        )
+    if not server["schema"] and not server["creates"]:
+        found.append(
+            Problem(f"The role {server['role']} may not make the schema {SCHEMA}.", sql(server["role"]).strip())
+        )
+    if server["schema"] and not server["uses"]:
+        found.append(
+            Problem(
+                f"The role {server['role']} may not use the schema {SCHEMA}.",
+                f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role}; "
+                f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};",
+            )
+        )
+    if not server["published"] and not server["creates"]:
+        found.append(
+            Problem(
+                f"There is no publication {publication}, and the role {server['role']} may not make it.",
+                f"{creation(publication, server['version']).as_string()}; "
+                f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
+            )
+        )
+    if server["published"] and not server["publishes"]:
+        found.append(
+            Problem(
+                f"The publication {publication} is another role's: {server['role']} cannot add its tables to it.",
+                f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
+            )
+        )
+    return found
+
+
+def _slot(server: Server, slot: str, resume_bytes: int) -> list[Problem]:
+    found = []
+    state = server["slot"]
+    if state is not None and (state["plugin"] != PLUGIN or state["database"] != server["database"]):
+        found.append(
+            Problem(
+                f"The replication slot {slot} is another program's or database's.",
+                'Name another one: slot = "…" under [postgres] in aerostack.toml.',
+            )
+        )
+    elif state is not None and state["wal_status"] == "lost":
+        found.append(
+            Problem(
+                f"PostgreSQL has removed log that the slot {slot} needs: clients will be told of a gap.",
+                f"SELECT pg_drop_replication_slot('{slot}');  -- or let the server do it when it starts",
+            )
+        )
+    keep, needed = server["keep_mib"], 2 * resume_bytes >> 20
+    if keep is not None and 0 <= keep << 20 < resume_bytes:
+        found.append(
+            Problem(
+                f"max_slot_wal_keep_size is {keep} MB, less than resume_bytes ({resume_bytes >> 20} MB).",
+                f"ALTER SYSTEM SET max_slot_wal_keep_size = '{needed}MB'; SELECT pg_reload_conf();",
+            )
+        )
+    return found
+
+
+async def _tables(connection: Connection, role: str, publication: str) -> list[Problem]:
+    rows = await connection.execute(_TABLES, {"publication": publication})
+    found = []
+    for table, full, owned, readable, published in await rows.fetchall():
+        if not full and not owned:
+            found.append(
+                Problem(
+                    f"The old rows of {table} are not in the log, and {role} does not own it.",
+                    f"ALTER TABLE {table} REPLICA IDENTITY FULL;",
+                )
+            )
+        if not published and not owned:
+            found.append(
+                Problem(
+                    f"{table} is not published, and {role} does not own it.",
+                    f"ALTER PUBLICATION {_quoted(publication)} ADD TABLE {table};"
+                    "  -- as a superuser, or who owns both",
+                )
+            )
+        if not readable:
+            found.append(
+                Problem(
+                    f"{role} may not read {table}, so that there are no snapshots of it.",
+                    f"GRANT SELECT ON {table} TO {_quoted(role)};",
+                )
+            )
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

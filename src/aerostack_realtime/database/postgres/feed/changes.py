@@ -1,0 +1,242 @@
+"""The feed of row changes: the outlet of whoever follows the log, and what the rest of the server asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
+from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.feed.epochs import Place, Runs
+from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTable
+from aerostack_realtime.database.postgres.feed.progress import NOWHERE, Progress
+from aerostack_realtime.database.postgres.feed.publication import Columns, Publication
+from aerostack_realtime.database.postgres.feed.replay import Replays
+from aerostack_realtime.database.postgres.feed.type_history import Editions
+from aerostack_realtime.database.postgres.feed.wal_reader import Past
+from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
+from aerostack_realtime.database.postgres.types.types import Layout, Types
+from aerostack_realtime.database.postgres.wal.pgoutput import Logical
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the catalogs, for tables that were altered, dropped or made by others."""
+
+
+class PostgresChangeFeed:
+    """Implements `ChangeFeed`, and is the outlet of the follower.
+
+    `log_bytes` of changes stay in memory; what is older is read again by a copy of the slot, through `past`.
+    `emitted` gets the messages that others put into the log.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        publication: Publication,
+        types: Types,
+        listener: ChangeListener,
+        log_bytes: int,
+        past: Past,
+        emitted: Callable[[Logical], None] | None,
+    ) -> None:
+        self._connections = connections
+        self._types = types
+        self._listener = listener
+        self._emitted = emitted
+        self._runs: Runs | None = None
+        self._progress = Progress(connections)
+        self._log = Log(NOWHERE, log_bytes)
+        self._editions = Editions(connections, types)
+        self._tables: dict[int, LoggedTable] = {}
+        """As the log described them last, by OID."""
+        self._watches = Watches(publication, self._read_types, self._interrupt, self._forget)
+        self._replays = Replays(lambda: self.runs, self._log, self._progress, self._watches, past, self.describe)
+        self._past = past
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._look_now = asyncio.Event()
+        self._live = False
+        """Whether the listener hears: what a restart reads again is there to be replayed, not news."""
+        self._following = asyncio.Event()
+        self.closing = False
+
+    @property
+    def runs(self) -> Runs:
+        assert self._runs is not None, "a run has begun"
+        return self._runs
+
+    # --- ChangeFeed --------------------------------------------------------------------------------------
+
+    async def watch(self, table: str) -> None:
+        if not self.watches(table):
+            await self._watches.watch(table)
+
+    async def unwatch(self, table: str) -> None:
+        await self._watches.unwatch(table)
+
+    def watches(self, table: str) -> bool:
+        return self._watches.find(table) is not None
+
+    def columns(self, table: str) -> Sequence[str]:
+        return [name for name, _ in self.shape(table)]
+
+    def column_types(self, table: str) -> Mapping[str, ColumnType]:
+        return self._types.column_types(self.shape(table))
+
+    def cursor(self, table: str) -> str:
+        return self._replays.cursor(self._watches.start(table, self._progress.place))
+
+    def replay(
+        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(self._replay(table, since, then, failed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def wake(self) -> None:
+        """Commits come by themselves; it is the catalogs that have to be looked at."""
+        self._look_now.set()
+
+    # --- for the database --------------------------------------------------------------------------------
+
+    def shape(self, table: str) -> Columns:
+        """The columns of a watched table with their types. Raises NotFound."""
+        return self._watches.get(table).columns
+
+    def cursor_at(self, lsn: int) -> str:
+        """The cursor of a place in the log."""
+        return self.runs.cursor(Place(lsn, 0))
+
+    def changes_kept(self, table: str) -> int:
+        """How many changes of a watched table can be replayed from memory."""
+        watch = self._watches.find(table)
+        return 0 if watch is None or watch.relation is None else self._log.count(watch.relation)
+
+    async def seam(self, snapshot: str) -> str:
+        """The cursor after which the log is exactly what a `pg_snapshot` does not see. Raises Unavailable."""
+        return await self._replays.seam(snapshot)
+
+    async def go_live(self) -> None:
+        """Tell the listener from now on, once everything that is committed by now is here. Raises Unavailable."""
+        await self._following.wait()
+        await self._progress.reached(await self._progress.mark())
+        self._live = True
+
+    async def keep_watching(self) -> None:
+        """Look at the catalogs now and then. It never ends."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            try:
+                await self.look()
+            except AerostackError as error:
+                log.debug("the catalogs cannot be looked at: %s", error.message)
+
+    async def close(self) -> None:
+        """Tell everyone who waits. Idempotent."""
+        self.closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._past.close()
+
+    # --- the follower's outlet ---------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        await self._watches.look()
+
+    def began(self, runs: Runs, start: Place, *, anew: bool) -> None:
+        first, self._runs = self._runs is None, runs
+        if first or anew:
+            self._log.clear(start)
+            self._replays.clear()
+            self._tables.clear()
+            self._progress.begin_anew(start)
+            self._following.set()
+        if anew and not first:
+            self._watches.interrupt()
+
+    async def described(self, table: LoggedTable) -> None:
+        await self.describe(table)
+        self._tables[table.oid] = table
+        self._watches.altered(table.oid, table.columns)
+
+    async def describe(self, table: LoggedTable) -> None:
+        """Make a table's rows readable. Raises Unavailable."""
+        if self._types.missing(oid for _, oid in table.columns):
+            await self._read_types([oid for _, oid in table.columns])
+        table.layouts = self._types.layouts(table.columns)
+
+    async def outgrown(self, entry: Entry) -> None:
+        if entry.place.lsn > self._editions.read_at and await self._read_types(
+            [oid for _, oid in entry.table.columns], entry.place.lsn
+        ):
+            await self._watches.look()
+
+    async def layout_now(self, table: str) -> Layout:
+        """The layout of a watched table's rows as its types are at this moment. Raises NotFound, Unavailable."""
+        columns = self.shape(table)
+        if await self._read_types([oid for _, oid in columns]):
+            self._look_now.set()
+        return self._types.layout(columns)
+
+    def committed(self, entries: list[Entry], place: Place, xids: list[tuple[int, int]]) -> None:
+        changes: list[Change] = []
+        for entry in entries:
+            names = self._watches.names(entry.table.oid)
+            if names:
+                self._log.append(entry, self._watches.relations(entry.table.oid))
+                if self._live:
+                    changes += [self._replays.change(entry, name) for name in names]
+        half = (entries[-1].xid, entries[-1].place.lsn) if entries else None
+        self._replays.sent(xids, half)
+        if changes:
+            self._listener.changed(changes)
+        self._progress.come(place)
+
+    def untold(self, relations: tuple[int, ...], place: Place) -> None:
+        self._progress.come(max(place, self._progress.place))
+        for relation in relations:
+            self._watches.interrupt(relation)
+
+    def emitted(self, message: Logical) -> None:
+        if self._emitted is not None:
+            self._emitted(message)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _interrupt(self, name: str, watch: Watch) -> None:
+        watch.start = max(watch.start, self._progress.place)
+        if self._live:
+            self._listener.interrupted(name, self._replays.cursor(watch.start), watch.relation is not None)
+
+    def _forget(self, relation: int) -> None:
+        self._log.forget(relation)
+        self._tables.pop(relation, None)
+
+    async def _read_types(self, oids: Iterable[int], since: int | None = None) -> bool:
+        """As `Editions.read`; what comes from now on is read by what was found."""
+        altered = await self._editions.read(oids, since)
+        if altered:
+            for table in self._tables.values():
+                table.layouts = self._types.layouts(table.columns)
+        return altered
+
+    async def _replay(
+        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+    ) -> None:
+        try:
+            part = await self._replays.part(table, since)
+        except AerostackError as error:
+            failed(error)
+        except asyncio.CancelledError:
+            failed(Unavailable("The server is closing. Try again after its restart."))
+        else:
+            then(part)

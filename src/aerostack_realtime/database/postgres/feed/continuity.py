@@ -1,0 +1,37 @@
+"""Proof that a log is the one which was told before: it has the same change in the same place."""
+
+from __future__ import annotations
+
+from aerostack_realtime.database.postgres.feed.epochs import Bookmark, stamp
+from aerostack_realtime.database.postgres.feed.log import Entry
+from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, Untold
+from aerostack_realtime.database.postgres.wal.stream import ReplicationEnded
+
+
+class Undone(ReplicationEnded):
+    """The log is another: a backup was put back, and more written than it undid."""
+
+    def __init__(self) -> None:
+        super().__init__("the log has other changes than those that were told")
+
+
+class Proof:
+    """Of one change, by the first items of a stream from its commit on: its transaction is sent once more."""
+
+    def __init__(self, told: Bookmark) -> None:
+        self._told = told
+
+    def see(self, item: Item) -> bool:
+        """Whether the item is the change. Raises Undone when it is another, or comes behind its place."""
+        if not isinstance(item, Entry | Untold | Committed) or item.place < self._told.place:
+            return False
+        if item.place > self._told.place:
+            raise Undone
+        if isinstance(item, Entry) and self._told.last not in (None, stamp(item.timestamp)):
+            raise Undone
+        return True
+
+    def come(self, lsn: int) -> None:
+        """The stream has come to this place in the log. Raises Undone when the change is behind it."""
+        if lsn > self._told.place.lsn:
+            raise Undone

@@ -1,0 +1,185 @@
+"""The newest part of the write-ahead log in memory, as the rows it holds, for clients that come back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from msgspec import Struct
+
+from aerostack_realtime.database.base import Row
+from aerostack_realtime.database.postgres.feed.epochs import Place, stamp
+from aerostack_realtime.database.postgres.types.types import Layout
+from aerostack_realtime.database.postgres.wal.pgoutput import Relation, Values
+from aerostack_realtime.protocol.messages import Operation
+
+ENTRY_BYTES = 400
+"""What an entry takes besides its values: measured, with two tuples of six values."""
+
+Item = TypeVar("Item")
+
+
+class LoggedTable:
+    """A table as the changes that follow were made in it; one that is altered is another one from there on."""
+
+    __slots__ = ("columns", "layouts", "oid")
+
+    def __init__(self, relation: Relation) -> None:
+        self.oid = relation.oid
+        self.columns = tuple((column.name, column.type_oid) for column in relation.columns)
+        self.layouts: Sequence[tuple[int, Layout]] = ()
+        """The ways from its rows to the wire's, once its types are known: the newest first, each with the place
+        in the log from which on it holds."""
+
+    def layout(self, lsn: int) -> Layout:
+        """As its types were for what was committed at `lsn`."""
+        assert self.layouts, "a table is described before its changes"
+        for since, layout in self.layouts:
+            if since <= lsn:
+                return layout
+        return self.layouts[-1][1]
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One row change as it stands in the log, its values still text: most are never asked for again.
+
+    `end`: the last one of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
+    """
+
+    place: Place
+    xid: int
+    timestamp: int
+    table: LoggedTable
+    operation: Operation
+    old: Values | None
+    new: Values | None
+    end: bool
+    size: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether its values are printed as its table's types are known to print at its place."""
+        layout = self.table.layout(self.place.lsn)
+        return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
+
+    def rows(self) -> tuple[Row | None, Row | None]:
+        """The old row and the new one."""
+        layout = self.table.layout(self.place.lsn)
+        return (
+            None if self.old is None else layout.to_row(self.old),
+            None if self.new is None else layout.to_row(self.new),
+        )
+
+
+class Log:
+    """Entries in their order, bounded by bytes. `start` is the place after which nothing is missing."""
+
+    def __init__(self, start: Place, max_bytes: int) -> None:
+        self.start = start
+        self._max_bytes = max_bytes
+        self._before: int | None = None
+        """When the change at `start` was committed, if one is there."""
+        self._bytes = 0
+        self._entries: deque[tuple[Entry, Sequence[int]]] = deque()
+        self._tables: dict[int, deque[Entry]] = {}
+
+    def append(self, entry: Entry, tables: Sequence[int]) -> None:
+        """`tables`: those that are watched and have its rows, by their OIDs."""
+        self._entries.append((entry, tables))
+        for table in tables:
+            self._tables.setdefault(table, deque()).append(entry)
+        self._bytes += entry.size
+        while self._bytes > self._max_bytes:
+            self._drop()
+
+    def expire(self, before: int) -> None:
+        """Let go of what was committed before the place `before` in the log."""
+        while self._entries and self._entries[0][0].place.lsn < before:
+            self._drop()
+
+    def clear(self, start: Place) -> None:
+        """Begin anew: what comes from now on is no continuation."""
+        self._entries.clear()
+        self._tables.clear()
+        self._bytes = 0
+        self._before = None
+        self.start = start
+
+    def count(self, table: int) -> int:
+        """How many changes of the table with this OID are here."""
+        return len(self._tables.get(table, ()))
+
+    def after(self, table: int, place: Place) -> Iterator[Entry]:
+        """The entries of a table after a place."""
+        entries = self._tables.get(table)
+        if entries is None:
+            return iter(())
+        return islice(entries, _count_until(entries, lambda entry: entry.place > place), None)
+
+    def last(self, place: Place) -> int | None:
+        """When the last change that stands at a place or before it was committed, if it is known."""
+        if self._entries and self._entries[-1][0].place <= place:  # as that of most who ask
+            return self._entries[-1][0].timestamp
+        return self._newest(place)[1]
+
+    def holds(self, place: Place, last: int | None) -> bool:
+        """Whether a place is one of the log's, before a transaction or after one of its changes, and the last
+        change there was committed at `last`, a `stamp`, if both know it."""
+        newest, committed = self._newest(place)
+        if place.index > 0 and place != newest:
+            return False
+        return last is None or committed is None or stamp(committed) == last
+
+    def forget(self, table: int) -> None:
+        """Let go of a table's entries."""
+        if self._tables.pop(table, None):
+            left = ((entry, [each for each in tables if each != table]) for entry, tables in self._entries)
+            self._entries = deque(each for each in left if each[1])
+            self._bytes = sum(entry.size for entry, _ in self._entries)
+
+    def _newest(self, place: Place) -> tuple[Place, int | None]:
+        """The last change that stands at a place or before it, and when it was committed; where nothing is known,
+        the start."""
+        found = _count_until(self._entries, lambda each: each[0].place > place)
+        if found == 0:
+            return self.start, self._before if place >= self.start else None
+        entry, _ = self._entries[found - 1]
+        return entry.place, entry.timestamp
+
+    def _drop(self) -> None:
+        entry, tables = self._entries.popleft()
+        self._bytes -= entry.size
+        self.start, self._before = entry.place, entry.timestamp
+        for table in tables:
+            of_table = self._tables[table]
+            of_table.popleft()
+            if not of_table:
+                del self._tables[table]
+
+
+def bytes_of(values: Values | None) -> int:
+    """What a row's values take."""
+    return 0 if values is None else sum([len(value) for value in values if isinstance(value, bytes)])
+
+
+def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:
+    """How many items come before the first that has reached a place which all later ones have reached, too.
+
+    Clients that come back ask for the newest items: the search goes from the end, in steps that double, because a
+    deque's middle is far away from both.
+    """
+    high, step = len(items), 1
+    while high > 0 and reached(items[high - 1]):
+        low = max(0, high - step)
+        if low == 0 or not reached(items[low - 1]):
+            while low < high:
+                middle = (low + high) // 2
+                if reached(items[middle]):
+                    high = middle
+                else:
+                    low = middle + 1
+            return low
+        high, step = low, step * 2
+    return high

@@ -1,0 +1,376 @@
+"""What a watch is in PostgreSQL: a table in our publication, whose log entries hold the whole old row.
+
+A watch is by name, as a topic is: `orders` is what the search path finds, `sales.orders` the one in that schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import psycopg
+from msgspec import Struct, json
+from psycopg import sql
+
+from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.wal.stream import lsn_of
+from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
+
+LOCK_SECONDS: Final = 3
+"""How long a watch waits for those who are writing to the table; everyone else who writes waits behind it."""
+
+Columns = tuple[tuple[str, int], ...]
+"""The published columns of a table in its order: names and type OIDs."""
+
+_KINDS: Final = {
+    "v": "a view: watch the tables it reads",
+    "m": "a materialized view: watch the tables it reads",
+    "f": "a foreign table: watch it in its own database",
+    "S": "a sequence",
+    "i": "an index",
+    "c": "a composite type",
+}
+
+PUBLISHED: Final = """(
+  pub.puballtables OR EXISTS (
+    SELECT FROM pg_publication_rel r WHERE r.prpubid = pub.oid
+    AND (r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))
+  OR EXISTS (
+    SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
+    AND t.schemaname = n.nspname AND t.tablename = c.relname))
+"""
+"""Whether the table `c` of the schema `n` is in the publication `pub`: by itself, with its partitioned table, or
+with its schema."""
+
+_CATALOGS: Final = {
+    "pg_catalog": "PostgreSQL's own",
+    "information_schema": "PostgreSQL's own",
+    "aerostack": "ours",
+}
+
+_LOOK: Final = f"""
+SELECT w.schema_name, w.table_name, w.relation, w.since, c.oid, c.relreplident = 'f' AND NOT EXISTS (
+         SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid
+         WHERE t.isleaf AND l.relreplident <> 'f') AND {PUBLISHED},
+       ARRAY(SELECT relid::oid::int8 FROM pg_partition_tree(c.oid)),
+       COALESCE((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{{}}'),
+       COALESCE((SELECT array_agg(a.atttypid::int8 ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.attgenerated = ANY(%(generated)s::"char"[])), '{{}}')
+FROM aerostack.watches w
+LEFT JOIN pg_class c ON c.oid = to_regclass(
+  CASE WHEN w.schema_name = '' THEN '' ELSE quote_ident(w.schema_name) || '.' END || quote_ident(w.table_name))
+  AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
+"""
+
+_NOTE: Final = """
+UPDATE aerostack.watches w SET files = now.files, definitions = now.definitions,
+  since = CASE WHEN EXISTS (SELECT FROM jsonb_each(w.files) o JOIN jsonb_each(now.files) n USING (key)
+                            WHERE o.value <> n.value)
+                AND EXISTS (SELECT FROM jsonb_each(w.definitions) o JOIN jsonb_each(now.definitions) n USING (key)
+                            WHERE o.value <> n.value)
+                OR (SELECT jsonb_agg(key) FROM jsonb_object_keys(w.files) key)
+                <> (SELECT jsonb_agg(key) FROM jsonb_object_keys(now.files) key)
+          THEN pg_current_wal_insert_lsn() ELSE w.since END
+FROM (
+  SELECT relation,
+         (SELECT jsonb_object_agg(l.oid, l.relfilenode) FROM pg_class l
+          WHERE l.oid = relation OR l.oid IN (SELECT relid FROM pg_partition_tree(relation))) AS files,
+         (SELECT jsonb_object_agg(a.attnum, a.xmin) FROM pg_attribute a
+          WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped) AS definitions
+  FROM aerostack.watches
+) now
+WHERE w.relation = now.relation AND (w.files, w.definitions) IS DISTINCT FROM (now.files, now.definitions)
+"""
+"""ALTER TABLE writes a new file when it gives a column another type, or the same one USING other values: then
+every row is another, of which the log tells nothing. So do VACUUM FULL, CLUSTER and TRUNCATE, which leave the
+definition of every column as it is. Partitions that come or go bring rows and take them along, which the log does
+not tell either."""
+
+_FIND: Final = f"""
+SELECT c.oid, c.relkind, c.relpersistence, n.nspname, c.relname, {PUBLISHED}
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
+WHERE c.oid = to_regclass(%(name)s)
+"""
+
+
+Identities = dict[str, str]
+"""Replica identities as they were, by the tables' OIDs: `d`, `n`, `f`, or `i` and the OID of an index."""
+
+
+class NotOurs(Forbidden):
+    """What the server's role may not do, with the statements that others have to run."""
+
+    def __init__(self, why: str, statements: Sequence[str]) -> None:
+        super().__init__(
+            f"{why}. Let a superuser, or the owner of all that is named, run: {'; '.join(statements)};"
+        )
+        self.statements = statements
+
+
+def creation(name: str, version: int) -> sql.Composed:
+    """What makes a publication of ours on a server of this version; it tells of what `look` takes for columns."""
+    options = " WITH (publish_generated_columns = stored)" if version >= 180000 else ""
+    return sql.SQL("CREATE PUBLICATION {}" + options).format(sql.Identifier(name))
+
+
+class Watched(Struct, frozen=True):
+    """A watched name as the catalogs have it now.
+
+    `before` is the OID of the table that was put under watch, `relation` of the one that has the name now (None:
+    there is none), `parts` that and those of its partitions. `complete`: it is published with its old rows,
+    `since` a place in the log.
+    """
+
+    name: str
+    before: int
+    since: int
+    relation: int | None
+    complete: bool
+    parts: frozenset[int]
+    columns: Columns
+
+
+class Publication:
+    """Our publication in one database. `version` is the server's, as a number like 170004."""
+
+    def __init__(self, connections: Connections, name: str, version: int) -> None:
+        self._connections = connections
+        self._name = name
+        self._version = version
+
+    @property
+    def quoted(self) -> str:
+        """Its name as the output plugin's option takes it: a list of identifiers."""
+        return '"' + self._name.replace('"', '""') + '"'
+
+    async def prepare(self) -> bool:
+        """Make the publication where it is missing; whether it was. Raises Forbidden with the statement for a
+        DBA."""
+        async with self._connections.use() as connection:
+            rows = await connection.execute(
+                "SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (self._name,)
+            )
+            found = await rows.fetchone()
+            if found is None:
+                await _as_owner(connection, [creation(self._name, self._version)])
+            elif found[0]:  # a partition's rows could not be told to who watches it
+                apart = sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = false)")
+                await _as_owner(connection, [apart.format(sql.Identifier(self._name))])
+            return found is None
+
+    async def drop(self) -> None:
+        """Remove the publication, if it is there."""
+        statement = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name))
+        async with self._connections.use() as connection:
+            await _as_owner(connection, [statement])
+
+    async def look(self) -> list[Watched]:
+        """Every watched name, as the catalogs have it now; a table that was rewritten is complete from here on."""
+        generated = ["", "s"] if self._version >= 180000 else [""]
+        async with self._connections.use() as connection, connection.transaction():
+            await connection.execute(_NOTE)
+            rows = await connection.execute(_LOOK, {"generated": generated, "publication": self._name})
+            return [
+                Watched(
+                    f"{schema}.{table}" if schema else table,
+                    before,
+                    lsn_of(since),
+                    relation,
+                    bool(complete),
+                    frozenset(parts) if relation is None else frozenset((relation, *parts)),
+                    tuple(zip(names, types, strict=True)),
+                )
+                for schema, table, before, since, relation, complete, parts, names, types in await rows.fetchall()
+            ]
+
+    async def watch(self, name: str) -> None:
+        """Publish the table that has the name now: every change of it that is committed after this is in our log.
+        Idempotent.
+
+        Raises NotFound, Forbidden with the statements for a DBA, Unavailable when writers do not let it in.
+        """
+        schema, table = _split(name)
+        async with self._connections.use() as connection:
+            try:
+                async with connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+                    known = await self._identities(connection)
+                    before, identities = await self._forget(connection, schema, table) or (None, {})
+                    relation, found = await self._publish(connection, name)
+                    before_us = {oid: known.get(oid, now) for oid, now in found.items()}
+                    # We hold its lock, so who wrote to it before has ended: what they did lies before this place.
+                    await connection.execute(
+                        "INSERT INTO aerostack.watches(schema_name, table_name, relation, since, identities) "
+                        "VALUES(%s, %s, %s, pg_current_wal_insert_lsn(), %s::jsonb)",
+                        (schema, table, relation, json.encode(before_us).decode()),
+                    )
+                    await connection.execute(_NOTE)
+                    if before not in (None, relation):
+                        await self._withdraw(connection, before, identities)
+            except psycopg.errors.LockNotAvailable:
+                raise Unavailable(
+                    f"{name!r} is being written to by transactions that go on; try again when they have ended."
+                ) from None
+
+    async def unwatch(self, name: str) -> None:
+        """Take the table out of the publication. Raises NotFound when the name is not watched."""
+        schema, table = _split(name)
+        async with self._connections.use() as connection, connection.transaction():
+            forgotten = await self._forget(connection, schema, table)
+            if forgotten is None:
+                raise NotFound(f"{name!r} is not watched.")
+            await self._withdraw(connection, *forgotten)
+
+    async def clear(self) -> list[str]:
+        """End every watch, each statement by itself; those that others have to run, since our role may not."""
+        async with self._connections.use() as connection:
+            identities = await self._identities(connection)
+            rows = await connection.execute("SELECT DISTINCT relation::int8 FROM aerostack.watches")
+            statements = [
+                statement.as_string(connection)
+                for (relation,) in await rows.fetchall()
+                for statement in await self._withdrawal(connection, relation, identities, frozenset())
+            ]
+            left = []
+            for text in dict.fromkeys(statements):  # a partition may be watched by itself, too
+                try:
+                    await connection.execute(text)
+                except psycopg.errors.InsufficientPrivilege:
+                    left.append(text)
+            await connection.execute("DELETE FROM aerostack.watches")
+            return left
+
+    async def _identities(self, connection: Connection) -> Identities:
+        """What the replica identities of all watched tables were before they were watched. Watches of schema
+        version 2 and before did not note it: there it was the default, as far as anyone knows."""
+        rows = await connection.execute(
+            "SELECT COALESCE(identities, jsonb_build_object(relation::text, 'd') || COALESCE((SELECT "
+            "jsonb_object_agg(relid::oid::text, 'd') FROM pg_partition_tree(relation)), '{}')) "
+            "FROM aerostack.watches"
+        )
+        return {table: each for (of_watch,) in await rows.fetchall() for table, each in of_watch.items()}
+
+    async def _forget(self, connection: Connection, schema: str, table: str) -> tuple[int, Identities] | None:
+        rows = await connection.execute(
+            "DELETE FROM aerostack.watches WHERE schema_name = %s AND table_name = %s "
+            "RETURNING relation, identities",
+            (schema, table),
+        )
+        found = await rows.fetchone()
+        return None if found is None else (int(found[0]), found[1] or {})
+
+    async def _publish(self, connection: Connection, name: str) -> tuple[int, Identities]:
+        """The table's OID, and what the replica identities were until now that are FULL from now on."""
+        rows = await connection.execute(_FIND, {"name": _quoted(name), "publication": self._name})
+        found = await rows.fetchone()
+        if found is None:
+            raise NotFound(f"There is no table {name!r}. Create it first.")
+        relation, kind, persistence, schema, table, published = found
+        if kind not in ("r", "p"):
+            raise NotFound(f"{name!r} is {_KINDS.get(kind, 'no table')}.")
+        if schema in _CATALOGS:
+            raise NotFound(f"{name!r} is a table of {_CATALOGS[schema]}, which cannot be watched.")
+        if persistence != "p":
+            raise NotFound(f"{name!r} is an unlogged or temporary table: its changes are in no log.")
+        target = sql.Identifier(schema, table)
+        statements = [sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target)]
+        tables = await _with_leaves(connection, relation)
+        statements += [
+            sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(each) for _, each, now in tables if now != "f"
+        ]
+        if not published:
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(sql.Identifier(self._name), target)
+            )
+        if len(statements) > 1:
+            await _as_owner(connection, statements)
+        return int(relation), {str(oid): now for oid, _, now in tables}
+
+    async def _withdraw(self, connection: Connection, relation: int, identities: Identities) -> None:
+        """Take a table out of the publication, and give it and its partitions their replica identities back, but
+        for those that are watched otherwise."""
+        rows = await connection.execute(
+            "SELECT t.relid::int8, false FROM aerostack.watches w, pg_partition_tree(w.relation) t "
+            "UNION SELECT relation::int8, relation = %s FROM aerostack.watches",
+            (relation,),
+        )
+        watched = await rows.fetchall()
+        if not any(same for _, same in watched):
+            others = frozenset(oid for oid, _ in watched)
+            await _as_owner(connection, await self._withdrawal(connection, relation, identities, others))
+
+    async def _withdrawal(
+        self, connection: Connection, relation: int, identities: Identities, watched: frozenset[int]
+    ) -> list[sql.Composed]:
+        """What undoes a watch: nothing where the table is gone."""
+        rows = await connection.execute(
+            "SELECT n.nspname, c.relname, EXISTS (SELECT FROM pg_publication_rel r "
+            "JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s AND r.prrelid = c.oid) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
+            (self._name, relation),
+        )
+        found = await rows.fetchone()
+        if found is None:
+            return []
+        schema, name, published = found
+        statements = []
+        if published:
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(
+                    sql.Identifier(self._name), sql.Identifier(schema, name)
+                )
+            )
+        for oid, table, _ in await _with_leaves(connection, relation):
+            before = identities.get(str(oid), "d")
+            if oid not in watched and before != "f":
+                as_before = await _as_before(connection, before)
+                statements.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(table, as_before))
+        return statements
+
+
+async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int, sql.Identifier, str]]:
+    """A table, and the partitions of it that hold rows: OID, name, and replica identity, as in Identities."""
+    rows = await connection.execute(
+        "SELECT c.oid::int8, n.nspname, c.relname, c.relreplident::text || COALESCE((SELECT indexrelid::text "
+        "FROM pg_index WHERE indrelid = c.oid AND indisreplident AND c.relreplident = 'i'), '') "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(relation)s "
+        "OR c.oid IN (SELECT relid FROM pg_partition_tree(%(relation)s) WHERE isleaf)",
+        {"relation": relation},
+    )
+    return [(oid, sql.Identifier(schema, table), now) for oid, schema, table, now in await rows.fetchall()]
+
+
+async def _as_before(connection: Connection, identity: str) -> sql.Composable:
+    """What gives a table this replica identity; the default where its index is gone."""
+    if identity == "n":
+        return sql.SQL("NOTHING")
+    if identity.startswith("i"):
+        rows = await connection.execute("SELECT relname FROM pg_class WHERE oid = %s::oid", (identity[1:],))
+        if (found := await rows.fetchone()) is not None:
+            return sql.SQL("USING INDEX {}").format(sql.Identifier(found[0]))
+    return sql.SQL("DEFAULT")
+
+
+async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) -> None:
+    texts = [statement.as_string(connection) for statement in statements]
+    try:
+        for text in texts:
+            await connection.execute(text)
+    except psycopg.errors.InsufficientPrivilege as error:
+        needed = [text for text in texts if not text.startswith("LOCK")]
+        raise NotOurs(f"The server's role may not do this ({error.diag.message_primary})", needed) from None
+
+
+def _split(name: str) -> tuple[str, str]:
+    schema, _, table = name.rpartition(".")
+    return schema, table
+
+
+def _quoted(name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in _split(name) if part)

@@ -1,0 +1,150 @@
+"""What clients missed: parts of the log after a cursor, from memory or read once more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
+from aerostack_realtime.database.postgres.feed.epochs import Bookmark, Place, Runs, Visible
+from aerostack_realtime.database.postgres.feed.log import Entry, Log
+from aerostack_realtime.database.postgres.feed.progress import NOWHERE, Progress
+from aerostack_realtime.database.postgres.feed.wal_reader import PART_BYTES, Describe, Past
+from aerostack_realtime.database.postgres.feed.watches import Watches
+from aerostack_realtime.protocol.errors import Unavailable
+
+PART: Final = 1_000
+"""Changes in a part of a replay: some ms of the loop."""
+REMEMBERED: Final = 50_000
+"""Transactions that a new snapshot may not see yet although they were sent to us: the newest ones."""
+
+
+class Replays:
+    """`runs` gives the runs as they are now, `describe` makes the rows of a table readable."""
+
+    def __init__(
+        self,
+        runs: Callable[[], Runs],
+        log: Log,
+        progress: Progress,
+        watches: Watches,
+        past: Past,
+        describe: Describe,
+    ) -> None:
+        self._runs = runs
+        self._log = log
+        self._progress = progress
+        self._watches = watches
+        self._past = past
+        self._describe = describe
+        self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._half: tuple[int, int] | None = None
+        """The transaction of which a part was handed on last."""
+
+    def sent(self, transactions: Iterable[tuple[int, int]], half: tuple[int, int] | None) -> None:
+        """These transactions were handed on, and of `half` a part: their numbers, and where they committed."""
+        self._sent.extend(transactions)
+        self._half = half
+
+    def clear(self) -> None:
+        """The log is another one."""
+        self._sent.clear()
+        self._half = None
+
+    async def seam(self, snapshot: str) -> str:
+        """The cursor after which the log is exactly what a `pg_snapshot` does not see.
+
+        A transaction may be sent to us before a new snapshot sees it, and the other way round: so the cursor
+        stands before the first that the snapshot lacks, and names those that it has. Raises Unavailable.
+        """
+        mark = await self._progress.mark()
+        try:
+            visible = Visible.of(snapshot, mark)
+        except ValueError:
+            raise Unavailable("Too many transactions are running. Try again in a moment.") from None
+        sent = self._sent if self._half is None else (*self._sent, self._half)
+        unseen = [lsn for xid, lsn in sent if not visible.sees(xid)]
+        here = self._progress.place
+        return self._cursor(min(Place(min(unseen), 0), here) if unseen else here, visible)
+
+    async def part(self, table: str, since: str) -> Replay:
+        """The first part of what follows a cursor. Without `more`, it goes up to what is handed on next, as long
+        as the caller does not wait. Raises NotFound, Unavailable."""
+        found = self._runs().bookmark(since)
+        if found is not None:
+            place, visible = found.place, found.visible
+            after = place.lsn + (place.index > 0)
+            await self._progress.reach(after if visible is None else max(after, visible.until))
+            if self._watches.start(table, NOWHERE) <= place < self._log.start:
+                part = await self._reread(table, found)
+                if part is not None:
+                    return part
+        return self._remembered(table, since)
+
+    def _remembered(self, table: str, since: str) -> Replay:
+        watch = self._watches.get(table)
+        assert watch.relation is not None, "the table is there"
+        here = self._progress.place
+        known = self._runs().bookmark(since)
+        place, visible = (self._runs().fork(since), None) if known is None else (known.place, known.visible)
+        self._past.leave(watch.parts, place)
+        recovered = (
+            known is not None
+            and max(self._log.start, watch.start) <= place <= max(here, watch.start)
+            and (place == watch.start or self._log.holds(place, known.last))  # a TRUNCATE is no entry of the log
+        )
+        changes: list[Change] = []
+        room = PART_BYTES
+        for entry in self._log.after(watch.relation, place):
+            if len(changes) == PART or room <= 0:
+                return Replay(changes, changes[-1].cursor, recovered, more=True)
+            if not _was_seen(entry, visible):
+                changes.append(self.change(entry, table, visible))
+                room -= entry.size
+        return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
+
+    async def _reread(self, table: str, since: Bookmark) -> Replay | None:
+        parts = self._watches.get(table).parts
+        part = await self._past.part(parts, since, PART, lambda: self._log.start, self._describe)
+        if part is None:
+            return None
+        visible = since.visible
+        changes = [self.change(entry, table, visible) for entry in part.entries if not _was_seen(entry, visible)]
+        return Replay(changes, self._cursor(part.place, visible), not part.lost, more=True)
+
+    def change(self, entry: Entry, name: str, visible: Visible | None = None) -> Change:
+        """An entry as a change of the table's name."""
+        old, new = entry.rows()
+        data = old if entry.new is None else new
+        assert data is not None, "a change has an old row or a new one"
+        return Change(
+            name,
+            entry.operation,
+            data,
+            old,
+            entry.timestamp,
+            self._runs().cursor(
+                entry.place, entry.timestamp, None if visible is None else _within(entry.place, visible)
+            ),
+            f"{entry.place.lsn:x}",
+            entry.end,
+            entry.size > LARGE_BYTES,
+        )
+
+    def cursor(self, place: Place) -> str:
+        """The cursor of a place where the log stood or stands."""
+        return self._cursor(place, None)
+
+    def _cursor(self, place: Place, visible: Visible | None) -> str:
+        seen = None if visible is None else _within(place, visible)
+        return self._runs().cursor(place, self._log.last(place), seen)
+
+
+def _within(place: Place, visible: Visible) -> Visible | None:
+    """A place among what a snapshot may have seen is told with what it saw."""
+    return visible if place.lsn < visible.until else None
+
+
+def _was_seen(entry: Entry, visible: Visible | None) -> bool:
+    return visible is not None and entry.place.lsn < visible.until and visible.sees(entry.xid)

@@ -1,0 +1,269 @@
+"""Parts of the log that are not in memory: PostgreSQL keeps them for our slot, and a copy of it reads them again.
+
+A reader is left where it is between two parts, for whoever asks for the next one soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+from msgspec import Struct
+
+from aerostack_realtime.database.postgres.connection.errors import translate
+from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.feed.continuity import Proof, Undone
+from aerostack_realtime.database.postgres.feed.epochs import Bookmark, Place
+from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
+from aerostack_realtime.database.postgres.feed.publication import Columns
+from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, Transactions, Untold
+from aerostack_realtime.database.postgres.wal.stream import (
+    Keepalive,
+    ReplicationEnded,
+    ReplicationStream,
+    silence_limit,
+)
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+READERS: Final = 2
+"""At the same time; others wait. Each takes a slot, a WAL sender and up to a core of PostgreSQL."""
+PARKED_SECONDS: Final = 20.0
+"""How long a reader is left for its next part: less than the wal_sender_timeout of 60 s."""
+PART_BYTES: Final = 1 << 20
+"""What a part may hold, but for its last change: it is in memory at once, several times over."""
+STEPS: Final = 2_000
+"""Changes read before the loop gets its turn: some ms."""
+
+Tables = frozenset[int]
+"""A table and its partitions, by their OIDs."""
+Describe = Callable[[LoggedTable], Awaitable[None]]
+
+
+class Part(Struct, frozen=True):
+    """Changes of tables, and the place that the reading has come to. `lost`: before the first of them something
+    happened to one that is not told row by row."""
+
+    entries: list[Entry]
+    place: Place
+    lost: bool
+
+
+class Past:
+    """`slot` is copied for each reader, which streams with `options`."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        slot: str,
+        options: Mapping[str, str],
+    ) -> None:
+        self._connections = connections
+        self._slot = slot
+        self._options = options
+        self._turns = asyncio.Semaphore(READERS)
+        self._parked: dict[tuple[Tables, Place], tuple[_Reader, asyncio.TimerHandle]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def part(
+        self, tables: Tables, since: Bookmark, limit: int, until: Callable[[], Place], describe: Describe
+    ) -> Part | None:
+        """The first changes of tables since a bookmark, at most `limit` and of about PART_BYTES, up to the place
+        `until`; None when PostgreSQL does not have that any more, or has another change in its place. `describe`
+        makes a table's rows readable. Raises Unavailable.
+        """
+        reader = await self._reader(tables, since, describe)
+        if reader is None:
+            return None
+        try:
+            part = await reader.read(tables, limit, until)
+        except Undone:
+            await self._end(reader)
+            return None
+        except (psycopg.Error, ReplicationEnded, OSError) as error:
+            await self._end(reader)
+            raise _broken(error) from error
+        except BaseException:
+            await self._end(reader)
+            raise
+        if part.place < until() or reader.lost:
+            self._park((tables, part.place), reader)
+        else:
+            await self._end(reader)
+        return part
+
+    def leave(self, tables: Tables, after: Place) -> None:
+        """Nobody goes on reading from there."""
+        if (tables, after) in self._parked:
+            self._expire((tables, after))
+
+    async def close(self) -> None:
+        """Idempotent."""
+        for key in list(self._parked):
+            self._expire(key)
+        await asyncio.gather(*self._closing)
+
+    async def _reader(self, tables: Tables, since: Bookmark, describe: Describe) -> _Reader | None:
+        parked = self._parked.pop((tables, since.place), None)
+        if parked is not None:
+            parked[1].cancel()
+            return parked[0]
+        try:
+            async with asyncio.timeout(PARKED_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many clients come back from long ago. Try again in a moment.") from None
+        try:
+            reader = await _Reader.open(self._connections, self._slot, since, self._options, describe)
+        except (psycopg.Error, ReplicationEnded, OSError) as error:
+            self._turns.release()
+            raise _broken(error) from error
+        except BaseException:
+            self._turns.release()
+            raise
+        if reader is None:
+            self._turns.release()
+        return reader
+
+    def _park(self, key: tuple[Tables, Place], reader: _Reader) -> None:
+        timer = asyncio.get_running_loop().call_later(PARKED_SECONDS, self._expire, key)
+        if key in self._parked:
+            self._expire(key)
+        self._parked[key] = reader, timer
+
+    def _expire(self, key: tuple[Tables, Place]) -> None:
+        reader, timer = self._parked.pop(key)
+        timer.cancel()
+        task = asyncio.get_running_loop().create_task(self._end(reader))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _end(self, reader: _Reader) -> None:
+        self._turns.release()
+        await reader.close()
+
+
+class _Reader:
+    """One stream through a copy of the slot."""
+
+    def __init__(
+        self, stream: ReplicationStream, since: Bookmark, describe: Describe, silence_seconds: float
+    ) -> None:
+        self.lost = False
+        self._silence_seconds = silence_seconds
+        self._stream = stream
+        self._proof = Proof(since) if since.place.index > 0 else None
+        self._after = since.place
+        self._place = since.place
+        self._describe = describe
+        self._transactions = Transactions()
+        self._items: Iterator[Item] = iter(())
+        self._columns: dict[int, Columns] = {}
+        self._steps = 0
+
+    @classmethod
+    async def open(
+        cls,
+        connections: Connections,
+        slot: str,
+        since: Bookmark,
+        options: Mapping[str, str],
+        describe: Describe,
+    ) -> _Reader | None:
+        """None when the slot does not reach back to the bookmark."""
+        silence_seconds = connections.silence_seconds
+        stream = await ReplicationStream.connect(connections.dsn, silence_seconds)
+        try:
+            copy = f"{slot[:40]}_{secrets.token_hex(6)}"
+            if await stream.copy_slot(slot, copy) <= since.place.lsn:
+                await stream.start(copy, since.place.lsn, options)
+                return cls(stream, since, describe, silence_seconds)
+        except BaseException:
+            await stream.close()
+            raise
+        await stream.close()
+        return None
+
+    async def read(self, tables: Tables, limit: int, until: Callable[[], Place]) -> Part:
+        """Raises Undone."""
+        lost, self.lost = self.lost, False
+        entries: list[Entry] = []
+        room = PART_BYTES
+        while len(entries) < limit and room > 0 and not self.lost and self._place < until():
+            item = await self._next()
+            if item is not None and self._proof is not None and self._proof.see(item):
+                self._proof = None
+            if isinstance(item, Entry):
+                if item.place > self._after and item.table.oid in tables:
+                    entries.append(item)
+                    room -= item.size
+            elif isinstance(item, Committed):
+                self._place = max(item.place, self._place)
+            elif await self._loses(item, tables):
+                self.lost, lost = bool(entries), lost or not entries
+        if entries:
+            self._after = entries[-1].place
+        if len(entries) < limit and room > 0 and not self.lost:
+            self._after = self._place
+        return Part(entries, self._after, lost)
+
+    async def _loses(self, item: Item | None, tables: Tables) -> bool:
+        """Whether something befalls the tables that their rows do not tell."""
+        if isinstance(item, Untold):
+            return not tables.isdisjoint(item.relations) and item.place > self._after
+        if isinstance(item, LoggedTable):
+            await self._describe(item)
+            if item.oid in tables:
+                before = self._columns.get(item.oid)
+                self._columns[item.oid] = item.columns
+                return before not in (None, item.columns)
+        return False
+
+    async def close(self) -> None:
+        self._transactions.close()
+        with suppress(psycopg.Error):
+            await self._stream.close()
+
+    async def _next(self) -> Item | None:
+        """The next thing that the log brings; None when it brought none."""
+        self._steps += 1
+        if self._steps % STEPS == 0:
+            await asyncio.sleep(0)
+        for item in self._items:
+            return item
+        message = self._stream.receive()
+        if message is None:
+            await self._more()
+        elif isinstance(message, Keepalive):
+            if self._transactions.between:
+                self._place = max(self._place, Place(message.wal_end, 0))
+            if message.reply:
+                self._answer()
+        else:
+            self._items = self._transactions.feed(message.payload)
+        return None
+
+    async def _more(self) -> None:
+        """Wait for what the log brings; a server that says nothing is asked, since it may have nothing to send.
+        Raises ReplicationEnded."""
+        try:
+            async with silence_limit(self._silence_seconds / 3):
+                return await self._stream.more()
+        except ReplicationEnded:
+            self._answer(ask=True)
+        async with silence_limit(self._silence_seconds * 2 / 3):
+            await self._stream.more()
+
+    def _answer(self, *, ask: bool = False) -> None:
+        self._stream.confirm(self._place.lsn, self._place.lsn, time.time_ns() // 1000, ask=ask)
+
+
+def _broken(error: Exception) -> AerostackError:
+    """Reading changes nothing, so that a stream which ended may be tried again."""
+    if isinstance(error, ReplicationEnded):
+        return Unavailable(f"The log could not be read again ({error}). Try again in a moment.")
+    return translate(error)

@@ -1,0 +1,176 @@
+"""What is watched: names, the tables that have them now, and from where in the log on their changes are whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.publication import Columns, Publication, Watched
+from aerostack_realtime.protocol.errors import AerostackError, NotFound
+
+log = logging.getLogger(__name__)
+
+
+class Watch(Struct):
+    """A watched name: the table that has it (None: none has), that and its partitions, its columns, and the place
+    in the log after which its changes are complete."""
+
+    relation: int | None
+    parts: frozenset[int]
+    columns: Columns
+    start: Place
+
+
+class Watches:
+    """`read_types` makes the types with these OIDs known as they are now, and says whether one was altered.
+    `interrupted` is told when a name's changes go on from another place; `forgotten` of a table that is watched by
+    no name any more."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        read_types: Callable[[Iterable[int]], Awaitable[bool]],
+        interrupted: Callable[[str, Watch], None],
+        forgotten: Callable[[int], None],
+    ) -> None:
+        self._publication = publication
+        self._read_types = read_types
+        self._interrupted = interrupted
+        self._forgotten = forgotten
+        self._watches: dict[str, Watch] = {}
+        self._names: dict[int, list[str]] = {}
+        self._relations: dict[int, list[int]] = {}
+        self._said: dict[str, str] = {}
+        """What keeps names from being followed: it is tried again all the time."""
+        self._changing = asyncio.Lock()
+
+    def find(self, name: str) -> Watch | None:
+        """A watch of a table that is there."""
+        watch = self._watches.get(name)
+        return None if watch is None or watch.relation is None else watch
+
+    def get(self, name: str) -> Watch:
+        """Raises NotFound."""
+        watch = self.find(name)
+        if watch is None:
+            raise NotFound(f"There is no table {name!r}, or it is not watched. Subscribe again.")
+        return watch
+
+    def start(self, name: str, place: Place) -> Place:
+        """From where on a name's changes are complete, at least `place`."""
+        watch = self._watches.get(name)
+        return place if watch is None else max(place, watch.start)
+
+    def names(self, relation: int) -> Sequence[str]:
+        """By which names a table is watched, by itself or as a partition."""
+        return self._names.get(relation, ())
+
+    def relations(self, relation: int) -> Sequence[int]:
+        """Which tables are watched that a table's rows are in: it, and those that it is a partition of."""
+        return self._relations.get(relation, ())
+
+    async def watch(self, name: str) -> None:
+        """Raises as `Publication.watch`."""
+        async with self._changing:
+            if self.find(name) is None:
+                await self._publication.watch(name)
+                await self._look()
+
+    async def unwatch(self, name: str) -> None:
+        """Raises NotFound, Unavailable."""
+        async with self._changing:
+            await self._publication.unwatch(name)
+            self._drop(name)
+
+    async def look(self) -> None:
+        """See what is watched, and tell of tables that were altered, replaced or dropped. Raises Unavailable."""
+        async with self._changing:
+            await self._look()
+
+    def interrupt(self, relation: int | None = None) -> None:
+        """A table's changes are not complete up to now; without a table, nobody's are."""
+        names = list(self._watches) if relation is None else self.names(relation)
+        for name in names:
+            self._interrupted(name, self._watches[name])
+
+    def altered(self, relation: int, columns: Columns) -> None:
+        """The changes that follow are made in a table with these columns."""
+        for name in self.names(relation):
+            watch = self._watches[name]
+            if set(watch.columns) != set(columns):  # a partition may have them in another order
+                watch.columns = columns
+                self._interrupted(name, watch)
+
+    async def _look(self) -> None:
+        found = await self._publication.look()
+        wrong = [
+            each.name
+            for each in found
+            if each.relation is not None and not (each.complete and each.relation == each.before)
+        ]
+        self._said = {name: said for name, said in self._said.items() if name in wrong}
+        for name in wrong:
+            await self._mend(name)
+        if wrong:
+            found = await self._publication.look()
+        if await self._read_types({oid for watched in found for _, oid in watched.columns}):
+            found = await self._publication.look()
+        for name in self._watches.keys() - {watched.name for watched in found}:
+            self._drop(name)
+        for watched in found:
+            self._compare(watched)
+
+    async def _mend(self, name: str) -> None:
+        """Put a table under watch that took over a watched name, or whose old rows are not in the log."""
+        try:
+            await self._publication.watch(name)
+        except AerostackError as error:
+            if self._said.get(name) != error.message:
+                log.error("%s is not followed until this is mended: %s", name, error.message)
+            self._said[name] = error.message
+
+    def _compare(self, watched: Watched) -> None:
+        relation = watched.relation if watched.complete else None
+        start = Place(watched.since, 0)
+        known = self._watches.get(watched.name)
+        if known is None:
+            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start)
+            self._index()
+        elif (
+            (known.relation, known.parts) != (relation, watched.parts)
+            or set(known.columns) != set(watched.columns)
+            or known.start < start
+        ):
+            if known.relation is None and relation is None:
+                return
+            known.parts = watched.parts
+            known.columns = watched.columns
+            known.relation = relation
+            known.start = max(known.start, start)
+            self._index()
+            self._interrupted(watched.name, known)
+
+    def _drop(self, name: str) -> None:
+        watch = self._watches.pop(name, None)
+        self._index()
+        if (
+            watch is not None
+            and watch.relation is not None
+            and watch.relation not in self.relations(watch.relation)
+        ):
+            self._forgotten(watch.relation)
+
+    def _index(self) -> None:
+        self._names, self._relations = {}, {}
+        for name, watch in self._watches.items():
+            if watch.relation is None:
+                continue
+            for part in watch.parts:
+                self._names.setdefault(part, []).append(name)
+                relations = self._relations.setdefault(part, [])
+                if watch.relation not in relations:
+                    relations.append(watch.relation)

@@ -1,0 +1,322 @@
+"""Persisted messages by group commit, on a connection of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import psycopg
+from msgspec import Struct
+from psycopg import errors
+from psycopg.pq.abc import PGresult
+
+from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.postgres.connection.dedicated import Seat, bigint, exchange
+from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
+from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.messages.table import (
+    AFTER,
+    HIGH_WATER,
+    HISTORY,
+    MARK_COLUMN,
+    PRUNE,
+    PRUNE_BY_AGE,
+    RAISE_HIGH_WATER,
+    TOPICS,
+    Key,
+    Write,
+    first_column,
+    insert,
+    integer,
+    last_stamps,
+    messages_in,
+    text,
+    write_of,
+)
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, Unavailable
+
+COMMIT_LIMIT = 1_000
+"""Messages per transaction: more makes it hardly cheaper and the first of them wait longer."""
+COMMIT_BYTES = 8 << 20
+"""Bytes of messages per transaction: two copies of them are in memory while it runs."""
+WAITING_LIMIT = 50_000
+WAITING_BYTES = 64 << 20
+"""What may wait for a commit: some seconds of a slow disk, not the memory of the server."""
+COMMIT_SECONDS = 5.0
+"""How long a commit may take, with reconnecting and looking what became of it, before its messages fail: this, or
+`silence_seconds` if they are fewer."""
+READ_SECONDS = 10.0
+RETRY_SECONDS = 0.1
+"""Between two tries to reach a database that was there a moment ago."""
+COLLISIONS = 10
+"""How often another server may take the same `created_at` before it is an error."""
+PRUNE_GAP_SECONDS = 0.01
+REMEMBERED_TOPICS = 10_000
+"""Topics whose last `created_at` is kept in memory; others are looked up."""
+
+_RESTORED = "The database was restored from a backup just now. Try again in a moment."
+_INT64_MAX = 2**63 - 1
+
+Outcome = Stored | AerostackError
+
+
+class _Append(Struct, frozen=True, gc=False):
+    message: NewMessage
+    done: Callable[[Outcome], None]
+
+
+class PostgresMessageStore:
+    """Implements `MessageStore`. `now` gives ms since the Unix epoch; `died` is told when the task has died."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        retention: Sequence[Retention],
+        now: Callable[[], int],
+        died: Callable[[BaseException], None],
+    ) -> None:
+        self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
+        self._now = now
+        self._last: dict[bytes, int] = {}
+        self._waiting: deque[_Append] = deque()
+        self._waiting_bytes = 0
+        self._under_way = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+        self._commit_seconds = min(COMMIT_SECONDS, connections.silence_seconds)
+        self._read_seconds = min(READ_SECONDS, connections.silence_seconds)
+        self._writer = Seat(connections)
+        self._reader = Seat(connections)
+        self._down = False
+        self.known_mark = 0
+        """The highest mark that we know to be stored: a database with a lower one was restored from a backup."""
+        self._task = asyncio.create_task(self._run(), name="aerostack-messages")
+        self._task.add_done_callback(lambda task: _report(task, died))
+
+    def append(self, message: NewMessage, done: Callable[[Outcome], None]) -> None:
+        self._check_open()
+        if len(self._waiting) + self._under_way >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
+            raise Overloaded("Too many messages wait to be stored. Try again in a moment.")
+        self._waiting_bytes += len(memoryview(message.data))
+        self._waiting.append(_Append(message, done))
+        self._changed.set()
+
+    async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
+        until = _INT64_MAX if before is None else max(-_INT64_MAX, min(before, _INT64_MAX))
+        return messages_in(await self._read(HISTORY, text(topic), bigint(until), bigint(limit)))
+
+    async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
+        bounds = (position // 1000, position, until, limit)  # created_at is never below its position's millisecond
+        known_mark = self.known_mark
+        page = await self._read(AFTER, text(topic), *map(bigint, bounds))
+        if integer(page, 0, MARK_COLUMN) < known_mark:
+            raise Unavailable(_RESTORED)
+        return messages_in(page)
+
+    async def prune(self, now: int) -> int:
+        deleted = 0
+        topic = b""
+        while topics := first_column(await self._read(TOPICS, topic)):
+            for topic in topics:
+                while step := await self._prune_step(topic, now):
+                    deleted += step
+                    await asyncio.sleep(PRUNE_GAP_SECONDS)
+        return deleted
+
+    async def high_water(self) -> int:
+        found = await self._read(HIGH_WATER)
+        return integer(found, 0, 0) if found.ntuples else 0
+
+    async def raise_high_water(self, position: int) -> None:
+        """As its contract says; and raises Unavailable while it is not told yet that the database was restored
+        from a backup, since raising the mark there would hide it."""
+        raised = await self._read(RAISE_HIGH_WATER, bigint(position), bigint(self.known_mark))
+        if not raised.command_tuples:
+            raise Unavailable(_RESTORED)
+        self.known_mark = max(self.known_mark, position)
+
+    async def restore_mark(self, position: int) -> None:
+        """Raise the mark of a database that was restored from a backup, now that this is told."""
+        await self._read(RAISE_HIGH_WATER, bigint(position), bigint(0))
+
+    async def close(self) -> None:
+        """Store what was accepted, then let go of the connections. Idempotent."""
+        self._closed = True
+        self._changed.set()
+        await asyncio.wait((self._task,))
+        await self._writer.close()
+        await self._reader.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is closing. Try again after its restart.")
+
+    # --- reading ---
+
+    async def _read(self, sql: str, *params: bytes) -> PGresult:
+        """Run a statement that may be run twice. Raises Unavailable."""
+        self._check_open()
+        try:
+            try:
+                async with self._reader.use(self._read_seconds) as connection:
+                    return await exchange(connection, sql, params)
+            except psycopg.Error as error:
+                if not is_lost(error):
+                    raise
+            async with self._reader.use(self._read_seconds) as connection:
+                return await exchange(connection, sql, params)
+        except (psycopg.Error, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def _prune_step(self, topic: bytes, now: int) -> int:
+        """Delete some of the messages of a topic that its retention lets go."""
+        name = topic.decode()
+        name = name.rpartition("/")[0] or name
+        rule = next((rule for pattern, rule in self._retention if pattern.fullmatch(name)), None)
+        if rule is None:
+            return 0
+        last = -1
+        if rule.max_age_seconds is not None:
+            last = now - int(rule.max_age_seconds * 1000) - 1
+        if rule.max_count is None:
+            result = await self._read(PRUNE_BY_AGE, topic, bigint(last))
+        else:
+            result = await self._read(PRUNE, topic, bigint(last), bigint(rule.max_count))
+        return result.command_tuples or 0
+
+    # --- storing ---
+
+    async def _run(self) -> None:
+        while self._waiting or not self._closed:
+            if not self._waiting:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            appends = self._take()
+            self._under_way = len(appends)
+            outcomes = await self._store(appends)
+            if any(isinstance(outcome, Unavailable) for outcome in outcomes):
+                # What waits behind them would only wait longer for the same answer.
+                failure = next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))
+                while self._waiting:
+                    rest = self._take()
+                    appends += rest
+                    outcomes += [failure] * len(rest)
+            self._under_way = 0
+            for append, outcome in zip(appends, outcomes, strict=True):
+                append.done(outcome)
+
+    def _take(self) -> list[_Append]:
+        """The oldest that wait, as many as one transaction should hold."""
+        taken: list[_Append] = []
+        size = 0
+        while self._waiting and len(taken) < COMMIT_LIMIT and size < COMMIT_BYTES:
+            taken.append(self._waiting.popleft())
+            size += len(memoryview(taken[-1].message.data))
+        self._waiting_bytes -= size
+        return taken
+
+    async def _store(self, appends: Sequence[_Append]) -> list[Outcome]:
+        """What becomes of each. The first one of a key is written, its repeats get what that gets."""
+        writes: dict[Key, Write] = {}
+        plan: list[tuple[Key, bool] | AerostackError] = []
+        for append in appends:
+            try:
+                write = write_of(append.message)
+            except BadMessage as error:
+                plan.append(error)
+                continue
+            plan.append((write.key, write.key in writes))
+            writes.setdefault(write.key, write)
+        outcomes = await self._commit(list(writes.values()))
+        return [
+            entry if isinstance(entry, AerostackError) else _outcome(outcomes[entry[0]], repeats=entry[1])
+            for entry in plan
+        ]
+
+    async def _commit(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
+        """Write in one transaction, or when one of them cannot be stored, in smaller ones without it."""
+        if not writes:
+            return {}
+        try:
+            async with asyncio.timeout(self._commit_seconds):
+                return await self._persist(writes)
+        except (errors.DataError, errors.ProgramLimitExceeded) as error:
+            if len(writes) == 1:
+                return {writes[0].key: translate(error)}
+            middle = len(writes) // 2
+            return await self._commit(writes[:middle]) | await self._commit(writes[middle:])
+        except (psycopg.Error, OSError, Unavailable) as error:
+            self._down = True
+            return dict.fromkeys((write.key for write in writes), _unavailable(error))
+
+    async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
+        """Write, and where a connection broke, look what became of it: its rows are known by their stamps.
+
+        Raises psycopg.Error, Unavailable.
+        """
+        outcomes: dict[Key, Outcome] = {}
+        stamped = False
+        collisions = 0
+        while writes:
+            try:
+                async with self._writer.use(self._commit_seconds) as connection:
+                    self._down = False
+                    if not stamped:
+                        await self._stamp(connection, writes)
+                        stamped = True
+                    stored = await insert(connection, writes)
+            except errors.UniqueViolation:  # of (topic, created_at): another server stores there too
+                collisions += 1
+                if collisions > COLLISIONS:
+                    raise
+                for write in writes:
+                    self._last.pop(write.key[0], None)
+                stamped = False
+                continue
+            except (psycopg.Error, Unavailable) as error:
+                if self._down or not _transient(error):
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            outcomes |= stored
+            writes = [write for write in writes if write.key not in stored]  # pruned before it could be read
+        return outcomes
+
+    async def _stamp(self, connection: Connection, writes: Sequence[Write]) -> None:
+        """Give each its `created_at`, above all others of its topic."""
+        if len(self._last) > REMEMBERED_TOPICS:
+            self._last.clear()
+        if unknown := list({write.key[0] for write in writes} - self._last.keys()):
+            self._last |= await last_stamps(connection, unknown)
+        for write in writes:
+            topic = write.key[0]
+            write.created_at = max(self._now(), write.message.position // 1000, self._last[topic] + 1)
+            self._last[topic] = write.created_at
+
+
+def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
+    return Stored(outcome.message, duplicate=True) if repeats and isinstance(outcome, Stored) else outcome
+
+
+def _transient(error: Exception) -> bool:
+    """Whether the same may succeed at once or when the server is back."""
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40"):
+        return True
+    return isinstance(error, Unavailable) or is_lost(error)
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    if isinstance(error, TimeoutError):
+        return Unavailable("The database does not answer: what was to be stored may be there. Try again.")
+    meant = translate(error)
+    if isinstance(meant, Unavailable):
+        return meant
+    return Unavailable(f"The message store does not work ({meant}). See to it, then try again.")
+
+
+def _report(task: asyncio.Task[None], died: Callable[[BaseException], None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        died(error)

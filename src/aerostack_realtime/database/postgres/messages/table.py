@@ -1,0 +1,162 @@
+"""The table of messages: its statements, and its rows as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Raw, Struct
+from psycopg.pq.abc import PGresult
+
+from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.postgres.connection.dedicated import bigints, byteas, exchange, texts
+from aerostack_realtime.database.postgres.connection.pool import Connection
+from aerostack_realtime.database.postgres.migrations import SCHEMA
+from aerostack_realtime.protocol.errors import BadMessage
+
+MESSAGES: Final = f"{SCHEMA}.messages"
+
+PRUNE_STEP: Final = 1_000
+PRUNE_TOPICS: Final = 1_000
+
+_COLUMNS = "topic, id, user_id, event, data, position, created_at"
+_INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)
+  SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+  ON CONFLICT (topic, user_id, id) DO NOTHING"""
+_FIND = f"""SELECT {_COLUMNS} FROM {MESSAGES}
+  JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(topic, user_id, id) USING (topic, user_id, id)"""
+_LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.topic = t.topic)
+  FROM unnest($1::text[]) AS t(topic)"""
+HISTORY = f"""SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at < $2::bigint
+  ORDER BY created_at DESC LIMIT $3::bigint"""
+AFTER = f"""SELECT {_COLUMNS}, mark
+  FROM (SELECT coalesce((SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'), 0) AS mark) AS kept
+  LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at >= $2::bigint
+    AND position > $3::bigint AND position <= $4::bigint ORDER BY created_at LIMIT $5::bigint) AS page ON true
+  ORDER BY created_at"""
+"""With the mark of the same moment, which is there also when no message is."""
+MARK_COLUMN: Final = 7
+TOPICS = f"""WITH RECURSIVE t(topic) AS (
+    SELECT min(topic) FROM {MESSAGES} WHERE topic > $1::text
+    UNION ALL SELECT (SELECT min(topic) FROM {MESSAGES} m WHERE m.topic > t.topic) FROM t
+      WHERE t.topic IS NOT NULL)
+  SELECT topic FROM t WHERE topic IS NOT NULL LIMIT {PRUNE_TOPICS}"""
+PRUNE_BY_AGE = f"""DELETE FROM {MESSAGES} WHERE topic = $1::text AND created_at <= least($2::bigint,
+  (SELECT max(created_at) FROM (
+    SELECT created_at FROM {MESSAGES} WHERE topic = $1::text ORDER BY created_at LIMIT {PRUNE_STEP}) AS oldest))"""
+PRUNE = PRUNE_BY_AGE.replace(
+    "$2::bigint",
+    f"""greatest($2::bigint, (SELECT created_at FROM {MESSAGES} WHERE topic = $1::text
+      ORDER BY created_at DESC OFFSET $3::bigint LIMIT 1))""",
+)
+"""The same, and what is beyond the newest $3."""
+HIGH_WATER = f"SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'"
+RAISE_HIGH_WATER = f"""INSERT INTO {SCHEMA}.meta AS m VALUES ('high_water', $1::bigint::text)
+  ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text
+  WHERE m.value::bigint >= $2::bigint"""
+"""Unless the mark is lower than what is known to be stored: then the database was restored from a backup."""
+
+
+Key = tuple[bytes, bytes, bytes]
+
+
+class Write(Struct, gc=False):
+    """A message on its way into the table: `key` is topic, user and id, in UTF-8 as `event` is."""
+
+    message: NewMessage
+    key: Key
+    event: bytes
+    created_at: int = 0
+
+
+def write_of(message: NewMessage) -> Write:
+    """Raises BadMessage for what PostgreSQL cannot hold."""
+    key = (text(message.topic), text(message.user_id), text(message.id))
+    return Write(message, key, text(message.event))
+
+
+async def last_stamps(connection: Connection, topics: Sequence[bytes]) -> dict[bytes, int]:
+    """The highest `created_at` of each topic, 0 for one without messages."""
+    found = await exchange(connection, _LAST, [texts(topics)])
+    return {_bytes(found, row, 0): integer(found, row, 1) for row in range(found.ntuples)}
+
+
+async def insert(connection: Connection, writes: Sequence[Write]) -> dict[Key, Stored]:
+    """One transaction. A key that was there before is answered with what it holds, unless that is gone since."""
+    topics = texts([write.key[0] for write in writes])
+    users = texts([write.key[1] for write in writes])
+    ids = texts([write.key[2] for write in writes])
+    result = await exchange(
+        connection,
+        _INSERT,
+        [
+            topics,
+            bigints([write.created_at for write in writes]),
+            bigints([write.message.position for write in writes]),
+            ids,
+            users,
+            texts([write.event for write in writes]),
+            byteas([bytes(write.message.data) for write in writes]),
+        ],
+    )
+    if result.command_tuples == len(writes):
+        return {write.key: Stored(_stored(write), duplicate=False) for write in writes}
+    found = {
+        (each.topic, each.user_id, each.id): each
+        for each in messages_in(await exchange(connection, _FIND, [topics, users, ids]))
+    }
+    outcomes: dict[Key, Stored] = {}
+    for write in writes:
+        message = write.message
+        there = found.get((message.topic, message.user_id, message.id))
+        if there is not None:
+            ours = (there.created_at, there.position) == (write.created_at, message.position)
+            outcomes[write.key] = Stored(there, duplicate=not ours)
+    return outcomes
+
+
+def _stored(write: Write) -> StoredMessage:
+    given = write.message
+    return StoredMessage(
+        given.topic, given.id, given.user_id, given.event, given.data, given.position, write.created_at
+    )
+
+
+def messages_in(result: PGresult) -> list[StoredMessage]:
+    """The rows of `_COLUMNS`."""
+    return [
+        StoredMessage(
+            _bytes(result, row, 0).decode(),
+            _bytes(result, row, 1).decode(),
+            _bytes(result, row, 2).decode(),
+            _bytes(result, row, 3).decode(),
+            Raw(_bytes(result, row, 4)),
+            integer(result, row, 5),
+            integer(result, row, 6),
+        )
+        for row in range(result.ntuples)
+        if result.get_value(row, 0) is not None
+    ]
+
+
+def first_column(result: PGresult) -> list[bytes]:
+    return [_bytes(result, row, 0) for row in range(result.ntuples)]
+
+
+def _bytes(result: PGresult, row: int, column: int) -> bytes:
+    return result.get_value(row, column) or b""
+
+
+def integer(result: PGresult, row: int, column: int) -> int:
+    """A bigint; 0 for NULL."""
+    return int.from_bytes(_bytes(result, row, column), "big", signed=True)
+
+
+def text(value: str) -> bytes:
+    """Raises BadMessage for a character that PostgreSQL has no text with."""
+    if "\0" in value:
+        raise BadMessage("The message's topic, id, user or event holds a NUL character: leave it out.")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise BadMessage("The message's topic, id, user or event holds a lone surrogate: leave it out.") from None

@@ -1,0 +1,201 @@
+"""The replication connection: a slot's stream of write-ahead log, as payloads of pgoutput, and our answers.
+
+Source of the message formats: PostgreSQL documentation, "Streaming Replication Protocol" and "Logical Streaming
+Replication Parameters". libpq does TLS, passwords and framing; psycopg's `pgconn` is libpq.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+import psycopg
+from msgspec import Struct
+from psycopg import pq, sql
+
+from aerostack_realtime.database.postgres.connection.pool import (
+    SILENCE_SECONDS,
+    PatientConnection,
+    parameters,
+    unusable,
+)
+
+PG_EPOCH_US: Final = 946_684_800_000_000
+"""2000-01-01 in µs since the Unix epoch: where PostgreSQL's clock begins."""
+
+_DATA: Final = struct.Struct("!cQQq")
+_KEEPALIVE: Final = struct.Struct("!cQq?")
+_STATUS: Final = struct.Struct("!cQQQq?")
+
+
+class WalData(Struct, frozen=True, gc=False):
+    """A message of the output plugin."""
+
+    payload: memoryview
+
+
+class Keepalive(Struct, frozen=True, gc=False):
+    """Everything that was committed before `wal_end` has been sent. `reply`: answer at once."""
+
+    wal_end: int
+    reply: bool
+
+
+class SystemIdentity(Struct, frozen=True):
+    """What server this is: `timeline` grows with every promotion, `wal_end` is where its log stands."""
+
+    system: str
+    timeline: int
+    wal_end: int
+
+
+class ReplicationEnded(Exception):
+    """The server ended the stream."""
+
+
+@asynccontextmanager
+async def silence_limit(seconds: float) -> AsyncIterator[None]:
+    """Wait at most so long inside. Raises ReplicationEnded."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise ReplicationEnded(f"PostgreSQL has been silent for {seconds:g} s") from None
+
+
+def lsn_of(text: str) -> int:
+    """`16/B374D848` as a number: bytes of log since its beginning."""
+    high, _, low = text.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def lsn_text(lsn: int) -> str:
+    """A position in the log as PostgreSQL writes it."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+class ReplicationStream:
+    """One connection that streams a slot. Raises psycopg.Error and ReplicationEnded.
+
+    What it asks for is answered within `silence_seconds`, or the server is out of reach; how long to wait for
+    `more` is its user's to say.
+    """
+
+    def __init__(self, connection: PatientConnection, silence_seconds: float) -> None:
+        connection.patience = silence_seconds
+        self._connection = connection
+        self._silence_seconds = silence_seconds
+        self._pgconn = connection.pgconn
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        self._aborted: Exception | None = None
+
+    @classmethod
+    async def connect(cls, dsn: str, silence_seconds: float = SILENCE_SECONDS) -> Self:
+        """Raises DatabaseUnusable with what to do about it."""
+        made = parameters(dsn, replication="database")
+        try:
+            return cls(await PatientConnection.connect(autocommit=True, **made), silence_seconds)
+        except psycopg.OperationalError as error:
+            raise unusable(error, dsn) from error
+
+    async def identify(self) -> SystemIdentity:
+        (system, timeline, wal_end, _) = (await self._rows("IDENTIFY_SYSTEM"))[0]
+        return SystemIdentity(system, int(timeline), lsn_of(wal_end))
+
+    async def switch_points(self, timeline: int) -> dict[int, int]:
+        """For every timeline that `timeline` descends from, where it was left."""
+        if timeline == 1:
+            return {}
+        (_, content) = (await self._rows(f"TIMELINE_HISTORY {timeline}"))[0]
+        lines = [line.split("\t") for line in content.splitlines() if line.strip() and not line.startswith("#")]
+        return {int(parent): lsn_of(switch) for parent, switch, *_ in lines}
+
+    async def copy_slot(self, slot: str, copy: str) -> int:
+        """Copy a slot for the life of this connection; the place from which on the copy has everything."""
+        await self._rows(f"SELECT pg_copy_logical_replication_slot('{slot}', '{copy}', true)")
+        ((lsn,),) = await self._rows(
+            f"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{copy}'"
+        )
+        return lsn_of(lsn)
+
+    async def start(self, slot: str, since: int, options: Mapping[str, str]) -> None:
+        """Stream what was committed after `since`, or after the place that the slot has confirmed if that is
+        later."""
+        listed = sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in options.items()
+        )
+        command = sql.SQL("START_REPLICATION SLOT {} LOGICAL {} ({})").format(
+            sql.Identifier(slot), sql.SQL(lsn_text(since)), listed
+        )
+        self._pgconn.send_query(command.as_string(self._connection).encode())
+        self._pgconn.flush()
+        while (result := self._pgconn.get_result() if not self._pgconn.is_busy() else None) is None:
+            async with silence_limit(self._silence_seconds):
+                await self._readable()
+        if result.status != pq.ExecStatus.COPY_BOTH:
+            raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"08000").decode())(
+                result.get_error_message()
+            )
+
+    def receive(self) -> WalData | Keepalive | None:
+        """The next message, or None when none is here: wait for `more`."""
+        size, data = self._pgconn.get_copy_data(1)
+        if size == 0:
+            return None
+        if size < 0:
+            result = self._pgconn.get_result()
+            raise ReplicationEnded(result.get_error_message() if result is not None else "the server closed it")
+        if bytes(data[:1]) == b"w":
+            return WalData(data[_DATA.size :])
+        _, wal_end, _, reply = _KEEPALIVE.unpack_from(data)
+        return Keepalive(wal_end, reply)
+
+    async def more(self) -> None:
+        """Wait until there may be another message."""
+        await self._readable()
+
+    def confirm(self, received: int, kept: int, now_us: int, *, ask: bool = False) -> None:
+        """Tell that everything before `received` is here and that the log before `kept` may go; `ask`: want a
+        keep-alive back at once."""
+        self._pgconn.put_copy_data(_STATUS.pack(b"r", received, kept, kept, now_us - PG_EPOCH_US, ask))
+        self._pgconn.flush()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _rows(self, command: str) -> list[tuple[str, ...]]:
+        cursor = await self._connection.execute(command)
+        return [tuple(_text(value) for value in row) for row in await cursor.fetchall()]
+
+    def abort(self, error: Exception) -> None:
+        """Make whoever waits for `more`, now or next, fail with `error`."""
+        self._aborted = error
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+
+    async def _readable(self) -> None:
+        if self._aborted is not None:
+            raise self._aborted
+        ready = self._waiting = self._loop.create_future()
+
+        def resolve() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        socket = self._pgconn.socket
+        self._loop.add_reader(socket, resolve)
+        try:
+            await ready
+        finally:
+            self._waiting = None
+            self._loop.remove_reader(socket)
+        self._pgconn.consume_input()
+
+
+def _text(value: object) -> str:
+    """PostgreSQL 13 tells a timeline's history as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)

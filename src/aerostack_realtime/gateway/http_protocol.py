@@ -1,0 +1,91 @@
+"""A connection as aiohttp speaks it, from the first byte on: HTTP, then perhaps WebSocket, with what both have to
+keep to before there is anyone to complain to."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.http import headers
+from aerostack_realtime.gateway.http.api import error_response
+from aerostack_realtime.gateway.limits.connections import PendingSockets
+from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.protocol.errors import BadMessage, RateLimited
+
+IDLE_SECONDS: Final = 75
+"""How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
+
+
+class HttpProtocol(RequestHandler):
+    """aiohttp's connection with our limits. It counts as a pending socket until it is a WebSocket or over, and it
+    is ended when no request has come in `handshake_seconds`."""
+
+    __slots__ = ("_address", "_deadline", "_limits", "_lobby")
+
+    def __init__(self, server: web.Server, limits: Limits, pending_sockets: PendingSockets) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=cast(Any, None),  # none, although its type says otherwise
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.headers,
+        )
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._lobby = pending_sockets
+        self._address: str | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        peer = peer[0] if isinstance(peer, tuple) else None
+        try:
+            self._address = self._lobby.enter(peer)
+        except RateLimited:
+            cast(asyncio.Transport, transport).abort()
+        else:
+            super().connection_made(transport)
+            self._end_by(self._limits.handshake_seconds, transport.close)
+
+    def asked(self) -> None:
+        """A whole head of a request has come."""
+        self._end_by(None)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._end_by(None)  # or the timer would keep the connection in memory, of which a flood makes thousands
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no request. aiohttp would log and echo the bytes that it did not understand, in which
+        there may be a credential."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        audit.record("refused", address=request.remote, reason=BadMessage.code)
+        response = error_response(BadMessage("This is no HTTP/1.1 request, or its head is beyond the limits."))
+        response.set_status(431 if isinstance(exc, LineTooLong) else status)
+        headers.protect(response, secure=request.secure)
+        response.force_close()
+        return response
+
+    def _end_by(self, seconds: float | None, end: Callable[[], None] | None = None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None or end is None else self._loop.call_later(seconds, end)
+
+    def _leave(self) -> None:
+        if self._address is not None:
+            self._lobby.leave(self._address)
+            self._address = None

@@ -1,0 +1,144 @@
+"""How much of something one client may do in a time: token buckets."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Final, Literal
+
+from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.protocol.errors import RateLimited
+
+Caller = tuple[Literal["user", "address"], str]
+MAX_NAMES: Final = 10_000
+"""Names remembered, some 400 bytes each."""
+
+
+class TokenBucket:
+    """`rate` units a second, up to `burst` of them saved; a rate of 0 is no limit. `now` is in seconds."""
+
+    __slots__ = ("_burst", "_left", "_now", "_rate", "_seen")
+
+    def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left = burst
+        self._now = now
+        self._seen = now()
+
+    def take(self, amount: float = 1.0) -> bool:
+        """Use some of it; False when there is not enough, and then nothing is used.
+
+        What is more than the whole burst is allowed when the burst is full, and has to be waited off.
+        """
+        if not self._rate:
+            return True
+        now = self._now()
+        self._left = min(self._burst, self._left + (now - self._seen) * self._rate)
+        self._seen = now
+        if self._left < min(amount, self._burst):
+            return False
+        self._left -= amount
+        return True
+
+    def charge(self, amount: float) -> None:
+        """Lose some of it, as far as there is any."""
+        self.take(0)
+        self._left = max(min(self._left, 0.0), self._left - amount)
+
+    def wait(self, amount: float = 1.0) -> float:
+        """Seconds from the last `take` on until there is enough."""
+        return max(0.0, (min(amount, self._burst) - self._left) / self._rate) if self._rate else 0.0
+
+
+class ConnectionRateLimiter:
+    """What one connection sends, against the rates of the limits; `exempt` ones have none."""
+
+    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "_refused_bytes", "abusive", "exempt")
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self.exempt = False
+        self._messages = _allowance(limits.messages_per_second, limits.messages_burst, now)
+        self._bytes = _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
+        self._control = _allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
+        self._refusals = _allowance(limits.messages_per_second, limits.refused_messages, now)
+        self._refused_bytes = _allowance(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst, now)
+        self.abusive = False
+        """Whether it goes on and on although it is told to wait."""
+
+    def message(self) -> bool:
+        """Whether one more message is allowed."""
+        if self.exempt or self._messages.take():
+            return True
+        self.abusive = not self._refusals.take()
+        return False
+
+    def published(self, size: int) -> bool:
+        """Whether so many bytes more are allowed."""
+        if self.exempt or self._bytes.take(size):
+            return True
+        self.abusive = not self._refused_bytes.take(size)
+        return False
+
+    def control(self) -> bool:
+        return self.exempt or self._control.take()
+
+
+class KeyedTokenBuckets:
+    """An allowance for each of many names, whose number is not in our hands.
+
+    Who took of it last is remembered, up to `MAX_NAMES` of them: one that is forgotten begins anew with a whole
+    burst, which is all that making up names can gain.
+    """
+
+    def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
+        self._make = partial(_allowance, rate, burst, now)
+        self._known: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def take(self, name: Hashable, amount: float, what: str) -> None:
+        """Use some of a name's. Raises RateLimited, naming `what` there is too much of."""
+        allowance = self._of(name)
+        if not allowance.take(amount):
+            seconds = max(1, math.ceil(allowance.wait(amount)))
+            raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
+
+    def charge(self, name: Hashable, amount: float) -> None:
+        """Let a name lose some of its own."""
+        self._of(name).charge(amount)
+
+    def _of(self, name: Hashable) -> TokenBucket:
+        known = self._known
+        allowance = known.get(name)
+        if allowance is None:
+            if len(known) >= MAX_NAMES:
+                known.popitem(last=False)
+            allowance = known[name] = self._make()
+        else:
+            known.move_to_end(name)
+        return allowance
+
+
+class HttpRateLimiter:
+    """Who calls over HTTP, one call at a time and perhaps from everywhere, against the rates of the limits."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._calls = KeyedTokenBuckets(limits.calls_per_second, limits.calls_burst, now)
+        self._bytes = KeyedTokenBuckets(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
+
+    def call(self, caller: Caller, count: int = 1) -> None:
+        """Let a caller make `count` calls. Raises RateLimited."""
+        self._calls.take(caller, count, "calls")
+
+    def publish(self, caller: Caller, size: int) -> None:
+        """Let a caller publish so many bytes. Raises RateLimited."""
+        self._bytes.take(caller, size, "bytes")
+
+
+_UNLIMITED: Final = TokenBucket(0.0, 0.0, lambda: 0.0)
+
+
+def _allowance(rate: float, burst: float, now: Callable[[], float]) -> TokenBucket:
+    return TokenBucket(rate, burst, now) if rate else _UNLIMITED

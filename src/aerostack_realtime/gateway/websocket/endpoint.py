@@ -1,0 +1,188 @@
+"""The WebSocket endpoint: who may connect, and the session that each connection gets."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Final, cast
+
+from aiohttp import hdrs, web
+
+from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.limits.connections import ConnectionCounter, ConnectionSlot, PendingSockets
+from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.gateway.websocket import handshake
+from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, WebSocketProtocol
+from aerostack_realtime.gateway.websocket.session import Session, Transport
+from aerostack_realtime.protocol import close_codes, frames, messages
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized, Unavailable
+
+PROTOCOL: Final = "aerostack-v1"
+_KEY, _TOKEN = "aerostack-key.", "aerostack-token."
+ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
+"""Close codes of those who went on although they were told."""
+
+OpenSession = Callable[[Transport, Identity | None, ConnectionSlot], Session]
+"""Makes a session of a transport, who it is, and its place in the connections."""
+
+
+def offered(request: web.Request) -> list[str]:
+    """The sub-protocols a client offers, in its order."""
+    header = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    return [each for each in (part.strip() for part in header.split(",")) if each]
+
+
+def select(protocols: Iterable[str]) -> str | None:
+    """The sub-protocol to answer: ours, else the first without a credential, else the first, since a browser
+    closes a socket on which none was selected."""
+    protocols = list(protocols)
+    if PROTOCOL in protocols:
+        return PROTOCOL
+    plain = [each for each in protocols if not each.startswith((_KEY, _TOKEN))]
+    return next(iter(plain or protocols), None)
+
+
+class WebSocketEndpoint:
+    """`GET /api/realtime`. What comes and goes on a connection takes no task: see gateway/socket.py."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        origins: Origins,
+        limits: Limits,
+        project: str,
+        query_credentials: bool,
+        proxies: Proxies,
+        pending_sockets: PendingSockets,
+        open_session: OpenSession,
+    ) -> None:
+        self._authenticator = authenticator
+        self._origins = origins
+        self._limits = limits
+        self._project = project
+        self._query_credentials = query_credentials
+        self._proxies = proxies
+        self._lobby = pending_sockets
+        self._connections = ConnectionCounter(limits)
+        self._open_session = open_session
+        self._sessions: dict[WebSocketProtocol, Session] = {}
+        self._emptied: asyncio.Event | None = None
+        self._left = self._leave  # one callable for all sockets
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        return list(self._sessions.values())
+
+    def tick(self, now: float) -> None:
+        """Let every session look at its clocks; call it about once a second."""
+        for session in self.sessions:
+            session.tick(now)
+
+    def close(self, code: int, reason: str) -> None:
+        """End every connection, and let nobody in any more, over kept HTTP connections either."""
+        self._closed = True
+        for session in self.sessions:
+            session.close(code, reason)
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until every connection is gone; those that are not after `seconds` are cut."""
+        if self._sessions:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
+        for socket in list(self._sessions):
+            socket.abort()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._require_open()
+        if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
+            raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
+        protocols = offered(request)
+        if not handshake.proper(request, protocols):
+            return web.json_response(
+                {
+                    "error": {
+                        "code": "bad_message",
+                        "message": "This is a WebSocket endpoint: connect with one.",
+                    }
+                },
+                status=426,
+                headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+            )
+        transport = request.transport
+        if transport is None:
+            return handshake.Taken()
+        socket = WebSocketProtocol(transport, self._limits, self._left)
+        rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
+        self._serve(socket, request, protocols, rest)
+        return handshake.Taken()
+
+    def _serve(self, socket: WebSocketProtocol, request: web.Request, protocols: list[str], rest: bytes) -> None:
+        """Accept the upgrade, and say in the same write what a session, or who is refused, is told first."""
+        accepted = handshake.answer(request, select(protocols))
+        address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+        try:
+            self._lobby.forwarded(request.remote, address)
+            identity = self._identify(request, protocols)
+            user = identity.user_id if identity is not None else None
+            slot = self._connections.enter(address, user, unauthenticated=identity is None)
+        except AerostackError as refusal:
+            audit.record("refused", address=address, reason=refusal.code)
+            socket.hang_up()
+            socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
+            return
+        if identity is not None and identity.kind == "server":
+            audit.record("connected", address=address, key=identity.key)
+        session = self._open_session(socket, identity, slot)
+        self._sessions[socket] = session
+        socket.serve(session, accepted + session.greeting(), rest)
+
+    def _leave(self, socket: WebSocketProtocol) -> None:
+        session = self._sessions.pop(socket, None)
+        if session is not None and session.closed in ABUSE_CODES:
+            self._lobby.put_out(session.address)
+        if not self._sessions and self._emptied is not None:
+            self._emptied.set()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is going away: connect again in a moment.")
+
+    def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
+        key = _credential(protocols, _KEY)
+        token = _credential(protocols, _TOKEN)
+        if self._query_credentials:
+            key = key or request.query.get("apiKey")
+            token = token or request.query.get("token")
+        if token is None:
+            scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            token = bearer.strip() if scheme.lower() == "bearer" else None
+        project = request.query.get("projectId", self._project)
+        if project != self._project:
+            raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
+        return self._authenticator.identify(key, token, request.query.get("userId"))
+
+
+def _credential(protocols: list[str], prefix: str) -> str | None:
+    return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
+
+
+def _refused(refusal: AerostackError) -> bytes:
+    """Why, and a close code that tells a client whether to come back."""
+    code = close_codes.FORBIDDEN
+    if isinstance(refusal, RateLimited):
+        code = close_codes.LIMIT
+    elif refusal.retryable:
+        code = close_codes.RESTART
+    elif refusal.status == Unauthorized.status:
+        code = close_codes.UNAUTHORIZED
+    return frames.text(messages.encode(messages.Error.of(refusal))) + frames.close(code, refusal.code)

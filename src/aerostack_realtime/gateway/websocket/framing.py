@@ -1,0 +1,73 @@
+"""How a client frames its messages (RFC 6455 §5), as far as aiohttp's reader does not mind it: it takes any number
+of fragments, also empty ones, and frames without a mask."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from aerostack_realtime.protocol import close_codes
+
+_FIN, _CONTROL, _MASKED = 0x80, 0x08, 0x80
+_LONG: Final = 126
+"""This length says that the length follows in two bytes, the one above it in eight."""
+_MASK_BYTES: Final = 4
+
+
+class ProtocolViolation(Struct, frozen=True):
+    """Why a connection has to end: its close code and the reason given."""
+
+    code: int
+    reason: str
+
+
+UNMASKED: Final = ProtocolViolation(close_codes.PROTOCOL_ERROR, "frames of a client are masked")
+
+
+class Framing:
+    """Follows one connection's frames from header to header, whatever pieces the bytes come in.
+
+    It holds no payload: what it keeps is a count and at most nine bytes of a header that is not all there.
+    """
+
+    __slots__ = ("_ahead", "_begun", "_limit", "_open")
+
+    def __init__(self, fragments: int) -> None:
+        """A message may come in so many `fragments`."""
+        self._limit = fragments
+        self._open = 0
+        self._ahead = 0
+        self._begun = b""
+
+    def feed(self, data: bytes) -> ProtocolViolation | None:
+        """Look at what came next; what is returned ends the connection, and nothing may be fed after it."""
+        if self._begun:
+            data = self._begun + data
+            self._begun = b""
+        at, end, unfinished = self._ahead, len(data), self._open
+        while at + 1 < end:
+            first, second = data[at], data[at + 1]
+            length = second - _MASKED
+            if length < _LONG:
+                if length < 0:
+                    return UNMASKED
+                at += 2 + _MASK_BYTES + length
+            else:
+                payload = at + (4 if length == _LONG else 10)
+                if payload > end:
+                    break
+                at = payload + _MASK_BYTES + int.from_bytes(data[at + 2 : payload])
+            if first < _FIN:
+                unfinished += 1
+                if unfinished >= self._limit:
+                    return ProtocolViolation(
+                        close_codes.BAD_MESSAGES, f"a message has at most {self._limit} fragments"
+                    )
+            elif unfinished and not first & _CONTROL:
+                unfinished = 0
+        self._open = unfinished
+        if at < end:
+            self._begun = data[at:]
+            self._ahead = 0
+        else:
+            self._ahead = at - end
+        return None

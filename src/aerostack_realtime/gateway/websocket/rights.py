@@ -1,0 +1,139 @@
+"""What one session may do, and where it is by right: the topics it is subscribed to or present on."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct, field
+
+from aerostack_realtime.access.identity import Identity, Kind
+from aerostack_realtime.access.permissions import Permissions, Undecided
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.access.rules import Action, Membership, Rules
+from aerostack_realtime.channels.tables.memberships import Holder, Memberships
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
+
+HELD: Final[tuple[Action, ...]] = ("subscribe", "presence")
+_DOING: Final = {
+    actions: actions
+    for actions in (frozenset[Action](HELD[:1]), frozenset[Action](HELD[1:]), frozenset[Action](HELD))
+}
+"""The sets of actions that a place can have, one object for all places."""
+
+
+class Guard(Struct, frozen=True):
+    """The rules of this server and the memberships they ask for. `now` is in seconds."""
+
+    rules: Rules
+    memberships: Memberships
+    now: Callable[[], float]
+    _shared: dict[Kind, Permissions] = field(default_factory=dict)
+
+    def permissions(self, identity: Identity) -> Permissions:
+        """The permissions of an identity; all who are nobody in particular share theirs."""
+        if identity.user_id is not None or identity.claims:
+            return Permissions(identity, self.rules, self.memberships.holds, self.now)
+        shared = self._shared.get(identity.kind)
+        if shared is None:
+            shared = self._shared[identity.kind] = Permissions(
+                identity, self.rules, self.memberships.holds, self.now
+            )
+        return shared
+
+
+class _Place(Struct):
+    """A topic a session is on: by which membership, doing what."""
+
+    member: Membership | None
+    actions: frozenset[Action]
+
+
+class Rights:
+    """The rights of `holder`, which `become` gives to it. At most `limit` places."""
+
+    __slots__ = ("_guard", "_holder", "_limit", "_permissions", "_places")
+
+    def __init__(self, guard: Guard, holder: Holder, limit: int) -> None:
+        self._guard = guard
+        self._holder = holder
+        self._limit = limit
+        self._permissions: Permissions | None = None
+        self._places: dict[str, _Place] = {}
+
+    def become(self, identity: Identity) -> None:
+        """Have the rights of `identity` from now on. What is held stays until `lost` is asked."""
+        self._permissions = self._guard.permissions(identity)
+
+    @property
+    def permissions(self) -> Permissions:
+        if self._permissions is None:
+            raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
+        return self._permissions
+
+    def require(self, topic: str, action: Action) -> None:
+        """Raises Forbidden, Undecided, Unavailable."""
+        self.permissions.check(topic, action)
+
+    def take(self, topic: str, action: Action) -> None:
+        """Require it, and be on the topic by it from now on. Raises as `require`, and RateLimited."""
+        member = self.permissions.check(topic, action)
+        place = self._places.get(topic)
+        if place is None:
+            if len(self._places) >= self._limit:
+                raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
+            place = self._places[topic] = _Place(member, frozenset())
+        place.actions = _DOING[place.actions | {action}]
+        self._depend(topic, place, member)
+
+    def give_up(self, topic: str, action: Action) -> None:
+        """Not do it any more. Idempotent."""
+        place = self._places.get(topic)
+        if place is not None:
+            place.actions -= {action}
+            if not place.actions:
+                self.leave(topic)
+
+    def leave(self, topic: str) -> bool:
+        """Be on the topic no more; whether it was."""
+        place = self._places.pop(topic, None)
+        if place is None:
+            return False
+        if place.member is not None:
+            self._guard.memberships.release(place.member, self._holder, topic)
+        return True
+
+    def leave_all(self) -> None:
+        for topic in list(self._places):
+            self.leave(topic)
+
+    def on(self, topic: str) -> bool:
+        return topic in self._places
+
+    def scope(self, table: str) -> Scope:
+        return self.permissions.scope(table)
+
+    async def lost(self, before: Permissions) -> list[str]:
+        """The places that the identity of now has no right to be on, or sees otherwise than that of before. Those
+        it may stay on depend on the memberships of now."""
+        found = []
+        for topic, place in list(self._places.items()):
+            try:
+                for action in place.actions:
+                    await self.permissions.settle(topic, action)
+                if (table := topics.table_of(topic)) is not None and before.scope(table) != self.scope(table):
+                    raise Forbidden("Its rows are others now.")
+                for action in place.actions:
+                    if self._places.get(topic) is place:  # it may have been put out meanwhile
+                        self._depend(topic, place, self.permissions.check(topic, action))
+            except (AerostackError, Undecided):
+                found.append(topic)
+        return found
+
+    def _depend(self, topic: str, place: _Place, member: Membership | None) -> None:
+        """Be on a topic by this membership, and by no other."""
+        memberships = self._guard.memberships
+        if place.member is not None and place.member != member:
+            memberships.release(place.member, self._holder, topic)
+        place.member = member
+        if member is not None:
+            memberships.hold(member, self._holder, topic)

@@ -1,0 +1,384 @@
+"""A session: what one connection says, and what is answered. It knows no socket and no aiohttp."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from msgspec import UNSET
+
+from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.access.permissions import Permissions
+from aerostack_realtime.access.rows import Scope
+from aerostack_realtime.channels.fanout.subscriber import hand
+from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.database.base import Database
+from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway.limits.connections import ConnectionSlot
+from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
+from aerostack_realtime.gateway.websocket.commands import Commands
+from aerostack_realtime.gateway.websocket.rights import Guard, Rights
+from aerostack_realtime.protocol import close_codes, frames, messages, topics
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Forbidden,
+    Internal,
+    InvalidTopic,
+    RateLimited,
+    TokenExpired,
+    TooLarge,
+    Unauthorized,
+)
+
+log = logging.getLogger(__name__)
+
+DRAIN_LOOK_SECONDS: Final = 0.01
+"""How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
+_PUBLISHING: Final = (messages.Publish, messages.Chat)
+_UNPROVEN: Final = (messages.Auth, messages.Ping)
+"""What may be said by whoever has not authenticated yet."""
+
+AUDITED: Final = frozenset(
+    {
+        close_codes.BAD_MESSAGES,
+        close_codes.UNAUTHORIZED,
+        close_codes.FORBIDDEN,
+        close_codes.AUTH_TIMEOUT,
+        close_codes.LIMIT,
+    }
+)
+"""Connections that are closed with one of these were not wanted, and the audit log says so."""
+
+
+class Transport(Protocol):
+    """The socket as a session needs it. `write` and `buffered` are those of channels.audience.Subscriber;
+    `hang_up` ends it soon, once a close frame is written."""
+
+    @property
+    def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def buffered(self) -> Callable[[], int]: ...
+
+    def hang_up(self) -> None: ...
+
+
+class Session:
+    """One connection. It is a channels.audience.Subscriber.
+
+    `now` is in seconds. A session without an identity may only authenticate. Whoever makes one writes its
+    `greeting` at once.
+    """
+
+    __slots__ = (
+        "_authenticator",
+        "_bad_messages",
+        "_commands",
+        "_heard",
+        "_hub",
+        "_identity",
+        "_limits",
+        "_now",
+        "_opened",
+        "_pinged_at",
+        "_project",
+        "_rights",
+        "_slot",
+        "_throttle",
+        "_transport",
+        "_version",
+        "_warned_at",
+        "buffered",
+        "closed",
+        "connection_id",
+        "write",
+    )
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        identity: Identity | None,
+        project: str,
+        version: str,
+        hub: Hub,
+        database: Database,
+        authenticator: Authenticator,
+        guard: Guard,
+        limits: Limits,
+        now: Callable[[], float],
+        slot: ConnectionSlot,
+    ) -> None:
+        self.connection_id = secrets.token_urlsafe(12)
+        self.write = transport.write
+        self.buffered = transport.buffered
+        self.closed: int | None = None
+        self._transport = transport
+        self._identity = identity
+        self._project = project
+        self._hub = hub
+        self._rights = Rights(guard, self, limits.subscriptions)
+        self._commands = Commands(
+            speaker=self,
+            hub=hub,
+            database=database,
+            rights=self._rights,
+            limits=limits,
+            project=project,
+            claimed_ids=authenticator.claimed_ids,
+        )
+        self._throttle = ConnectionRateLimiter(limits, now)
+        self._throttle.exempt = identity is not None and identity.kind == "server"
+        self._slot = slot
+        self._authenticator = authenticator
+        self._limits = limits
+        self._now = now
+        self._opened = self._heard = now()
+        self._pinged_at: float | None = None
+        self._warned_at: float | None = None
+        self._bad_messages = 0
+        if identity is not None:
+            self._rights.become(identity)
+        self._version = version
+        hub.join(self)
+
+    def greeting(self) -> bytes:
+        """The frame that its peer gets first."""
+        heartbeat = self._limits.heartbeat_seconds
+        hello = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version)
+        return frames.text(messages.encode(hello))
+
+    @property
+    def user_id(self) -> str | None:
+        return self._identity.user_id if self._identity is not None else None
+
+    @property
+    def address(self) -> str:
+        return self._slot.address
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._identity
+
+    def send(self, reply: messages.Reply) -> None:
+        """Write a reply; a peer that does not take its replies is too slow as well."""
+        if self.closed is None:
+            self._write(frames.text(messages.encode(reply)))
+
+    def overflow(self) -> None:
+        self.close(close_codes.SLOW_CONSUMER, "too slow: resume from your cursor")
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping frame."""
+        self.control()
+        if self.closed is None:
+            self._write(frames.pong(payload))
+
+    def control(self) -> None:
+        """A control frame came."""
+        self.heard()
+        if not self._throttle.control():
+            self.close(close_codes.LIMIT, "too many control frames")
+
+    def scope(self, table: str) -> Scope:
+        return self._rights.scope(table)
+
+    def deny(self, topic: str, reason: AerostackError) -> None:
+        self.send(messages.Error.of(reason, topic))
+        self.evict(topic)
+
+    def evict(self, topic: str) -> None:
+        """End everything on a topic at once: the right to be there is gone."""
+        if self.closed is None and self._commands.leave(topic):
+            self._audit("evicted", topic=topic)
+            self.send(messages.Unsubscribed(topic, reason="forbidden"))
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session: nothing is delivered to it any more. Idempotent."""
+        if self.closed is not None:
+            return
+        self.closed = code
+        self._commands.give_up()
+        if code in AUDITED:
+            self._audit("closed", reason=reason)
+        self._rights.leave_all()
+        self._hub.leave(self)
+        hand(self, frames.close(code, reason))
+        self._transport.hang_up()
+
+    def lost(self) -> None:
+        """The socket is gone; call it once."""
+        self._slot.leave()
+        if self.closed is None:
+            self.closed = close_codes.ABNORMAL
+            self._rights.leave_all()
+            self._hub.leave(self)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Heartbeat and deadlines; call it about once a second. Nobody is given up who was not pinged."""
+        limits = self._limits
+        if self.closed is not None:
+            return
+        if self._commands.pinged:
+            self.send(messages.Pong())
+        if self._identity is None:
+            if now - self._opened > limits.auth_seconds:
+                self.close(close_codes.AUTH_TIMEOUT, "did not authenticate in time")
+            return
+        if self._pinged_at is not None:
+            if now - self._pinged_at > limits.heartbeat_seconds:
+                self.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timed out")
+        elif now - self._heard > limits.heartbeat_seconds:
+            self._pinged_at = now
+            self._write(frames.PING)
+        self._watch_expiry()
+
+    def heard(self) -> None:
+        """The peer gave a sign of life."""
+        self._heard = self._now()
+        self._pinged_at = None
+
+    # --- commands ----------------------------------------------------------------------------------------
+
+    def ahead(self, frame: bytes) -> None:
+        """A text frame came that has to wait for the command before it."""
+        self.heard()
+        if self.closed is None:
+            self._commands.ahead(frame)
+
+    def leaving(self) -> None:
+        """The peer takes nothing more; what it has said is still carried out."""
+        self._commands.give_up()
+
+    def binary(self) -> None:
+        """A binary frame came."""
+        self.heard()
+        self._bad(messages.Error.of(BadMessage("Frames are text: send one JSON object in each.")))
+
+    def receive(self, frame: bytes) -> Awaitable[None] | None:
+        """Handle a text frame. What is returned has to be awaited before the next frame is handled."""
+        self._heard = self._now()
+        self._pinged_at = None
+        if self.closed is not None:
+            return None
+        if not self._throttle.message():
+            self._slow_down(frame)
+            return None
+        if len(frame) > self._limits.frame_bytes:
+            error = TooLarge(f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}.")
+            self._bad(messages.error_for(frame, error))
+            return None
+        try:
+            command = messages.decode_command(frame)
+        except messages.InvalidCommand as refused:
+            self._bad(refused.reply)
+            return None
+        try:
+            if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
+                self.fail(command, RateLimited("More bytes are published than the limits allow; wait a moment."))
+                if self._throttle.abusive:
+                    self.close(close_codes.LIMIT, "too many bytes")
+                return None
+            if self._identity is None and not isinstance(command, _UNPROVEN):
+                raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
+            if isinstance(command, messages.Auth):
+                return self._authenticate(command.token)
+            return self._commands.handle(command)
+        except Exception as failure:
+            self.fail(command, failure)
+            return None
+
+    def _authenticate(self, token: str) -> Awaitable[None] | None:
+        try:
+            identity = self._authenticator.identify(None, token) if token else None
+            if identity is None:
+                raise Unauthorized("The token is empty.")
+        except AerostackError as error:
+            self._audit("refused", reason=error.code)
+            self.send(messages.Error.of(error))
+            if self._identity is None:
+                self.close(close_codes.RESTART if error.retryable else close_codes.UNAUTHORIZED, error.code)
+            return None
+        known = self._identity
+        if known is not None and known.kind == "user" and known.user_id != identity.user_id:
+            raise Forbidden("This connection is another user's; open a new one to change users.")
+        try:
+            self._slot.become(identity.user_id)
+        except RateLimited as error:
+            self.send(messages.Error.of(error))
+            self.close(close_codes.LIMIT, "too many connections")
+            return None
+        before = None if known is None else self._rights.permissions
+        self._identity = identity
+        self._warned_at = None
+        self._throttle.exempt = identity.kind == "server"
+        self._rights.become(identity)
+        self.send(messages.Authenticated(identity.user_id or ""))
+        return None if before is None else self._review(before)
+
+    async def _review(self, before: Permissions) -> None:
+        """Leave where the new token gives no right to be."""
+        for topic in await self._rights.lost(before):
+            self.evict(topic)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        if self.buffered() > self._limits.buffer_bytes:
+            self.overflow()
+        else:
+            hand(self, data)
+
+    def _slow_down(self, frame: bytes) -> None:
+        error = RateLimited("More messages come than the limits allow; wait a moment.")
+        self.send(messages.error_for(frame, error))
+        if self._throttle.abusive:
+            self.close(close_codes.LIMIT, "too many messages")
+
+    def _audit(self, event: str, **facts: str | None) -> None:
+        audit.record(event, user=self.user_id, address=self._slot.address, connection=self.connection_id, **facts)
+
+    def _bad(self, reply: messages.Error) -> None:
+        self.send(reply)
+        self._bad_messages += 1
+        if self._bad_messages >= self._limits.bad_messages:
+            self.close(close_codes.BAD_MESSAGES, "too many bad messages")
+
+    def fail(self, command: messages.Command, failure: Exception) -> None:
+        """Answer a command that failed."""
+        if not isinstance(failure, AerostackError):
+            reference = secrets.token_hex(4)
+            log.error("internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure)
+            failure = Internal(f"The server failed; its log has the details under {reference}.")
+        if isinstance(failure, Forbidden):
+            self._audit("refused", command=type(command).__name__.lower(), topic=getattr(command, "topic", None))
+        topic = getattr(command, "topic", UNSET)
+        if topic is not UNSET:
+            with suppress(InvalidTopic):
+                topic = topics.canonical(topic, self._project)
+        self.send(messages.Error.of(failure, topic, getattr(command, "id", UNSET)))
+
+    def _watch_expiry(self) -> None:
+        """Warn of an expired token, then end the connection unless a new one came within the grace."""
+        if self._identity is None or not self._authenticator.expired(self._identity):
+            return
+        if self._warned_at is None:
+            self._warned_at = self._now()
+            grace = self._limits.token_grace_seconds
+            error = TokenExpired(f"The token has expired; send an auth command with a new one within {grace:g} s.")
+            self.send(messages.Error.of(error))
+        elif self._now() - self._warned_at > self._limits.token_grace_seconds:
+            self.close(close_codes.UNAUTHORIZED, "token expired")
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken most of what was written to it."""
+        mark = self._limits.buffer_bytes // 4
+        while not self._commands.given_up() and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        self.heard()  # what it takes is a sign of life, and its frames wait meanwhile

@@ -1,0 +1,52 @@
+"""Presence: one member per user, however many connections."""
+
+from aerostack_realtime.channels.custom.presence import Change, Presence
+
+NOW = 1_763_912_345_678
+
+
+def said(changes: list[Change]) -> list[tuple[str, str, bytes]]:
+    return [(change.transition, change.user_id, bytes(change.state)) for change in changes]
+
+
+def test_join_update_and_leave() -> None:
+    presence = Presence()
+    assert said(presence.track("c1", "ann", b"{}", NOW)) == [("presence:join", "ann", b"{}")]
+    assert said(presence.track("c1", "ann", b'{"x":1}', NOW)) == [("presence:update", "ann", b'{"x":1}')]
+    assert said(presence.untrack("c1")) == [("presence:leave", "ann", b'{"x":1}')]
+    assert presence.members() == []
+
+
+def test_the_same_state_again_is_nothing() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b"{}", NOW)
+    assert presence.track("c1", "ann", b"{}", NOW) == []
+
+
+def test_several_connections_of_one_user_are_one_member() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b'{"tab":1}', NOW)
+    assert said(presence.track("c2", "ann", b'{"tab":2}', NOW + 5)) == [("presence:update", "ann", b'{"tab":2}')]
+    assert [(member.user_id, member.since) for member in presence.members()] == [("ann", NOW)]
+    assert said(presence.untrack("c2")) == [("presence:update", "ann", b'{"tab":1}')]
+    assert said(presence.untrack("c1")) == [("presence:leave", "ann", b'{"tab":1}')]
+
+
+def test_an_older_connection_that_leaves_changes_nothing() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b'{"tab":1}', NOW)
+    presence.track("c2", "ann", b'{"tab":2}', NOW)
+    assert presence.untrack("c1") == []
+
+
+def test_untracking_what_is_not_tracked_is_nothing() -> None:
+    assert Presence().untrack("c1") == []
+
+
+def test_a_connection_that_becomes_someone_else_leaves_first() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b"{}", NOW)
+    assert said(presence.track("c1", "bob", b"{}", NOW)) == [
+        ("presence:leave", "ann", b"{}"),
+        ("presence:join", "bob", b"{}"),
+    ]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
+from aerostack_realtime.database.postgres.connection.pool import parameters, shown, unusable
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (errors.UniqueViolation("twice"), BadMessage, "twice"),
+        (errors.SyntaxError("near SELEC"), BadMessage, "SELEC"),
+        (errors.UndefinedTable("no t"), BadMessage, "no t"),
+        (errors.NumericValueOutOfRange("big"), BadMessage, "big"),
+        (errors.RaiseException("mine"), BadMessage, "mine"),
+        (errors.QueryCanceled("timeout"), BadMessage, "statement_timeout"),
+        (errors.ActiveSqlTransaction("VACUUM cannot run"), BadMessage, "psql"),
+        (errors.InsufficientPrivilege("table t"), Forbidden, "grant"),
+        (errors.ProgramLimitExceeded("index row size"), TooLarge, "index row"),
+        (errors.LockNotAvailable("locked"), Unavailable, "locked"),
+        (errors.DeadlockDetected("deadlock"), Unavailable, "Another transaction"),
+        (errors.SerializationFailure("serialize"), Unavailable, "Another transaction"),
+        (errors.AdminShutdown("terminating"), Unavailable, "again"),
+        (errors.CrashShutdown("crash"), Unavailable, "again"),
+        (errors.CannotConnectNow("starting up"), Unavailable, "again"),
+        (errors.TooManyConnections("slots"), Unavailable, "max_connections"),
+        (errors.DiskFull("no space"), Unavailable, "Make room"),
+        (errors.OutOfMemory("memory"), Unavailable, "resource"),
+        (errors.ReadOnlySqlTransaction("read-only"), Unavailable, "primary"),
+        (errors.ConnectionFailure("gone"), Unavailable, "broke"),
+        (errors.DataCorrupted("page"), Unavailable, "log"),
+        (errors.IoError("read"), Unavailable, "fault"),
+        (psycopg.OperationalError("server closed the connection\nmore"), Unavailable, "may have taken"),
+        (psycopg.InterfaceError("the connection is closed"), Unavailable, "may have taken"),
+        (PoolTimeout("5 s"), Unavailable, "became free"),
+        (NotFound("ours"), NotFound, "ours"),
+    ],
+)
+def test_each_state_of_postgresql_is_whose_fault_it_is(
+    error: Exception, kind: type[AerostackError], says: str
+) -> None:
+    translated = translate(error)
+    assert type(translated) is kind
+    assert says in translated.message
+    assert translated.message.endswith((".", "ours"))
+    assert "\n" not in translated.message
+
+
+def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> None:
+    assert is_lost(psycopg.OperationalError("server closed the connection"))
+    assert is_lost(errors.AdminShutdown("terminating"))
+    assert is_lost(ConnectionResetError())
+    assert not is_lost(errors.UniqueViolation("twice"))
+    assert not is_lost(errors.DiskFull("no space"))
+    assert not is_lost(ValueError("ours"))
+
+
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [
+        ("postgresql+asyncpg://ann:secret@db/app", r"begins with postgresql\+asyncpg://.*write postgresql://"),
+        ("mysql://ann:secret@db/app", "begins with mysql://"),
+        ("postgresql://ann:se%cret@db/app", "%25 for %"),
+        ("postgresql://ann:secret@db:port:1/app?secret", "cannot be read"),
+        ("ann:secret@db/app", "cannot be read"),
+        ("host=db password=se cret", "cannot be read"),
+        ("postgresql://ann:sec@cret/x@db/app", "%40 for @"),
+        ("postgresql://ann:x/secret@db/app?connect_timeout=1", "%2F for /"),
+        ("postgresql://ann:secret@db/app?foo=1", 'does not know: "foo"'),
+        ("postgresql://ann:se?w@cret@db/app", "%40 for @"),
+        ("postgresql://ann:se?x=1@cret@db/app", "%40 for @"),
+        ("postgresql://ann:x/se?cret=1@db/app", "cannot be read"),
+        ("postgresql://ann:secret/app", "cannot be read"),
+        ("PostgreSQL://ann:secret@db/app", "write postgresql://"),
+        ("'postgresql://ann:secret@db/app'", "write postgresql://"),
+        ("postgresql://db/app?password=se&cret=1", "cannot be read"),
+        ("host=db password=se cret=1", "cannot be read"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, says: str) -> None:
+    for read in (parameters, shown):
+        with pytest.raises(Unavailable, match=says) as caught:
+            read(dsn)
+        assert "cret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("dsn", "seen"),
+    [
+        ("postgresql://ann:secret@db.example:5433/app?sslmode=require", "postgresql://db.example:5433/app"),
+        ("postgres://ann:secret@db/app", "postgresql://db:5432/app"),
+        ("host=/run/postgresql dbname=app password=secret", "postgresql:///app?host=/run/postgresql"),
+        ("postgresql://ann@db", "postgresql://db:5432/ann"),
+        ("service=shop password=secret", "postgresql://?service=shop"),
+        ("postgresql://ann:s?cret@db/app?application_name=a@b", "postgresql://db:5432/app"),
+        ("postgresql://ann:secret@/app?host=@abstract", "postgresql:///app?host=@abstract"),
+        ("postgresql://ann:secret@a:1,b:2/app", "postgresql://a,b:1,2/app"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
+    assert shown(dsn) == seen
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ('FATAL:  role "ann" does not exist', 'no role "ann"'),
+        ("server does not support SSL, but SSL was required", "sslmode"),
+        ("SSL error: certificate verify failed", "sslrootcert"),
+        ('root certificate file "/x" does not exist', "sslrootcert"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  the database system is starting up", "is starting up: start again"),
+        ("connection timeout expired", "firewall"),
+        ('FATAL:  Peer authentication failed for user "ann"', "pg_hba.conf"),
+        ("expected authentication request from server, but received H", "not PostgreSQL"),
+        ("FATAL:  unsupported startup parameter: options", "pooler"),
+        ("FATAL:  something new\nDETAIL:  more", "something new."),
+    ],
+)
+def test_what_keeps_a_server_from_being_used_says_what_to_do(told: str, says: str) -> None:
+    message = str(
+        unusable(psycopg.OperationalError(f"connection failed: {told}"), "postgresql://ann:secret@db/app")
+    )
+    assert message.startswith("postgresql://db:5432/app cannot be used: ")
+    assert says in message
+    assert "secret" not in message
+
+
+def test_a_session_is_ours_beside_what_the_address_sets() -> None:
+    given = parameters("postgresql://db/app?options=-c%20work_mem%3D8MB", session={"a": "read committed"})
+    assert given["options"].startswith("-c work_mem=8MB -c DateStyle=ISO")
+    assert given["options"].endswith(r"-c a=read\ committed")
+    assert parameters("postgresql://db/app?connect_timeout=3")["connect_timeout"] == "3"
