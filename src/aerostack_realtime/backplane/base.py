@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Raw, Struct
 
+from aerostack_realtime.backplane.items import AnyItem
+
 
 class Accepted(Struct, frozen=True, gc=False):
     """An event that its channel has accepted, with its place in the channel's order.
@@ -33,3 +35,112 @@ class Backplane(Protocol):
 
     def publish(self, event: Accepted) -> None:
         """Give an event to every node. Returns at once."""
+
+
+class JournalUnusable(Exception):
+    """The journal cannot be used as it is set up. The message says what is wrong and what to do."""
+
+
+class JournalListener(Protocol):
+    """The node's state machine. Every method is synchronous, runs on the event loop, and does not raise."""
+
+    def entered(self, position: int, at: int, node: str, item: AnyItem) -> None:
+        """The next item of the journal, this node's own included.
+
+        Every node gets the same items in the same order, each exactly once. `position` grows over all generations
+        and restarts; `at` is the journal's time in µs since the Unix epoch and never goes back. The items of one
+        node keep their order. `node` names the start of the node that appended it.
+        """
+
+    def began(self, since: int, until: int) -> None:
+        """What follows may not continue what was handed over up to `since`; it continues after `until`.
+
+        Nothing is ever skipped without this call. Items that this node appended and the surviving one lacks are
+        appended again by the journal itself, in their order.
+        """
+
+    def cut_off(self) -> None:
+        """The journal has been out of reach for a while: this node can neither append nor read."""
+
+    def reconnected(self) -> None:
+        """The journal is in reach again, and this node has read all of it."""
+
+
+class Journal(Protocol):
+    """One totally ordered log per cluster. Engines: memory, redis, wal.
+
+    A cursor of a custom channel is `<epoch>.<position>`.
+    """
+
+    @property
+    def node(self) -> str:
+        """This start of this node: unique over all nodes and starts."""
+
+    @property
+    def epoch(self) -> str:
+        """What cursors of positions that are given now begin with."""
+
+    @property
+    def last(self) -> int:
+        """The position of the item that entered last; before the first, where this node began to read."""
+
+    def understands(self, epoch: str, position: int) -> bool:
+        """Whether a position of an earlier `epoch` belongs to this journal's past."""
+
+    async def start(self, listener: JournalListener) -> None:
+        """Connect, and hand over what the journal still holds, then what follows. Returns when `listener` has
+        everything that was in the journal at the time of the call. Raises JournalUnusable."""
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises when the journal cannot go on, which ends the process."""
+
+    def append(self, item: AnyItem) -> None:
+        """Put `item` into the journal. Returns at once; the item comes back through `entered`.
+
+        The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended,
+        and Unavailable when the journal has been out of reach for 2 seconds; in both cases the item is not in
+        the journal and never will be.
+        """
+
+    def trim(self, floor: int) -> None:
+        """Positions below `floor` are needed by nobody: called after a Beat that announced it entered."""
+
+    async def close(self) -> None:
+        """Append what waits, as far as the journal is in reach, and disconnect."""
+
+
+class Generation(Struct, frozen=True):
+    """One life of a journal on one server process.
+
+    `server` identifies the process (Redis: its run_id). Positions of this generation are at least `start`.
+    """
+
+    number: int
+    server: str
+    start: int
+
+
+class Generations(Protocol):
+    """The arbiter of a cluster's generations and of which nodes may commit. Implemented by the database.
+
+    Every method raises Unavailable while the database is out of reach.
+    """
+
+    async def current(self) -> Generation | None:
+        """The newest generation; None before the first."""
+
+    async def open(self, seen: Generation | None, server: str, start: int) -> Generation:
+        """Begin the generation after `seen` on `server`; its positions are above all earlier ones and `start`.
+
+        Exactly one caller with the same `seen` succeeds; the others get the generation that the winner began. All
+        licences end in the same transaction, which waits for commits under way.
+        """
+
+    def understands(self, number: int, position: int) -> bool:
+        """Whether `position` of generation `number` belongs to the past that the present generation continues."""
+
+    async def grant(self, node: str, generation: Generation) -> bool:
+        """Give `node` the licence to commit persisted messages; False when `generation` is not the newest."""
+
+    async def revoke(self, node: str) -> None:
+        """End a node's licence. Returns after its commits under way have ended; it cannot commit any more."""

@@ -1,0 +1,152 @@
+"""The items of the journal: a closed union of frozen structs, encoded as msgpack arrays with a tag.
+
+An item says what a node decided or saw; what follows from it is computed by every node alike from the order of
+the items (channels/custom). Positions are those that the journal gave to earlier items. All topics are
+canonical.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+ITEMS_VERSION: Final = 1
+"""The version of this union. A node announces it in its Hello. An item that a node does not know is skipped if the
+sender marked it optional (see `Batch`); otherwise that node leaves the cluster. Two adjacent versions never need
+that."""
+
+Outcome = Literal["stored", "duplicate", "refused"]
+
+
+class Item(Struct, frozen=True, array_like=True, gc=False):
+    """The base of the union; `tag` is its first field on the wire."""
+
+
+class Publish(Item, frozen=True, tag="p"):
+    """A node accepted an event on a custom channel, with `data` (JSON).
+
+    `id` is the publisher's, None when it named none. `without` is the connection that does not receive it. With
+    `persist` the event waits, on every node, for its Settle.
+    """
+
+    topic: str
+    event: str
+    data: bytes
+    user_id: str | None = None
+    id: str | None = None
+    persist: bool = False
+    without: str | None = None
+
+
+class Settlement(Struct, frozen=True, array_like=True, gc=False):
+    """What became of the persisted publish at `position`.
+
+    `created_at` is in ms since the Unix epoch. `original` is the position of the message that a duplicate
+    repeats.
+    """
+
+    position: int
+    outcome: Outcome
+    created_at: int = 0
+    original: int = 0
+
+
+class Settle(Item, frozen=True, tag="s"):
+    """What became of persisted publishes; they are released in the order of their channel."""
+
+    settlements: tuple[Settlement, ...]
+
+
+class Track(Item, frozen=True, tag="t"):
+    """A connection of the appending node is a member of a channel, with `state` (JSON)."""
+
+    topic: str
+    connection: str
+    user_id: str
+    state: bytes
+
+
+class Untrack(Item, frozen=True, tag="u"):
+    """A connection of the appending node is no longer a member of a channel."""
+
+    topic: str
+    connection: str
+
+
+class Roster(Item, frozen=True, tag="r"):
+    """All members that the appending node's own connections make, as of this item, in parts.
+
+    It replaces what was known of that node when `last` is true; the parts of one roster follow each other in the
+    order of their node. A node appends one when another says Hello and when the journal began anew.
+    """
+
+    members: tuple[Track, ...]
+    last: bool
+
+
+class Hello(Item, frozen=True, tag="h"):
+    """A node joined under the name `name`, with the software version `version` and its items' version.
+
+    Every node that is alive answers it with a Roster.
+    """
+
+    name: str
+    version: str
+    items: int = ITEMS_VERSION
+
+
+class Beat(Item, frozen=True, tag="b"):
+    """A node is alive; appended once a second.
+
+    `floor` is the position below which publish receipts are forgotten by everyone from this item on (0: no
+    change); the journal is trimmed to it only after this item entered. `digest` is a hash of the node's state at
+    the position `digest_at`: it shows when nodes diverge. `bookmark` is the node's place in the change feed,
+    opaque to the others. `connections` and `lag_us` are for operators.
+    """
+
+    floor: int = 0
+    digest: int = 0
+    digest_at: int = 0
+    bookmark: str = ""
+    connections: int = 0
+    lag_us: int = 0
+
+
+class Bye(Item, frozen=True, tag="y"):
+    """A node leaves. Its members lapse like those of a dead node, unless they reconnect elsewhere before."""
+
+
+class Ask(Item, frozen=True, tag="q"):
+    """A question or an instruction to all nodes, `payload` is JSON; `kind` names it. Nodes reply with an Answer
+    of the same `id`, an instruction is carried out."""
+
+    id: str
+    kind: str
+    payload: bytes
+
+
+class Answer(Item, frozen=True, tag="a"):
+    """A node's reply to an Ask; `payload` is JSON."""
+
+    id: str
+    payload: bytes
+
+
+AnyItem = Publish | Settle | Track | Untrack | Roster | Hello | Beat | Bye | Ask | Answer
+
+
+class Batch(Struct, frozen=True, array_like=True, gc=False):
+    """What one append of an engine carries: items of one node, numbered so that a repeated append is ignored.
+
+    `node` is unique for each start of a node; `sequence` counts its batches from 1. `optional` are the indexes of
+    items that a node of another version may skip.
+    """
+
+    node: str
+    sequence: int
+    items: tuple[AnyItem, ...]
+    optional: tuple[int, ...] = ()
+
+
+encode_batch = msgspec.msgpack.Encoder().encode
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
