@@ -30,28 +30,38 @@ class RuleError(ValueError):
 class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
     """What may be done on the topics of a pattern: `[[channels]]` in aerostack.toml.
 
-    Each action is `anyone`, `authenticated`, `server` or an expression. One that is not named is for the
-    server alone or, with `members`, for the members.
+    An action that is not named is for the server alone or, with `members`, for the members.
     """
 
     topic: str
+    """The pattern of topics, such as `chat/{room}`; `*` is one segment, a final `**` all remaining ones."""
     subscribe: str | None = None
+    """Who receives events: `anyone`, `authenticated`, `server` or an expression."""
     publish: str | None = None
+    """Who sends events."""
     presence: str | None = None
+    """Who sees who is present, and is seen."""
     history: str | None = None
+    """Who reads stored messages."""
     members: dict[str, str] | None = None
+    """The table whose rows are the members of the topic, and its columns."""
     authorize: str | None = None
+    """A Python function that decides: `module:function`."""
 
 
 class TableRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who sees what of a table: `[[tables]]` in aerostack.toml. Without `rows` all rows, without `columns`
-    all columns. `presence` defaults to what `subscribe` is."""
+    """Who sees what of a table: `[[tables]]` in aerostack.toml."""
 
     name: str
+    """The name of the table."""
     subscribe: str = "authenticated"
+    """Who receives row changes: `anyone`, `authenticated`, `server` or an expression."""
     presence: str | None = None
+    """Who sees who is present on the table; if not set, as `subscribe`."""
     rows: dict[str, str] | str | None = None
+    """Which rows a user receives; if not set, all."""
     columns: tuple[str, ...] | None = None
+    """Which columns a user receives; if not set, all."""
 
 
 class Membership(Struct, frozen=True):

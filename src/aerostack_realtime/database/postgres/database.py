@@ -54,24 +54,26 @@ _BOUNDS: Final = (
 
 
 class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a server may be told about its PostgreSQL.
-
-    `slot` and `publication` are ours alone; the slot's default has the database's name in it. PostgreSQL keeps its
-    log for `resume_seconds` behind us, but never more than `resume_bytes` of it: from there clients can continue,
-    also after a restart. The newest `log_bytes` of row changes are kept in memory as well. `pool` connections
-    serve queries; a statement ends after `statement_seconds`, and runs as `query_role` if that is given. A server
-    that has said nothing for `silence_seconds`, though it was asked, is taken for out of reach.
-    """
+    """How a server uses its PostgreSQL database."""
 
     slot: str | None = None
+    """The replication slot, used by this server alone. If not set: `aerostack_` and the name of the database."""
     publication: str = "aerostack"
+    """The publication, used by this server alone."""
     resume_seconds: float = 900.0
+    """Seconds of row changes that PostgreSQL keeps for clients that resume, also over a restart."""
     resume_bytes: int = 1 << 30
+    """Bytes of log that PostgreSQL keeps for it at most."""
     log_bytes: int = 64 << 20
+    """Bytes of the newest row changes that are also kept in memory."""
     pool: int = 8
+    """Connections that run queries."""
     statement_seconds: float = 30.0
+    """A statement that takes longer is cancelled."""
     silence_seconds: float = SILENCE_SECONDS
+    """Seconds without any reply before PostgreSQL counts as unreachable."""
     query_role: str | None = None
+    """The role that queries run as, if it is not the role of the address."""
 
     def __post_init__(self) -> None:
         if self.slot is not None and not _SLOT.fullmatch(self.slot):
