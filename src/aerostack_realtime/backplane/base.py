@@ -130,11 +130,16 @@ class Generations(Protocol):
         """The newest generation; None before the first."""
 
     async def open(self, seen: Generation | None, server: str, start: int) -> Generation:
-        """Begin the generation after `seen` on `server`; its positions are above all earlier ones and `start`.
+        """Begin the generation after `seen` on `server`; its positions are above all earlier ones, `start` and the
+        high-water mark.
 
         Exactly one caller with the same `seen` succeeds; the others get the generation that the winner began. All
         licences end in the same transaction, which waits for commits under way.
         """
+
+    async def raise_high_water(self, position: int) -> None:
+        """Make the high-water mark at least `position`, durably. A journal gives no position above the mark while
+        the database is in reach, so a journal that lost everything never gives a position twice."""
 
     def understands(self, number: int, position: int) -> bool:
         """Whether `position` of generation `number` belongs to the past that the present generation continues."""
