@@ -5,7 +5,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
@@ -24,9 +24,10 @@ from aerostack_realtime.channels.custom.clock import HybridClock, mark_above
 from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
-from aerostack_realtime.database.base import Change, ChangeListener, Database, MessageStore, Retention
+from aerostack_realtime.database.base import Database, MessageStore, Retention
 from aerostack_realtime.database.factory import open_database
 from aerostack_realtime.gateway.fetch import fetch
 from aerostack_realtime.gateway.http import static
@@ -55,24 +56,6 @@ GARBAGE_THRESHOLD: Final = 10_000
 """Objects made before the collector looks at the young ones; Python's default, 700, is 20 connections."""
 STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
-
-
-class _ChangeFanOut:
-    """Hands what the feed says to those who are built on the feed; before that nobody is subscribed.
-
-    Memberships hear it first: who is no member any more receives nothing that comes after.
-    """
-
-    def __init__(self) -> None:
-        self.listeners: tuple[ChangeListener, ...] = ()
-
-    def changed(self, changes: Sequence[Change]) -> None:
-        for each in self.listeners:
-            each.changed(changes)
-
-    def interrupted(self, table: str, cursor: str, present: bool) -> None:
-        for each in self.listeners:
-            each.interrupted(table, cursor, present)
 
 
 class _HighWaterMark:
@@ -126,8 +109,8 @@ async def run(
     sys.setswitchinterval(SWITCH_SECONDS)
     certificate = config.certificate(settings)
     rules = config.rules(settings)
-    relay = _ChangeFanOut()
-    database = await _opened(settings, relay, stop)
+    changes = ChangeFanOut()
+    database = await _opened(settings, changes, stop)
     if database is None:
         return
     try:
@@ -135,7 +118,7 @@ async def run(
         clock = await high_water.clock()
         hub = _hub(settings, database, clock)
         memberships = Memberships(rules.memberships, database)
-        relay.listeners = (memberships, hub)
+        changes.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
         authentication = await _authentication(settings, database)
@@ -173,10 +156,10 @@ async def run(
         await database.close()
 
 
-async def _opened(settings: Settings, relay: _ChangeFanOut, stop: asyncio.Event) -> Database | None:
+async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event) -> Database | None:
     """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
     opening = asyncio.create_task(
-        open_database(settings.database, relay, retention=_retention(settings), postgres=settings.postgres)
+        open_database(settings.database, changes, retention=_retention(settings), postgres=settings.postgres)
     )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)

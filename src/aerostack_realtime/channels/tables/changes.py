@@ -1,0 +1,25 @@
+"""The way of a row change into the channels."""
+
+from collections.abc import Sequence
+
+from aerostack_realtime.database.base import Change, ChangeListener
+
+
+class ChangeFanOut:
+    """The listener of the change feed. It passes every change to `listeners`, in their order.
+
+    The database needs a listener when it is opened, before the hub exists; until `listeners` is set nobody is
+    subscribed, and changes are ignored. Memberships come first, so that a user who loses a membership is
+    evicted before the change is delivered.
+    """
+
+    def __init__(self) -> None:
+        self.listeners: tuple[ChangeListener, ...] = ()
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        for each in self.listeners:
+            each.changed(changes)
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        for each in self.listeners:
+            each.interrupted(table, cursor, present)
