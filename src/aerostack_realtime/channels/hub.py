@@ -32,6 +32,8 @@ from aerostack_realtime.protocol.messages import Member, encode
 
 MAX_EVENT_NAME = 256
 """Characters of an event's name: it is a word, and stands in every frame."""
+CHAT_MESSAGE = "chat_message"
+"""The event that the legacy `chat` command publishes."""
 MAX_ID = 256
 """Characters of a publish's id: ids are remembered, so they are no place for data."""
 
@@ -161,6 +163,10 @@ class Hub:
         channel.log.append(event.position, frame, presence=event.presence)
         without = self._connections.get(event.without) if event.without is not None else None
         channel.audience.append(frame, presence=event.presence, without=without)
+        if channel.chat_audience is not None:
+            if event.event == CHAT_MESSAGE:
+                frame = self._chat_message(event, self._cursors.at(event.position))
+            channel.chat_audience.append(frame, presence=event.presence, without=without)
 
     # --- presence ----------------------------------------------------------------------------------------
 
@@ -286,6 +292,20 @@ class Hub:
     def _event(self, event: Accepted, cursor: str) -> bytes:
         return frame_of(
             messages.Event(
+                topic=event.topic,
+                event=event.event,
+                data=event.data,
+                timestamp=event.timestamp,
+                id=event.id,
+                cursor=cursor,
+                user_id=UNSET if event.user_id is None else event.user_id,
+            )
+        )
+
+    def _chat_message(self, event: Accepted, cursor: str) -> bytes:
+        """The same event as it is sent to subscribers that use the legacy `chat` command."""
+        return frame_of(
+            messages.ChatMessage(
                 topic=event.topic,
                 event=event.event,
                 data=event.data,

@@ -59,7 +59,7 @@ class Registry:
         channel = self._custom.get(topic)
         if channel is None:
             log = self._logs.log(topic, self._forgotten)
-            channel = self._custom[topic] = CustomChannel(topic, self._audience(), log)
+            channel = self._custom[topic] = CustomChannel(topic, self._audience, log)
         return channel
 
     def table(self, topic: str, table: str) -> TableChannel:

@@ -44,6 +44,7 @@ class Subscriptions:
         self._buffer_limit = buffer_limit
         self._presence_limit = presence_limit
         self._joined: dict[Subscriber, set[str]] = {}
+        self._using_chat: set[Subscriber] = set()
 
     @property
     def largest(self) -> int:
@@ -56,11 +57,23 @@ class Subscriptions:
 
     def leave(self, subscriber: Subscriber) -> None:
         """A connection is gone, with its subscriptions. Idempotent."""
+        self._using_chat.discard(subscriber)
         for topic in self._joined.pop(subscriber, ()):
             channel = self._registry.find(topic)
             if channel is not None:
                 channel.remove(subscriber)
                 self._registry.tidy(channel)
+
+    def use_chat(self, subscriber: Subscriber) -> None:
+        """A connection has sent the legacy `chat` command: it receives chat messages as frames of type
+        `chat_message` from now on."""
+        if subscriber in self._using_chat or subscriber not in self._joined:
+            return
+        self._using_chat.add(subscriber)
+        for topic in self._joined[subscriber]:
+            channel = self._registry.find(topic)
+            if isinstance(channel, CustomChannel):
+                channel.use_chat(subscriber)
 
     def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, told: bool = False) -> None:
         """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
@@ -78,7 +91,8 @@ class Subscriptions:
         if not self._flushed(subscriber, command.topic):
             return
         channel = self._registry.custom(command.topic)
-        channel.add(subscriber, asked, presence=command.presence)
+        uses_chat = subscriber in self._using_chat
+        channel.add(subscriber, asked, presence=command.presence, uses_chat=uses_chat)
         cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
         if command.since is not None:
             position = self._cursors.position(command.since)

@@ -116,6 +116,18 @@ class Event(_Message, frozen=True, tag="event"):
     snapshot: bool | UnsetType = UNSET
 
 
+class ChatMessage(_Message, frozen=True, tag="chat_message"):
+    """An `Event` named `chat_message`, as clients receive it that send `chat`."""
+
+    topic: str
+    event: str
+    data: Raw
+    timestamp: int
+    id: str
+    cursor: str
+    user_id: str | UnsetType = UNSET
+
+
 class DbChange(_Message, frozen=True, tag="db_change"):
     topic: str
     operation: Operation
@@ -184,6 +196,7 @@ Reply = (
     | Subscribed
     | Unsubscribed
     | Event
+    | ChatMessage
     | DbChange
     | Snapshot
     | Presence

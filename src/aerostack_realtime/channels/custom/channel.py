@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -28,12 +28,18 @@ class CustomChannel:
 
     Events are sent in the order they were accepted. A persisted one waits for its commit, and what was
     accepted after it waits with it.
+
+    `chat_audience` are the subscribers that use the legacy `chat` command, if there are any: they receive chat
+    messages as frames of another type. Subscribers with a policy for slow consumers stay in `audience`, since
+    the clients that send `chat` do not know policies.
     """
 
-    def __init__(self, topic: str, audience: Audience, log: Log) -> None:
+    def __init__(self, topic: str, audience: Callable[[], Audience], log: Log) -> None:
         self.topic = topic
         self.presence = Presence()
-        self.audience = audience
+        self.audience = audience()
+        self.chat_audience: Audience | None = None
+        self._new_audience = audience
         self.log = log
         self._held: deque[PendingEvent] = deque()
         self._subscribers: set[Subscriber] = set()
@@ -52,17 +58,35 @@ class CustomChannel:
         return not (self._subscribers or self.members or self._held or len(self.log))
 
     def audiences(self) -> Iterable[Audience]:
-        return (self.audience,)
+        return (self.audience,) if self.chat_audience is None else (self.audience, self.chat_audience)
 
-    def add(self, subscriber: Subscriber, policy: Policy | None, *, presence: bool) -> None:
+    def add(
+        self, subscriber: Subscriber, policy: Policy | None, *, presence: bool, uses_chat: bool = False
+    ) -> None:
         self._subscribers.add(subscriber)
         self.audience.add(subscriber, presence=presence, policy=policy)
+        if uses_chat:
+            self.use_chat(subscriber)
+
+    def use_chat(self, subscriber: Subscriber) -> None:
+        """Move a subscriber to the audience of `chat`, on the same terms."""
+        presence = self.audience.hears_presence(subscriber)
+        if presence is not None:
+            self.audience.flush()
+            self.audience.remove(subscriber)
+            if self.chat_audience is None:
+                self.chat_audience = self._new_audience()
+            self.chat_audience.add(subscriber, presence=presence)
 
     def remove(self, subscriber: Subscriber) -> bool:
         if subscriber not in self._subscribers:
             return False
         self._subscribers.discard(subscriber)
         self.audience.remove(subscriber)
+        if self.chat_audience is not None:
+            self.chat_audience.remove(subscriber)
+            if not len(self.chat_audience):
+                self.chat_audience = None
         return True
 
     @property

@@ -60,6 +60,10 @@ class Audience:
             if not len(self._slow):
                 self._slow = None
 
+    def hears_presence(self, subscriber: Subscriber) -> bool | None:
+        """Whether a subscriber receives presence; None for one with a policy, and for one that is not here."""
+        return True if subscriber in self._loud else False if subscriber in self._quiet else None
+
     def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
         frames = self._frames

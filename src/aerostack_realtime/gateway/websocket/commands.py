@@ -12,7 +12,7 @@ from aerostack_realtime.access.permissions import Undecided
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
-from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.channels.hub import CHAT_MESSAGE, Hub, Outcome
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.catchup import CatchUp
@@ -205,7 +205,8 @@ class Commands:
             data["metadata"] = command.metadata
         topic = self._topic(f"chat/{command.room_id}")
         self._rights.require(topic, "publish")
-        self._publish(messages.Publish(topic, "chat_message", Raw(messages.encode(data)), persist=True), topic)
+        self._hub.subscriptions.use_chat(self._speaker)
+        self._publish(messages.Publish(topic, CHAT_MESSAGE, Raw(messages.encode(data)), persist=True), topic)
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
         if command.filter and len(messages.encode(command.filter)) > self._limits.filter_bytes:
