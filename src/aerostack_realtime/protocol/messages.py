@@ -81,11 +81,21 @@ class Ping(_Message, frozen=True, tag="ping"):
 Command = Subscribe | Unsubscribe | Publish | Track | Untrack | AskPresence | Auth | Chat | Ping
 
 
+class Limits(Struct, frozen=True, rename="camel"):
+    """What a server reads in one frame: `frame_bytes` in UTF-8, and `nesting` levels of objects and arrays."""
+
+    frame_bytes: int
+    nesting: int
+
+
 class Connected(_Message, frozen=True, tag="connected"):
+    """`limits` is absent from servers that do not announce them."""
+
     connection_id: str
     user_id: str | None
     heartbeat: int
     version: str
+    limits: Limits | UnsetType = UNSET
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):

@@ -20,9 +20,9 @@ from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, Unavailable
 from aerostack_realtime.protocol.messages import Connected, Error, Ping, Reply, decode_reply, encode
 from aerostack_realtime.sdk.backoff import Backoff
-from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, Endpoint, Refusal
+from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, ConnectionRefused, Endpoint
 from aerostack_realtime.sdk.heartbeat import Heartbeat
-from aerostack_realtime.sdk.reconnect_policy import error_of, error_of_close, verdict_of_close
+from aerostack_realtime.sdk.reconnect_policy import error_of, error_of_close, next_step_of_close
 
 logger = logging.getLogger("aerostack_realtime.sdk")
 
@@ -124,29 +124,29 @@ class Connection:
     async def _stay_connected(self) -> AerostackError:
         """Connect again and again; the error that forbids it."""
         while True:
-            refusal, used = await self._attempt()
+            refused, used = await self._attempt()
             self._change("connecting" if self._status == "connecting" else "reconnecting")
-            match refusal.verdict:
+            match refused.next_step:
                 case "stop":
-                    return refusal.error
-                case "renew" if not await self._renew(used):
-                    return refusal.error
-                case "retry late":
+                    return refused.error
+                case "renew token" if not await self._renew(used):
+                    return refused.error
+                case "reconnect late":
                     wait = self._backoff.longest()
                 case _:
                     wait = self._backoff.wait()
-            logger.warning("%s Next attempt in %.1f s.", refusal.error.message, wait)
+            logger.warning("%s Next attempt in %.1f s.", refused.error.message, wait)
             await asyncio.sleep(wait)
 
-    async def _attempt(self) -> tuple[Refusal, str | None]:
+    async def _attempt(self) -> tuple[ConnectionRefused, str | None]:
         """Connect and stay until the connection ends; why it did, and the token it used."""
         if self._get_token is not None and self._endpoint.token is None:
             await self._renew(None)
         used = self._endpoint.token
         try:
             socket = await self._endpoint.dial()
-        except Refusal as refusal:
-            return refusal, used
+        except ConnectionRefused as refused:
+            return refused, used
         why: AerostackError | str = ""
         try:
             why = await self._converse(socket)
@@ -157,7 +157,7 @@ class Connection:
             await _hang_up(socket)
         code = socket.close_code
         error = why if isinstance(why, AerostackError) else error_of_close(code, why)
-        return Refusal(error, verdict_of_close(code)), used
+        return ConnectionRefused(error, next_step_of_close(code)), used
 
     async def _renew(self, used: str | None) -> bool:
         """Whether there is a token other than the one that was refused."""

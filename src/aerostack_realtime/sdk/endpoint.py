@@ -1,6 +1,6 @@
 """Where the server is, who we are to it, and the two ways to reach it: a WebSocket and HTTP calls.
 
-aiohttp's exceptions end here: what leaves is an AerostackError, or `Refusal` from `dial`. None carries a
+aiohttp's exceptions end here: what leaves is an AerostackError, or `ConnectionRefused` from `dial`. None carries a
 credential; that is why aiohttp's own, which hold the request's headers, are not chained to them.
 """
 
@@ -16,7 +16,7 @@ from aiohttp import ClientSession, ClientTimeout, ClientWebSocketResponse, Clien
 
 from aerostack_realtime.protocol.errors import AerostackError, Internal, Unavailable
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
-from aerostack_realtime.sdk.reconnect_policy import Verdict, error_of, error_of_status, verdict_of_status
+from aerostack_realtime.sdk.reconnect_policy import NextStep, error_of, error_of_status, next_step_of_status
 
 SUBPROTOCOL: Final = "aerostack-v1"
 DIAL_SECONDS: Final = 10.0
@@ -30,13 +30,13 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")  # RFC 9110 §5.6.2: what a sub-protocol is made of
 
 
-class Refusal(Exception):
-    """The server was not reached or did not let us in; `verdict` says what to do next."""
+class ConnectionRefused(Exception):
+    """The server was not reached or did not let us in; `next_step` says what to do next."""
 
-    def __init__(self, error: AerostackError, verdict: Verdict) -> None:
+    def __init__(self, error: AerostackError, next_step: NextStep) -> None:
         super().__init__(error.message)
         self.error = error
-        self.verdict = verdict
+        self.next_step = next_step
 
 
 class Endpoint:
@@ -74,7 +74,7 @@ class Endpoint:
         self._token = _checked(token, "token")
 
     async def dial(self) -> ClientWebSocketResponse:
-        """Open a WebSocket. Raises Refusal."""
+        """Open a WebSocket. Raises ConnectionRefused."""
         protocols = [SUBPROTOCOL]
         if self._api_key:
             protocols.append(f"aerostack-key.{self._api_key}")
@@ -95,9 +95,11 @@ class Endpoint:
                 )
         except aiohttp.WSServerHandshakeError as refused:
             message = f"The server answered the WebSocket upgrade with HTTP {refused.status}."
-            raise Refusal(error_of_status(refused.status, message), verdict_of_status(refused.status)) from None
+            raise ConnectionRefused(
+                error_of_status(refused.status, message), next_step_of_status(refused.status)
+            ) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as failure:
-            raise Refusal(self._unreachable(failure), "retry") from None
+            raise ConnectionRefused(self._unreachable(failure), "reconnect") from None
 
     async def get(self, path: str, params: Mapping[str, str]) -> Any:
         """The decoded JSON of `GET path`. Raises AerostackError."""

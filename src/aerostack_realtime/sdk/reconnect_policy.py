@@ -1,4 +1,4 @@
-"""What a refusal of the server means: its codes as exceptions, its close codes as what to do next."""
+"""What an answer of the server means: error codes as exceptions, close codes as the next step."""
 
 from typing import Final, Literal
 
@@ -16,8 +16,8 @@ from aerostack_realtime.protocol.errors import (
     Unavailable,
 )
 
-Verdict = Literal["retry", "retry late", "renew", "stop"]
-"""What to do after a connection ended: try again after a back-off, after the longest back-off, with a new
+NextStep = Literal["reconnect", "reconnect late", "renew token", "stop"]
+"""What to do after a connection ended: reconnect after a back-off, after the longest back-off, with a new
 token, or not at all."""
 
 _BY_STATUS: Final[dict[int, type[AerostackError]]] = {
@@ -40,52 +40,53 @@ def error_of(code: str, message: str) -> AerostackError:
 
 
 def error_of_status(status: int, message: str) -> AerostackError:
-    """The exception for an HTTP status that came without an error code (from a proxy, for one)."""
+    """The exception for an HTTP status without an error code, for example from a proxy."""
     return _BY_STATUS.get(status, Internal)(message)
 
 
-def verdict_of_close(code: int | None) -> Verdict:
+def next_step_of_close(code: int | None) -> NextStep:
     """What to do after the close code `code`; None when the connection broke without one.
 
-    Codes from 4400 are final except 4401 and 4429, so a code the server gains later is understood too.
+    Ranges decide (docs/protocol.md §7), so that a server may add codes without a new client: 4400 to 4899 stop,
+    all others reconnect. 4401 and 4429 are the two exceptions.
     """
     match code:
         case close_codes.UNAUTHORIZED:
-            return "renew"
+            return "renew token"
         case close_codes.LIMIT:
-            return "retry late"
-        case int() if 4400 <= code <= 4499:
+            return "reconnect late"
+        case int() if 4400 <= code <= 4899:
             return "stop"
         case _:
-            return "retry"
+            return "reconnect"
 
 
-def verdict_of_status(status: int) -> Verdict:
-    """What to do after the upgrade to WebSocket was answered by HTTP `status`."""
+def next_step_of_status(status: int) -> NextStep:
+    """What to do after the server answered the upgrade to WebSocket with HTTP `status`."""
     match status:
         case 401:
-            return "renew"
+            return "renew token"
         case 429:
-            return "retry late"
+            return "reconnect late"
         case 400 | 403 | 404 | 405 | 410 | 426:
             return "stop"
         case _:
-            return "retry"
+            return "reconnect"
 
 
 def error_of_close(code: int | None, reason: str) -> AerostackError:
-    """The exception for a connection that ended for good, or before it was usable."""
-    said = f": {reason}" if reason else ""
+    """The exception for a connection that was closed for good, or before it was usable."""
+    because = f": {reason}" if reason else ""
     match code:
         case close_codes.BAD_MESSAGES:
-            return BadMessage(f"The server closed the connection after too many bad messages{said}.")
+            return BadMessage(f"The server closed the connection after too many bad messages{because}.")
         case close_codes.UNAUTHORIZED | close_codes.AUTH_TIMEOUT:
-            return Unauthorized(f"The server wants other credentials{said}; give it a valid key or token.")
+            return Unauthorized(f"The server did not accept the credentials{because}; pass a valid key or token.")
         case close_codes.FORBIDDEN:
-            return Forbidden(f"The server does not admit this client{said}.")
+            return Forbidden(f"The server does not admit this client{because}.")
         case close_codes.LIMIT:
-            return RateLimited(f"The server has too many connections or requests{said}.")
-        case int() if 4400 <= code <= 4499:
-            return Forbidden(f"The server closed the connection for good with code {code}{said}.")
+            return RateLimited(f"A connection or rate limit of the server was reached{because}.")
+        case int() if 4400 <= code <= 4899:
+            return Forbidden(f"The server closed the connection for good with code {code}{because}.")
         case _:
-            return Unavailable(f"The connection ended with code {code}{said}.")
+            return Unavailable(f"The connection ended with code {code}{because}.")

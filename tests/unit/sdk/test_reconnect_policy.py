@@ -11,44 +11,55 @@ from aerostack_realtime.protocol.errors import (
     Unavailable,
 )
 from aerostack_realtime.sdk.reconnect_policy import (
-    Verdict,
+    NextStep,
     error_of,
     error_of_close,
     error_of_status,
-    verdict_of_close,
-    verdict_of_status,
+    next_step_of_close,
+    next_step_of_status,
 )
 
 
 @pytest.mark.parametrize(
-    ("code", "verdict"),
+    ("code", "step"),
     [
-        (None, "retry"),
-        (1000, "retry"),
-        (1001, "retry"),
-        (1006, "retry"),
-        (1012, "retry"),
-        (4000, "retry"),
-        (4001, "retry"),
+        (None, "reconnect"),
+        (1000, "reconnect"),
+        (1001, "reconnect"),
+        (1006, "reconnect"),
+        (1012, "reconnect"),
+        (4000, "reconnect"),
+        (4001, "reconnect"),
         (4400, "stop"),
-        (4401, "renew"),
+        (4401, "renew token"),
         (4403, "stop"),
         (4408, "stop"),
-        (4429, "retry late"),
+        (4429, "reconnect late"),
+        (4399, "reconnect"),
         (4499, "stop"),
-        (4500, "retry"),
+        (4500, "stop"),
+        (4899, "stop"),
+        (4900, "reconnect"),
+        (4999, "reconnect"),
     ],
 )
-def test_a_close_code_says_whether_to_return(code: int | None, verdict: Verdict) -> None:
-    assert verdict_of_close(code) == verdict
+def test_the_range_of_a_close_code_decides_the_next_step(code: int | None, step: NextStep) -> None:
+    assert next_step_of_close(code) == step
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"),
-    [(401, "renew"), (403, "stop"), (404, "stop"), (429, "retry late"), (500, "retry"), (503, "retry")],
+    ("status", "step"),
+    [
+        (401, "renew token"),
+        (403, "stop"),
+        (404, "stop"),
+        (429, "reconnect late"),
+        (500, "reconnect"),
+        (503, "reconnect"),
+    ],
 )
-def test_a_refused_upgrade_says_whether_to_return(status: int, verdict: Verdict) -> None:
-    assert verdict_of_status(status) == verdict
+def test_the_status_of_a_refused_upgrade_decides_the_next_step(status: int, step: NextStep) -> None:
+    assert next_step_of_status(status) == step
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,7 @@ def test_a_refused_upgrade_says_whether_to_return(status: int, verdict: Verdict)
         (4408, Unauthorized),
         (4429, RateLimited),
         (4410, Forbidden),
+        (4777, Forbidden),
         (1006, Unavailable),
     ],
 )
