@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--source", type=Path, help="take the server from this directory, to try the suite itself")
     parser.add_argument("--only", action="append", choices=FAULTS, help="this kind of fault; may be repeated")
     parser.add_argument("--keep", action="store_true", help="leave the records where they are")
-    parser.add_argument("--publish", action="store_true", help="add the run to docs/reliability.md")
+    parser.add_argument("--publish", action="store_true", help="add the run to docs/internals/reliability.md")
     asked = parser.parse_args()
     kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
     cable.isolated("tests.faults", sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Writes a run into the table of docs/reliability.md, between its markers."""
+"""Writes a run into the table of docs/internals/reliability.md, between its markers."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ import apsw
 from tests.faults.run import Result
 from tests.postgres import binaries
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "internals" / "reliability.md"
 BEGIN: Final = "<!-- runs: written by `python -m tests.faults --publish` -->"
 END: Final = "<!-- end of runs -->"
 HEAD: Final = (

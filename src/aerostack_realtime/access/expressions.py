@@ -1,7 +1,7 @@
 """Expressions of rules: CEL, compiled once, by the runtime that the language's own authors maintain.
 
 It checks names and types when it compiles, knows no loops without a bound and matches by RE2, so an
-expression cannot run away: docs/decisions/004-cel-by-its-own-runtime.md has the figures.
+expression cannot run away: docs/decisions/004-rules-are-cel-in-its-authors-runtime.md has the figures.
 """
 
 import re
