@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from aerostack_realtime.database.base import Change, DatabaseUnusable, NewMessage, Stored
 from aerostack_realtime.database.sqlite import SqliteDatabase
+from aerostack_realtime.database.sqlite.file_events import DirectoryEvents
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, SqliteBackend, replay
 
@@ -43,6 +44,18 @@ async def test_an_existing_database_keeps_its_journal_mode(
             await database.query("UPDATE t SET a = 'ours' WHERE id = ?", [number])
         changes = await recorder.until_changes(10)
         assert [change.data["id"] for change in changes] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+async def test_foreign_commits_arrive_where_no_file_events_do(
+    backend: SqliteBackend, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DirectoryEvents, "read", lambda _events: False)
+    backend.write(TABLE)
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        for number in range(20):
+            backend.write(f"INSERT INTO t VALUES({number}, 'shell')")
+            await recorder.until_changes(number + 1)
 
 
 async def test_a_file_that_is_no_database_is_named_with_what_to_do(

@@ -20,16 +20,13 @@ from aerostack_realtime.database.base import Change, Replay
 from aerostack_realtime.database.sqlite import changelog, pruning
 from aerostack_realtime.database.sqlite.changelog import Shape, Watch
 from aerostack_realtime.database.sqlite.connection import transaction, translate
+from aerostack_realtime.database.sqlite.file_events import Pace, WatchfulInbox
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.schema import read_table
-from aerostack_realtime.database.sqlite.worker import Inbox
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
 
-LOOK_SECONDS = 0.008
-QUIET_LOOK_SECONDS = 0.016
-"""Between looks for a foreign commit, at 20 to 80 µs each (by the price of a system call): while there are
-some, and after QUIET_SECONDS without."""
-QUIET_SECONDS = 5.0
+RETRY_SECONDS = 0.008
+"""Between two attempts at what found the database locked."""
 FILE_SECONDS = 0.05
 """Between two looks whether another file has been put in place."""
 IDLE_SECONDS = 1.0
@@ -92,14 +89,15 @@ class LogReader:
         self._limits = limits
         self._post = post
         self._now = now
-        self._inbox: Inbox[Job] = Inbox()
+        self._inbox: WatchfulInbox[Job] = WatchfulInbox(file.path)
         self._waiting: list[Job] = []
         self._credit = threading.Semaphore(BATCHES_AHEAD)
         self._watches: dict[str, Watch] = {}
         self._shapes: dict[int, Shape] = {}
         self._interruptions: deque[tuple[int, Watch]] = deque()
         self._checked: apsw.Connection | None = None
-        self._check_at = self._busy_at = 0.0
+        self._check_at = 0.0
+        self._pace = Pace(self._inbox.has_events, time.monotonic())
         self._opened: tuple[int, int] | None = None
         self._epoch = ""
         self._position = 0
@@ -133,6 +131,8 @@ class LogReader:
             while not self._inbox.closed:
                 jobs = self._waiting + self._inbox.take(self._timeout())
                 self._waiting = []
+                if self._inbox.written:
+                    self._pace.event(time.monotonic())
                 for job in jobs:
                     self._do(job)
                 self._look_safely()
@@ -141,14 +141,16 @@ class LogReader:
             self._seat.leave()
             for job in self._waiting + self._inbox.take(0):
                 self._post(job.failed, _closing())
+            self._inbox.dispose()
 
     def _timeout(self) -> float:
         if self._behind:
             return 0.0
         if not (self._watches or self._waiting):
             return IDLE_SECONDS
-        quiet = not self._waiting and time.monotonic() - self._busy_at > QUIET_SECONDS
-        return QUIET_LOOK_SECONDS if quiet else LOOK_SECONDS
+        if self._waiting:
+            return RETRY_SECONDS
+        return self._pace.timeout(time.monotonic())
 
     def _do(self, job: Job) -> None:
         try:
@@ -183,7 +185,7 @@ class LogReader:
                 self._opened = self._seat.identity
                 self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def _connection(self) -> apsw.Connection:
         """The seat's connection, its file checked now and then: a look must cost next to nothing."""
@@ -203,7 +205,7 @@ class LogReader:
         version = (self._seat.identity, _pragma(connection, "data_version"))
         if version == self._version and not self._behind:
             return
-        self._busy_at = time.monotonic()
+        before = self._position
         schema = _pragma(connection, "schema_version")
         known_mark = self._file.known_mark
         try:
@@ -216,8 +218,10 @@ class LogReader:
             return
         if (self._seat.identity, schema) != self._schema:
             self._reconcile(connection)
+        committed = self._version is not None and version != self._version
         self._version = version
         self._behind = self._read_on(connection, position)
+        self._pace.looked(time.monotonic(), committed=committed, changed=self._position > before)
 
     def _replaced(self, epoch: str, position: int) -> bool:
         """Whether the log is another one than was read so far. When writers have taken a restored backup's log
