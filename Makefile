@@ -25,11 +25,12 @@ demo: install ## the server on the embedded default, with the examples and sampl
 	@$(BIN)/python examples/seed.py $(DB)
 	@exec $(BIN)/aerostack dev --db $(DB) --port $(PORT)
 
-check: install ## format, lint, strict types, import layers; Python and TypeScript
+check: install ## format, lint, strict types, import layers, English; Python and TypeScript
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/plain_english && git ls-files -z | xargs -0 $(BIN)/codespell
 	npm run check -w aerostack-realtime
 	npm run check:web
 
