@@ -133,7 +133,7 @@ async def test_unwatch_removes_every_trace(
     traces = backend.write(
         "SELECT name FROM sqlite_master WHERE type = 'trigger'",
         "SELECT * FROM _aerostack_changes",
-        "SELECT * FROM _aerostack_shapes",
+        "SELECT * FROM _aerostack_layouts",
         "SELECT * FROM _aerostack_watched",
         "SELECT * FROM _aerostack_replaced",
     )

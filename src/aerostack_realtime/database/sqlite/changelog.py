@@ -1,9 +1,9 @@
-"""Our tables in the user's database: the log of row changes, the shapes that explain it, what is watched.
+"""Our tables in the user's database: the log of row changes, the row layouts that explain it, and what is watched.
 
-One log for all watched tables; its AUTOINCREMENT id is the global position. A row names its *shape*: which
-table with which columns wrote it, so old entries keep their meaning after ALTER TABLE. Values stand in untyped
-columns (`o0…` old, `n0…` new), which store any SQLite value exactly. A watched table's log is whole after its
-`start`: what is older was pruned, or came before the table was rebuilt.
+One log for all watched tables; its AUTOINCREMENT id is the global position. An entry names its *layout*: the
+table and columns that wrote it, so old entries keep their meaning after ALTER TABLE. Values are in untyped
+columns (`o0…` old, `n0…` new), which store any SQLite value exactly. A watched table's log is complete
+after its `start`: older entries were pruned, or were made before the table was rebuilt.
 
 Every function runs on the thread of its connection, those that write inside the caller's transaction.
 """
@@ -33,22 +33,22 @@ from aerostack_realtime.database.sqlite.values import repair, size, to_row, tole
 from aerostack_realtime.protocol.errors import NotFound
 
 META = f"{PREFIX}meta"
-SHAPES = f"{PREFIX}shapes"
+LAYOUTS = f"{PREFIX}layouts"
 WATCHED = f"{PREFIX}watched"
 
 _LAYOUT = f"""
 CREATE TABLE IF NOT EXISTS {META}(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS {CHANGES}(id INTEGER PRIMARY KEY AUTOINCREMENT, shape, op, at);
-CREATE TABLE IF NOT EXISTS {REPLACED}(id INTEGER PRIMARY KEY, shape, moving);
-CREATE TABLE IF NOT EXISTS {SHAPES}(
+CREATE TABLE IF NOT EXISTS {CHANGES}(id INTEGER PRIMARY KEY AUTOINCREMENT, layout, op, at);
+CREATE TABLE IF NOT EXISTS {REPLACED}(id INTEGER PRIMARY KEY, layout, moving);
+CREATE TABLE IF NOT EXISTS {LAYOUTS}(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, columns TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS {WATCHED}(
-  name TEXT PRIMARY KEY, shape INTEGER, start INTEGER NOT NULL) WITHOUT ROWID;
+  name TEXT PRIMARY KEY, layout INTEGER, start INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
-class Shape(Struct, frozen=True):
-    """What an entry's values mean: the table and its columns when the entry was written."""
+class RowLayout(Struct, frozen=True):
+    """The table and its columns at the time an entry was written."""
 
     id: int
     table: str
@@ -56,15 +56,15 @@ class Shape(Struct, frozen=True):
 
 
 class Watch(Struct, frozen=True):
-    """A watched table; `shape` is None while the table does not exist."""
+    """A watched table; `layout` is None while the table does not exist."""
 
     table: str
-    shape: Shape | None
+    layout: RowLayout | None
     start: int
 
 
 class Reading(Struct, frozen=True):
-    """A part of the log that ends at position `end`; `more` when the log goes on before the bound asked for."""
+    """A part of the log that ends at position `end`; `more` when the log continues before the requested bound."""
 
     changes: list[Change]
     end: int
@@ -72,13 +72,13 @@ class Reading(Struct, frozen=True):
 
 
 def lay_out(connection: apsw.Connection) -> None:
-    """Make our tables and the epoch where they are missing."""
+    """Create our tables and the epoch if they are missing."""
     connection.execute(_LAYOUT)
     connection.execute(f"INSERT OR IGNORE INTO {META} VALUES('epoch', ?)", (_new_epoch(),))
 
 
 def put_in_order(connection: apsw.Connection) -> dict[str, Watch]:
-    """Make anew the triggers of every watched table whose triggers are not as they should be."""
+    """Recreate the triggers of every watched table whose triggers are wrong or missing."""
     watches = watched(connection)
     for watch in watches.values():
         if not in_order(connection, watch):
@@ -87,9 +87,9 @@ def put_in_order(connection: apsw.Connection) -> dict[str, Watch]:
 
 
 def renew_epoch(connection: apsw.Connection, path: Path) -> str:
-    """Give the logs another epoch: every cursor handed out before is of no use any more.
+    """Begin a new epoch: cursors of earlier epochs can no longer be resumed.
 
-    The inode of the file is kept beside it: a copy put in its place is known by having another.
+    The inode of the file is stored with it, which reveals a copy that replaced the file.
     """
     epoch = _new_epoch()
     set_meta(connection, "inode", str(path.stat().st_ino))
@@ -98,7 +98,7 @@ def renew_epoch(connection: apsw.Connection, path: Path) -> str:
 
 
 def high_water(connection: apsw.Connection) -> int:
-    """The mark below which all positions of custom channels were handed out. Only a restored backup lowers it."""
+    """All positions of custom channels so far are below this mark. Only restoring a backup lowers it."""
     mark = meta(connection, "high_water")
     return mark if isinstance(mark, int) else 0
 
@@ -114,7 +114,7 @@ def _new_epoch() -> str:
 
 
 def number(connection: apsw.Connection, sql: str, *params: str | int) -> int | None:
-    """The one integer that a statement answers; None for NULL and for no row."""
+    """The single integer that a statement returns; None for NULL and for no row."""
     for (value,) in connection.execute(sql, params).fetchall():
         return value if isinstance(value, int) else None
     return None
@@ -142,39 +142,39 @@ def epoch_and_position(connection: apsw.Connection) -> tuple[str, int]:
 def watched(connection: apsw.Connection) -> dict[str, Watch]:
     """What is watched, as the database remembers it."""
     found = {}
-    rows = connection.execute(f"SELECT name, shape, start FROM {WATCHED}").fetchall()
-    for name, shape, start in cast("list[tuple[str, int | None, int]]", rows):
-        found[name] = Watch(name, None if shape is None else read_shape(connection, shape), start)
+    rows = connection.execute(f"SELECT name, layout, start FROM {WATCHED}").fetchall()
+    for name, layout, start in cast("list[tuple[str, int | None, int]]", rows):
+        found[name] = Watch(name, None if layout is None else read_layout(connection, layout), start)
     return found
 
 
-def read_shape(connection: apsw.Connection, shape: int) -> Shape | None:
-    row = connection.execute(f"SELECT name, columns FROM {SHAPES} WHERE id = ?", (shape,)).fetchone()
-    return Shape(shape, str(row[0]), tuple(json.loads(str(row[1])))) if row else None
+def read_layout(connection: apsw.Connection, layout: int) -> RowLayout | None:
+    row = connection.execute(f"SELECT name, columns FROM {LAYOUTS} WHERE id = ?", (layout,)).fetchone()
+    return RowLayout(layout, str(row[0]), tuple(json.loads(str(row[1])))) if row else None
 
 
 def start(connection: apsw.Connection, name: str) -> int:
-    """The position after which a watched table's log is whole. Raises NotFound."""
+    """The position after which a watched table's log is complete. Raises NotFound."""
     found = number(connection, f"SELECT start FROM {WATCHED} WHERE name = ?", name)
     if found is None:
-        raise NotFound(f"{name!r} is not watched any more. Subscribe again.")
+        raise NotFound(f"{name!r} is no longer watched. Subscribe again.")
     return found
 
 
 def in_order(connection: apsw.Connection, watch: Watch) -> bool:
-    """Whether the table's triggers are exactly those that its present form asks for, and the newest."""
+    """Whether the table's triggers are exactly those that its present columns need, and the newest ones."""
     table = _table(connection, watch.table)
-    if watch.shape is None or table is None:
-        return watch.shape is None and table is None
-    if table.columns != watch.shape.columns:
+    if watch.layout is None or table is None:
+        return watch.layout is None and table is None
+    if table.columns != watch.layout.columns:
         return False
-    prefix = trigger_prefix(watch.shape.id)
+    prefix = trigger_prefix(watch.layout.id)
     present = connection.execute(
         "SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' "
         "AND (tbl_name = ?1 OR substr(name, 1, ?3) = ?2) ORDER BY rowid DESC",
         (watch.table, prefix, len(prefix)),
     ).fetchall()
-    wanted = triggers(watch.shape.id, table)
+    wanted = triggers(watch.layout.id, table)
     newest = {str(name): sql for name, sql, _ in present[: len(wanted)]}
     return newest == wanted and all(row[2] == watch.table for row in present if str(row[0]).startswith(prefix))
 
@@ -187,39 +187,39 @@ def _table(connection: apsw.Connection, name: str) -> Table | None:
 
 
 def install(connection: apsw.Connection, name: str) -> Watch:
-    """Watch `name` from here on, with triggers made anew; a missing table is waited for. Raises NotFound."""
+    """Watch `name` from now on, with new triggers; a missing table is watched once it exists. Raises NotFound."""
     remove_triggers(connection, name)
     table = _table(connection, name)
     _, position = epoch_and_position(connection)
-    shape = None
+    layout = None
     if table is not None:
-        connection.execute(f"INSERT INTO {SHAPES}(name, columns) VALUES(?, ?)", (name, json.dumps(table.columns)))
-        shape = Shape(connection.last_insert_rowid(), name, table.columns)
+        connection.execute(f"INSERT INTO {LAYOUTS}(name, columns) VALUES(?, ?)", (name, json.dumps(table.columns)))
+        layout = RowLayout(connection.last_insert_rowid(), name, table.columns)
         _widen(connection, CHANGES, "on", len(table.columns))
         _widen(connection, REPLACED, "o", len(table.columns))
         _widen(connection, REPLACED, "k", len(table.identity))
-        for statement in triggers(shape.id, table).values():
+        for statement in triggers(layout.id, table).values():
             connection.execute(statement)
     connection.execute(
-        f"INSERT OR REPLACE INTO {WATCHED} VALUES(?, ?, ?)", (name, shape.id if shape else None, position)
+        f"INSERT OR REPLACE INTO {WATCHED} VALUES(?, ?, ?)", (name, layout.id if layout else None, position)
     )
-    return Watch(name, shape, position)
+    return Watch(name, layout, position)
 
 
 def remove_triggers(connection: apsw.Connection, name: str) -> None:
-    """Drop the triggers of every shape that `name` ever had, wherever a RENAME took them."""
-    for (shape,) in connection.execute(f"SELECT id FROM {SHAPES} WHERE name = ?", (name,)).fetchall():
-        prefix = trigger_prefix(int(shape))  # type: ignore[arg-type]
+    """Drop the triggers of every layout that `name` ever had, also on a table that was renamed since."""
+    for (layout,) in connection.execute(f"SELECT id FROM {LAYOUTS} WHERE name = ?", (name,)).fetchall():
+        prefix = trigger_prefix(int(layout))  # type: ignore[arg-type]
         for (trigger,) in connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?",
             (len(prefix), prefix),
         ).fetchall():
             connection.execute(f"DROP TRIGGER {quote(str(trigger))}")
-        connection.execute(f"DELETE FROM {REPLACED} WHERE shape = ?", (shape,))
+        connection.execute(f"DELETE FROM {REPLACED} WHERE layout = ?", (layout,))
 
 
 def forget(connection: apsw.Connection, name: str) -> None:
-    """Take the triggers and the watch away; the log's entries go by `clear`."""
+    """Remove the triggers and the watch; `clear` removes the log's entries."""
     remove_triggers(connection, name)
     connection.execute(f"DELETE FROM {WATCHED} WHERE name = ?", (name,))
 
@@ -234,7 +234,7 @@ def _widen(connection: apsw.Connection, table: str, letters: str, count: int) ->
 
 def read(
     connection: apsw.Connection,
-    shapes: dict[int, Shape],
+    layouts: dict[int, RowLayout],
     epoch: str,
     after: int,
     until: int,
@@ -242,15 +242,15 @@ def read(
     max_bytes: int,
     only: Sequence[int] | None = None,
 ) -> Reading:
-    """Entries after one position up to another, at most so many rows and about so many bytes.
+    """Entries after one position up to another, at most `rows` of them and about `size` bytes.
 
-    `shapes` is a cache that is filled on the way; `only` leaves out all shapes but these. Entries of
-    unknown shape are passed over.
+    `layouts` is a cache of layouts that this call fills; `only` limits the entries to these layouts. Entries of
+    unknown layout are skipped.
     """
     width = _width(connection)
-    chosen = "" if only is None else f"AND shape IN ({', '.join(map(str, only))}) "
+    chosen = "" if only is None else f"AND layout IN ({', '.join(map(str, only))}) "
     names = [f"{letter}{number}" for number in range(width) for letter in "on"]
-    head = "SELECT id, shape, op, at"
+    head = "SELECT id, layout, op, at"
     tail = f"FROM {CHANGES} WHERE id > ? AND id <= ? {chosen}ORDER BY id LIMIT ?"
     changes: list[Change] = []
     end, count, taken = after, 0, 0
@@ -273,7 +273,7 @@ def read(
         count += 1
         bytes_of_row = size(row)
         taken += bytes_of_row
-        change = _change(connection, shapes, epoch, row, large=bytes_of_row > LARGE_BYTES)
+        change = _change(connection, layouts, epoch, row, large=bytes_of_row > LARGE_BYTES)
         if change is not None:
             changes.append(change)
     cursor.close(force=True)
@@ -293,7 +293,7 @@ def _width(connection: apsw.Connection) -> int:
 
 def _change(
     connection: apsw.Connection,
-    shapes: dict[int, Shape],
+    layouts: dict[int, RowLayout],
     epoch: str,
     row: Sequence[apsw.SQLiteValue],
     *,
@@ -302,32 +302,32 @@ def _change(
     number = row[1]
     if not isinstance(number, int):
         return None
-    shape = shapes.get(number)
-    if shape is None:
-        shape = read_shape(connection, number)
-        if shape is None:
+    layout = layouts.get(number)
+    if layout is None:
+        layout = read_layout(connection, number)
+        if layout is None:
             return None
-        shapes[number] = shape
-    last = 4 + 2 * len(shape.columns)
+        layouts[number] = layout
+    last = 4 + 2 * len(layout.columns)
     cursor = f"{epoch}.{row[0]}"
     at = int(row[3] or 0)
     if row[2] == INSERT:
-        return Change(shape.table, "INSERT", to_row(shape.columns, row[5:last:2]), None, at, cursor, large=large)
-    old = to_row(shape.columns, row[4:last:2])
+        return Change(layout.table, "INSERT", to_row(layout.columns, row[5:last:2]), None, at, cursor, large=large)
+    old = to_row(layout.columns, row[4:last:2])
     if row[2] == DELETE:
-        return Change(shape.table, "DELETE", old, old, at, cursor, large=large)
-    return Change(shape.table, "UPDATE", to_row(shape.columns, row[5:last:2]), old, at, cursor, large=large)
+        return Change(layout.table, "DELETE", old, old, at, cursor, large=large)
+    return Change(layout.table, "UPDATE", to_row(layout.columns, row[5:last:2]), old, at, cursor, large=large)
 
 
-def shapes_of(connection: apsw.Connection, name: str) -> list[int]:
-    """Every shape that a table ever had here."""
-    rows = connection.execute(f"SELECT id FROM {SHAPES} WHERE name = ?", (name,)).fetchall()
+def layouts_of(connection: apsw.Connection, name: str) -> list[int]:
+    """Every layout that a table ever had."""
+    rows = connection.execute(f"SELECT id FROM {LAYOUTS} WHERE name = ?", (name,)).fetchall()
     return [int(row[0]) for row in rows]  # type: ignore[arg-type]
 
 
 def counts(connection: apsw.Connection) -> Mapping[str, int]:
     """How many entries the log holds, by table."""
     rows = connection.execute(
-        f"SELECT s.name, count(*) FROM {CHANGES} AS c JOIN {SHAPES} AS s ON s.id = c.shape GROUP BY s.name"
+        f"SELECT s.name, count(*) FROM {CHANGES} AS c JOIN {LAYOUTS} AS s ON s.id = c.layout GROUP BY s.name"
     ).fetchall()
     return {str(name): int(count) for name, count in rows}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The feed of row changes as the loop sees it: state that moves in the order of the log, and its thread."""
+"""The change feed on the loop: state that follows the order of the log, and the thread that reads it."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -47,13 +47,13 @@ class SqliteChangeFeed:
 
     def watches(self, table: str) -> bool:
         watch = self._watches.get(table)
-        return watch is not None and watch.shape is not None
+        return watch is not None and watch.layout is not None
 
     def columns(self, table: str) -> Sequence[str]:
         watch = self._watches.get(table)
-        if watch is None or watch.shape is None:
+        if watch is None or watch.layout is None:
             raise NotFound(f"{table!r} is not watched, or gone. Subscribe again.")
-        return watch.shape.columns
+        return watch.layout.columns
 
     def column_types(self, table: str) -> Mapping[str, ColumnType]:  # noqa: ARG002 - none has any
         return {}  # a column may hold values of any type, also text that looks like a number
@@ -92,7 +92,7 @@ class SqliteChangeFeed:
     def interrupted(self, watch: Watch, position: int) -> None:
         self._watches[watch.table] = watch
         self._position = max(self._position, position)
-        self._listener.interrupted(watch.table, f"{self.epoch}.{position}", watch.shape is not None)
+        self._listener.interrupted(watch.table, f"{self.epoch}.{position}", watch.layout is not None)
 
     # --- life ---
 

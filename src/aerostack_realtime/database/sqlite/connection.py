@@ -1,7 +1,7 @@
 """Opening a SQLite file, its transactions, and SQLite's errors as ours.
 
-A connection belongs to the thread that opened it. apsw brings a current SQLite of its own (DESIGN: the
-system's may have the WAL-reset bug).
+A connection belongs to the thread that opened it. apsw bundles a current SQLite; the system's may have the
+WAL-reset bug.
 """
 
 import os
@@ -25,14 +25,14 @@ def connect(path: Path, *, busy_ms: int, create: bool = False) -> apsw.Connectio
 
 
 def first_connection(path: Path, *, busy_ms: int) -> apsw.Connection:
-    """Open `path`, making it when there is none, and put an empty file into WAL.
+    """Open `path`, creating it if it does not exist, and switch an empty file to WAL.
 
-    A file with content keeps its journal mode: others may rely on it. Raises DatabaseUnusable.
+    A file with content keeps its journal mode, since others may rely on it. Raises DatabaseUnusable.
     """
     if path.is_dir():
         raise DatabaseUnusable(f"{path} is a directory: name a database file in it.")
     if not path.parent.is_dir():
-        raise DatabaseUnusable(f"{path} cannot be made: create the directory {path.parent} first.")
+        raise DatabaseUnusable(f"{path} cannot be created: create the directory {path.parent} first.")
     connection = None
     try:
         connection = connect(path, busy_ms=busy_ms, create=True)
@@ -53,7 +53,7 @@ def first_connection(path: Path, *, busy_ms: int) -> apsw.Connection:
 
 
 def unusable(error: apsw.Error, path: Path) -> DatabaseUnusable:
-    """What keeps the file from being opened, in one sentence."""
+    """Why the file cannot be opened, in one sentence."""
     match error:
         case apsw.NotADBError():
             return DatabaseUnusable(f"{path} is not a SQLite database: name another file or move it away.")
@@ -73,7 +73,7 @@ def unusable(error: apsw.Error, path: Path) -> DatabaseUnusable:
 
 
 def translate(error: Exception, path: Path) -> AerostackError:
-    """An exception of a statement as the error the client gets."""
+    """The error that a client gets for an exception of a statement."""
     match error:
         case AerostackError():
             return error

@@ -39,10 +39,10 @@ from aerostack_realtime.database.sqlite.worker import Inbox, Worker
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 
 WAITING_QUERIES = 1_000
-"""Queries that may wait for the thread: beyond, each would wait longer than its client does."""
+"""Queries that may wait for the thread; beyond that, each would wait longer than its client does."""
 
 STEPS_BETWEEN_LOOKS = 200_000
-"""Virtual machine steps, some ms, after which a running statement asks whether the database is closing."""
+"""Virtual machine steps (a few ms) after which a running statement checks whether the database is closing."""
 
 KEPT = f"{PREFIX}kept"
 
@@ -72,7 +72,7 @@ class SqliteDatabase:
         limits: Limits,
         now: Callable[[], int],
     ) -> None:
-        """Start the threads on a file that is ready; `open` makes it so."""
+        """Start the threads on a file that `open` has prepared."""
         busy_ms = int(limits.busy_seconds * 1000)
         self._path = path
         self._waiting = 0
@@ -80,7 +80,7 @@ class SqliteDatabase:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._inbox: Inbox[_Job] = Inbox()
         file = DatabaseFile(path, _lay_out)
-        self._seat = file.seat(busy_ms, self._inbox.rouse)
+        self._thread = file.thread(busy_ms, self._inbox.rouse)
         self._feed = SqliteChangeFeed(file, listener, limits, now, self._died)
         self._snapshots = Snapshots(file, busy_ms)
         self._messages = SqliteMessageStore(file, retention, busy_ms, now, self._died)
@@ -99,11 +99,11 @@ class SqliteDatabase:
         prune_seconds: float = 30.0,
         now: Callable[[], int] = _clock,
     ) -> Self:
-        """Open the database file, making it (in WAL) when there is none.
+        """Open the database file; create it (in WAL mode) if it does not exist.
 
-        `retention`: what `messages.prune` lets go. `log_max_age_seconds`, `log_max_changes`: how long row
-        changes can be replayed. `busy_seconds`: how long a locked database is waited for. `prune_seconds`:
-        between two looks for what the log of changes lets go. `now`: ms since the Unix epoch.
+        `retention`: what `messages.prune` deletes. `log_max_age_seconds`, `log_max_changes`: how long row changes
+        can be replayed. `busy_seconds`: how long to wait for a locked database. `prune_seconds`: the interval
+        between two prunings of the change log. `now`: ms since the Unix epoch.
 
         Raises DatabaseUnusable with one sentence that names the path and what to do.
         """
@@ -153,7 +153,7 @@ class SqliteDatabase:
                 await self._feed.unwatch(table.name)
 
     async def failed(self) -> BaseException:
-        """Wait until a thread has died, which none does by itself; the server ends the process then."""
+        """Wait until a thread has died unexpectedly; the server then ends the process."""
         return await asyncio.shield(self._failure)
 
     async def close(self) -> None:
@@ -182,7 +182,7 @@ class SqliteDatabase:
         if self._closed:
             raise Unavailable("The server is closing. Try again after its restart.")
         if self._waiting >= WAITING_QUERIES:
-            raise Overloaded("Too many queries wait for the database. Try again in a moment.")
+            raise Overloaded("Too many queries are waiting for the database. Try again in a moment.")
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def resolve(result: Result) -> None:
@@ -208,13 +208,13 @@ class SqliteDatabase:
                 if not jobs:
                     self._release_replaced_file()
         finally:
-            self._seat.leave()
+            self._thread.leave()
 
     def _do(self, job: _Job) -> None:
         try:
             if self._inbox.closed:
                 raise Unavailable("The server is closing. Try again after its restart.")
-            connection = self._seat.connection()
+            connection = self._thread.connection()
             connection.set_progress_handler(self._ending, STEPS_BETWEEN_LOOKS)
             job.run(connection)
             if connection.total_changes():
@@ -223,18 +223,18 @@ class SqliteDatabase:
             self._worker.post(job.failed, translate(error, self._path))
 
     def _ending(self) -> bool:
-        """Asked by SQLite in the midst of a statement: whether to give it up."""
+        """SQLite calls this during a statement: whether to abort it."""
         return self._inbox.closed
 
     def _release_replaced_file(self) -> None:
         try:
-            self._seat.connection()
+            self._thread.connection()
         except (apsw.Error, AerostackError):
-            self._seat.leave()
+            self._thread.leave()
 
 
 def _prepare(path: Path, busy_ms: int) -> None:
-    """Make our tables and put the triggers in order, before any other thread looks. Raises DatabaseUnusable."""
+    """Create our tables and repair the triggers before any other thread starts. Raises DatabaseUnusable."""
     connection = first_connection(path, busy_ms=busy_ms)
     try:
         with transaction(connection):
@@ -247,7 +247,7 @@ def _prepare(path: Path, busy_ms: int) -> None:
                 changelog.renew_epoch(connection, path)
                 changelog.raise_high_water(connection, mark)
                 for table in changelog.watched(connection):
-                    changelog.install(connection, table)  # its log begins here: what it has was told before
+                    changelog.install(connection, table)  # its log begins here: older entries were delivered
             changelog.put_in_order(connection)
             changelog.set_meta(connection, "opened", _clock())
     except apsw.Error as error:

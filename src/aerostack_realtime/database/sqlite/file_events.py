@@ -89,7 +89,7 @@ class DirectoryEvents:
 
 
 def readiness(descriptors: Sequence[int]) -> Callable[[float | None], Sequence[int]]:
-    """A function that waits up to so many seconds and returns the readable ones of `descriptors`.
+    """A function that waits up to the given seconds and returns the readable ones of `descriptors`.
 
     `select` waits by the microsecond, but only for descriptors below 1024; `poll` rounds up to milliseconds.
     """
@@ -102,7 +102,7 @@ def readiness(descriptors: Sequence[int]) -> Callable[[float | None], Sequence[i
 
 
 class WatchfulInbox(Inbox[Item]):
-    """An inbox whose `take` also returns when the database at `path` is written; `written` says so.
+    """An inbox whose `take` also returns when the database at `path` is written; `written` reports it.
 
     Without events (`has_events` False) it is an ordinary inbox.
     """

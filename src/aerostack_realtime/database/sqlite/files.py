@@ -1,12 +1,12 @@
 """The database's file as it is at its path now: a restore may put another one there while we run.
 
-A connection to the file that was there keeps writing to it, into the void; and a connection to the new file
-opened while an old one is still open shares its `-wal` by name, which mixes two databases. So every seat checks
-the file before its work, and after a replacement none opens the new file before all have let go of the old.
+A connection to the old file would keep writing to a deleted file; and a connection to the new file that is opened
+while an old one is still open shares its `-wal` by name, which mixes two databases. So every thread checks the
+file before its work, and after a replacement none opens the new file before all have closed the old one.
 
-A backup copied *into* the file is the same file. It is known by its high-water mark, which is raised every few
-seconds, there and in a small file beside the database: the one in the database is lower after a restoration. Until
-the reader of the log has told of that, the mark must not be raised again: it would hide it.
+A backup that is copied *into* the file keeps its inode. It is recognised by the high-water mark, which is raised
+every few seconds in the database and in a small file beside it: after a restore the one in the database is lower.
+Until the log reader has reported the restore, the mark must not be raised again, because that would hide it.
 """
 
 import threading
@@ -20,7 +20,7 @@ from aerostack_realtime.database.sqlite.connection import connect, identity
 from aerostack_realtime.protocol.errors import Unavailable
 
 VACANT_SECONDS = 10.0
-"""How long a seat waits for the others to let go of a replaced file: longer than a lock is waited for."""
+"""How long a thread waits for the others to close a replaced file: longer than the lock timeout."""
 
 
 def mark_path(path: Path) -> Path:
@@ -28,7 +28,7 @@ def mark_path(path: Path) -> Path:
 
 
 def read_mark(path: Path) -> int:
-    """The high-water mark that was kept beside the database at `path`; 0 when there is none."""
+    """The high-water mark in the file beside the database at `path`; 0 when there is none."""
     try:
         return int(mark_path(path).read_text())
     except (OSError, ValueError):
@@ -36,76 +36,78 @@ def read_mark(path: Path) -> int:
 
 
 class DatabaseFile:
-    """The path, and who has a connection to what is there.
+    """The path of the database, and the threads that have a connection to it.
 
-    `prepare` makes our tables in a file that has replaced another; it may be called again.
+    `prepare` creates our tables in a file that replaced another; it may be called again.
     """
 
     def __init__(self, path: Path, prepare: Callable[[apsw.Connection], None]) -> None:
         self.path = path
         self.prepare = prepare
         self.known_mark = 0
-        """The highest mark that is known to be stored: a database that has a lower one was restored."""
-        self._seats: list[Seat] = []
+        """The highest mark that is known to be stored: a database with a lower one was restored."""
+        self._threads: list[ThreadConnection] = []
         self._changed = threading.Condition()
         self._wal: tuple[int, int] | None = None
 
-    def seat(self, busy_ms: int, rouse: Callable[[], None]) -> "Seat":
-        """A place for one thread's connection; `rouse` makes that thread call `Seat.connection` soon."""
-        seat = Seat(self, busy_ms, rouse)
+    def thread(self, busy_ms: int, rouse: Callable[[], None]) -> "ThreadConnection":
+        """The connection of one thread; `rouse` makes that thread call `ThreadConnection.connection` soon."""
+        thread = ThreadConnection(self, busy_ms, rouse)
         with self._changed:
-            self._seats.append(seat)
-        return seat
+            self._threads.append(thread)
+        return thread
 
-    def give_up(self, seat: "Seat") -> None:
-        """A seat is needed no more."""
+    def remove(self, thread: "ThreadConnection") -> None:
+        """A thread has ended."""
         with self._changed:
-            self._seats.remove(seat)
+            self._threads.remove(thread)
 
     def occupied(self) -> None:
-        """A seat has just opened a connection."""
+        """A thread has just opened a connection."""
         if self._wal is None:
             self._wal = identity(self._wal_path())
 
     def vacated(self) -> None:
-        """A seat has just let go of its connection."""
+        """A thread has just closed its connection."""
         with self._changed:
             self._changed.notify_all()
 
     def wait_until_free(self, of_other_than: tuple[int, int]) -> None:
-        """Return when no seat has a connection to another file. Raises Unavailable when that takes too long."""
+        """Return when no thread has a connection to another file. Raises Unavailable when that takes too long."""
 
-        def others() -> "list[Seat]":
-            return [seat for seat in self._seats if seat.identity not in (None, of_other_than)]
+        def others() -> "list[ThreadConnection]":
+            return [thread for thread in self._threads if thread.identity not in (None, of_other_than)]
 
         with self._changed:
-            if not others() and all(seat.identity is None for seat in self._seats):
+            if not others() and all(thread.identity is None for thread in self._threads):
                 self._drop_stale_wal()
                 return
-            for seat in others():
-                seat.rouse()
+            for thread in others():
+                thread.rouse()
             if not self._changed.wait_for(lambda: not others(), VACANT_SECONDS):
-                raise Unavailable("The database file was replaced and is still being let go of. Try again.")
-            if all(seat.identity is None for seat in self._seats):
+                raise Unavailable(
+                    "The database file was replaced and its old connections are still closing. Try again."
+                )
+            if all(thread.identity is None for thread in self._threads):
                 self._drop_stale_wal()
 
     def check_mark(self, mark: int, known: int) -> None:
-        """Raises Unavailable for a database that has a lower mark than was `known` before it was read."""
+        """Raises Unavailable for a database whose mark is lower than the one `known` before."""
         if mark < known:
             with self._changed:
-                for seat in self._seats:
-                    seat.rouse()
-            raise Unavailable("The database was restored from a backup, which is being told. Try again.")
+                for thread in self._threads:
+                    thread.rouse()
+            raise Unavailable("A restored backup was detected; subscribers are being notified. Try again.")
 
     def write_mark(self, position: int) -> None:
-        """Keep the high-water mark beside the database too, where a restored backup does not take it back."""
+        """Store the high-water mark beside the database too, where restoring a backup does not lower it."""
         with suppress(OSError):  # a full disk: the next mark is higher
             fresh = self.path.with_name(f"{self.path.name}-mark.new")
             fresh.write_text(str(max(position, read_mark(self.path))))
             fresh.replace(mark_path(self.path))
 
     def _drop_stale_wal(self) -> None:
-        """The `-wal` that belongs to the file that is gone would be replayed over the new one."""
+        """Delete the `-wal` of the file that is gone: SQLite would replay it over the new one."""
         if self._wal is not None and identity(self._wal_path()) == self._wal:
             for suffix in ("-wal", "-shm"):
                 with suppress(OSError):
@@ -116,8 +118,8 @@ class DatabaseFile:
         return self.path.with_name(self.path.name + "-wal")
 
 
-class Seat:
-    """One thread's connection to the file. `identity` is the file's that it is open to, None when closed."""
+class ThreadConnection:
+    """One thread's connection to the file. `identity` is that of the open file, None when closed."""
 
     def __init__(self, file: DatabaseFile, busy_ms: int, rouse: Callable[[], None]) -> None:
         self._file = file

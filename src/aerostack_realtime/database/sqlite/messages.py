@@ -22,14 +22,14 @@ from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unava
 MESSAGES = f"{PREFIX}messages"
 
 COMMIT_LIMIT = 1_000
-"""Messages per transaction: more makes it hardly cheaper and the first of them wait longer."""
+"""Messages per transaction: larger groups are hardly cheaper, and their first message waits longer."""
 WAITING_LIMIT = 50_000
 WAITING_BYTES = 64 << 20
-"""What may wait for a commit: some seconds of a slow disk, not the memory of the server."""
+"""Messages that may wait for a commit: a few seconds of a slow disk without exhausting memory."""
 PRUNE_STEP = 1_000
 PRUNE_GAP_SECONDS = 0.01
 REMEMBERED_TOPICS = 10_000
-"""Topics whose last `created_at` is kept in memory; others are looked up."""
+"""Topics whose last `created_at` is cached; others are read from the table."""
 
 _LAYOUT = f"""
 CREATE TABLE IF NOT EXISTS {MESSAGES}(
@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 def lay_out(connection: apsw.Connection) -> None:
-    """Make the messages' table where it is missing."""
+    """Create the table of messages if it is missing."""
     connection.execute(_LAYOUT)
 
 
@@ -79,7 +79,7 @@ class SqliteMessageStore:
         self._waiting = 0
         self._waiting_bytes = 0
         self._inbox: Inbox[_Append | _Task] = Inbox()
-        self._seat = file.seat(busy_ms, self._inbox.rouse)
+        self._thread = file.thread(busy_ms, self._inbox.rouse)
         self._worker = Worker("aerostack-messages", self._run, died)
 
     # --- on the loop ---
@@ -88,7 +88,7 @@ class SqliteMessageStore:
         if self._inbox.closed:
             raise Unavailable("The server is closing. Try again after its restart.")
         if self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
-            raise Overloaded("Too many messages wait to be stored. Try again in a moment.")
+            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
         self._waiting += 1
         self._waiting_bytes += len(memoryview(message.data))
         self._inbox.put(_Append(message, done))
@@ -134,8 +134,8 @@ class SqliteMessageStore:
         return await self._ask(changelog.high_water)
 
     async def raise_high_water(self, position: int) -> None:
-        """As its contract says; and raises Unavailable while it is not told yet that the database was restored
-        from a backup."""
+        """See the contract. Also raises Unavailable while subscribers have not yet been notified that the database
+        was restored from a backup."""
 
         def raise_it(connection: apsw.Connection) -> None:
             known = self._file.known_mark
@@ -148,7 +148,7 @@ class SqliteMessageStore:
         await self._ask(raise_it)
 
     async def close(self) -> None:
-        """Store what was accepted, then end the thread."""
+        """Commit all accepted messages, then end the thread."""
         self._inbox.close()
         await self._worker.ended()
 
@@ -185,7 +185,7 @@ class SqliteMessageStore:
                     return
                 self._handle(items)
         finally:
-            self._seat.leave()
+            self._thread.leave()
 
     def _handle(self, items: Sequence[_Append | _Task]) -> None:
         appends: list[_Append] = []
@@ -196,7 +196,7 @@ class SqliteMessageStore:
             self._store(appends)
             appends = []
             try:
-                item.run(self._seat.connection())
+                item.run(self._thread.connection())
             except (apsw.Error, AerostackError) as error:
                 self._worker.post(item.failed, translate(error, self._file.path))
         self._store(appends)
@@ -205,9 +205,9 @@ class SqliteMessageStore:
 
     def _release_replaced_file(self) -> None:
         try:
-            self._seat.connection()
+            self._thread.connection()
         except (apsw.Error, AerostackError):
-            self._seat.leave()
+            self._thread.leave()
 
     def _store(self, appends: Sequence[_Append]) -> None:
         if not appends:
@@ -225,14 +225,14 @@ class SqliteMessageStore:
         self._worker.post(self._finish, outcomes)
 
     def _commit(self, appends: Sequence[_Append]) -> list[Stored]:
-        """One transaction. Raises Unavailable when nothing can be stored now, anything else for a bad message."""
+        """One transaction. Raises Unavailable when nothing can be stored, another error for a bad message."""
         last: dict[str, int] = {}
         try:
-            connection = self._seat.connection()
+            connection = self._thread.connection()
             with transaction(connection):
                 outcomes = [self._insert(connection, append.message, last) for append in appends]
         except apsw.SQLError as error:
-            raise Unavailable(f"The message store is not there ({error}). Try again in a moment.") from error
+            raise Unavailable(f"The message store is unavailable ({error}). Try again in a moment.") from error
         except apsw.Error as error:
             raise translate(error, self._file.path) from error
         if len(self._last) > REMEMBERED_TOPICS:
@@ -281,7 +281,7 @@ class SqliteMessageStore:
         return Stored(stored, duplicate=False)
 
     def _prune_step(self, connection: apsw.Connection, topic: str, now: int) -> int:
-        """Delete up to PRUNE_STEP messages of a topic that its retention lets go."""
+        """Delete up to PRUNE_STEP messages of a topic that are beyond its retention."""
         name = topic.rpartition("/")[0] or topic
         rule = next((rule for pattern, rule in self._retention if pattern.fullmatch(name)), None)
         if rule is None:

@@ -1,10 +1,10 @@
-"""What the log of changes lets go, in steps small enough for writers to get in between."""
+"""Pruning of the change log, in steps small enough that writers are not held up."""
 
 from typing import cast
 
 import apsw
 
-from aerostack_realtime.database.sqlite.changelog import SHAPES, WATCHED, number
+from aerostack_realtime.database.sqlite.changelog import LAYOUTS, WATCHED, number
 from aerostack_realtime.database.sqlite.triggers import CHANGES
 
 STEP = 1_000
@@ -12,10 +12,10 @@ STEP = 1_000
 
 
 def prune(connection: apsw.Connection, given: int, keep: int, oldest: int) -> int:
-    """Delete up to STEP of the oldest entries, of those up to position `given`; returns how many.
+    """Delete up to STEP of the oldest entries at or below position `given`; returns how many.
 
-    An entry goes when it is older than `oldest` (ms) or when more than `keep` follow it. In the caller's
-    transaction.
+    An entry is deleted when it is older than `oldest` (ms) or when more than `keep` entries follow it. Runs in the
+    caller's transaction.
     """
     rows = connection.execute(f"SELECT id, at FROM {CHANGES} ORDER BY id LIMIT {STEP}").fetchall()
     newest = number(connection, f"SELECT max(id) FROM {CHANGES}") or 0
@@ -28,39 +28,39 @@ def prune(connection: apsw.Connection, given: int, keep: int, oldest: int) -> in
         return 0
     connection.execute(
         f"UPDATE {WATCHED} SET start = max(start, coalesce((SELECT max(id) FROM {CHANGES} WHERE id <= ?1 "
-        f"AND shape IN (SELECT id FROM {SHAPES} WHERE name = {WATCHED}.name)), 0))",
+        f"AND layout IN (SELECT id FROM {LAYOUTS} WHERE name = {WATCHED}.name)), 0))",
         (last,),
     )
     connection.execute(f"DELETE FROM {CHANGES} WHERE id <= ?", (last,))
     deleted = connection.changes()
     if deleted < STEP:
-        _forget_shapes(connection)
+        _forget_layouts(connection)
     return deleted
 
 
 def clear(connection: apsw.Connection, name: str, after: int) -> int | None:
-    """Delete a forgotten table's entries within the next STEP after a position; not those of a new watch.
+    """Delete an unwatched table's entries among the next STEP after a position, but not those of a new watch.
 
-    Returns the position to go on from, or None when nothing of the table is left.
+    Returns the position to continue from, or None when no entry of the table is left.
     """
     forgotten = (
-        f"SELECT id FROM {SHAPES} WHERE name = ?1 "
-        f"AND id NOT IN (SELECT shape FROM {WATCHED} WHERE shape IS NOT NULL)"
+        f"SELECT id FROM {LAYOUTS} WHERE name = ?1 "
+        f"AND id NOT IN (SELECT layout FROM {WATCHED} WHERE layout IS NOT NULL)"
     )
     until = after + STEP
     connection.execute(
-        f"DELETE FROM {CHANGES} WHERE id > ?2 AND id <= ?3 AND shape IN ({forgotten})", (name, after, until)
+        f"DELETE FROM {CHANGES} WHERE id > ?2 AND id <= ?3 AND layout IN ({forgotten})", (name, after, until)
     )
     following = number(connection, f"SELECT min(id) FROM {CHANGES} WHERE id > ?", until)
     if following is not None:
         return following - 1
-    connection.execute(f"DELETE FROM {SHAPES} WHERE id IN ({forgotten})", (name,))
+    connection.execute(f"DELETE FROM {LAYOUTS} WHERE id IN ({forgotten})", (name,))
     return None
 
 
-def _forget_shapes(connection: apsw.Connection) -> None:
-    """Delete the shapes that neither an entry nor a watched table's triggers can name any more."""
+def _forget_layouts(connection: apsw.Connection) -> None:
+    """Delete the layouts that neither an entry nor a watched table's triggers use."""
     connection.execute(
-        f"DELETE FROM {SHAPES} WHERE id NOT IN (SELECT shape FROM {WATCHED} WHERE shape IS NOT NULL) "
-        f"AND NOT EXISTS (SELECT 1 FROM {CHANGES} AS c WHERE c.shape = {SHAPES}.id)"
+        f"DELETE FROM {LAYOUTS} WHERE id NOT IN (SELECT layout FROM {WATCHED} WHERE layout IS NOT NULL) "
+        f"AND NOT EXISTS (SELECT 1 FROM {CHANGES} AS c WHERE c.layout = {LAYOUTS}.id)"
     )

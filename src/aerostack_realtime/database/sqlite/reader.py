@@ -1,7 +1,7 @@
-"""The feed's thread: watches for commits, reads the log in order, puts triggers in place.
+"""The feed's thread: notices commits, reads the log in order, installs triggers.
 
-Everything the loop learns from it (changes, interruptions, parts of a replay) it posts itself, in the order of
-the log; that order is what makes the seam between a replay and the live changes exact.
+It posts everything that the loop gets (changes, interruptions, parts of a replay) in the order of the log; this
+order makes the seam between a replay and the live changes exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import Change, Replay
 from aerostack_realtime.database.sqlite import changelog, pruning
-from aerostack_realtime.database.sqlite.changelog import Shape, Watch
+from aerostack_realtime.database.sqlite.changelog import RowLayout, Watch
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.file_events import Pace, WatchfulInbox
 from aerostack_realtime.database.sqlite.files import DatabaseFile
@@ -28,22 +28,22 @@ from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavail
 RETRY_SECONDS = 0.008
 """Between two attempts at what found the database locked."""
 FILE_SECONDS = 0.05
-"""Between two looks whether another file has been put in place."""
+"""Between two checks whether another file has replaced the database."""
 IDLE_SECONDS = 1.0
-"""Between looks while nothing is watched: only another process could change that."""
+"""Between two polls while nothing is watched: only another process could change that."""
 BATCH_ROWS = 250
 BATCH_BYTES = 1 << 20
-"""What is handed to the loop at once: its longest pause in a bulk write is this batch's time."""
+"""One batch for the loop: during a bulk write the loop pauses for one batch at most."""
 BATCHES_AHEAD = 2
 """How far reading may be ahead of the loop; bounds the memory of a bulk write."""
 REPLAY_WINDOW = 20_000
-"""Positions that one part of a replay may look through for its table's entries: some 10 ms."""
+"""Positions that one part of a replay scans for entries of its table: about 10 ms."""
 PRUNE_GAP_SECONDS = 0.02
-"""Between two steps of pruning, for writers to get in."""
+"""Between two steps of pruning, so that writers get the lock."""
 
 
 class Limits(Struct, frozen=True):
-    """How long the log is kept and how long a locked database is waited for, how often is pruned."""
+    """How long the log is kept, how long to wait for a locked database, and how often to prune."""
 
     max_age_seconds: float
     max_changes: int
@@ -51,8 +51,8 @@ class Limits(Struct, frozen=True):
     prune_seconds: float
 
 
-class Outlet(Protocol):
-    """The loop's side of the thread; called on the loop, in the order posted."""
+class ChangeSink(Protocol):
+    """The receiver on the loop; called there, in the order of the log."""
 
     def began(self, epoch: str, position: int, watches: Sequence[Watch]) -> None: ...
     def watching(self, watch: Watch) -> None: ...
@@ -62,7 +62,7 @@ class Outlet(Protocol):
 
 
 class Job(Struct):
-    """Something to do on the thread. `deadline`: how long it may wait for a lock (monotonic seconds)."""
+    """A task for the thread. `deadline`: until when it may wait for a lock (monotonic seconds)."""
 
     run: Callable[[], None]
     failed: Callable[[AerostackError], None]
@@ -70,7 +70,7 @@ class Job(Struct):
 
 
 class NotYet(Exception):
-    """The job has to wait for the feed to read on."""
+    """The job has to wait until the feed has read further."""
 
 
 class LogReader:
@@ -79,13 +79,13 @@ class LogReader:
     def __init__(
         self,
         file: DatabaseFile,
-        outlet: Outlet,
+        sink: ChangeSink,
         limits: Limits,
         post: Callable[..., None],
         now: Callable[[], int],
     ) -> None:
         self._file = file
-        self._outlet = outlet
+        self._sink = sink
         self._limits = limits
         self._post = post
         self._now = now
@@ -93,7 +93,7 @@ class LogReader:
         self._waiting: list[Job] = []
         self._credit = threading.Semaphore(BATCHES_AHEAD)
         self._watches: dict[str, Watch] = {}
-        self._shapes: dict[int, Shape] = {}
+        self._layouts: dict[int, RowLayout] = {}
         self._interruptions: deque[tuple[int, Watch]] = deque()
         self._checked: apsw.Connection | None = None
         self._check_at = 0.0
@@ -105,7 +105,7 @@ class LogReader:
         self._schema: object = None
         self._behind = False
         self._mark_is_low = False
-        self._told = threading.Event()
+        self._loop_knows = threading.Event()
         self._prune_at = time.monotonic() + limits.prune_seconds
 
     # --- from the loop's thread ---
@@ -124,8 +124,8 @@ class LogReader:
     # --- the thread ---
 
     def main(self) -> None:
-        """Read until stopped. What a look finds locked or gone is looked for again."""
-        self._seat = self._file.seat(busy_ms=10, rouse=self.rouse)
+        """Read until stopped. A poll that finds the database locked or missing is repeated."""
+        self._thread = self._file.thread(busy_ms=10, rouse=self.rouse)
         try:
             self._start()
             while not self._inbox.closed:
@@ -135,10 +135,10 @@ class LogReader:
                     self._pace.event(time.monotonic())
                 for job in jobs:
                     self._do(job)
-                self._look_safely()
+                self._poll_safely()
                 self._prune_when_due()
         finally:
-            self._seat.leave()
+            self._thread.leave()
             for job in self._waiting + self._inbox.take(0):
                 self._post(job.failed, _closing())
             self._inbox.dispose()
@@ -163,9 +163,9 @@ class LogReader:
         except (apsw.Error, AerostackError, OSError, UnicodeDecodeError) as error:
             self._post(job.failed, translate(error, self._file.path))
 
-    def _look_safely(self) -> None:
+    def _poll_safely(self) -> None:
         try:
-            self._look()
+            self._poll()
         except (apsw.BusyError, apsw.LockedError):
             self._behind = False
         except (apsw.Error, AerostackError, OSError, UnicodeDecodeError):
@@ -174,35 +174,35 @@ class LogReader:
             self._lose_tables()
 
     def _start(self) -> None:
-        """Find the place in the log. What is in it by now is replayed on demand, not delivered."""
+        """Find the current position in the log. Older entries are replayed on demand, not delivered."""
         while not self._inbox.closed:
             with suppress(apsw.BusyError, apsw.LockedError):
-                connection = self._seat.connection()
+                connection = self._thread.connection()
                 with transaction(connection, "DEFERRED"):
                     self._watches = changelog.watched(connection)
                     self._epoch, self._position = changelog.epoch_and_position(connection)
                     self._file.known_mark = max(self._file.known_mark, changelog.high_water(connection))
-                self._opened = self._seat.identity
-                self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
+                self._opened = self._thread.identity
+                self._post(self._sink.began, self._epoch, self._position, list(self._watches.values()))
                 return
             time.sleep(RETRY_SECONDS)
 
     def _connection(self) -> apsw.Connection:
-        """The seat's connection, its file checked now and then: a look must cost next to nothing."""
+        """The thread's connection. Its file is checked only now and then: a poll must cost next to nothing."""
         now = time.monotonic()
         if self._checked is None or now >= self._check_at:
             self._checked = None
-            self._checked = self._seat.connection()
+            self._checked = self._thread.connection()
             self._check_at = now + FILE_SECONDS
         return self._checked
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         connection = self._connection()
-        if self._mark_is_low and self._told.is_set():
+        if self._mark_is_low and self._loop_knows.is_set():
             with transaction(connection):
                 changelog.raise_high_water(connection, self._file.known_mark)
             self._mark_is_low = False
-        version = (self._seat.identity, _pragma(connection, "data_version"))
+        version = (self._thread.identity, _pragma(connection, "data_version"))
         if version == self._version and not self._behind:
             return
         before = self._position
@@ -216,7 +216,7 @@ class LogReader:
         if restored or self._replaced(epoch, position):
             self._begin_anew(connection)
             return
-        if (self._seat.identity, schema) != self._schema:
+        if (self._thread.identity, schema) != self._schema:
             self._reconcile(connection)
         committed = self._version is not None and version != self._version
         self._version = version
@@ -224,16 +224,16 @@ class LogReader:
         self._pace.looked(time.monotonic(), committed=committed, changed=self._position > before)
 
     def _replaced(self, epoch: str, position: int) -> bool:
-        """Whether the log is another one than was read so far. When writers have taken a restored backup's log
-        beyond our position since, its mark tells."""
-        return self._seat.identity != self._opened or epoch != self._epoch or position < self._position
+        """Whether this is not the log that was read so far. A restored backup that writers have taken beyond our
+        position is recognised by its high-water mark."""
+        return self._thread.identity != self._opened or epoch != self._epoch or position < self._position
 
     def _read_on(self, connection: apsw.Connection, position: int) -> bool:
-        """Hand one batch to the loop; whether there is more to read."""
+        """Post one batch to the loop; returns whether there is more to read."""
         until = self._interruptions[0][0] if self._interruptions else position
         if until > self._position:
             part = changelog.read(
-                connection, self._shapes, self._epoch, self._position, until, BATCH_ROWS, BATCH_BYTES
+                connection, self._layouts, self._epoch, self._position, until, BATCH_ROWS, BATCH_BYTES
             )
             self._position = part.end
             if not self._acquire_credit():
@@ -242,7 +242,7 @@ class LogReader:
             self._post(self._deliver, changes, part.end)
         while self._interruptions and self._interruptions[0][0] <= self._position:
             at, watch = self._interruptions.popleft()
-            self._post(self._outlet.interrupted, watch, at)
+            self._post(self._sink.interrupted, watch, at)
         return bool(self._interruptions) or self._position < position
 
     def _acquire_credit(self) -> bool:
@@ -252,14 +252,14 @@ class LogReader:
     def _deliver(self, changes: Sequence[Change], position: int) -> None:
         """On the loop."""
         try:
-            self._outlet.delivered(changes, position)
+            self._sink.delivered(changes, position)
         finally:
             self._credit.release()
 
     # --- schema changes and replaced files ---
 
     def _reconcile(self, connection: apsw.Connection) -> None:
-        """Put the triggers in order after the schema has changed; note what may have been missed."""
+        """Repair the triggers after the schema has changed, and record what may have been missed."""
         remembered = changelog.watched(connection)
         schema = _pragma(connection, "schema_version")
         wrong = [watch for watch in remembered.values() if not changelog.in_order(connection, watch)]
@@ -276,12 +276,13 @@ class LogReader:
                 (position, watch) for table, watch in remembered.items() if known.get(table) != watch
             )
             self._watches = remembered
-        self._schema = (self._seat.identity, schema)
+        self._schema = (self._thread.identity, schema)
 
     def _begin_anew(self, connection: apsw.Connection) -> None:
-        """The log is no continuation of what was read: another epoch, every table watched afresh.
+        """This log does not continue the one that was read: begin a new epoch and watch every table again.
 
-        The mark stays as low as it was found until the loop knows: by it others know not to answer from it yet.
+        The high-water mark stays as low as it was found until the loop knows: a low mark keeps others from
+        answering from this database.
         """
         self._file.prepare(connection)
         with transaction(connection):
@@ -290,23 +291,23 @@ class LogReader:
             self._watches = {table: changelog.install(connection, table) for table in sorted(tables)}
             _, self._position = changelog.epoch_and_position(connection)
         self._mark_is_low = True
-        self._told.clear()
-        self._opened = self._seat.identity
+        self._loop_knows.clear()
+        self._opened = self._thread.identity
         self._interruptions.clear()
-        self._shapes.clear()
+        self._layouts.clear()
         self._version = self._schema = None
-        self._post(self._outlet.began, self._epoch, self._position, list(self._watches.values()))
+        self._post(self._sink.began, self._epoch, self._position, list(self._watches.values()))
         for watch in self._watches.values():
-            self._post(self._outlet.interrupted, watch, self._position)
-        self._post(self._told.set)
+            self._post(self._sink.interrupted, watch, self._position)
+        self._post(self._loop_knows.set)
         self._post(self.rouse)
 
     def _lose_tables(self) -> None:
-        """The file is gone or damaged: no table is there until it is back."""
+        """The file is missing or damaged: no table is available until it returns."""
         for table, watch in self._watches.items():
-            if watch.shape is not None:
+            if watch.layout is not None:
                 self._watches[table] = lost = Watch(table, None, watch.start)
-                self._post(self._outlet.interrupted, lost, self._position)
+                self._post(self._sink.interrupted, lost, self._position)
         self._epoch = ""
 
     # --- jobs ---
@@ -314,13 +315,13 @@ class LogReader:
     def watch(self, table: str, done: Callable[[], None]) -> None:
         connection = self._connection()
         known = self._watches.get(table)
-        if known is None or known.shape is None:
+        if known is None or known.layout is None:
             with transaction(connection):
                 if read_table(connection, table) is None:
                     raise NotFound(f"There is no table {table!r}. Create it first.")
                 known = changelog.install(connection, table)
             self._watches[table] = known
-        self._post(self._outlet.watching, known)
+        self._post(self._sink.watching, known)
         self._post(done)
 
     def unwatch(self, table: str, done: Callable[[], None]) -> None:
@@ -330,7 +331,7 @@ class LogReader:
         with transaction(connection):
             changelog.forget(connection, table)
         del self._watches[table]
-        self._post(self._outlet.unwatched, table)
+        self._post(self._sink.unwatched, table)
         self._clear(table, 0, done)
 
     def _clear(self, table: str, after: int, done: Callable[[], None]) -> None:
@@ -345,8 +346,8 @@ class LogReader:
     def replay(self, table: str, since: str, then: Callable[[Replay], None]) -> None:
         connection = self._connection()
         watch = self._watches.get(table)
-        if watch is None or watch.shape is None:
-            raise NotFound(f"{table!r} is not watched, or gone. Subscribe again.")
+        if watch is None or watch.layout is None:
+            raise NotFound(f"{table!r} is not watched, or does not exist any more. Subscribe again.")
         with transaction(connection, "DEFERRED"):
             _, written = changelog.epoch_and_position(connection)
             asked = self._parse(since, written)
@@ -358,13 +359,13 @@ class LogReader:
             until = min(self._position, after + REPLAY_WINDOW)
             part = changelog.read(
                 connection,
-                self._shapes,
+                self._layouts,
                 self._epoch,
                 after,
                 until,
                 BATCH_ROWS,
                 BATCH_BYTES,
-                only=changelog.shapes_of(connection, table),
+                only=changelog.layouts_of(connection, table),
             )
         end = max(part.end, after)
         recovered = asked is not None and asked >= start
@@ -372,7 +373,7 @@ class LogReader:
         self._post(then, Replay(part.changes, f"{self._epoch}.{end}", recovered, more))
 
     def _parse(self, cursor: str, written: int) -> int | None:
-        """The position of a cursor of this log; None for any other text."""
+        """The position of a cursor of this log; None for anything else."""
         epoch, _, number = cursor.rpartition(".")
         if epoch != self._epoch or not (number.isascii() and number.isdigit()) or len(number) > 18:
             return None

@@ -14,7 +14,7 @@ from msgspec import Struct
 from aerostack_realtime.protocol.errors import NotFound
 
 PREFIX = "_aerostack_"
-"""How the name of every object of ours begins."""
+"""The prefix of all our tables and triggers."""
 
 MAX_COLUMNS = 990
 """The log holds two values per column; SQLite allows a table 2,000."""
@@ -38,10 +38,10 @@ class Key(Struct, frozen=True):
 class Table(Struct, frozen=True):
     """A table as the triggers need it.
 
-    `identity` names what tells its rows apart: the rowid by a name that no column has taken, or the primary
-    key of a WITHOUT ROWID table; empty when columns have taken all names of the rowid. `named_by` are the columns
-    by which who sees the rows can tell them apart: the primary key, else columns that are unique and NOT NULL;
-    empty when there are none.
+    `identity` are the columns that distinguish its rows: the rowid by a name that no column uses, or the primary
+    key of a WITHOUT ROWID table; empty when columns use all names of the rowid. `named_by` are the columns that
+    distinguish rows for a subscriber: the primary key, else columns that are unique and NOT NULL; empty when there
+    are none.
     """
 
     name: str
@@ -57,7 +57,7 @@ def quote(name: str) -> str:
 
 
 def read_table(connection: apsw.Connection, name: str) -> Table | None:
-    """The table `name` (exactly so spelt), None when there is none. Raises NotFound when it is no table."""
+    """The table spelled exactly `name`, None when there is none. Raises NotFound for views and virtual tables."""
     found = connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
         (name,),
@@ -70,7 +70,7 @@ def read_table(connection: apsw.Connection, name: str) -> Table | None:
     if spelt != name:
         raise NotFound(f"There is no table {name!r}; there is {spelt!r}.")
     if re.match(r"\s*CREATE\s+VIRTUAL\b", str(sql), re.IGNORECASE):
-        raise NotFound(f"{name!r} is a virtual table, which has no triggers: it cannot be watched.")
+        raise NotFound(f"{name!r} is a virtual table and cannot be watched: virtual tables have no triggers.")
     if _is_shadow(connection, name):
         raise NotFound(f"{name!r} belongs to a virtual table: it cannot be watched.")
     info = connection.execute(f"PRAGMA table_xinfo({quote(name)})").fetchall()
@@ -87,7 +87,7 @@ def read_table(connection: apsw.Connection, name: str) -> Table | None:
 
 
 def _named_by(keys: Iterable[Key], filled: Container[str]) -> tuple[str, ...]:
-    """The columns of the first unique key that holds for all rows."""
+    """The columns of the first unique key that covers all rows."""
     for key in keys:
         names = tuple(term.column for term in key.terms if term.column is not None and term.column in filled)
         if len(names) == len(key.terms) and key.condition is None:

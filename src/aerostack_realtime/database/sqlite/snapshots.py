@@ -1,7 +1,7 @@
-"""A table's rows at one moment, read beside everything else on a connection of their own.
+"""A table's rows at one moment, read on a separate connection.
 
-In WAL a read transaction holds up no writer, so it stays open while the rows are read. In the other journal
-modes it would, so there the rows are copied to temporary storage first, and the transaction ends.
+In WAL mode a read transaction does not block writers, so it stays open while the rows are read. In the other
+journal modes it would, so there the rows are first copied to temporary storage, and the transaction ends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from aerostack_realtime.database.sqlite.values import SAFE_INTEGER, repair, size
 from aerostack_realtime.protocol.errors import InvalidFilter, NotFound, Unavailable
 
 AT_ONCE = 4
-"""Snapshots that read at the same moment; others wait for their turn."""
+"""Snapshots that read at the same time; others wait for their turn."""
 CHUNK_ROWS = 500
 CHUNK_BYTES = 256 << 10
 LOOKED_AT = 5_000
-"""What one step may read, hold and look through: some 10 ms of a thread."""
+"""Bounds of one step: about 10 ms of a thread."""
 INTERRUPT_SECONDS = 0.05
 
 Result = TypeVar("Result")
@@ -59,10 +59,12 @@ class Snapshots:
             if self._closed:
                 snapshot.end()
             else:
-                await asyncio.shield(self._run(snapshot.end))  # also for who is cancelled before a thread takes it
+                await asyncio.shield(
+                    self._run(snapshot.end)
+                )  # also when the caller is cancelled before a thread starts it
 
     def close(self) -> None:
-        """Let go of the threads; who still reads is told."""
+        """End the threads; readers get an error."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -76,8 +78,10 @@ class Snapshots:
 
 
 class SqliteSnapshot:
-    """Implements `TableSnapshot`. `begin`, `read` and `end` run on a thread, one after the other; `interrupt` on
-    another."""
+    """Implements `TableSnapshot`.
+
+    `begin`, `read` and `end` run on a worker thread, one at a time; `interrupt` may be called from another one.
+    """
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class SqliteSnapshot:
         self._connection: apsw.Connection | None = None
         self._using = threading.Lock()
         self._submit = submit
-        self._seat = file.seat(busy_ms, self._rouse)
+        self._thread = file.thread(busy_ms, self._rouse)
 
     async def __aiter__(self) -> AsyncIterator[list[Row]]:
         while (rows := await self._run(self.read)) is not None:
@@ -107,7 +111,7 @@ class SqliteSnapshot:
 
     def begin(self) -> None:
         with self._using:
-            connection = self._connection = self._seat.connection()
+            connection = self._connection = self._thread.connection()
             connection.execute("BEGIN")
             epoch, position = changelog.epoch_and_position(connection)
             self.cursor = f"{epoch}.{position}"
@@ -123,13 +127,13 @@ class SqliteSnapshot:
             self._rows = connection.execute(sql, params)
 
     def read(self) -> list[Row] | None:
-        """The next rows that belong to it, perhaps none of those looked at; None at the end."""
+        """The next rows of the selection, possibly none in this step; None at the end."""
         with self._using:
             rows = self._rows
             if self._left == 0:
                 return None
             if rows is None:
-                raise Unavailable("The database was replaced meanwhile. Subscribe again.")
+                raise Unavailable("The database file was replaced during the snapshot. Subscribe again.")
             chunk: list[Row] = []
             taken = 0
             for looked_at, values in enumerate(rows, 1):
@@ -149,27 +153,27 @@ class SqliteSnapshot:
             return chunk
 
     def interrupt(self) -> None:
-        """Make the step that a thread is in fail: to sort a large table takes it long."""
+        """Make the current step fail: sorting a large table can take long."""
         if self._connection is not None:
             with suppress(apsw.Error):
                 self._connection.interrupt()
 
     def end(self) -> None:
         while not self._using.acquire(timeout=INTERRUPT_SECONDS):
-            self.interrupt()  # again: a step that has not begun its statement yet does not notice
+            self.interrupt()  # again: a step whose statement has not started does not notice the first
         self._using.release()
         self._make_room()
-        self._file.give_up(self._seat)
+        self._file.remove(self._thread)
 
     def _rouse(self) -> None:
-        """The file was replaced: let go of it also when nobody reads on."""
-        with suppress(RuntimeError):  # closing: it is let go of anyway
+        """The file was replaced: close our connection even if nobody reads on."""
+        with suppress(RuntimeError):  # closing: the connection ends anyway
             self._submit(self._make_room)
 
     def _make_room(self) -> None:
         with self._using:
             self._rows = None
-            self._seat.leave()
+            self._thread.leave()
 
 
 def _select(table: Table, selection: Selection) -> tuple[str, tuple[str | int | float | bytes, ...]]:
@@ -185,7 +189,7 @@ def _select(table: Table, selection: Selection) -> tuple[str, tuple[str | int | 
         params += candidates
     if selection.limit is not None and not table.named_by:
         raise InvalidFilter(NAMELESS)
-    order = [quote(name) for name in table.identity]  # as they lie in the file
+    order = [quote(name) for name in table.identity]  # in the order of the file
     if table.named_by and (selection.limit is not None or selection.order is not None):
         order = [f"{quote(name)} COLLATE BINARY" for name in table.named_by]
     if selection.order is not None:
@@ -198,7 +202,7 @@ def _select(table: Table, selection: Selection) -> tuple[str, tuple[str | int | 
 
 
 def _candidates(value: Value) -> list[str | int | float | bytes]:
-    """Every SQLite value that stands on the wire as `value`: text may stand for a large integer or a BLOB."""
+    """Every SQLite value that is `value` on the wire: text may be a large integer or a BLOB."""
     if isinstance(value, bool | int | float):
         return [int(value) if isinstance(value, bool) else value]
     assert isinstance(value, str), "a filter compares scalars"

@@ -16,7 +16,7 @@ from aerostack_realtime.protocol.errors import BadMessage, TooLarge
 
 RESULT_ROWS = 100_000
 RESULT_BYTES = 16 << 20
-"""What one result may take: a query must not eat the server's memory."""
+"""Bounds of one result, so that a query cannot exhaust the server's memory."""
 
 _FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z)|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(
@@ -26,10 +26,10 @@ _PRAGMA = re.compile(
 _REFUSED = {
     **dict.fromkeys(
         ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"),
-        "A query is a transaction of its own: send several statements by batch instead.",
+        "Each query is its own transaction: send several statements as a batch instead.",
     ),
-    **dict.fromkeys(("ATTACH", "DETACH"), "Other databases cannot be attached: start a server for each."),
-    "VACUUM": "VACUUM cannot run in a transaction: run it by the sqlite3 shell, the server may keep running.",
+    **dict.fromkeys(("ATTACH", "DETACH"), "Other databases cannot be attached: start one server per database."),
+    "VACUUM": "VACUUM cannot run in a transaction: run it in the sqlite3 shell; the server may keep running.",
 }
 _PRAGMAS_TO_READ = frozenset(
     {
@@ -60,7 +60,7 @@ _PRAGMAS_TO_READ = frozenset(
         "user_version",
     }
 )
-"""Those that only tell; with a value, only `user_version` and `application_id` are let through."""
+"""Read-only pragmas; with a value, only `user_version` and `application_id` are allowed."""
 _PRAGMAS_WITH_ARGUMENT = re.compile(r"(info|list|check)$")
 
 
@@ -85,9 +85,9 @@ def _accepted(sql: str) -> str:
     found = _FIRST_WORD.match(sql)
     word = found.group(1).upper() if found else ""
     if not word:
-        raise BadMessage("There is no statement in the SQL.")
+        raise BadMessage("The SQL contains no statement.")
     if "\0" in sql or any("\ud800" <= letter <= "\udfff" for letter in sql):
-        raise BadMessage("The SQL holds a character that is no text.")
+        raise BadMessage("The SQL contains a lone surrogate, which is not valid text.")
     if word in _REFUSED:
         raise BadMessage(_REFUSED[word])
     if word == "PRAGMA":
@@ -106,9 +106,9 @@ def _check_pragma(sql: str) -> None:
 
 
 def _reads_only(connection: apsw.Connection, sql: str, params: Sequence[apsw.SQLiteValue]) -> bool:
-    """Whether the statement writes nothing, by SQLite's word. Raises BadMessage for a second statement.
+    """Whether SQLite reports the statement as read-only. Raises BadMessage for a second statement.
 
-    It is prepared but not run; preparing it again finds it in the cache.
+    It is prepared but not run; preparing it again hits the statement cache.
     """
     readonly = True
     seen = 0
@@ -146,7 +146,7 @@ def _execute(connection: apsw.Connection, sql: str, params: Sequence[apsw.SQLite
     try:
         rows = _fetch(cursor.execute(sql, params))
     except apsw.ExecTraceAbort:
-        raise BadMessage("There is more than one statement: send several by batch instead.") from None
+        raise BadMessage("The SQL contains several statements: send them as a batch instead.") from None
     except UnicodeDecodeError:
         if not seen[0]:
             raise BadMessage("A returned text is not valid UTF-8: leave it out of RETURNING.") from None

@@ -32,12 +32,12 @@ def to_wire(value: apsw.SQLiteValue) -> Value:
 
 
 def to_row(columns: Sequence[str], values: Iterable[apsw.SQLiteValue]) -> Row:
-    """A row by column name; of two columns of one name the last one counts."""
+    """A row by column name; of two columns with the same name the last one wins."""
     return dict(zip(columns, map(to_wire, values), strict=False))
 
 
 def size(values: Iterable[apsw.SQLiteValue]) -> int:
-    """Roughly how many bytes the values take, for keeping batches bounded."""
+    """The approximate size of the values in bytes, which bounds batches."""
     return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in values)
 
 
@@ -52,7 +52,7 @@ def to_parameters(params: Sequence[Value]) -> list[int | float | str | None]:
         if value is not None and not isinstance(value, (bool, int, float, str)):
             raise BadMessage(f"Parameter {number} must be null, a boolean, a number or a string.")
         if isinstance(value, str) and not _encodable(value):
-            raise BadMessage(f"Parameter {number} holds a lone surrogate, which is no text.")
+            raise BadMessage(f"Parameter {number} contains a lone surrogate, which is not valid text.")
         accepted.append(int(value) if isinstance(value, bool) else value)
     return accepted
 

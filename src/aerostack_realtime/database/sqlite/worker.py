@@ -1,4 +1,4 @@
-"""A thread with an inbox. Each connection lives on one; the thread's owner is told when it dies."""
+"""A thread with an inbox. Each connection belongs to one thread; the owner is notified when it dies."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Inbox(Generic[Item]):
-    """What one thread waits for and others put in. Bounds are the business of those who put."""
+    """A queue of one thread. It is unbounded: callers of `put` limit what they add."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
@@ -19,7 +19,7 @@ class Inbox(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Whether the item was taken in: not after `close`."""
+        """Add an item; returns False after `close`."""
         with self._changed:
             if self._closed:
                 return False
@@ -28,7 +28,7 @@ class Inbox(Generic[Item]):
             return True
 
     def rouse(self) -> None:
-        """Make the next `take` return at once, empty-handed if need be."""
+        """Make the next `take` return at once, even without items."""
         with self._changed:
             self._roused = True
             self._changed.notify()
@@ -67,7 +67,7 @@ class Worker:
         self._thread.start()
 
     def post(self, callback: Callable[..., None], *args: object) -> None:
-        """Call `callback` on the loop, after everything this thread posted before."""
+        """Call `callback` on the loop, after everything that this thread posted before."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
 
