@@ -77,15 +77,15 @@ def test_an_expression_is_compiled_or_refused_with_its_place_and_never_lets_in_b
     try:
         expression = Expression(source, ["room"])
     except ExpressionError as refused:
-        place = str(refused)
+        position = str(refused)
     else:
-        place = ""
+        position = ""
         users: list[dict[str, Any]] = [{"user.claims": {}}, {"user.id": "ann", "user.claims": {"x": [1]}}]
         for user in users:
             expression.group(user)
             with suppress(Failed):
                 assert expression.holds({**user, "room": "r"}) in (True, False)
-    assert place == "" or place.startswith("line ")
+    assert position == "" or position.startswith("line ")
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

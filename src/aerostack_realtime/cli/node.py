@@ -18,7 +18,7 @@ from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import is_url, shown
 from aerostack_realtime.database.postgres.database import PostgresSettings
-from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.gateway.http import static
 from aerostack_realtime.server import run
 
@@ -99,7 +99,7 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
 async def _database_problems(address: str, postgres: PostgresSettings) -> list[str]:
     """What is wrong with a database; if nothing is, what is watched there is printed. Raises DatabaseUnusable."""
     if is_url(address):
-        found = await inspect(
+        found = await diagnose(
             address, slot=postgres.slot, publication=postgres.publication, resume_bytes=postgres.resume_bytes
         )
         if found:

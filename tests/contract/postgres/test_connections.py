@@ -12,7 +12,7 @@ import pytest
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection import pool
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.conftest import PATIENCE
 from tests.postgres import PostgresServer
@@ -49,7 +49,7 @@ async def opened(dsn: str) -> AsyncIterator[Connections]:
 
 
 @pytest.mark.parametrize(
-    ("address", "says"),
+    ("address", "expected"),
     [
         ("ann:wrong@127.0.0.1:{port}/postgres", 'password of the role "ann" is wrong'),
         ("ann@127.0.0.1:{port}/postgres", "asks for a password"),
@@ -66,9 +66,9 @@ async def opened(dsn: str) -> AsyncIterator[Connections]:
     ],
 )
 async def test_what_keeps_the_server_from_being_used_is_one_sentence_that_says_what_to_do(
-    strict: PostgresServer, address: str, says: str
+    strict: PostgresServer, address: str, expected: str
 ) -> None:
-    with pytest.raises(DatabaseUnusable, match=says) as caught:
+    with pytest.raises(DatabaseUnusable, match=expected) as caught:
         await Connections.open("postgresql://" + address.format(port=strict.port))
     assert "\n" not in str(caught.value)
     assert "wrong@" not in str(caught.value)
@@ -106,11 +106,11 @@ async def of_version(version: str) -> AsyncIterator[str]:
 @pytest.mark.parametrize("version", ["12.22", "9.6.24"])
 async def test_a_version_that_is_too_old_is_named_with_the_oldest_that_will_do(version: str) -> None:
     async with of_version(version) as address:
-        says = rf"is PostgreSQL {version.partition('.')[0]}: upgrade it, 13 or newer is needed\.$"
-        with pytest.raises(DatabaseUnusable, match=says):
+        message = rf"is PostgreSQL {version.partition('.')[0]}: upgrade it, 13 or newer is needed\.$"
+        with pytest.raises(DatabaseUnusable, match=message):
             await Connections.open(address)
-        with pytest.raises(DatabaseUnusable, match=says):
-            await inspect(address, slot=None, publication="aerostack", resume_bytes=1)
+        with pytest.raises(DatabaseUnusable, match=message):
+            await diagnose(address, slot=None, publication="aerostack", resume_bytes=1)
 
 
 async def test_a_password_comes_from_the_address_or_the_environment(

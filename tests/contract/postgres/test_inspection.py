@@ -7,7 +7,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.database import PostgresDatabase
-from aerostack_realtime.database.postgres.diagnostics import Problem, inspect
+from aerostack_realtime.database.postgres.diagnostics import Problem, diagnose
 from aerostack_realtime.protocol.errors import Forbidden
 from tests.contract.conftest import Recorder
 from tests.contract.postgres.shop import Shop
@@ -31,9 +31,9 @@ class Site:
     def execute(self, *statements: str) -> None:
         self.server.execute(*statements, database=self.name)
 
-    def mend(self, problems: list[Problem]) -> None:
+    def fix(self, problems: list[Problem]) -> None:
         for problem in problems:
-            self.execute(problem.mend.partition("  --")[0])
+            self.execute(problem.fix.partition("  --")[0])
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def site(postgres_server: PostgresServer) -> Iterator[Site]:
 
 
 async def inspected(dsn: str, **settings: int) -> list[Problem]:
-    return await inspect(dsn, slot=None, publication="aerostack", **({"resume_bytes": 1 << 30} | settings))
+    return await diagnose(dsn, slot=None, publication="aerostack", **({"resume_bytes": 1 << 30} | settings))
 
 
 async def test_a_role_with_every_right_has_no_problem(postgres_dsn: str) -> None:
@@ -55,7 +55,7 @@ async def test_a_role_with_every_right_has_no_problem(postgres_dsn: str) -> None
 
 async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, recorder: Recorder) -> None:
     problems = await inspected(site.dsn)
-    assert [problem.says for problem in problems] == [
+    assert [problem.message for problem in problems] == [
         f"The role {site.role} may not read the log.",
         f"The role {site.role} may not make the schema aerostack.",
         f"There is no publication aerostack, and the role {site.role} may not make it.",
@@ -65,7 +65,7 @@ async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, 
     assert all(line.startswith("    ") for line in block)
     with pytest.raises(DatabaseUnusable):
         await PostgresDatabase.open(site.dsn, recorder)
-    site.mend(problems)
+    site.fix(problems)
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
     site.execute("CREATE TABLE orders(id INTEGER)", f"ALTER TABLE orders OWNER TO {site.role}")
@@ -80,11 +80,11 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
     await database.close()
     site.execute(f"ALTER ROLE {site.role} REPLICATION")
     problems = await inspected(site.dsn)
-    assert [problem.says for problem in problems] == [
+    assert [problem.message for problem in problems] == [
         f"The role {site.role} may not use the schema aerostack.",
         f"The publication aerostack is another role's: {site.role} cannot add its tables to it.",
     ]
-    site.mend(problems)
+    site.fix(problems)
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
     await database.close()
@@ -93,7 +93,7 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
 async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_ours(
     site: Site, recorder: Recorder
 ) -> None:
-    site.mend(await inspected(site.dsn))
+    site.fix(await inspected(site.dsn))
     site.execute(
         "CREATE TABLE theirs(id INTEGER)",
         "ALTER PUBLICATION aerostack OWNER TO postgres",
@@ -102,10 +102,10 @@ async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_o
     assert await inspected(site.dsn) == []
     site.execute("CREATE TABLE ours(id INTEGER)", f"ALTER TABLE ours OWNER TO {site.role}")
     problems = await inspected(site.dsn)
-    assert [problem.mend for problem in problems] == [
+    assert [problem.fix for problem in problems] == [
         f'ALTER PUBLICATION "aerostack" OWNER TO "{site.role}";  -- as a superuser'
     ]
-    site.mend(problems)
+    site.fix(problems)
     assert await inspected(site.dsn) == []
     database = await PostgresDatabase.open(site.dsn, recorder)
     await database.changes.watch("ours")
@@ -115,7 +115,7 @@ async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_o
 async def test_a_publication_made_by_the_statement_is_like_one_of_our_own(
     site: Site, shop: Shop, recorder: Recorder
 ) -> None:
-    site.mend(await inspected(site.dsn))
+    site.fix(await inspected(site.dsn))
     database = await PostgresDatabase.open(shop.dsn(), recorder)
     await database.close()
     made = "SELECT to_jsonb(p) - 'oid' - 'pubowner' FROM pg_publication p"
@@ -125,7 +125,7 @@ async def test_a_publication_made_by_the_statement_is_like_one_of_our_own(
 async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_statements_mend_it(
     site: Site, recorder: Recorder
 ) -> None:
-    site.mend(await inspected(site.dsn))
+    site.fix(await inspected(site.dsn))
     site.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY)")
     database = await PostgresDatabase.open(site.dsn, recorder)
     try:
@@ -135,12 +135,12 @@ async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_state
             "INSERT INTO aerostack.watches VALUES ('', 'orders', 'orders'::regclass, pg_current_wal_insert_lsn())"
         )
         problems = await inspected(site.dsn)
-        assert [problem.mend for problem in problems] == [
+        assert [problem.fix for problem in problems] == [
             "ALTER TABLE public.orders REPLICA IDENTITY FULL;",
             'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;  -- as a superuser, or who owns both',
             f'GRANT SELECT ON public.orders TO "{site.role}";',
         ]
-        site.mend(problems)
+        site.fix(problems)
         assert await inspected(site.dsn) == []
         await database.changes.watch("orders")
         site.execute("INSERT INTO orders VALUES (1)")
@@ -150,7 +150,7 @@ async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_state
 
 
 async def test_a_partitioned_table_that_is_watched_has_no_problem(site: Site, recorder: Recorder) -> None:
-    site.mend(await inspected(site.dsn))
+    site.fix(await inspected(site.dsn))
     site.execute(
         "CREATE TABLE log(id INTEGER) PARTITION BY LIST (id)",
         "CREATE TABLE log_1 PARTITION OF log FOR VALUES IN (1)",
@@ -162,7 +162,7 @@ async def test_a_partitioned_table_that_is_watched_has_no_problem(site: Site, re
         await database.changes.watch("log_1")
         site.execute(*[f"ALTER TABLE {name} OWNER TO postgres" for name in ("log", "log_1")])
         problems = await inspected(site.dsn)
-        assert [problem.mend for problem in problems] == [
+        assert [problem.fix for problem in problems] == [
             f'GRANT SELECT ON public.{name} TO "{site.role}";' for name in ("log", "log_1")
         ]
     finally:
@@ -175,19 +175,19 @@ async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() ->
     )
     try:
         server.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
-        says = [problem.says for problem in await inspected(server.dsn())]
-        assert says == [
+        message = [problem.message for problem in await inspected(server.dsn())]
+        assert message == [
             "max_replication_slots is 1, and all are used.",
             "max_slot_wal_keep_size is 64 MB, less than resume_bytes (1024 MB).",
         ]
-        found = await inspect(server.dsn(), slot="other", publication="aerostack", resume_bytes=1)
+        found = await diagnose(server.dsn(), slot="other", publication="aerostack", resume_bytes=1)
         assert found == [], "ours, though not by its usual name"
         server.execute(
             "SELECT pg_drop_replication_slot('other')",
             "SELECT pg_create_logical_replication_slot('aerostack_postgres', 'test_decoding')",
         )
         (problem,) = await inspected(server.dsn(), resume_bytes=1)
-        assert problem.says == "The replication slot aerostack_postgres is another program's or database's."
+        assert problem.message == "The replication slot aerostack_postgres is another program's or database's."
         server.stop()
         with pytest.raises(DatabaseUnusable, match="nobody listens there"):
             await inspected(server.dsn())
@@ -199,6 +199,6 @@ async def test_a_log_without_row_changes_is_told() -> None:
     server = PostgresServer.started(settings={"wal_level": "replica"})
     try:
         (problem,) = await inspected(server.dsn())
-        assert problem.mend.startswith("ALTER SYSTEM SET wal_level = 'logical';")
+        assert problem.fix.startswith("ALTER SYSTEM SET wal_level = 'logical';")
     finally:
         server.remove()

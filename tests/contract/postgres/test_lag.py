@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.feed.retention_monitor import Lag
+from aerostack_realtime.database.postgres.feed.retention_monitor import RetentionMonitor
 from aerostack_realtime.database.postgres.wal.slot import Slot, SlotState
 from tests.contract.conftest import Recorder
 
@@ -36,7 +36,7 @@ async def test_what_is_kept_for_a_restart_is_given_up_before_the_slot_is_lost(
     connections: Connections, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
     window = Window()
-    lag = Lag(connections, Slot(connections, "s", 150000), 100 * MIB, window.give_up)
+    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, window.give_up)
     await lag.judge(slot_state(restart=999 * MIB, left=26 * MIB))
     await lag.judge(slot_state(restart=999 * MIB, left=None))
     assert window.given_up == 0
@@ -49,7 +49,7 @@ async def test_a_transaction_that_holds_log_back_is_named_once(
     connections: Connections, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    lag = Lag(connections, Slot(connections, "s", 150000), 100 * MIB, Window().give_up)
+    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, Window().give_up)
     with psycopg.connect(postgres_dsn) as going_on:
         going_on.execute("SELECT txid_current()")
         await lag.judge(slot_state(restart=0))

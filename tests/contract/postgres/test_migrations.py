@@ -37,7 +37,7 @@ async def test_servers_that_start_at_once_make_the_tables_once(postgres_dsn: str
     await asyncio.gather(*(open_and_migrate(postgres_dsn) for _ in range(8)))
     with psycopg.connect(postgres_dsn) as look:
         tables = look.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'aerostack'").fetchall()
-        assert {("messages",), ("meta",), ("runs",), ("watches",)} <= set(tables)
+        assert {("messages",), ("meta",), ("epochs",), ("watches",)} <= set(tables)
         assert look.execute("SELECT * FROM aerostack.meta").fetchall() == [("version", str(VERSION))]
 
 

@@ -20,7 +20,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import (
     Decoder,
     Delete,
     Insert,
-    Logical,
+    LogicalMessage,
     Message,
     Relation,
     StreamAbort,
@@ -291,13 +291,13 @@ def test_a_logical_message_comes_with_its_transaction_or_at_once(log: Make) -> N
         "CREATE TABLE orders(id int)",  # a commit, which flushes the log
     )
     if not empty.streams:
-        assert [each for each in empty.read() if isinstance(each, Logical)] == []
+        assert [each for each in empty.read() if isinstance(each, LogicalMessage)] == []
         return
     found = empty.read(messages="true")
-    at_once, all_the_same = (each for each in found if isinstance(each, Logical) and not each.transactional)
+    at_once, all_the_same = (each for each in found if isinstance(each, LogicalMessage) and not each.transactional)
     assert (at_once.prefix, at_once.content) == ("", b"at once")
     assert (all_the_same.prefix, all_the_same.content) == ("sent", b"all the same")
-    [part] = (each for each in found if isinstance(each, Logical) and each.transactional)
+    [part] = (each for each in found if isinstance(each, LogicalMessage) and each.transactional)
     assert (part.prefix, part.content) == ("é", b"\0\xff")
     where = found.index(part)
     assert isinstance(found[where - 1], Begin)

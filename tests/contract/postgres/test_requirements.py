@@ -7,7 +7,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.feed.publication import NotOurs
+from aerostack_realtime.database.postgres.feed.publication import InsufficientPrivilege
 from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.heard import Heard
@@ -206,7 +206,7 @@ async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
             await command.clean_up()
     finally:
         await database.close()
-    with pytest.raises(NotOurs, match="belongs to others") as left:
+    with pytest.raises(InsufficientPrivilege, match="belongs to others") as left:
         await command.clean_up()
     await command.close()
     assert shop.state("1") is None
@@ -231,7 +231,7 @@ async def test_cleaning_up_names_a_partition_of_others_that_is_watched_by_itself
     await database.close()
     shop.execute(*[f"ALTER TABLE {name} OWNER TO postgres" for name in ("orders", "orders_1")])
     command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
-    with pytest.raises(NotOurs) as left:
+    with pytest.raises(InsufficientPrivilege) as left:
         await command.clean_up()
     await command.close()
     shop.execute(*left.value.statements)
@@ -247,7 +247,7 @@ async def test_cleaning_up_a_publication_of_others_takes_what_is_ours(
     await database.close()
     shop.execute("ALTER PUBLICATION aerostack OWNER TO postgres")
     command = await PostgresDatabase.open(shop.dsn(app), recorder, follow=False)
-    with pytest.raises(NotOurs) as left:
+    with pytest.raises(InsufficientPrivilege) as left:
         await command.clean_up()
     await command.close()
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"

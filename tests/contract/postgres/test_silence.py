@@ -16,7 +16,7 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.heard import Heard
@@ -207,7 +207,7 @@ async def test_silence_while_everything_is_made_anew_is_noticed_as_well(
 async def test_a_check_of_a_silent_server_says_so(shop: Shop, line: Network) -> None:
     line.silence()
     with pytest.raises(DatabaseUnusable, match="its host does not answer"):
-        await inspect(
+        await diagnose(
             f"postgresql://postgres@127.0.0.1:{line.port}/{shop.name}?connect_timeout=2",
             slot=None,
             publication="aerostack",

@@ -109,7 +109,7 @@ async def test_a_query_gives_rows_and_their_count(queries: Queries) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "params", "kind", "says"),
+    ("sql", "params", "kind", "expected"),
     [
         ("SELEC 1", [], BadMessage, "syntax"),
         ("SELECT * FROM missing", [], BadMessage, "missing"),
@@ -144,11 +144,11 @@ async def test_a_query_gives_rows_and_their_count(queries: Queries) -> None:
     ],
 )
 async def test_bad_sql_is_the_clients_fault_and_says_why(
-    queries: Queries, sql: str, params: list[Value], kind: type[AerostackError], says: str
+    queries: Queries, sql: str, params: list[Value], kind: type[AerostackError], expected: str
 ) -> None:
     await queries.run("CREATE TABLE t(i int PRIMARY KEY)")
     await queries.run("INSERT INTO t VALUES (1)")
-    with pytest.raises(kind, match=says):
+    with pytest.raises(kind, match=expected):
         await queries.run(sql, params)
     assert (await queries.run("TABLE t")).rows == [{"i": 1}]
 

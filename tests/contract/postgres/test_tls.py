@@ -14,7 +14,7 @@ import pytest
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
 from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.diagnostics import inspect
+from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.database.postgres.wal.stream import ReplicationStream, WalData
 from tests.authority import Authority
 from tests.contract.conftest import PATIENCE, Recorder, replay
@@ -229,7 +229,7 @@ def addresses(server: EncryptedServer, authority: Authority, place: Path) -> Ite
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "expected"),
     [
         ("wrong authority", "see whether sslrootcert is of the authority that signed it"),
         (
@@ -255,16 +255,16 @@ def addresses(server: EncryptedServer, authority: Authority, place: Path) -> Ite
     ],
 )
 async def test_what_is_wrong_is_one_sentence_that_says_what_to_do(
-    addresses: Addresses, wrong: str, says: str
+    addresses: Addresses, wrong: str, expected: str
 ) -> None:
     address = addresses[wrong]()
-    with pytest.raises(DatabaseUnusable, match=says) as caught:
+    with pytest.raises(DatabaseUnusable, match=expected) as caught:
         await Connections.open(address)
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert sentence.endswith(".")
     assert "wrong@" not in sentence
-    with pytest.raises(DatabaseUnusable, match=says):  # what aerostack check says
-        await inspect(address, slot=None, publication="aerostack", resume_bytes=0)
-    with pytest.raises(DatabaseUnusable, match=says):
+    with pytest.raises(DatabaseUnusable, match=expected):  # what aerostack check says
+        await diagnose(address, slot=None, publication="aerostack", resume_bytes=0)
+    with pytest.raises(DatabaseUnusable, match=expected):
         await ReplicationStream.connect(address)

@@ -25,16 +25,16 @@ from aerostack_realtime.database.base import (
 )
 from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, Connections
 from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
-from aerostack_realtime.database.postgres.feed.publication import NotOurs, Publication
-from aerostack_realtime.database.postgres.feed.retention_monitor import Lag
-from aerostack_realtime.database.postgres.feed.wal_consumer import Follower, Window, stream_options
-from aerostack_realtime.database.postgres.feed.wal_reader import Past
+from aerostack_realtime.database.postgres.feed.publication import InsufficientPrivilege, Publication
+from aerostack_realtime.database.postgres.feed.retention_monitor import RetentionMonitor
+from aerostack_realtime.database.postgres.feed.wal_consumer import WalConsumer, Window, stream_options
+from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
 from aerostack_realtime.database.postgres.queries import statements
 from aerostack_realtime.database.postgres.queries.snapshots import AT_ONCE, Snapshots
 from aerostack_realtime.database.postgres.types.types import Types
-from aerostack_realtime.database.postgres.wal.pgoutput import Logical
+from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.database.postgres.wal.slot import Slot, default_name
 from aerostack_realtime.protocol.errors import Unavailable
 
@@ -103,7 +103,7 @@ class PostgresDatabase:
         retention: Sequence[Retention],
         settings: PostgresSettings,
         now: Callable[[], int],
-        emitted: Callable[[Logical], None] | None,
+        emitted: Callable[[LogicalMessage], None] | None,
     ) -> None:
         types = Types()
         slot_name = settings.slot or default_name(database)
@@ -112,15 +112,15 @@ class PostgresDatabase:
         self._publication = Publication(connections, settings.publication, version)
         self._slot = Slot(connections, slot_name, version)
         options = stream_options(self._publication, version)
-        past = Past(connections, slot_name, options)
+        reader = WalReader(connections, slot_name, options)
         self._feed = PostgresChangeFeed(
-            connections, self._publication, types, listener, settings.log_bytes, past, emitted
+            connections, self._publication, types, listener, settings.log_bytes, reader, emitted
         )
         self._messages = PostgresMessageStore(connections, retention, now, self._died)
         self._snapshots = Snapshots(reading, self._feed, types)
         self._types = types
         self._role = settings.query_role
-        self._follower = Follower(
+        self._consumer = WalConsumer(
             self._connections,
             self._slot,
             self._publication,
@@ -132,7 +132,9 @@ class PostgresDatabase:
             self._messages.restore_mark,
             self._out_of_reach,
         )
-        self._lag = Lag(connections, self._slot, settings.resume_bytes, self._follower.give_up_window)
+        self._retention_monitor = RetentionMonitor(
+            connections, self._slot, settings.resume_bytes, self._consumer.give_up_window
+        )
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -146,7 +148,7 @@ class PostgresDatabase:
         retention: Sequence[Retention] = (),
         settings: PostgresSettings = DEFAULTS,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        emitted: Callable[[Logical], None] | None = None,
+        emitted: Callable[[LogicalMessage], None] | None = None,
         follow: bool = True,
     ) -> Self:
         """Connect to a database, lay out our schema in it and follow its log, for as long as another server does.
@@ -181,10 +183,10 @@ class PostgresDatabase:
 
     @property
     def epoch(self) -> str:
-        return self._feed.runs.current.id
+        return self._feed.epochs.current.id
 
     def understands(self, epoch: str, position: int) -> bool:
-        return self._feed.runs.understands(epoch, position)
+        return self._feed.epochs.understands(epoch, position)
 
     @property
     def changes(self) -> ChangeFeed:
@@ -276,11 +278,11 @@ class PostgresDatabase:
         async with self._connections.use() as connection:
             await connection.execute(f"DELETE FROM {SCHEMA}.types")
         if left:
-            raise NotOurs("All is gone but what belongs to others", left)
+            raise InsufficientPrivilege("All is gone but what belongs to others", left)
 
     async def _follow(self) -> None:
         """Start to follow the log, and wait until what was committed by now is here."""
-        self._start(self._follower.follow())
+        self._start(self._consumer.follow())
         began = asyncio.ensure_future(self._feed.go_live())
         await asyncio.wait((began, self._failure), return_when=asyncio.FIRST_COMPLETED)
         if self._failure.done():
@@ -290,8 +292,8 @@ class PostgresDatabase:
                 raise failure
             raise DatabaseUnusable(f"The log cannot be followed: {failure}.") from failure
         await began
-        self._start(self._feed.keep_watching())
-        self._start(self._lag.watch())
+        self._start(self._feed.poll_catalogs())
+        self._start(self._retention_monitor.watch())
 
     def _out_of_reach(self) -> None:
         for each in (self._connections, self._reading):
@@ -315,6 +317,6 @@ async def _left(work: Coroutine[Any, Any, None]) -> list[str]:
     """The statements that others have to run for what could not be done."""
     try:
         await work
-    except NotOurs as error:
+    except InsufficientPrivilege as error:
         return list(error.statements)
     return []

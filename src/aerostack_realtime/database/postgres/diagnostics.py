@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.pool import (
-    OLDEST,
+    OLDEST_VERSION,
     SILENCE_SECONDS,
     Connection,
-    PatientConnection,
+    TimeoutConnection,
     parameters,
     shown,
     unusable,
@@ -65,22 +65,22 @@ LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 class Problem(Struct, frozen=True):
     """What is wrong, and what a DBA does about it: SQL where that is enough."""
 
-    says: str
-    mend: str
+    message: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.says}\n{indent(self.mend, '    ')}"
+        return f"{self.message}\n{indent(self.fix, '    ')}"
 
 
-async def inspect(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
+async def diagnose(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
     """Look at everything that row changes need, and change nothing. Raises DatabaseUnusable."""
     try:
-        async with await PatientConnection.connect(**parameters(dsn), autocommit=True) as connection:
-            connection.patience = SILENCE_SECONDS
+        async with await TimeoutConnection.connect(**parameters(dsn), autocommit=True) as connection:
+            connection.silence_timeout = SILENCE_SECONDS
             major = connection.info.server_version // 10_000
-            if major < OLDEST:
+            if major < OLDEST_VERSION:
                 raise DatabaseUnusable(
-                    f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed."
+                    f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST_VERSION} or newer is needed."
                 )
             slot = slot or default_name(connection.info.dbname)
             server = await _server(connection, slot, publication)

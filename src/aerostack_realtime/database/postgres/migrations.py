@@ -36,8 +36,24 @@ ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS files jsonb, ADD COLUMN IF
 CREATE TABLE IF NOT EXISTS {SCHEMA}.types(
   oid oid, since pg_lsn, shape text NOT NULL, PRIMARY KEY (oid, since));""",
     f"ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS identities jsonb;",
+    f"""\
+DO $$ BEGIN
+  IF to_regclass('{SCHEMA}.epochs') IS NULL THEN ALTER TABLE {SCHEMA}.runs RENAME TO epochs; END IF;
+END $$;
+DROP TABLE IF EXISTS {SCHEMA}.runs;
+CREATE INDEX IF NOT EXISTS messages_by_position ON {SCHEMA}.messages(topic, position);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.generations(
+  number bigint PRIMARY KEY, server text NOT NULL, start bigint NOT NULL, until bigint,
+  began timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS {SCHEMA}.journal(
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), generation bigint NOT NULL);
+INSERT INTO {SCHEMA}.journal(generation) VALUES (0) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS {SCHEMA}.nodes(
+  node text PRIMARY KEY, generation bigint NOT NULL, granted timestamptz NOT NULL DEFAULT now());
+CREATE UNLOGGED TABLE IF NOT EXISTS {SCHEMA}.peers(
+  node text PRIMARY KEY, epoch text NOT NULL, cursor text NOT NULL, seen timestamptz NOT NULL DEFAULT now());""",
 )
-"""The n-th takes the schema from version n - 1 to n. Each may find its work done: a DBA may have run `sql()`."""
+"""Migration n takes the schema from version n - 1 to n. Each is idempotent, because a DBA may have run `sql()`."""
 
 VERSION: Final = len(MIGRATIONS)
 

@@ -15,7 +15,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.waiting import wait_async
 
-from aerostack_realtime.database.postgres.connection.pool import Connection, Connections, was_cut
+from aerostack_realtime.database.postgres.connection.pool import Connection, Connections, looks_disconnected
 
 _SESSION: Final = {
     "statement_timeout": "0",
@@ -35,7 +35,7 @@ _BIGINT, _BYTEA, _TEXT = 20, 17, 25
 _BINARY: Final = 1
 
 
-class Seat:
+class DedicatedConnection:
     """One at a time sits on it."""
 
     def __init__(self, connections: Connections) -> None:
@@ -65,7 +65,7 @@ class Seat:
                 await connection.close()
 
     async def _ready(self) -> Connection:
-        if self._connection is not None and was_cut(self._connection):
+        if self._connection is not None and looks_disconnected(self._connection):
             await self.close()
         if self._connection is None:
             made = await self._connections.connect(session=_SESSION)

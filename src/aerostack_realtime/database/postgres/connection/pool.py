@@ -26,7 +26,7 @@ from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.errors import translate, why_unusable
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
-OLDEST: Final = 13
+OLDEST_VERSION: Final = 13
 """The oldest major version that is served: the oldest that its makers supported when this was written."""
 
 SESSION: Final = {
@@ -65,11 +65,11 @@ Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")
 
 
-class PatientConnection(Connection):
+class TimeoutConnection(Connection):
     """A connection that gives up a server which says nothing for longer than its `patience`: what waits for an
     answer raises OperationalError then, and the connection is closed."""
 
-    patience: float | None = None
+    silence_timeout: float | None = None
     """Seconds for which the server may be silent while it is waited for; None: for as long as it takes."""
     _given_up = False
 
@@ -94,7 +94,7 @@ class PatientConnection(Connection):
                 if ready:
                     heard = time.monotonic()
                 silent = time.monotonic() - heard
-                if self._given_up or (self.patience is not None and silent > self.patience):
+                if self._given_up or (self.silence_timeout is not None and silent > self.silence_timeout):
                     raise _Silence(f"the server has said nothing for {silent:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
@@ -150,8 +150,8 @@ class Connections:
     ) -> None:
         self._dsn = dsn
         self.silence_seconds = silence_seconds
-        self._patience = statement_seconds + silence_seconds if statement_seconds else None
-        self._lent: set[PatientConnection] = set()
+        self._silence_timeout = statement_seconds + silence_seconds if statement_seconds else None
+        self._lent: set[TimeoutConnection] = set()
         self._turns = asyncio.Semaphore(size)
         self._waiting = 0
         self._closed = False
@@ -159,7 +159,7 @@ class Connections:
             "statement_timeout": str(int(statement_seconds * 1000)),
             "standard_conforming_strings": "on",  # which placeholders.py relies on
         }
-        self._pool: AsyncConnectionPool[PatientConnection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[TimeoutConnection] = AsyncConnectionPool(
             kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,
             max_size=size,
@@ -171,7 +171,7 @@ class Connections:
             open=False,
             name="aerostack",
             check=_check,
-            connection_class=PatientConnection,
+            connection_class=TimeoutConnection,
             configure=self._configure,
         )
 
@@ -194,8 +194,10 @@ class Connections:
                 major = first.info.server_version // 10_000
         except psycopg.Error as error:
             raise unusable(error, dsn) from error
-        if major < OLDEST:
-            raise DatabaseUnusable(f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST} or newer is needed.")
+        if major < OLDEST_VERSION:
+            raise DatabaseUnusable(
+                f"{shown(dsn)} is PostgreSQL {major}: upgrade it, {OLDEST_VERSION} or newer is needed."
+            )
         made = cls(dsn, size=size, statement_seconds=statement_seconds, silence_seconds=silence_seconds)
         await made._pool.open()
         return made
@@ -214,7 +216,10 @@ class Connections:
         """
         self._check_open()
         try:
-            async with self._turn() as until, self._pool.connection(until - time.monotonic()) as connection:
+            async with (
+                self._yield_if_due() as until,
+                self._pool.connection(until - time.monotonic()) as connection,
+            ):
                 self._lent.add(connection)
                 try:
                     yield connection
@@ -229,7 +234,7 @@ class Connections:
             raise translate(error) from error
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[float]:
+    async def _yield_if_due(self) -> AsyncIterator[float]:
         """Be one of those whom the pool has connections for; gives until when they may wait for one, as
         `time.monotonic`."""
         if self._waiting >= WAITING_LIMIT:
@@ -261,7 +266,7 @@ class Connections:
 
     def give_up(self) -> None:
         """Wait no longer for statements that may take any time, since the server is silent elsewhere, too."""
-        if self._patience is None:
+        if self._silence_timeout is None:
             for connection in list(self._lent):
                 connection.give_up()
 
@@ -273,8 +278,8 @@ class Connections:
                 await connection.cancel_safe(timeout=CLOSE_SECONDS)
         await self._pool.close(CLOSE_SECONDS)
 
-    async def _configure(self, connection: PatientConnection) -> None:
-        connection.patience = self._patience
+    async def _configure(self, connection: TimeoutConnection) -> None:
+        connection.silence_timeout = self._silence_timeout
 
     def _check_open(self) -> None:
         if self._closed:
@@ -319,7 +324,7 @@ def _holds_rest(hosts: str, ports: str) -> bool:
     return not all(each.strip().isdecimal() for each in ports.split(",") if each)
 
 
-def was_cut(connection: Connection) -> bool:
+def looks_disconnected(connection: Connection) -> bool:
     """Whether an idle connection looks cut, as far as can be told without asking: something waits to be read."""
     if connection.closed:
         return True
@@ -329,7 +334,7 @@ def was_cut(connection: Connection) -> bool:
 
 
 async def _check(connection: Connection) -> None:
-    if was_cut(connection):
+    if looks_disconnected(connection):
         await AsyncConnectionPool.check_connection(connection)
 
 

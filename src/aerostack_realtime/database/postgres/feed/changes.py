@@ -10,16 +10,16 @@ from typing import Final
 
 from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.feed.epochs import Place, Runs
+from aerostack_realtime.database.postgres.feed.epochs import Epochs, Position
 from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTable
-from aerostack_realtime.database.postgres.feed.progress import NOWHERE, Progress
+from aerostack_realtime.database.postgres.feed.progress import ORIGIN, Progress
 from aerostack_realtime.database.postgres.feed.publication import Columns, Publication
-from aerostack_realtime.database.postgres.feed.replay import Replays
+from aerostack_realtime.database.postgres.feed.replay import ReplayReader
 from aerostack_realtime.database.postgres.feed.type_history import Editions
-from aerostack_realtime.database.postgres.feed.wal_reader import Past
+from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
 from aerostack_realtime.database.postgres.types.types import Layout, Types
-from aerostack_realtime.database.postgres.wal.pgoutput import Logical
+from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -42,22 +42,24 @@ class PostgresChangeFeed:
         types: Types,
         listener: ChangeListener,
         log_bytes: int,
-        past: Past,
-        emitted: Callable[[Logical], None] | None,
+        reader: WalReader,
+        emitted: Callable[[LogicalMessage], None] | None,
     ) -> None:
         self._connections = connections
         self._types = types
         self._listener = listener
         self._emitted = emitted
-        self._runs: Runs | None = None
+        self._epochs: Epochs | None = None
         self._progress = Progress(connections)
-        self._log = Log(NOWHERE, log_bytes)
+        self._log = Log(ORIGIN, log_bytes)
         self._editions = Editions(connections, types)
         self._tables: dict[int, LoggedTable] = {}
         """As the log described them last, by OID."""
         self._watches = Watches(publication, self._read_types, self._interrupt, self._forget)
-        self._replays = Replays(lambda: self.runs, self._log, self._progress, self._watches, past, self.describe)
-        self._past = past
+        self._replays = ReplayReader(
+            lambda: self.epochs, self._log, self._progress, self._watches, reader, self.describe
+        )
+        self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
         self._look_now = asyncio.Event()
         self._live = False
@@ -66,9 +68,9 @@ class PostgresChangeFeed:
         self.closing = False
 
     @property
-    def runs(self) -> Runs:
-        assert self._runs is not None, "a run has begun"
-        return self._runs
+    def epochs(self) -> Epochs:
+        assert self._epochs is not None, "a run has begun"
+        return self._epochs
 
     # --- ChangeFeed --------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class PostgresChangeFeed:
         return self._types.column_types(self.shape(table))
 
     def cursor(self, table: str) -> str:
-        return self._replays.cursor(self._watches.start(table, self._progress.place))
+        return self._replays.cursor(self._watches.start(table, self._progress.position))
 
     def replay(
         self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
@@ -110,7 +112,7 @@ class PostgresChangeFeed:
 
     def cursor_at(self, lsn: int) -> str:
         """The cursor of a place in the log."""
-        return self.runs.cursor(Place(lsn, 0))
+        return self.epochs.encode(Position(lsn, 0))
 
     def changes_kept(self, table: str) -> int:
         """How many changes of a watched table can be replayed from memory."""
@@ -127,7 +129,7 @@ class PostgresChangeFeed:
         await self._progress.reached(await self._progress.mark())
         self._live = True
 
-    async def keep_watching(self) -> None:
+    async def poll_catalogs(self) -> None:
         """Look at the catalogs now and then. It never ends."""
         while True:
             with suppress(TimeoutError):
@@ -145,15 +147,15 @@ class PostgresChangeFeed:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._past.close()
+        await self._reader.close()
 
     # --- the follower's outlet ---------------------------------------------------------------------------
 
     async def look(self) -> None:
         await self._watches.look()
 
-    def began(self, runs: Runs, start: Place, *, anew: bool) -> None:
-        first, self._runs = self._runs is None, runs
+    def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
+        first, self._epochs = self._epochs is None, epochs
         if first or anew:
             self._log.clear(start)
             self._replays.clear()
@@ -163,7 +165,7 @@ class PostgresChangeFeed:
         if anew and not first:
             self._watches.interrupt()
 
-    async def described(self, table: LoggedTable) -> None:
+    async def table_described(self, table: LoggedTable) -> None:
         await self.describe(table)
         self._tables[table.oid] = table
         self._watches.altered(table.oid, table.columns)
@@ -174,9 +176,9 @@ class PostgresChangeFeed:
             await self._read_types([oid for _, oid in table.columns])
         table.layouts = self._types.layouts(table.columns)
 
-    async def outgrown(self, entry: Entry) -> None:
-        if entry.place.lsn > self._editions.read_at and await self._read_types(
-            [oid for _, oid in entry.table.columns], entry.place.lsn
+    async def types_changed(self, entry: Entry) -> None:
+        if entry.position.lsn > self._editions.read_at and await self._read_types(
+            [oid for _, oid in entry.table.columns], entry.position.lsn
         ):
             await self._watches.look()
 
@@ -187,7 +189,7 @@ class PostgresChangeFeed:
             self._look_now.set()
         return self._types.layout(columns)
 
-    def committed(self, entries: list[Entry], place: Place, xids: list[tuple[int, int]]) -> None:
+    def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
         changes: list[Change] = []
         for entry in entries:
             names = self._watches.names(entry.table.oid)
@@ -195,25 +197,25 @@ class PostgresChangeFeed:
                 self._log.append(entry, self._watches.relations(entry.table.oid))
                 if self._live:
                     changes += [self._replays.change(entry, name) for name in names]
-        half = (entries[-1].xid, entries[-1].place.lsn) if entries else None
+        half = (entries[-1].xid, entries[-1].position.lsn) if entries else None
         self._replays.sent(xids, half)
         if changes:
             self._listener.changed(changes)
-        self._progress.come(place)
+        self._progress.come(position)
 
-    def untold(self, relations: tuple[int, ...], place: Place) -> None:
-        self._progress.come(max(place, self._progress.place))
+    def opaque_change(self, relations: tuple[int, ...], position: Position) -> None:
+        self._progress.come(max(position, self._progress.position))
         for relation in relations:
             self._watches.interrupt(relation)
 
-    def emitted(self, message: Logical) -> None:
+    def emitted(self, message: LogicalMessage) -> None:
         if self._emitted is not None:
             self._emitted(message)
 
     # --- inside ------------------------------------------------------------------------------------------
 
     def _interrupt(self, name: str, watch: Watch) -> None:
-        watch.start = max(watch.start, self._progress.place)
+        watch.start = max(watch.start, self._progress.position)
         if self._live:
             self._listener.interrupted(name, self._replays.cursor(watch.start), watch.relation is not None)
 

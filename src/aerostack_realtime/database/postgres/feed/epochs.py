@@ -19,7 +19,7 @@ from msgspec import Struct
 MAX_XIDS: Final = 10_000
 
 
-class Place(Struct, frozen=True, order=True, gc=False):
+class Position(Struct, frozen=True, order=True, gc=False):
     """A place in the log: after the change number `index` of the transaction committed at `lsn`, and with index 0
     before the first of its changes."""
 
@@ -27,7 +27,7 @@ class Place(Struct, frozen=True, order=True, gc=False):
     index: int
 
 
-class Visible(Struct, frozen=True, gc=False):
+class SnapshotVisibility(Struct, frozen=True, gc=False):
     """Which transactions a snapshot saw: those that ended before, by the numbers of `pg_current_snapshot()`.
 
     Transactions committed at or after `until` were not seen anyhow.
@@ -39,7 +39,7 @@ class Visible(Struct, frozen=True, gc=False):
     until: int
 
     @classmethod
-    def of(cls, snapshot: str, until: int) -> Visible:
+    def of(cls, snapshot: str, until: int) -> SnapshotVisibility:
         """From the text of a `pg_snapshot`. Raises ValueError."""
         xmin, xmax, running = snapshot.split(":")
         xids = running.split(",") if running else []
@@ -59,13 +59,13 @@ class Visible(Struct, frozen=True, gc=False):
         return f"{self.xmin}:{self.xmax}:{running}:{self.until:x}"
 
 
-class Bookmark(Struct, frozen=True):
+class Cursor(Struct, frozen=True):
     """What a cursor says. `last`: when the last change that it follows was committed, as `stamp` has it; None when
     that was not known. `visible`: what its snapshot saw, if it is one's."""
 
-    place: Place
+    position: Position
     last: int | None = None
-    visible: Visible | None = None
+    visibility: SnapshotVisibility | None = None
 
 
 def stamp(timestamp: int) -> int:
@@ -73,7 +73,7 @@ def stamp(timestamp: int) -> int:
     return timestamp & 0xFFFFFFFF
 
 
-class Run(Struct, frozen=True):
+class Epoch(Struct, frozen=True):
     """A run of a server on this database: where the log (`lsn`, on `timeline`) and the clock of custom channels
     (`position`) stood when it began."""
 
@@ -83,51 +83,53 @@ class Run(Struct, frozen=True):
     position: int
 
 
-class Runs:
+class Epochs:
     """The runs that are known, in their order; the last one goes on.
 
     `switches`: for each earlier timeline the place where it was left.
     """
 
-    def __init__(self, runs: Sequence[Run], switches: Mapping[int, int]) -> None:
-        assert runs, "there is a run that goes on"
-        self.current = runs[-1]
+    def __init__(self, epochs: Sequence[Epoch], switches: Mapping[int, int]) -> None:
+        assert epochs, "there is a run that goes on"
+        self.current = epochs[-1]
         self._ends: dict[str, tuple[int, int]] = {}
-        for run, following in pairwise(runs):
+        for epoch, following in pairwise(epochs):
             end = following.lsn
-            if run.timeline != following.timeline:
-                end = min(end, switches.get(run.timeline, 0))
-            self._ends[run.id] = (end, following.position)
+            if epoch.timeline != following.timeline:
+                end = min(end, switches.get(epoch.timeline, 0))
+            self._ends[epoch.id] = (end, following.position)
 
-    def cursor(self, place: Place, last: int | None = None, visible: Visible | None = None) -> str:
+    def encode(
+        self, position: Position, last: int | None = None, visibility: SnapshotVisibility | None = None
+    ) -> str:
         """`last`: when the last change up to the place was committed, in ms, if that is known."""
         if last is None:
-            text = f"{self.current.id}.{place.lsn:x}.{place.index}."
+            text = f"{self.current.id}.{position.lsn:x}.{position.index}."
         else:  # for every change: an f-string takes half as long again
-            text = "%s.%x.%d.%x" % (self.current.id, place.lsn, place.index, last & 0xFFFFFFFF)  # noqa: UP031
-        return text if visible is None else f"{text}.{visible}"
+            text = "%s.%x.%d.%x" % (self.current.id, position.lsn, position.index, last & 0xFFFFFFFF)  # noqa: UP031
+        return text if visibility is None else f"{text}.{visibility}"
 
-    def bookmark(self, cursor: str) -> Bookmark | None:
+    def decode(self, encode: str) -> Cursor | None:
         """What a cursor says; None when it is not of this log's past."""
-        run, _, rest = cursor.partition(".")
+        epoch, _, rest = encode.partition(".")
         parts = rest.split(".")
-        if len(parts) not in (3, 4) or not cursor.isascii():
+        if len(parts) not in (3, 4) or not encode.isascii():
             return None
         try:
-            place = Place(int(parts[0], 16), int(parts[1]))
+            position = Position(int(parts[0], 16), int(parts[1]))
             last = int(parts[2], 16) if parts[2] else None
-            visible = None
+            visibility = None
             if len(parts) == 4:
                 snapshot, _, until = parts[3].rpartition(":")
-                visible = Visible.of(snapshot, int(until, 16))
+                visibility = SnapshotVisibility.of(snapshot, int(until, 16))
         except ValueError:
             return None
-        return Bookmark(place, last, visible) if self._holds(run, place.lsn) else None
+        return Cursor(position, last, visibility) if self._holds(epoch, position.lsn) else None
 
-    def fork(self, cursor: str) -> Place:
+    def fork(self, encode: str) -> Position:
         """Where that begins which whoever holds a cursor that is not of this log's past cannot have seen yet."""
-        ends = self._ends.get(cursor.partition(".")[0])
-        return Place(self.current.lsn if ends is None else ends[0], 0)
+        ends = self._ends.get(encode.partition(".")[0])
+        return Position(self.current.lsn if ends is None else ends[0], 0)
 
     def understands(self, epoch: str, position: int) -> bool:
         """Whether a position of a custom channel, given out in the run `epoch`, is of this database's past."""
@@ -136,8 +138,8 @@ class Runs:
         ends = self._ends.get(epoch)
         return ends is not None and position <= ends[1]
 
-    def _holds(self, run: str, lsn: int) -> bool:
-        if run == self.current.id:
+    def _holds(self, epoch: str, lsn: int) -> bool:
+        if epoch == self.current.id:
             return True
-        ends = self._ends.get(run)
+        ends = self._ends.get(epoch)
         return ends is not None and lsn <= ends[0]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from aerostack_realtime.database.base import Row
-from aerostack_realtime.database.postgres.feed.epochs import Place, stamp
+from aerostack_realtime.database.postgres.feed.epochs import Position, stamp
 from aerostack_realtime.database.postgres.types.types import Layout
 from aerostack_realtime.database.postgres.wal.pgoutput import Relation, Values
 from aerostack_realtime.protocol.messages import Operation
@@ -48,7 +48,7 @@ class Entry(Struct, frozen=True, gc=False):
     `end`: the last one of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
     """
 
-    place: Place
+    position: Position
     xid: int
     timestamp: int
     table: LoggedTable
@@ -61,12 +61,12 @@ class Entry(Struct, frozen=True, gc=False):
     @property
     def fits(self) -> bool:
         """Whether its values are printed as its table's types are known to print at its place."""
-        layout = self.table.layout(self.place.lsn)
+        layout = self.table.layout(self.position.lsn)
         return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
 
     def rows(self) -> tuple[Row | None, Row | None]:
         """The old row and the new one."""
-        layout = self.table.layout(self.place.lsn)
+        layout = self.table.layout(self.position.lsn)
         return (
             None if self.old is None else layout.to_row(self.old),
             None if self.new is None else layout.to_row(self.new),
@@ -76,7 +76,7 @@ class Entry(Struct, frozen=True, gc=False):
 class Log:
     """Entries in their order, bounded by bytes. `start` is the place after which nothing is missing."""
 
-    def __init__(self, start: Place, max_bytes: int) -> None:
+    def __init__(self, start: Position, max_bytes: int) -> None:
         self.start = start
         self._max_bytes = max_bytes
         self._before: int | None = None
@@ -96,10 +96,10 @@ class Log:
 
     def expire(self, before: int) -> None:
         """Let go of what was committed before the place `before` in the log."""
-        while self._entries and self._entries[0][0].place.lsn < before:
+        while self._entries and self._entries[0][0].position.lsn < before:
             self._drop()
 
-    def clear(self, start: Place) -> None:
+    def clear(self, start: Position) -> None:
         """Begin anew: what comes from now on is no continuation."""
         self._entries.clear()
         self._tables.clear()
@@ -111,24 +111,24 @@ class Log:
         """How many changes of the table with this OID are here."""
         return len(self._tables.get(table, ()))
 
-    def after(self, table: int, place: Place) -> Iterator[Entry]:
+    def after(self, table: int, position: Position) -> Iterator[Entry]:
         """The entries of a table after a place."""
         entries = self._tables.get(table)
         if entries is None:
             return iter(())
-        return islice(entries, _count_until(entries, lambda entry: entry.place > place), None)
+        return islice(entries, _count_until(entries, lambda entry: entry.position > position), None)
 
-    def last(self, place: Place) -> int | None:
+    def last(self, position: Position) -> int | None:
         """When the last change that stands at a place or before it was committed, if it is known."""
-        if self._entries and self._entries[-1][0].place <= place:  # as that of most who ask
+        if self._entries and self._entries[-1][0].position <= position:  # as that of most who ask
             return self._entries[-1][0].timestamp
-        return self._newest(place)[1]
+        return self._newest(position)[1]
 
-    def holds(self, place: Place, last: int | None) -> bool:
+    def holds(self, position: Position, last: int | None) -> bool:
         """Whether a place is one of the log's, before a transaction or after one of its changes, and the last
         change there was committed at `last`, a `stamp`, if both know it."""
-        newest, committed = self._newest(place)
-        if place.index > 0 and place != newest:
+        newest, committed = self._newest(position)
+        if position.index > 0 and position != newest:
             return False
         return last is None or committed is None or stamp(committed) == last
 
@@ -139,19 +139,19 @@ class Log:
             self._entries = deque(each for each in left if each[1])
             self._bytes = sum(entry.size for entry, _ in self._entries)
 
-    def _newest(self, place: Place) -> tuple[Place, int | None]:
+    def _newest(self, position: Position) -> tuple[Position, int | None]:
         """The last change that stands at a place or before it, and when it was committed; where nothing is known,
         the start."""
-        found = _count_until(self._entries, lambda each: each[0].place > place)
+        found = _count_until(self._entries, lambda each: each[0].position > position)
         if found == 0:
-            return self.start, self._before if place >= self.start else None
+            return self.start, self._before if position >= self.start else None
         entry, _ = self._entries[found - 1]
-        return entry.place, entry.timestamp
+        return entry.position, entry.timestamp
 
     def _drop(self) -> None:
         entry, tables = self._entries.popleft()
         self._bytes -= entry.size
-        self.start, self._before = entry.place, entry.timestamp
+        self.start, self._before = entry.position, entry.timestamp
         for table in tables:
             of_table = self._tables[table]
             of_table.popleft()

@@ -8,32 +8,32 @@ from itertools import count
 from typing import Final
 
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.wal_consumer import MARK
 from aerostack_realtime.database.postgres.wal.stream import lsn_of
 
-NOWHERE: Final = Place(0, 0)
+ORIGIN: Final = Position(0, 0)
 
 
 class Progress:
     """`place` is after everything that was handed on."""
 
     def __init__(self, connections: Connections) -> None:
-        self.place = NOWHERE
+        self.position = ORIGIN
         self._connections = connections
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
 
-    def come(self, place: Place) -> None:
+    def come(self, position: Position) -> None:
         """The log is here up to `place`. Who waited for it goes on before anything later is handed on to others,
         since nobody waits in between."""
-        self.place = place
-        while self._waiting and self._waiting[0][0] <= place.lsn:
+        self.position = position
+        while self._waiting and self._waiting[0][0] <= position.lsn:
             self._wake()
 
-    def begin_anew(self, place: Place) -> None:
+    def begin_anew(self, position: Position) -> None:
         """The log is another one: who waits looks again."""
-        self.place = place
+        self.position = position
         while self._waiting:
             self._wake()
 
@@ -50,12 +50,12 @@ class Progress:
 
     async def reach(self, lsn: int) -> None:
         """Wait until the log is here up to a place, if it goes that far. Raises Unavailable."""
-        if lsn > self.place.lsn:
+        if lsn > self.position.lsn:
             await self.reached(min(lsn, await self.mark()))
 
     async def reached(self, lsn: int) -> None:
         """Wait until the log is here up to a place that is in it."""
-        if self.place.lsn >= lsn:
+        if self.position.lsn >= lsn:
             return
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (lsn, next(self._order), reached))

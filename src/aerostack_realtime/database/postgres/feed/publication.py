@@ -103,7 +103,7 @@ Identities = dict[str, str]
 """Replica identities as they were, by the tables' OIDs: `d`, `n`, `f`, or `i` and the OID of an index."""
 
 
-class NotOurs(Forbidden):
+class InsufficientPrivilege(Forbidden):
     """What the server's role may not do, with the statements that others have to run."""
 
     def __init__(self, why: str, statements: Sequence[str]) -> None:
@@ -364,7 +364,9 @@ async def _as_owner(connection: Connection, statements: Iterable[sql.Composed]) 
             await connection.execute(text)
     except psycopg.errors.InsufficientPrivilege as error:
         needed = [text for text in texts if not text.startswith("LOCK")]
-        raise NotOurs(f"The server's role may not do this ({error.diag.message_primary})", needed) from None
+        raise InsufficientPrivilege(
+            f"The server's role may not do this ({error.diag.message_primary})", needed
+        ) from None
 
 
 def _split(name: str) -> tuple[str, str]:

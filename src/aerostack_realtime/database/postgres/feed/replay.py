@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
-from aerostack_realtime.database.postgres.feed.epochs import Bookmark, Place, Runs, Visible
+from aerostack_realtime.database.postgres.feed.epochs import Cursor, Epochs, Position, SnapshotVisibility
 from aerostack_realtime.database.postgres.feed.log import Entry, Log
-from aerostack_realtime.database.postgres.feed.progress import NOWHERE, Progress
-from aerostack_realtime.database.postgres.feed.wal_reader import PART_BYTES, Describe, Past
+from aerostack_realtime.database.postgres.feed.progress import ORIGIN, Progress
+from aerostack_realtime.database.postgres.feed.wal_reader import PART_BYTES, Describe, WalReader
 from aerostack_realtime.database.postgres.feed.watches import Watches
 from aerostack_realtime.protocol.errors import Unavailable
 
@@ -20,23 +20,23 @@ REMEMBERED: Final = 50_000
 """Transactions that a new snapshot may not see yet although they were sent to us: the newest ones."""
 
 
-class Replays:
+class ReplayReader:
     """`runs` gives the runs as they are now, `describe` makes the rows of a table readable."""
 
     def __init__(
         self,
-        runs: Callable[[], Runs],
+        epochs: Callable[[], Epochs],
         log: Log,
         progress: Progress,
         watches: Watches,
-        past: Past,
+        reader: WalReader,
         describe: Describe,
     ) -> None:
-        self._runs = runs
+        self._epochs = epochs
         self._log = log
         self._progress = progress
         self._watches = watches
-        self._past = past
+        self._reader = reader
         self._describe = describe
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._half: tuple[int, int] | None = None
@@ -60,23 +60,23 @@ class Replays:
         """
         mark = await self._progress.mark()
         try:
-            visible = Visible.of(snapshot, mark)
+            visibility = SnapshotVisibility.of(snapshot, mark)
         except ValueError:
             raise Unavailable("Too many transactions are running. Try again in a moment.") from None
         sent = self._sent if self._half is None else (*self._sent, self._half)
-        unseen = [lsn for xid, lsn in sent if not visible.sees(xid)]
-        here = self._progress.place
-        return self._cursor(min(Place(min(unseen), 0), here) if unseen else here, visible)
+        unseen = [lsn for xid, lsn in sent if not visibility.sees(xid)]
+        here = self._progress.position
+        return self._cursor(min(Position(min(unseen), 0), here) if unseen else here, visibility)
 
     async def part(self, table: str, since: str) -> Replay:
         """The first part of what follows a cursor. Without `more`, it goes up to what is handed on next, as long
         as the caller does not wait. Raises NotFound, Unavailable."""
-        found = self._runs().bookmark(since)
+        found = self._epochs().decode(since)
         if found is not None:
-            place, visible = found.place, found.visible
-            after = place.lsn + (place.index > 0)
-            await self._progress.reach(after if visible is None else max(after, visible.until))
-            if self._watches.start(table, NOWHERE) <= place < self._log.start:
+            position, visibility = found.position, found.visibility
+            after = position.lsn + (position.index > 0)
+            await self._progress.reach(after if visibility is None else max(after, visibility.until))
+            if self._watches.start(table, ORIGIN) <= position < self._log.start:
                 part = await self._reread(table, found)
                 if part is not None:
                     return part
@@ -85,35 +85,41 @@ class Replays:
     def _remembered(self, table: str, since: str) -> Replay:
         watch = self._watches.get(table)
         assert watch.relation is not None, "the table is there"
-        here = self._progress.place
-        known = self._runs().bookmark(since)
-        place, visible = (self._runs().fork(since), None) if known is None else (known.place, known.visible)
-        self._past.leave(watch.parts, place)
+        here = self._progress.position
+        known = self._epochs().decode(since)
+        position, visibility = (
+            (self._epochs().fork(since), None) if known is None else (known.position, known.visibility)
+        )
+        self._reader.leave(watch.parts, position)
         recovered = (
             known is not None
-            and max(self._log.start, watch.start) <= place <= max(here, watch.start)
-            and (place == watch.start or self._log.holds(place, known.last))  # a TRUNCATE is no entry of the log
+            and max(self._log.start, watch.start) <= position <= max(here, watch.start)
+            and (
+                position == watch.start or self._log.holds(position, known.last)
+            )  # a TRUNCATE is no entry of the log
         )
         changes: list[Change] = []
         room = PART_BYTES
-        for entry in self._log.after(watch.relation, place):
+        for entry in self._log.after(watch.relation, position):
             if len(changes) == PART or room <= 0:
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
-            if not _was_seen(entry, visible):
-                changes.append(self.change(entry, table, visible))
+            if not _was_seen(entry, visibility):
+                changes.append(self.change(entry, table, visibility))
                 room -= entry.size
         return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
 
-    async def _reread(self, table: str, since: Bookmark) -> Replay | None:
+    async def _reread(self, table: str, since: Cursor) -> Replay | None:
         parts = self._watches.get(table).parts
-        part = await self._past.part(parts, since, PART, lambda: self._log.start, self._describe)
+        part = await self._reader.part(parts, since, PART, lambda: self._log.start, self._describe)
         if part is None:
             return None
-        visible = since.visible
-        changes = [self.change(entry, table, visible) for entry in part.entries if not _was_seen(entry, visible)]
-        return Replay(changes, self._cursor(part.place, visible), not part.lost, more=True)
+        visibility = since.visibility
+        changes = [
+            self.change(entry, table, visibility) for entry in part.entries if not _was_seen(entry, visibility)
+        ]
+        return Replay(changes, self._cursor(part.position, visibility), not part.lost, more=True)
 
-    def change(self, entry: Entry, name: str, visible: Visible | None = None) -> Change:
+    def change(self, entry: Entry, name: str, visibility: SnapshotVisibility | None = None) -> Change:
         """An entry as a change of the table's name."""
         old, new = entry.rows()
         data = old if entry.new is None else new
@@ -124,27 +130,29 @@ class Replays:
             data,
             old,
             entry.timestamp,
-            self._runs().cursor(
-                entry.place, entry.timestamp, None if visible is None else _within(entry.place, visible)
+            self._epochs().encode(
+                entry.position,
+                entry.timestamp,
+                None if visibility is None else _within(entry.position, visibility),
             ),
-            f"{entry.place.lsn:x}",
+            f"{entry.position.lsn:x}",
             entry.end,
             entry.size > LARGE_BYTES,
         )
 
-    def cursor(self, place: Place) -> str:
+    def cursor(self, position: Position) -> str:
         """The cursor of a place where the log stood or stands."""
-        return self._cursor(place, None)
+        return self._cursor(position, None)
 
-    def _cursor(self, place: Place, visible: Visible | None) -> str:
-        seen = None if visible is None else _within(place, visible)
-        return self._runs().cursor(place, self._log.last(place), seen)
+    def _cursor(self, position: Position, visibility: SnapshotVisibility | None) -> str:
+        seen = None if visibility is None else _within(position, visibility)
+        return self._epochs().encode(position, self._log.last(position), seen)
 
 
-def _within(place: Place, visible: Visible) -> Visible | None:
+def _within(position: Position, visibility: SnapshotVisibility) -> SnapshotVisibility | None:
     """A place among what a snapshot may have seen is told with what it saw."""
-    return visible if place.lsn < visible.until else None
+    return visibility if position.lsn < visibility.until else None
 
 
-def _was_seen(entry: Entry, visible: Visible | None) -> bool:
-    return visible is not None and entry.place.lsn < visible.until and visible.sees(entry.xid)
+def _was_seen(entry: Entry, visibility: SnapshotVisibility | None) -> bool:
+    return visibility is not None and entry.position.lsn < visibility.until and visibility.sees(entry.xid)

@@ -23,7 +23,7 @@ WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1
 """
 
 
-class Lag:
+class RetentionMonitor:
     """`bytes` of log may be kept behind us; `give_up` lets go of them."""
 
     def __init__(self, connections: Connections, slot: Slot, bytes: int, give_up: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
 from aerostack_realtime.database.postgres.wal import pgoutput
 from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, Decoder, Relation, Values
@@ -35,18 +35,18 @@ class Committed(Struct, frozen=True, gc=False):
 
     xid: int
     lsn: int
-    place: Place
+    position: Position
 
 
-class Untold(Struct, frozen=True, gc=False):
+class OpaqueChange(Struct, frozen=True, gc=False):
     """Tables, by their OIDs, that changed in a way that is not told row by row: emptied by TRUNCATE, or changed
     while their old rows were not in the log."""
 
-    place: Place
+    position: Position
     relations: tuple[int, ...]
 
 
-Item = Entry | Committed | Untold | LoggedTable | pgoutput.Logical
+Item = Entry | Committed | OpaqueChange | LoggedTable | pgoutput.LogicalMessage
 
 
 class _Spool:
@@ -140,22 +140,22 @@ class Transactions:
                 yield from self._entry("INSERT", message.relation, None, message.new)
             case pgoutput.Update():
                 if message.old is None or message.key_only:
-                    yield from self._untold((message.relation,))
+                    yield from self._opaque_change((message.relation,))
                 else:
                     new = merged(message.old, message.new)
                     yield from self._entry("UPDATE", message.relation, message.old, new)
             case pgoutput.Delete():
                 if message.key_only:
-                    yield from self._untold((message.relation,))
+                    yield from self._opaque_change((message.relation,))
                 else:
                     yield from self._entry("DELETE", message.relation, message.old, None)
             case pgoutput.Truncate():
-                yield from self._untold(message.relations)
+                yield from self._opaque_change(message.relations)
             case Relation():
                 yield from self._release(end=False)
                 table = self._tables[message.oid] = LoggedTable(message)
                 yield table
-            case pgoutput.Logical():
+            case pgoutput.LogicalMessage():
                 yield message
 
     def _entry(self, operation: Operation, oid: int, old: Values | None, new: Values | None) -> Iterator[Entry]:
@@ -164,7 +164,7 @@ class Transactions:
         yield from self._release(end=False)
         transaction.index += 1
         transaction.last = Entry(
-            Place(transaction.lsn, transaction.index),
+            Position(transaction.lsn, transaction.index),
             transaction.xid,
             transaction.timestamp,
             self._tables[oid],
@@ -175,12 +175,12 @@ class Transactions:
             size=ENTRY_BYTES + bytes_of(old) + bytes_of(new),
         )
 
-    def _untold(self, relations: tuple[int, ...]) -> Iterator[Item]:
+    def _opaque_change(self, relations: tuple[int, ...]) -> Iterator[Item]:
         transaction = self._open
         assert transaction is not None, "a change comes between begin and commit"
         yield from self._release(end=False)
         transaction.index += 1
-        yield Untold(Place(transaction.lsn, transaction.index), relations)
+        yield OpaqueChange(Position(transaction.lsn, transaction.index), relations)
 
     def _release(self, *, end: bool) -> Iterator[Entry]:
         """The change that waited to learn whether it is its transaction's last."""
@@ -194,7 +194,7 @@ class Transactions:
         assert self._open is not None, "a commit follows a begin"
         yield from self._release(end=True)
         ended, self._open = self._open, None
-        yield Committed(ended.xid, ended.lsn, Place(end_lsn, 0))
+        yield Committed(ended.xid, ended.lsn, Position(end_lsn, 0))
 
     def _replay(self, commit: pgoutput.StreamCommit) -> Iterator[Item]:
         spool = self._spools.pop(commit.xid, None)

@@ -56,13 +56,13 @@ class Editions:
             return False
         async with self._reading, self._connections.use() as connection, connection.transaction():
             # One after the other whoever asks, since what is seen and what is noted have to be the same.
-            before = await _place(connection)
+            before = await _position(connection)
             found = await self._types.load(connection, asked)
             if asked <= self._asked and all(self._seen.get(oid) == shape for oid, shape in found.items()):
                 self.read_at = before
                 return False
             known = await _noted(connection)
-            after = await _place(connection) if since is None else since
+            after = await _position(connection) if since is None else since
             altered = await self._note(connection, known, found, after)
         self.read_at = before
         self._asked |= asked
@@ -91,11 +91,11 @@ class Editions:
         return bool(altered)
 
 
-async def _place(connection: Connection) -> int:
+async def _position(connection: Connection) -> int:
     """Where the log stands: what is committed by now lies before it, what is committed later behind it."""
     rows = await connection.execute("SELECT pg_current_wal_insert_lsn()")
-    (place,) = await rows.fetchone() or ("0/0",)
-    return lsn_of(place)
+    (position,) = await rows.fetchone() or ("0/0",)
+    return lsn_of(position)
 
 
 async def _noted(connection: Connection) -> dict[int, list[Edition]]:

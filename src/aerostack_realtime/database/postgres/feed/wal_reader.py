@@ -17,11 +17,11 @@ from msgspec import Struct
 
 from aerostack_realtime.database.postgres.connection.errors import translate
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.feed.continuity import Proof, Undone
-from aerostack_realtime.database.postgres.feed.epochs import Bookmark, Place
+from aerostack_realtime.database.postgres.feed.continuity import Continuity, LogDiverged
+from aerostack_realtime.database.postgres.feed.epochs import Cursor, Position
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.feed.publication import Columns
-from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, Transactions, Untold
+from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, OpaqueChange, Transactions
 from aerostack_realtime.database.postgres.wal.stream import (
     Keepalive,
     ReplicationEnded,
@@ -49,11 +49,11 @@ class Part(Struct, frozen=True):
     happened to one that is not told row by row."""
 
     entries: list[Entry]
-    place: Place
+    position: Position
     lost: bool
 
 
-class Past:
+class WalReader:
     """`slot` is copied for each reader, which streams with `options`."""
 
     def __init__(
@@ -66,11 +66,11 @@ class Past:
         self._slot = slot
         self._options = options
         self._turns = asyncio.Semaphore(READERS)
-        self._parked: dict[tuple[Tables, Place], tuple[_Reader, asyncio.TimerHandle]] = {}
+        self._parked: dict[tuple[Tables, Position], tuple[_Reader, asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def part(
-        self, tables: Tables, since: Bookmark, limit: int, until: Callable[[], Place], describe: Describe
+        self, tables: Tables, since: Cursor, limit: int, until: Callable[[], Position], describe: Describe
     ) -> Part | None:
         """The first changes of tables since a bookmark, at most `limit` and of about PART_BYTES, up to the place
         `until`; None when PostgreSQL does not have that any more, or has another change in its place. `describe`
@@ -81,7 +81,7 @@ class Past:
             return None
         try:
             part = await reader.read(tables, limit, until)
-        except Undone:
+        except LogDiverged:
             await self._end(reader)
             return None
         except (psycopg.Error, ReplicationEnded, OSError) as error:
@@ -90,13 +90,13 @@ class Past:
         except BaseException:
             await self._end(reader)
             raise
-        if part.place < until() or reader.lost:
-            self._park((tables, part.place), reader)
+        if part.position < until() or reader.lost:
+            self._park((tables, part.position), reader)
         else:
             await self._end(reader)
         return part
 
-    def leave(self, tables: Tables, after: Place) -> None:
+    def leave(self, tables: Tables, after: Position) -> None:
         """Nobody goes on reading from there."""
         if (tables, after) in self._parked:
             self._expire((tables, after))
@@ -107,8 +107,8 @@ class Past:
             self._expire(key)
         await asyncio.gather(*self._closing)
 
-    async def _reader(self, tables: Tables, since: Bookmark, describe: Describe) -> _Reader | None:
-        parked = self._parked.pop((tables, since.place), None)
+    async def _reader(self, tables: Tables, since: Cursor, describe: Describe) -> _Reader | None:
+        parked = self._parked.pop((tables, since.position), None)
         if parked is not None:
             parked[1].cancel()
             return parked[0]
@@ -129,13 +129,13 @@ class Past:
             self._turns.release()
         return reader
 
-    def _park(self, key: tuple[Tables, Place], reader: _Reader) -> None:
+    def _park(self, key: tuple[Tables, Position], reader: _Reader) -> None:
         timer = asyncio.get_running_loop().call_later(PARKED_SECONDS, self._expire, key)
         if key in self._parked:
             self._expire(key)
         self._parked[key] = reader, timer
 
-    def _expire(self, key: tuple[Tables, Place]) -> None:
+    def _expire(self, key: tuple[Tables, Position]) -> None:
         reader, timer = self._parked.pop(key)
         timer.cancel()
         task = asyncio.get_running_loop().create_task(self._end(reader))
@@ -151,14 +151,14 @@ class _Reader:
     """One stream through a copy of the slot."""
 
     def __init__(
-        self, stream: ReplicationStream, since: Bookmark, describe: Describe, silence_seconds: float
+        self, stream: ReplicationStream, since: Cursor, describe: Describe, silence_seconds: float
     ) -> None:
         self.lost = False
         self._silence_seconds = silence_seconds
         self._stream = stream
-        self._proof = Proof(since) if since.place.index > 0 else None
-        self._after = since.place
-        self._place = since.place
+        self._continuity = Continuity(since) if since.position.index > 0 else None
+        self._after = since.position
+        self._position = since.position
         self._describe = describe
         self._transactions = Transactions()
         self._items: Iterator[Item] = iter(())
@@ -170,7 +170,7 @@ class _Reader:
         cls,
         connections: Connections,
         slot: str,
-        since: Bookmark,
+        since: Cursor,
         options: Mapping[str, str],
         describe: Describe,
     ) -> _Reader | None:
@@ -179,8 +179,8 @@ class _Reader:
         stream = await ReplicationStream.connect(connections.dsn, silence_seconds)
         try:
             copy = f"{slot[:40]}_{secrets.token_hex(6)}"
-            if await stream.copy_slot(slot, copy) <= since.place.lsn:
-                await stream.start(copy, since.place.lsn, options)
+            if await stream.copy_slot(slot, copy) <= since.position.lsn:
+                await stream.start(copy, since.position.lsn, options)
                 return cls(stream, since, describe, silence_seconds)
         except BaseException:
             await stream.close()
@@ -188,33 +188,33 @@ class _Reader:
         await stream.close()
         return None
 
-    async def read(self, tables: Tables, limit: int, until: Callable[[], Place]) -> Part:
+    async def read(self, tables: Tables, limit: int, until: Callable[[], Position]) -> Part:
         """Raises Undone."""
         lost, self.lost = self.lost, False
         entries: list[Entry] = []
         room = PART_BYTES
-        while len(entries) < limit and room > 0 and not self.lost and self._place < until():
+        while len(entries) < limit and room > 0 and not self.lost and self._position < until():
             item = await self._next()
-            if item is not None and self._proof is not None and self._proof.see(item):
-                self._proof = None
+            if item is not None and self._continuity is not None and self._continuity.see(item):
+                self._continuity = None
             if isinstance(item, Entry):
-                if item.place > self._after and item.table.oid in tables:
+                if item.position > self._after and item.table.oid in tables:
                     entries.append(item)
                     room -= item.size
             elif isinstance(item, Committed):
-                self._place = max(item.place, self._place)
+                self._position = max(item.position, self._position)
             elif await self._loses(item, tables):
                 self.lost, lost = bool(entries), lost or not entries
         if entries:
-            self._after = entries[-1].place
+            self._after = entries[-1].position
         if len(entries) < limit and room > 0 and not self.lost:
-            self._after = self._place
+            self._after = self._position
         return Part(entries, self._after, lost)
 
     async def _loses(self, item: Item | None, tables: Tables) -> bool:
         """Whether something befalls the tables that their rows do not tell."""
-        if isinstance(item, Untold):
-            return not tables.isdisjoint(item.relations) and item.place > self._after
+        if isinstance(item, OpaqueChange):
+            return not tables.isdisjoint(item.relations) and item.position > self._after
         if isinstance(item, LoggedTable):
             await self._describe(item)
             if item.oid in tables:
@@ -240,7 +240,7 @@ class _Reader:
             await self._more()
         elif isinstance(message, Keepalive):
             if self._transactions.between:
-                self._place = max(self._place, Place(message.wal_end, 0))
+                self._position = max(self._position, Position(message.wal_end, 0))
             if message.reply:
                 self._answer()
         else:
@@ -259,7 +259,7 @@ class _Reader:
             await self._stream.more()
 
     def _answer(self, *, ask: bool = False) -> None:
-        self._stream.confirm(self._place.lsn, self._place.lsn, time.time_ns() // 1000, ask=ask)
+        self._stream.confirm(self._position.lsn, self._position.lsn, time.time_ns() // 1000, ask=ask)
 
 
 def _broken(error: Exception) -> AerostackError:

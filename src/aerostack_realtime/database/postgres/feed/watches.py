@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.publication import Columns, Publication, Watched
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
@@ -22,7 +22,7 @@ class Watch(Struct):
     relation: int | None
     parts: frozenset[int]
     columns: Columns
-    start: Place
+    start: Position
 
 
 class Watches:
@@ -44,7 +44,7 @@ class Watches:
         self._watches: dict[str, Watch] = {}
         self._names: dict[int, list[str]] = {}
         self._relations: dict[int, list[int]] = {}
-        self._said: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         """What keeps names from being followed: it is tried again all the time."""
         self._changing = asyncio.Lock()
 
@@ -60,10 +60,10 @@ class Watches:
             raise NotFound(f"There is no table {name!r}, or it is not watched. Subscribe again.")
         return watch
 
-    def start(self, name: str, place: Place) -> Place:
+    def start(self, name: str, position: Position) -> Position:
         """From where on a name's changes are complete, at least `place`."""
         watch = self._watches.get(name)
-        return place if watch is None else max(place, watch.start)
+        return position if watch is None else max(position, watch.start)
 
     def names(self, relation: int) -> Sequence[str]:
         """By which names a table is watched, by itself or as a partition."""
@@ -112,9 +112,9 @@ class Watches:
             for each in found
             if each.relation is not None and not (each.complete and each.relation == each.before)
         ]
-        self._said = {name: said for name, said in self._said.items() if name in wrong}
+        self._reported = {name: said for name, said in self._reported.items() if name in wrong}
         for name in wrong:
-            await self._mend(name)
+            await self._repair(name)
         if wrong:
             found = await self._publication.look()
         if await self._read_types({oid for watched in found for _, oid in watched.columns}):
@@ -124,18 +124,18 @@ class Watches:
         for watched in found:
             self._compare(watched)
 
-    async def _mend(self, name: str) -> None:
+    async def _repair(self, name: str) -> None:
         """Put a table under watch that took over a watched name, or whose old rows are not in the log."""
         try:
             await self._publication.watch(name)
         except AerostackError as error:
-            if self._said.get(name) != error.message:
+            if self._reported.get(name) != error.message:
                 log.error("%s is not followed until this is mended: %s", name, error.message)
-            self._said[name] = error.message
+            self._reported[name] = error.message
 
     def _compare(self, watched: Watched) -> None:
         relation = watched.relation if watched.complete else None
-        start = Place(watched.since, 0)
+        start = Position(watched.since, 0)
         known = self._watches.get(watched.name)
         if known is None:
             self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start)

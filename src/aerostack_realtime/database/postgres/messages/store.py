@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.pq.abc import PGresult
 
 from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
-from aerostack_realtime.database.postgres.connection.dedicated import Seat, bigint, exchange
+from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.messages.table import (
@@ -87,8 +87,8 @@ class PostgresMessageStore:
         self._changed = asyncio.Event()
         self._commit_seconds = min(COMMIT_SECONDS, connections.silence_seconds)
         self._read_seconds = min(READ_SECONDS, connections.silence_seconds)
-        self._writer = Seat(connections)
-        self._reader = Seat(connections)
+        self._writer = DedicatedConnection(connections)
+        self._reader = DedicatedConnection(connections)
         self._down = False
         self.known_mark = 0
         """The highest mark that we know to be stored: a database with a lower one was restored from a backup."""

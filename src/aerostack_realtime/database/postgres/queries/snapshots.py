@@ -53,7 +53,7 @@ class Snapshots:
         columns = self._feed.shape(table)
         turns = self._whole if selection.limit is None else self._limited
         try:
-            async with _turn(turns), self._connections.use() as connection, connection.transaction():
+            async with _yield_if_due(turns), self._connections.use() as connection, connection.transaction():
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 rows = await connection.execute("SELECT pg_current_snapshot()::text")
                 (seen,) = await rows.fetchone() or ("",)
@@ -128,7 +128,7 @@ class PostgresSnapshot:
 
 
 @asynccontextmanager
-async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+async def _yield_if_due(turns: asyncio.Semaphore) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(TURN_SECONDS):
             await turns.acquire()

@@ -52,14 +52,14 @@ class Enumeration(Struct, frozen=True, tag=True):
 
 Made = Array | Domain | Composite | Enumeration
 """A type that users make, as far as its values are read by what it is made of."""
-Shape = Plain | Made
+TypeShape = Plain | Made
 
 
 class Edition(Struct, frozen=True):
     """A shape that a type has in the log from the place `since` on, until its next edition."""
 
     since: int
-    shape: Shape
+    shape: TypeShape
 
 
 _CONVERTERS: Final[dict[str, Converter]] = {
@@ -90,8 +90,8 @@ _KINDS: Final[dict[str, ColumnType]] = {
 _KIND_OF: Final = {each.oid: _KINDS[each.name] for each in registered if each.name in _KINDS}
 
 
-def _builtins() -> dict[int, Shape]:
-    known: dict[int, Shape] = {}
+def _builtins() -> dict[int, TypeShape]:
+    known: dict[int, TypeShape] = {}
     for each in registered:
         known[each.oid] = Plain(_CONVERTERS.get(each.name, values.text))
         known[each.array_oid] = Array(each.oid, each.delimiter)
@@ -147,11 +147,11 @@ class Layout:
 
     def fits(self, row: Values) -> bool:
         """Whether the row's composites are as the layout expects them; if not, their types were altered."""
-        for place in self._forgiving:
-            value = row[place]
+        for position in self._forgiving:
+            value = row[position]
             if isinstance(value, bytes):
                 try:
-                    self._columns[place][1](value)
+                    self._columns[position][1](value)
                 except ValueError:
                     return False
         return True
@@ -171,10 +171,10 @@ class Layout:
 
     def _tolerant(self, row: Values) -> Row:
         found: Row = {}
-        for place, ((name, convert), value) in enumerate(zip(self._columns, row, strict=True)):
+        for position, ((name, convert), value) in enumerate(zip(self._columns, row, strict=True)):
             if value is not UNCHANGED:
                 try:
-                    found[name] = None if value is None else self._forgiving.get(place, convert)(value)
+                    found[name] = None if value is None else self._forgiving.get(position, convert)(value)
                 except ValueError:
                     found[name] = values.repaired(value) if value is not None else None
         return found
@@ -188,7 +188,7 @@ class Types:
     """
 
     def __init__(self) -> None:
-        self._shapes: dict[int, Shape] = dict(BUILTINS)
+        self._shapes: dict[int, TypeShape] = dict(BUILTINS)
         self._editions: dict[int, Sequence[Edition]] = {}
         self._converters: dict[tuple[int, int, bool], Converter] = {}
 
@@ -234,10 +234,10 @@ class Types:
     def layouts(self, columns: Iterable[tuple[str, int]]) -> list[tuple[int, Layout]]:
         """The layouts of columns in the log, the newest first, each with the place from which on it holds."""
         columns = tuple(columns)
-        places = {0}
+        positions = {0}
         for oid in self._closure(oid for _, oid in columns):
-            places.update(edition.since for edition in self._editions.get(oid, ()))
-        return [(place, self._layout(columns, place)) for place in sorted(places, reverse=True)]
+            positions.update(edition.since for edition in self._editions.get(oid, ()))
+        return [(position, self._layout(columns, position)) for position in sorted(positions, reverse=True)]
 
     def column_types(self, columns: Iterable[tuple[str, int]]) -> dict[str, ColumnType]:
         """Those of the columns, each with the OID of its type, whose strings on the wire are no text."""
@@ -250,27 +250,29 @@ class Types:
             oid = shape.base
         return oid
 
-    def _layout(self, columns: Sequence[tuple[str, int]], place: int) -> Layout:
+    def _layout(self, columns: Sequence[tuple[str, int]], position: int) -> Layout:
         return Layout(
-            [(name, self._converter(oid, place, forgiving=False)) for name, oid in columns],
+            [(name, self._converter(oid, position, forgiving=False)) for name, oid in columns],
             {
-                number: self._converter(oid, place, forgiving=True)
+                number: self._converter(oid, position, forgiving=True)
                 for number, (_, oid) in enumerate(columns)
                 if self._is_composed(oid)
             },
         )
 
-    def _converter(self, oid: int, place: int, *, forgiving: bool) -> Converter:
+    def _converter(self, oid: int, position: int, *, forgiving: bool) -> Converter:
         """How a type's values at a place in the log are read; forgiving: those of other editions as well."""
-        key = (oid, place, forgiving)
+        key = (oid, position, forgiving)
         found = self._converters.get(key)
         if found is None:
-            shapes = self._at(oid, place)
-            made = [self._make(shape, place, forgiving=forgiving) for shape in shapes[: None if forgiving else 1]]
+            shapes = self._at(oid, position)
+            made = [
+                self._make(shape, position, forgiving=forgiving) for shape in shapes[: None if forgiving else 1]
+            ]
             found = self._converters[key] = made[0] if len(made) == 1 else literals.first_of(made)
         return found
 
-    def _at(self, oid: int, place: int) -> Sequence[Shape]:
+    def _at(self, oid: int, position: int) -> Sequence[TypeShape]:
         """The shapes that a type may have had at a place in the log, the likeliest first.
 
         That is its edition there; the next one, since an alteration is seen a moment after it was made; or the one
@@ -278,15 +280,15 @@ class Types:
         """
         editions = self._editions.get(oid, ())
         newest = self._shapes.get(oid, Plain())
-        if place == NEWEST or not editions:
+        if position == NEWEST or not editions:
             return [newest, *(each.shape for each in editions[-2:-1])]
-        at = max(0, sum(edition.since <= place for edition in editions) - 1)
+        at = max(0, sum(edition.since <= position for edition in editions) - 1)
         nearest = [editions[at], *editions[at + 1 : at + 2], *editions[max(0, at - 1) : at]]
         return [each.shape for each in nearest]
 
-    def _make(self, shape: Shape, place: int, *, forgiving: bool) -> Converter:
+    def _make(self, shape: TypeShape, position: int, *, forgiving: bool) -> Converter:
         def part(oid: int) -> Converter:
-            return self._converter(oid, place, forgiving=forgiving)
+            return self._converter(oid, position, forgiving=forgiving)
 
         match shape:
             case Plain(convert):
@@ -317,7 +319,7 @@ class Types:
         return seen
 
 
-def _parts(shape: Shape) -> Iterable[int]:
+def _parts(shape: TypeShape) -> Iterable[int]:
     match shape:
         case Plain() | Enumeration():
             return ()
@@ -337,7 +339,7 @@ def _shape(
     numbers: list[int] | None,
     labels: list[str] | None,
     label_oids: list[int] | None,
-) -> Shape:
+) -> TypeShape:
     """The shape that a row of the catalog's answer describes."""
     if base is not None:
         return Domain(base)

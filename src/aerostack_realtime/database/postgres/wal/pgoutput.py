@@ -126,7 +126,7 @@ class Truncate(Struct, frozen=True, gc=False):
     xid: int = 0
 
 
-class Logical(Struct, frozen=True, gc=False):
+class LogicalMessage(Struct, frozen=True, gc=False):
     """A message by `pg_logical_emit_message`. One that is not `transactional` comes at once, outside of any
     transaction."""
 
@@ -164,7 +164,7 @@ class StreamAbort(Struct, frozen=True, gc=False):
     subxid: int
 
 
-Change = Relation | Type | Insert | Update | Delete | Truncate | Logical
+Change = Relation | Type | Insert | Update | Delete | Truncate | LogicalMessage
 Message = Begin | Commit | Origin | StreamStart | StreamStop | StreamCommit | StreamAbort | Change
 Data = bytes | memoryview
 
@@ -188,7 +188,7 @@ class Decoder:
             if (control := _CONTROLS.get(kind)) is not None:
                 message = control(data)
                 if kind in _BRACKETS:
-                    self._turn(kind)
+                    self._yield_if_due(kind)
                 return message
             raise _Misread(0, "there is no such message")
         except _Misread as error:
@@ -196,7 +196,7 @@ class Decoder:
         except (IndexError, struct.error):
             raise MalformedMessage(f"{_described(data)} is malformed: it ends at byte {len(data)}.") from None
 
-    def _turn(self, kind: int) -> None:
+    def _yield_if_due(self, kind: int) -> None:
         if self._streaming is (kind == _START):
             raise _Misread(0, "a streamed piece begins within one, or ends outside of one")
         self._streaming = not self._streaming
@@ -339,12 +339,12 @@ def _type(data: bytes, at: int, xid: int) -> Type:
     return Type(oid, schema, name, xid)
 
 
-def _logical(data: bytes, at: int, xid: int) -> Logical:
+def _logical(data: bytes, at: int, xid: int) -> LogicalMessage:
     flags, lsn = _LOGICAL(data, at)
     prefix, at = _string(data, at + 9)
     (length,) = _INT32(data, at)
     _finish(data, at + 4 + length)
-    return Logical(lsn, bool(flags & 1), prefix, data[at + 4 :], xid)
+    return LogicalMessage(lsn, bool(flags & 1), prefix, data[at + 4 :], xid)
 
 
 def _origin(data: bytes) -> Origin:

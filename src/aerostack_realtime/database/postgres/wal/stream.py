@@ -18,7 +18,7 @@ from psycopg import pq, sql
 
 from aerostack_realtime.database.postgres.connection.pool import (
     SILENCE_SECONDS,
-    PatientConnection,
+    TimeoutConnection,
     parameters,
     unusable,
 )
@@ -84,8 +84,8 @@ class ReplicationStream:
     `more` is its user's to say.
     """
 
-    def __init__(self, connection: PatientConnection, silence_seconds: float) -> None:
-        connection.patience = silence_seconds
+    def __init__(self, connection: TimeoutConnection, silence_seconds: float) -> None:
+        connection.silence_timeout = silence_seconds
         self._connection = connection
         self._silence_seconds = silence_seconds
         self._pgconn = connection.pgconn
@@ -98,7 +98,7 @@ class ReplicationStream:
         """Raises DatabaseUnusable with what to do about it."""
         made = parameters(dsn, replication="database")
         try:
-            return cls(await PatientConnection.connect(autocommit=True, **made), silence_seconds)
+            return cls(await TimeoutConnection.connect(autocommit=True, **made), silence_seconds)
         except psycopg.OperationalError as error:
             raise unusable(error, dsn) from error
 

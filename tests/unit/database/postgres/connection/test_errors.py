@@ -18,7 +18,7 @@ from aerostack_realtime.protocol.errors import (
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "says"),
+    ("error", "kind", "expected"),
     [
         (errors.UniqueViolation("twice"), BadMessage, "twice"),
         (errors.SyntaxError("near SELEC"), BadMessage, "SELEC"),
@@ -49,11 +49,11 @@ from aerostack_realtime.protocol.errors import (
     ],
 )
 def test_each_state_of_postgresql_is_whose_fault_it_is(
-    error: Exception, kind: type[AerostackError], says: str
+    error: Exception, kind: type[AerostackError], expected: str
 ) -> None:
     translated = translate(error)
     assert type(translated) is kind
-    assert says in translated.message
+    assert expected in translated.message
     assert translated.message.endswith((".", "ours"))
     assert "\n" not in translated.message
 
@@ -68,7 +68,7 @@ def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> N
 
 
 @pytest.mark.parametrize(
-    ("dsn", "says"),
+    ("dsn", "expected"),
     [
         ("postgresql+asyncpg://ann:secret@db/app", r"begins with postgresql\+asyncpg://.*write postgresql://"),
         ("mysql://ann:secret@db/app", "begins with mysql://"),
@@ -89,9 +89,9 @@ def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> N
         ("host=db password=se cret=1", "cannot be read"),
     ],
 )
-def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, says: str) -> None:
+def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, expected: str) -> None:
     for read in (parameters, shown):
-        with pytest.raises(Unavailable, match=says) as caught:
+        with pytest.raises(Unavailable, match=expected) as caught:
             read(dsn)
         assert "cret" not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -116,7 +116,7 @@ def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("told", "expected"),
     [
         ('FATAL:  role "ann" does not exist', 'no role "ann"'),
         ("server does not support SSL, but SSL was required", "sslmode"),
@@ -131,12 +131,12 @@ def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
         ("FATAL:  something new\nDETAIL:  more", "something new."),
     ],
 )
-def test_what_keeps_a_server_from_being_used_says_what_to_do(told: str, says: str) -> None:
+def test_what_keeps_a_server_from_being_used_says_what_to_do(told: str, expected: str) -> None:
     message = str(
         unusable(psycopg.OperationalError(f"connection failed: {told}"), "postgresql://ann:secret@db/app")
     )
     assert message.startswith("postgresql://db:5432/app cannot be used: ")
-    assert says in message
+    assert expected in message
     assert "secret" not in message
 
 

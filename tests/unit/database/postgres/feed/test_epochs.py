@@ -4,32 +4,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.database.postgres.feed.epochs import Bookmark, Place, Run, Runs, Visible, stamp
+from aerostack_realtime.database.postgres.feed.epochs import (
+    Cursor,
+    Epoch,
+    Epochs,
+    Position,
+    SnapshotVisibility,
+    stamp,
+)
 
-FIRST = Run("first", 100, 1, 1_000)
-SECOND = Run("second", 200, 1, 2_000)
-PROMOTED = Run("promoted", 350, 2, 3_000)
+FIRST = Epoch("first", 100, 1, 1_000)
+SECOND = Epoch("second", 200, 1, 2_000)
+PROMOTED = Epoch("promoted", 350, 2, 3_000)
 
 
 def test_a_cursor_names_its_place() -> None:
-    runs = Runs([FIRST], {})
-    place = Place(0x16B374D8, 3)
-    assert runs.cursor(place) == "first.16b374d8.3."
-    assert runs.bookmark(runs.cursor(place)) == Bookmark(place)
+    epochs = Epochs([FIRST], {})
+    position = Position(0x16B374D8, 3)
+    assert epochs.encode(position) == "first.16b374d8.3."
+    assert epochs.decode(epochs.encode(position)) == Cursor(position)
 
 
 def test_a_cursor_tells_when_the_last_change_that_it_follows_was_committed() -> None:
-    runs, now = Runs([FIRST], {}), 1_795_620_000_000
-    assert runs.cursor(Place(5, 1), now) == f"first.5.1.{now % 2**32:x}"
-    assert runs.bookmark(runs.cursor(Place(5, 1), now)) == Bookmark(Place(5, 1), stamp(now))
+    epochs, now = Epochs([FIRST], {}), 1_795_620_000_000
+    assert epochs.encode(Position(5, 1), now) == f"first.5.1.{now % 2**32:x}"
+    assert epochs.decode(epochs.encode(Position(5, 1), now)) == Cursor(Position(5, 1), stamp(now))
 
 
 def test_a_cursor_keeps_what_a_snapshot_saw() -> None:
-    runs = Runs([FIRST], {})
-    visible = Visible.of("10:20:12,15", 0xAB)
-    assert runs.bookmark(runs.cursor(Place(5, 0), 7, visible)) == Bookmark(Place(5, 0), 7, visible)
-    alone = Visible.of("10:10:", 1)
-    assert runs.bookmark(runs.cursor(Place(5, 0), None, alone)) == Bookmark(Place(5, 0), None, alone)
+    epochs = Epochs([FIRST], {})
+    visibility = SnapshotVisibility.of("10:20:12,15", 0xAB)
+    assert epochs.decode(epochs.encode(Position(5, 0), 7, visibility)) == Cursor(Position(5, 0), 7, visibility)
+    alone = SnapshotVisibility.of("10:10:", 1)
+    assert epochs.decode(epochs.encode(Position(5, 0), None, alone)) == Cursor(Position(5, 0), None, alone)
 
 
 @pytest.mark.parametrize(
@@ -52,47 +59,47 @@ def test_a_cursor_keeps_what_a_snapshot_saw() -> None:
     ],
 )
 def test_what_is_no_cursor_of_ours_says_nothing(cursor: str) -> None:
-    assert Runs([FIRST], {}).bookmark(cursor) is None
+    assert Epochs([FIRST], {}).decode(cursor) is None
 
 
 def test_a_cursor_of_an_earlier_run_counts_up_to_where_the_next_began() -> None:
-    runs = Runs([FIRST, SECOND], {})
-    assert runs.bookmark(f"first.{200:x}.0.") == Bookmark(Place(200, 0))
-    assert runs.bookmark(f"first.{201:x}.1.") is None, "a restored backup goes back behind what was told"
-    assert runs.bookmark(f"second.{999:x}.1.") is not None
+    epochs = Epochs([FIRST, SECOND], {})
+    assert epochs.decode(f"first.{200:x}.0.") == Cursor(Position(200, 0))
+    assert epochs.decode(f"first.{201:x}.1.") is None, "a restored backup goes back behind what was told"
+    assert epochs.decode(f"second.{999:x}.1.") is not None
 
 
 def test_what_follows_the_fork_of_a_cursor_that_does_not_count_was_never_told() -> None:
-    runs = Runs([FIRST, SECOND], {})
-    assert runs.fork(f"first.{201:x}.1.") == Place(200, 0)
-    assert runs.fork("of a run that the backup has not.1.0.") == Place(200, 0)
+    epochs = Epochs([FIRST, SECOND], {})
+    assert epochs.fork(f"first.{201:x}.1.") == Position(200, 0)
+    assert epochs.fork("of a run that the backup has not.1.0.") == Position(200, 0)
 
 
 def test_after_a_promotion_what_lies_behind_the_switch_does_not_count() -> None:
-    runs = Runs([SECOND, PROMOTED], {1: 300})
-    assert runs.bookmark(f"second.{300:x}.0.") is not None
-    assert runs.bookmark(f"second.{301:x}.0.") is None
+    epochs = Epochs([SECOND, PROMOTED], {1: 300})
+    assert epochs.decode(f"second.{300:x}.0.") is not None
+    assert epochs.decode(f"second.{301:x}.0.") is None
 
 
 def test_a_timeline_whose_end_is_not_known_does_not_count() -> None:
-    assert Runs([SECOND, PROMOTED], {}).bookmark(f"second.{250:x}.0.") is None
+    assert Epochs([SECOND, PROMOTED], {}).decode(f"second.{250:x}.0.") is None
 
 
 def test_positions_of_custom_channels_count_in_the_same_way() -> None:
-    runs = Runs([FIRST, SECOND], {})
+    epochs = Epochs([FIRST, SECOND], {})
     asked = [("first", 2_000), ("first", 2_001), ("second", 9_999), ("other", 1)]
-    assert [runs.understands(*each) for each in asked] == [True, False, True, False]
+    assert [epochs.understands(*each) for each in asked] == [True, False, True, False]
 
 
 @given(xmax=st.integers(3, 2**40), behind=st.integers(1, 2**31 - 1), ahead=st.integers(0, 2**31 - 1))
 def test_a_snapshot_sees_what_ended_before_it_over_the_wraparound_of_transaction_numbers(
     xmax: int, behind: int, ahead: int
 ) -> None:
-    visible = Visible(1, xmax, frozenset(), 0)
-    assert visible.sees((xmax - behind) & 0xFFFFFFFF)
-    assert not visible.sees((xmax + ahead) & 0xFFFFFFFF)
+    visibility = SnapshotVisibility(1, xmax, frozenset(), 0)
+    assert visibility.sees((xmax - behind) & 0xFFFFFFFF)
+    assert not visibility.sees((xmax + ahead) & 0xFFFFFFFF)
 
 
 def test_a_snapshot_does_not_see_what_was_still_running() -> None:
-    visible = Visible.of(f"{2**32 + 5}:{2**32 + 9}:{2**32 + 7}", 0)
-    assert [visible.sees(xid) for xid in (4, 5, 7, 8, 9)] == [True, True, False, True, False]
+    visibility = SnapshotVisibility.of(f"{2**32 + 5}:{2**32 + 9}:{2**32 + 7}", 0)
+    assert [visibility.sees(xid) for xid in (4, 5, 7, 8, 9)] == [True, True, False, True, False]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTable
 from aerostack_realtime.database.postgres.wal.pgoutput import Relation
 
@@ -12,7 +12,7 @@ TABLES = [LoggedTable(Relation(oid, "public", f"t{oid}", "f", ())) for oid in ra
 
 def entry(lsn: int, index: int, table: int, size: int = 10) -> Entry:
     """Committed at the time `lsn`."""
-    return Entry(Place(lsn, index), 1, lsn, TABLES[table], "INSERT", None, (), end=False, size=size)
+    return Entry(Position(lsn, index), 1, lsn, TABLES[table], "INSERT", None, (), end=False, size=size)
 
 
 @given(
@@ -22,9 +22,9 @@ def entry(lsn: int, index: int, table: int, size: int = 10) -> Entry:
 def test_it_gives_what_came_after_any_place_of_any_table(
     transactions: list[tuple[int, list[int]]], max_bytes: int
 ) -> None:
-    log = Log(Place(5, 0), max_bytes)
+    log = Log(Position(5, 0), max_bytes)
     kept: list[Entry] = []
-    places = [Place(5, 0)]
+    positions = [Position(5, 0)]
     lsn = 5
     for step, tables in transactions:
         lsn += step
@@ -32,63 +32,72 @@ def test_it_gives_what_came_after_any_place_of_any_table(
             made = entry(lsn, index, table)
             log.append(made, [table])
             kept.append(made)
-            places.append(made.place)
-        places.append(Place(lsn + 1, 0))
+            positions.append(made.position)
+        positions.append(Position(lsn + 1, 0))
         lsn += 1
     while sum(each.size for each in kept) > max_bytes:
         kept.pop(0)
-    assert log.start <= (kept[0].place if kept else places[-1])
-    for place in places:
+    assert log.start <= (kept[0].position if kept else positions[-1])
+    for position in positions:
         for each in TABLES:
-            wanted = [made for made in kept if made.table is each and made.place > place]
-            assert list(log.after(each.oid, place)) == wanted
-        if place >= log.start:
-            assert log.holds(place, None)
-            last = log.last(place)
-            assert last in (None, max((made.place.lsn for made in kept if made.place <= place), default=last))
-            assert log.holds(place, last)
-            assert last is None or not log.holds(place, last + 1)
+            wanted = [made for made in kept if made.table is each and made.position > position]
+            assert list(log.after(each.oid, position)) == wanted
+        if position >= log.start:
+            assert log.holds(position, None)
+            last = log.last(position)
+            assert last in (
+                None,
+                max((made.position.lsn for made in kept if made.position <= position), default=last),
+            )
+            assert log.holds(position, last)
+            assert last is None or not log.holds(position, last + 1)
     assert [log.count(table.oid) for table in TABLES] == [
         sum(each.table is table for each in kept) for table in TABLES
     ]
 
 
 def test_a_place_that_is_none_of_its_changes_is_not_held() -> None:
-    log = Log(Place(0, 0), 1_000)
+    log = Log(Position(0, 0), 1_000)
     log.append(entry(7, 1, 0), [0])
     log.append(entry(7, 2, 0), [0])
-    assert [log.holds(Place(7, index), None) for index in (0, 1, 2, 3)] == [True, True, True, False]
-    assert not log.holds(Place(8, 1), None)
+    assert [log.holds(Position(7, index), None) for index in (0, 1, 2, 3)] == [True, True, True, False]
+    assert not log.holds(Position(8, 1), None)
 
 
 def test_a_place_whose_last_change_was_committed_at_another_time_is_not_held() -> None:
-    log = Log(Place(5, 0), 20)
-    assert log.holds(Place(6, 0), 4), "what was before the start is not known"
+    log = Log(Position(5, 0), 20)
+    assert log.holds(Position(6, 0), 4), "what was before the start is not known"
     log.append(entry(7, 1, 0), [0])
-    asked = [(Place(7, 1), 7), (Place(7, 1), 6), (Place(9, 0), 7), (Place(9, 0), 6), (Place(6, 0), 4)]
+    asked = [
+        (Position(7, 1), 7),
+        (Position(7, 1), 6),
+        (Position(9, 0), 7),
+        (Position(9, 0), 6),
+        (Position(6, 0), 4),
+    ]
     assert [log.holds(*each) for each in asked] == [True, False, True, False, True]
     log.append(entry(8, 1, 0), [0])
     log.append(entry(9, 1, 0), [0])
-    assert log.start == Place(7, 1)
+    assert log.start == Position(7, 1)
     assert [log.holds(*each) for each in asked[:2]] == [True, False], "the newest that went is remembered"
-    assert [log.last(Place(lsn, 2)) for lsn in (6, 7, 8, 9, 10)] == [None, 7, 8, 9, 9]
+    assert [log.last(Position(lsn, 2)) for lsn in (6, 7, 8, 9, 10)] == [None, 7, 8, 9, 9]
 
 
 def test_what_is_over_the_bound_goes_and_the_start_tells_it() -> None:
-    log = Log(Place(0, 0), 25)
+    log = Log(Position(0, 0), 25)
     for number in range(1, 4):
         log.append(entry(number, 1, 0), [0])
-    assert log.start == Place(1, 1)
-    assert [each.place.lsn for each in log.after(0, Place(0, 0))] == [2, 3]
+    assert log.start == Position(1, 1)
+    assert [each.position.lsn for each in log.after(0, Position(0, 0))] == [2, 3]
 
 
 def test_a_forgotten_table_takes_no_room_any_more() -> None:
-    log = Log(Place(0, 0), 25)
+    log = Log(Position(0, 0), 25)
     log.append(entry(1, 1, 0), [0])
     log.append(entry(2, 1, 1), [1])
     log.forget(0)
     log.append(entry(3, 1, 1), [1])
-    assert log.start == Place(0, 0)
-    assert [each.place.lsn for each in log.after(1, Place(0, 0))] == [2, 3]
-    log.clear(Place(9, 0))
-    assert (log.count(1), log.start) == (0, Place(9, 0))
+    assert log.start == Position(0, 0)
+    assert [each.position.lsn for each in log.after(1, Position(0, 0))] == [2, 3]
+    log.clear(Position(9, 0))
+    assert (log.count(1), log.start) == (0, Position(9, 0))

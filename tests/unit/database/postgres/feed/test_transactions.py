@@ -3,16 +3,16 @@
 import struct
 from typing import Any
 
-from aerostack_realtime.database.postgres.feed.epochs import Place
+from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.feed.transactions import (
     SPOOL_BYTES,
     Committed,
+    OpaqueChange,
     Transactions,
-    Untold,
     merged,
 )
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, Logical
+from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, LogicalMessage
 
 
 class Writer:
@@ -81,14 +81,14 @@ def fed(*messages: bytes, into: Transactions | None = None) -> list[Any]:
 def _brief(item: object) -> Any:
     match item:
         case Entry():
-            return (item.operation, item.old, item.new, item.place.index, item.end)
+            return (item.operation, item.old, item.new, item.position.index, item.end)
         case LoggedTable():
             return ("table", item.oid)
         case Committed():
-            return ("committed", item.xid, item.place)
-        case Untold():
+            return ("committed", item.xid, item.position)
+        case OpaqueChange():
             return ("untold", item.relations)
-        case Logical():
+        case LogicalMessage():
             return ("logical", item.content)
     raise AssertionError(item)
 
@@ -109,12 +109,12 @@ def test_a_transaction_comes_in_its_order_and_its_last_change_is_marked() -> Non
         ("INSERT", None, (b"a",), 1, False),
         ("UPDATE", (b"a",), (b"b",), 2, False),
         ("DELETE", (b"b",), None, 3, True),
-        ("committed", 3, Place(51, 0)),
+        ("committed", 3, Position(51, 0)),
     ]
 
 
 def test_an_empty_transaction_moves_the_log_on() -> None:
-    assert fed(begin(50, 3), commit(50)) == [("committed", 3, Place(51, 0))]
+    assert fed(begin(50, 3), commit(50)) == [("committed", 3, Position(51, 0))]
 
 
 def test_what_is_not_told_row_by_row_is_told_in_its_place() -> None:
@@ -149,7 +149,7 @@ def test_nothing_of_a_transaction_that_goes_on_comes_before_its_commit_and_then_
         ("table", 7),
         ("INSERT", None, (b"a",), 1, False),
         ("INSERT", None, (b"b",), 2, True),
-        ("committed", 8, Place(61, 0)),
+        ("committed", 8, Position(61, 0)),
     ]
 
 

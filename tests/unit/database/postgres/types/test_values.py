@@ -184,7 +184,7 @@ def test_parameters_are_what_postgresql_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "expected"),
     [
         ([1], "JSON text"),
         ({"a": 1}, "JSON text"),
@@ -195,6 +195,6 @@ def test_parameters_are_what_postgresql_reads() -> None:
         (b"x", "must be null, a boolean, a number or a string"),
     ],
 )
-def test_other_parameters_are_refused_by_their_number(value: Any, says: str) -> None:
-    with pytest.raises(BadMessage, match=f"Parameter 2.*{says}"):
+def test_other_parameters_are_refused_by_their_number(value: Any, expected: str) -> None:
+    with pytest.raises(BadMessage, match=f"Parameter 2.*{expected}"):
         to_parameters([1, value])

@@ -15,7 +15,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import (
     Decoder,
     Delete,
     Insert,
-    Logical,
+    LogicalMessage,
     MalformedMessage,
     Message,
     Origin,
@@ -100,9 +100,9 @@ CHANGES: list[tuple[bytes, bytes, Any]] = [
     (
         b"M",
         struct.pack(">BQ", 1, 99) + b"audit\0" + struct.pack(">I", 4) + b"\0\1\2\xff",
-        Logical(99, True, "audit", b"\0\1\2\xff"),
+        LogicalMessage(99, True, "audit", b"\0\1\2\xff"),
     ),
-    (b"M", struct.pack(">BQ", 0, 99) + b"\0" + struct.pack(">I", 0), Logical(99, False, "", b"")),
+    (b"M", struct.pack(">BQ", 0, 99) + b"\0" + struct.pack(">I", 0), LogicalMessage(99, False, "", b"")),
 ]
 PLAIN = [*CONTROLS, *((kind + body, message) for kind, body, message in CHANGES)]
 STREAMED = [
@@ -165,7 +165,7 @@ def test_a_message_that_is_longer_than_it_says_is_refused(data: bytes, message: 
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "expected"),
     [
         (b"", "An empty message"),
         (b"x123", r"b'x' \(unknown\) of 4 bytes is malformed at byte 0: there is no such message"),
@@ -179,8 +179,8 @@ def test_a_message_that_is_longer_than_it_says_is_refused(data: bytes, message: 
         (b"E", "outside of one"),
     ],
 )
-def test_a_refusal_says_which_message_and_where(data: bytes, says: str) -> None:
-    with pytest.raises(MalformedMessage, match=says):
+def test_a_refusal_says_which_message_and_where(data: bytes, expected: str) -> None:
+    with pytest.raises(MalformedMessage, match=expected):
         Decoder().decode(data)
 
 
