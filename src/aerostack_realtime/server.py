@@ -159,7 +159,7 @@ async def run(
 async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event) -> Database | None:
     """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
     opening = asyncio.create_task(
-        open_database(settings.database, changes, retention=_retention(settings), postgres=settings.postgres)
+        open_database(settings.database, changes, settings, retention=_retention(settings))
     )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)

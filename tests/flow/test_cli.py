@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.cli.main import app
-from aerostack_realtime.database.factory import is_url
+from aerostack_realtime.database.postgres.connection.address import names_server
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
 from tests.flow.wire import PATIENCE_SECONDS, Dial
@@ -127,7 +127,7 @@ def test_an_address_of_postgresql_that_is_written_wrong_is_no_file_and_not_print
     command: tuple[str, ...], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_url(address), "or `aerostack dev` would make a file of that name"
+    assert names_server(address), "or `aerostack dev` would make a file of that name"
     ran = invoke(*command, "--db", address)
     assert (ran.exit_code, "postgresql://" in ran.stderr) == (2, True)
     assert "ret" not in ran.output

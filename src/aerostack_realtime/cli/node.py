@@ -16,9 +16,7 @@ from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.factory import is_url, shown
-from aerostack_realtime.database.postgres.database import PostgresSettings
-from aerostack_realtime.database.postgres.diagnostics import diagnose
+from aerostack_realtime.database.factory import backend_of, shown
 from aerostack_realtime.gateway.http import static
 from aerostack_realtime.server import run
 
@@ -84,7 +82,7 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
     found = config.problems(settings) if config_file is not None else []
     address = database or settings.database
     try:
-        found += asyncio.run(_database_problems(address, settings.postgres))
+        found += asyncio.run(_database_problems(address, settings))
     except DatabaseUnusable as error:
         found.append(str(error))
     if (unbuilt := static.missing()) is not None:
@@ -96,15 +94,11 @@ def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.
     out.print("everything is in order")
 
 
-async def _database_problems(address: str, postgres: PostgresSettings) -> list[str]:
+async def _database_problems(address: str, settings: Settings) -> list[str]:
     """What is wrong with a database; if nothing is, what is watched there is printed. Raises DatabaseUnusable."""
-    if is_url(address):
-        found = await diagnose(
-            address, slot=postgres.slot, publication=postgres.publication, resume_bytes=postgres.resume_bytes
-        )
-        if found:
-            return [str(problem) for problem in found]
-    async with opened(address, postgres) as database:
+    if found := await backend_of(address).check(address, settings):
+        return found
+    async with opened(address, settings) as database:
         names = [table.name for table in await database.tables() if table.watched]
     watched = f"watched tables: {', '.join(names)}" if names else "no table is watched yet"
     out.print(f"database {shown(address)}: usable; {watched}", markup=False)

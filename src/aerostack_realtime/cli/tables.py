@@ -13,9 +13,7 @@ from rich.text import Text
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.database.base import Change, Database, DatabaseUnusable
-from aerostack_realtime.database.factory import is_url, open_database
-from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
-from aerostack_realtime.database.postgres.migrations import SCHEMA
+from aerostack_realtime.database.factory import Sections, open_database
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -41,10 +39,7 @@ def clean_up(database: str | None, config_file: Path | None) -> None:
     """Take everything that watching left out of the database."""
 
     async def run(opened: Database) -> None:
-        await opened.clean_up()
-        out.print("nothing is watched any more; stored messages are left")
-        if isinstance(opened, PostgresDatabase):
-            out.print(f"with them the schema {SCHEMA}: DROP SCHEMA {SCHEMA} CASCADE; removes both", markup=False)
+        out.print(f"No table is watched any more. {await opened.clean_up()}", markup=False)
 
     run_on(database, config_file, run)
 
@@ -59,7 +54,7 @@ def run_on(
         fail(str(error), 2)
 
     async def run() -> None:
-        async with opened(database or settings.database, settings.postgres) as found:
+        async with opened(database or settings.database, settings) as found:
             await work(found)
 
     try:
@@ -72,19 +67,16 @@ def run_on(
 
 async def _act(database: Database, action: str | None, name: str | None) -> None:
     if name is None:
-        kept = [] if isinstance(database, PostgresDatabase) else ["changes kept"]  # which its log is, not a table
-        listing = Table("table", "watched", *kept, box=None, pad_edge=False)
-        for each in await database.tables():
-            count = [str(each.changes)] if kept else []
+        found = await database.tables()
+        counted = any(each.changes is not None for each in found)
+        listing = Table("table", "watched", *(["changes kept"] if counted else []), box=None, pad_edge=False)
+        for each in found:
+            count = [str(each.changes)] if counted else []
             listing.add_row(Text(each.name), "yes" if each.watched else "no", *count)
         out.print(listing)
     elif action == "watch":
-        if isinstance(database, PostgresDatabase):
-            await database.prepare()
         await database.changes.watch(name)
-        when = "from now on"
-        if isinstance(database, PostgresDatabase) and not await database.is_recorded():
-            when = "from the first start of a server on"
+        when = "from now on" if await database.is_recording() else "from the first start of a server on"
         out.print(f"watching {name}: every change is recorded {when}", markup=False)
     else:
         await database.changes.unwatch(name)
@@ -100,11 +92,9 @@ class _Nobody:
 
 
 @asynccontextmanager
-async def opened(path: str, postgres: PostgresSettings = DEFAULTS) -> AsyncIterator[Database]:
+async def opened(address: str, sections: Sections) -> AsyncIterator[Database]:
     """The database of a command. Raises DatabaseUnusable."""
-    if not is_url(path) and not await asyncio.to_thread(Path(path).exists):
-        raise DatabaseUnusable(f"There is no database at {path}; name it with --db.")
-    database = await open_database(path, _Nobody(), postgres=postgres, follow=False)
+    database = await open_database(address, _Nobody(), sections, follow=False)
     try:
         yield database
     finally:

@@ -136,11 +136,12 @@ class QueryResult(Struct, frozen=True):
 
 
 class TableStatus(Struct, frozen=True):
-    """A user's table: whether it is watched and, if so, how many changes its log holds."""
+    """A user's table: whether it is watched and, if so, how many changes the database keeps for replay; None where
+    the database keeps one log for all tables."""
 
     name: str
     watched: bool
-    changes: int
+    changes: int | None
 
 
 class NewMessage(Struct, frozen=True, gc=False):
@@ -296,9 +297,12 @@ class Database(Protocol):
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, ours left out."""
 
-    async def clean_up(self) -> None:
+    async def is_recording(self) -> bool:
+        """Whether the changes of watched tables are recorded now, so that a server that starts later has them."""
+
+    async def clean_up(self) -> str:
         """End every watch and remove what watching needs from the database; the messages stay. For a command,
-        while no server follows the database."""
+        while no server follows the database. Returns a sentence that says what remains."""
 
     async def failed(self) -> BaseException:
         """Wait until a part of the database has died, which none does by itself."""

@@ -1,51 +1,123 @@
-"""Which database an address names, and opening it."""
+"""The kinds of database that the program offers: which one an address names, how to open it, how to check it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
 
-from psycopg.pq import Conninfo
+from msgspec import Struct
 
-from aerostack_realtime.database.base import ChangeListener, Database, Retention
-from aerostack_realtime.database.postgres.connection.pool import shown as shown_dsn
-from aerostack_realtime.database.postgres.database import DEFAULTS, PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.base import ChangeListener, Database, DatabaseUnusable, Retention
+from aerostack_realtime.database.postgres import diagnostics
+from aerostack_realtime.database.postgres.connection import address as postgres_address
+from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 
-_WORDS = "|".join(option.keyword.decode() for option in Conninfo.get_defaults())
-_SERVER = re.compile(
-    rf"""\s*['"]?(?:[a-z][a-z0-9+.:-]*://|postgres(?:ql)?:|(?://)?[^/\s:]*:.*@|(?:{_WORDS})\s*=|.*\bpassword\s*=)""",
-    re.IGNORECASE | re.DOTALL,
+
+class Sections(Protocol):
+    """The sections of the settings that backends read, one for each that has any."""
+
+    @property
+    def postgres(self) -> PostgresSettings: ...
+
+
+class Open(Protocol):
+    async def __call__(
+        self,
+        address: str,
+        listener: ChangeListener,
+        sections: Sections,
+        *,
+        retention: Sequence[Retention] = (),
+        follow: bool = True,
+    ) -> Database: ...
+
+
+class Backend(Struct, frozen=True):
+    """One kind of database. A new kind is one entry in `BACKENDS`.
+
+    `accepts` says whether an address names such a database, `shown` is the address as it may be printed, `open`
+    opens it (without `follow` for a command that receives no changes), and `check` lists what is wrong with it,
+    each with its fix. All four raise DatabaseUnusable with one sentence that says what to do.
+    """
+
+    accepts: Callable[[str], bool]
+    shown: Callable[[str], str]
+    open: Open
+    check: Callable[[str, Sections], Awaitable[list[str]]]
+
+
+async def _open_postgres(
+    address: str,
+    listener: ChangeListener,
+    sections: Sections,
+    *,
+    retention: Sequence[Retention] = (),
+    follow: bool = True,
+) -> Database:
+    return await PostgresDatabase.open(
+        address, listener, retention=retention, settings=sections.postgres, follow=follow
+    )
+
+
+async def _check_postgres(address: str, sections: Sections) -> list[str]:
+    settings = sections.postgres
+    found = await diagnostics.diagnose(
+        address, slot=settings.slot, publication=settings.publication, resume_bytes=settings.resume_bytes
+    )
+    return [str(problem) for problem in found]
+
+
+async def _open_sqlite(
+    address: str,
+    listener: ChangeListener,
+    sections: Sections,
+    *,
+    retention: Sequence[Retention] = (),
+    follow: bool = True,
+) -> Database:
+    if not follow:
+        await _check_sqlite(address, sections)
+    return await SqliteDatabase.open(address, listener, retention=retention)
+
+
+async def _check_sqlite(address: str, _sections: Sections) -> list[str]:
+    """A command works on a file that exists; only a server creates one."""
+    if not await asyncio.to_thread(Path(address).exists):
+        raise DatabaseUnusable(f"There is no database at {address}; name it with --db.")
+    return []
+
+
+BACKENDS: Final = (
+    Backend(postgres_address.names_server, postgres_address.shown, _open_postgres, _check_postgres),
+    Backend(lambda _: True, lambda path: path, _open_sqlite, _check_sqlite),
 )
-"""A URL, libpq's `host=… dbname=…`, and what was meant as one of them: as a file's path it would be printed, with
-its password."""
+"""In the order in which they are asked: an address that no other backend accepts is the path of a SQLite file."""
 
 
-def is_url(address: str) -> bool:
-    """Whether an address is a PostgreSQL server's, as a URL or in libpq's words, be it written wrong; else it is
-    the path of a SQLite file."""
-    return _SERVER.match(address) is not None
+def backend_of(address: str) -> Backend:
+    """The backend of an address."""
+    return next(backend for backend in BACKENDS if backend.accepts(address))
 
 
 def shown(address: str) -> str:
-    """The address as it may be printed: without a password."""
-    return shown_dsn(address) if is_url(address) else address
+    """The address as it may be printed: without a password. Raises DatabaseUnusable."""
+    return backend_of(address).shown(address)
 
 
 async def open_database(
     address: str,
     listener: ChangeListener,
+    sections: Sections,
     *,
     retention: Sequence[Retention] = (),
-    postgres: PostgresSettings = DEFAULTS,
     follow: bool = True,
 ) -> Database:
-    """Open the database that an address names. Without `follow`, for a command that hears of no changes.
+    """Open the database that an address names. Without `follow`, for a command that receives no changes.
 
     Raises DatabaseUnusable with one sentence that says what to do.
     """
-    if is_url(address):
-        return await PostgresDatabase.open(
-            address, listener, retention=retention, settings=postgres, follow=follow
-        )
-    return await SqliteDatabase.open(address, listener, retention=retention)
+    opens = backend_of(address).open
+    return await opens(address, listener, sections, retention=retention, follow=follow)

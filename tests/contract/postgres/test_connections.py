@@ -51,21 +51,21 @@ async def opened(dsn: str) -> AsyncIterator[Connections]:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("ann:wrong@127.0.0.1:{port}/postgres", 'password of the role "ann" is wrong'),
-        ("ann@127.0.0.1:{port}/postgres", "asks for a password"),
-        ("postgres@127.0.0.1:{port}/missing", 'no database "missing"'),
-        ("missing@127.0.0.1:{port}/postgres", 'no role "missing"'),
-        ("nologin@127.0.0.1:{port}/postgres", 'role "nologin" may not log in'),
-        ("outcast@127.0.0.1:{port}/postgres", "pg_hba.conf rejects"),
-        ("postgres@127.0.0.1:{port}/template0", "no pg_hba.conf entry"),
-        ("postgres@127.0.0.1:{port}/postgres?sslmode=require", "set sslmode=prefer"),
-        ("postgres@127.0.0.1:1/postgres", "nobody listens"),
+        ("ann:wrong@127.0.0.1:{port}/postgres", "~/.pgpass|role, its password"),
+        ("ann@127.0.0.1:{port}/postgres", "~/.pgpass"),
+        ("postgres@127.0.0.1:{port}/missing", '"missing".*database'),
+        ("missing@127.0.0.1:{port}/postgres", '"missing".*role'),
+        ("nologin@127.0.0.1:{port}/postgres", '"nologin".*role'),
+        ("outcast@127.0.0.1:{port}/postgres", "pg_hba.conf"),
+        ("postgres@127.0.0.1:{port}/template0", "pg_hba.conf"),
+        ("postgres@127.0.0.1:{port}/postgres?sslmode=require", "sslmode"),
+        ("postgres@127.0.0.1:1/postgres", "that the server runs"),
         ("postgres@127.0.0.1:99999/postgres", "port"),
-        ("postgres@nowhere.invalid/postgres", "no address"),
-        ("/postgres?host=/nowhere", "nobody listens"),
+        ("postgres@nowhere.invalid/postgres", "host, port"),
+        ("/postgres?host=/nowhere", "that the server runs"),
     ],
 )
-async def test_what_keeps_the_server_from_being_used_is_one_sentence_that_says_what_to_do(
+async def test_an_unusable_server_is_reported_in_one_line_with_a_hint(
     strict: PostgresServer, address: str, expected: str
 ) -> None:
     with pytest.raises(DatabaseUnusable, match=expected) as caught:
@@ -139,7 +139,7 @@ async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_ba
         with pytest.raises(Unavailable, match="again"):
             async with connections.use():
                 raise AssertionError("it is down")
-        with pytest.raises(Unavailable, match="nobody listens"):
+        with pytest.raises(Unavailable, match="that the server runs"):
             await connections.connect()
         strict.start()
         async with connections.use() as connection:

@@ -189,7 +189,7 @@ async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() ->
         (problem,) = await inspected(server.dsn(), resume_bytes=1)
         assert problem.message == "The replication slot aerostack_postgres is another program's or database's."
         server.stop()
-        with pytest.raises(DatabaseUnusable, match="nobody listens there"):
+        with pytest.raises(DatabaseUnusable, match="that the server runs"):
             await inspected(server.dsn())
     finally:
         server.remove()

@@ -10,7 +10,7 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from aerostack_realtime.database.postgres.connection.pool import parameters
+from aerostack_realtime.database.postgres.connection.address import parameters
 from aerostack_realtime.database.postgres.feed.transactions import merged
 from aerostack_realtime.database.postgres.wal.pgoutput import (
     UNCHANGED,

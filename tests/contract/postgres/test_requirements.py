@@ -206,7 +206,7 @@ async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
             await command.clean_up()
     finally:
         await database.close()
-    with pytest.raises(InsufficientPrivilege, match="belongs to others") as left:
+    with pytest.raises(InsufficientPrivilege, match="belongs to other roles") as left:
         await command.clean_up()
     await command.close()
     assert shop.state("1") is None

@@ -29,7 +29,7 @@ from psycopg.types.numeric import IntLoader
 from psycopg.types.range import Range
 
 from aerostack_realtime.database.base import Row
-from aerostack_realtime.database.postgres.connection.pool import parameters
+from aerostack_realtime.database.postgres.connection.address import parameters
 from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert, Relation
 

@@ -40,7 +40,7 @@ from aerostack_realtime.protocol.errors import Unavailable
 
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 """Statements after which a watched table may not be what it was."""
-GOING_SECONDS: Final = 2.0
+EXIT_SECONDS: Final = 2.0
 """How long PostgreSQL may take to notice that a server has ended."""
 _SLOT: Final = re.compile("[a-z0-9_]{1,63}")
 _BOUNDS: Final = (
@@ -222,7 +222,7 @@ class PostgresDatabase:
                 (SCHEMA,),
             )
             names = [str(name) for (name,) in await rows.fetchall()]
-            watched = {each.name for each in await self._publication.look()}
+            watched = {each.name for each in await self._publication.refresh()}
         return [TableStatus(name, name in watched, self._feed.changes_kept(name)) for name in names]
 
     async def keep(self, kind: str, key: str, value: str) -> None:
@@ -254,31 +254,29 @@ class PostgresDatabase:
         await self._reading.close()
         await self._connections.close()
 
-    async def prepare(self) -> None:
-        """Make the publication where it is missing, for a command that watches. Raises Forbidden with the
-        statement."""
-        await self._publication.prepare()
-
-    async def is_recorded(self) -> bool:
-        """Whether PostgreSQL keeps its log for us: there is our slot."""
+    async def is_recording(self) -> bool:
         return await self._slot.state() is not None
 
-    async def clean_up(self) -> None:
-        """Take everything out that may be, the slot first, since PostgreSQL keeps its log for that. Raises
-        Unavailable while a server runs, and NotOurs with what others have to run for the rest."""
+    async def clean_up(self) -> str:
+        """Remove the slot first, because PostgreSQL retains its WAL for it.
+
+        Raises Unavailable while a server runs, and InsufficientPrivilege with the statements that others have to
+        run for the rest.
+        """
         try:
-            async with asyncio.timeout(GOING_SECONDS):
-                while await self._slot.active():  # noqa: ASYNC110 - no event tells of it
+            async with asyncio.timeout(EXIT_SECONDS):
+                while await self._slot.active():  # noqa: ASYNC110 - no event reports it
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise Unavailable("A server runs on this database: stop it first, then clean up.") from None
         await self._slot.drop()
-        left = await _left(self._publication.drop())
+        left = await _left_over(self._publication.drop())
         left = await self._publication.clear() + left
         async with self._connections.use() as connection:
             await connection.execute(f"DELETE FROM {SCHEMA}.types")
         if left:
-            raise InsufficientPrivilege("All is gone but what belongs to others", left)
+            raise InsufficientPrivilege("Everything is removed except what belongs to other roles", left)
+        return f"Stored messages are left in the schema {SCHEMA}; to remove both: DROP SCHEMA {SCHEMA} CASCADE;"
 
     async def _follow(self) -> None:
         """Start to follow the log, and wait until what was committed by now is here."""
@@ -313,7 +311,7 @@ class PostgresDatabase:
             self._failure.set_result(error)
 
 
-async def _left(work: Coroutine[Any, Any, None]) -> list[str]:
+async def _left_over(work: Coroutine[Any, Any, None]) -> list[str]:
     """The statements that others have to run for what could not be done."""
     try:
         await work

@@ -9,14 +9,13 @@ import psycopg
 from msgspec import Struct
 
 from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection.address import parameters, shown
+from aerostack_realtime.database.postgres.connection.errors import unusable
 from aerostack_realtime.database.postgres.connection.pool import (
     OLDEST_VERSION,
     SILENCE_SECONDS,
     Connection,
     TimeoutConnection,
-    parameters,
-    shown,
-    unusable,
 )
 from aerostack_realtime.database.postgres.feed.publication import PUBLISHED, creation
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql

@@ -8,7 +8,8 @@ import psycopg
 from psycopg import errors
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.connection.pool import Connection, unusable
+from aerostack_realtime.database.postgres.connection.errors import unusable
+from aerostack_realtime.database.postgres.connection.pool import Connection
 
 SCHEMA: Final = "aerostack"
 

@@ -147,10 +147,14 @@ class SqliteDatabase:
     async def tables(self) -> list[TableStatus]:
         return await self._ask(_tables)
 
-    async def clean_up(self) -> None:
+    async def is_recording(self) -> bool:
+        return True
+
+    async def clean_up(self) -> str:
         for table in await self.tables():
             if table.watched:
                 await self._feed.unwatch(table.name)
+        return "Stored messages are left."
 
     async def failed(self) -> BaseException:
         """Wait until a thread has died unexpectedly; the server then ends the process."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection.address import shown
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -51,115 +52,24 @@ _MEANINGS: Final[dict[str, tuple[type[AerostackError], str]]] = {
 }
 """By state or its class, the state first. What is not here is the statement's own fault, in the server's words."""
 
-_UNUSABLE: Final = tuple(
-    (re.compile(pattern), sentence)
-    for pattern, sentence in (
-        (
-            r"password authentication failed for user (\"[^\"]*\")",
-            "the password of the role {} is wrong: set it in the address, in PGPASSWORD or in ~/.pgpass.",
-        ),
-        (
-            r"no password supplied|empty password",
-            "it asks for a password: set it in the address, in PGPASSWORD or in ~/.pgpass.",
-        ),
-        (r"database (\"[^\"]*\") does not exist", "there is no database {}: CREATE DATABASE it, or name another."),
-        (r"role (\"[^\"]*\") does not exist", "there is no role {}: CREATE ROLE it WITH LOGIN, or name another."),
-        (r"role (\"[^\"]*\") is not permitted to log in", "the role {} may not log in: ALTER ROLE it WITH LOGIN."),
-        (
-            r"must be superuser or replication role|permission denied to start WAL sender",
-            "its role may not read the log: ALTER ROLE it REPLICATION (on RDS: GRANT rds_replication TO it).",
-        ),
-        (
-            r"permission denied for database (\"?[^\"\n]*\"?)",
-            "the role may not connect: GRANT CONNECT ON DATABASE {} to it.",
-        ),
-        (
-            r"(?s)^(?!.*(?:SSL encryption|SSL on)).*?(no pg_hba\.conf entry[^\n]*(?:no encryption|SSL off))",
-            "the server lets this client not in without TLS ({}): set sslmode=require or verify-full, or add a "
-            "line to its pg_hba.conf and reload it.",
-        ),
-        (
-            r"(no pg_hba\.conf entry[^\n]*|pg_hba\.conf rejects[^\n]*)",
-            "the server lets this client not in ({}): add a line to its pg_hba.conf and reload it.",
-        ),
-        (
-            r"((?:Peer|Ident|GSSAPI|LDAP|RADIUS|PAM|Certificate|certificate|trust|md5)[^\n]* authentication failed"
-            r"[^\n]*)",
-            "the server does not take this client for that role ({}): see its pg_hba.conf.",
-        ),
-        (
-            r"server does not support SSL",
-            "the server speaks no TLS and the address asks for it: turn ssl on there, or set sslmode=prefer.",
-        ),
-        (
-            r"connection requires a valid client certificate",
-            "it asks for a client's certificate: set sslcert and sslkey to files that are there.",
-        ),
-        (
-            r"(tlsv1 alert [^\n]*|sslv3 alert [^\n]*)",
-            "it does not take the client's certificate ({}): see whether sslcert is of the authority that its "
-            "ssl_ca_file names, and has not expired.",
-        ),
-        (
-            r"(root certificate file [^\n]* does not exist|could not read root certificate file[^\n]*)",
-            "its certificate cannot be checked ({}): set sslrootcert to the file of its authority.",
-        ),
-        (
-            r"((?:certificate present|could not (?:load|open|read) (?:certificate|private key)|private key file)"
-            r"[^\n]*)",
-            "the client's certificate cannot be used ({}): set sslcert to it and sslkey to its key.",
-        ),
-        (
-            r"(server certificate for [^\n]*)",
-            "its certificate is another name's ({}): write the host as the certificate does, or set "
-            "sslmode=verify-ca.",
-        ),
-        (
-            r"(certificate verify failed[^\n]*)",
-            "its certificate cannot be trusted ({}): see whether sslrootcert is of the authority that signed it, "
-            "and whether it has expired.",
-        ),
-        (
-            r"(SSL error[^\n]*|SSL SYSCALL error[^\n]*)",
-            "TLS with the server fails ({}): set sslmode and sslrootcert to what it has.",
-        ),
-        (
-            r"invalid sslmode value: (\"[^\"]*\")",
-            "there is no sslmode {}: write disable, prefer, require, verify-ca or verify-full.",
-        ),
-        (r"Servname not supported|invalid port", "its port is no number from 1 to 65535."),
-        (
-            r"(could not translate host name [^\n]*|[Nn]ame or service not known|failed to resolve host[^\n]*|"
-            r"[Nn]o address associated[^\n]*|Temporary failure in name resolution)",
-            "its host has no address ({}): see whether the name is written right.",
-        ),
-        (
-            r"[Cc]onnection refused|No such file or directory",
-            "nobody listens there: start PostgreSQL, and see its port and listen_addresses.",
-        ),
-        (
-            r"timeout|timed out|No route to host|Network is unreachable",
-            "its host does not answer: see whether it runs and whether a firewall is between.",
-        ),
-        (
-            r"too many (?:clients|connections)[^\n]*|remaining connection slots",
-            "it has no connection free: raise its max_connections, or end other clients.",
-        ),
-        (
-            r"the database system is ([^\n]*)",
-            "the database system is {}: start again when it serves.",
-        ),
-        (
-            r"invalid response to SSL negotiation|expected authentication request",
-            "what listens there is not PostgreSQL: see the port.",
-        ),
-        (
-            r"unsupported startup parameter[^\n]*",
-            "a connection pooler is in between that takes no settings: name PostgreSQL itself, which logical "
-            "replication needs too.",
-        ),
-    )
+_HINTS: Final = {
+    "28": "Check the role, its password and the server's pg_hba.conf.",
+    "28P01": "Set the right password in the address, in PGPASSWORD or in ~/.pgpass.",
+    "3D": "Create the database with CREATE DATABASE, or name another one.",
+    "42501": "Grant the role the right; for the WAL: ALTER ROLE … REPLICATION (RDS: GRANT rds_replication).",
+    "53300": "Raise its max_connections, or end other clients.",
+    "57P03": "Start again once the server accepts connections.",
+}
+"""What to do about an error at the start, by state or its class, the state first."""
+_NEEDS_PASSWORD: Final = "Set the role's password in the address, in PGPASSWORD or in ~/.pgpass."
+_WRONG_PASSWORD: Final = (
+    "Check the role, its password and the database in the address, and the server's pg_hba.conf."
 )
+_CHECK_ADDRESS: Final = (
+    "Check that the server runs, its pg_hba.conf, and in the address the host, port, role, database and TLS "
+    "options (sslmode, sslrootcert, sslcert, sslkey): psql has to connect with the same address."
+)
+"""libpq gives no state for a connection that was never made."""
 
 
 def translate(error: Exception) -> AerostackError:
@@ -192,13 +102,25 @@ def is_lost(error: BaseException) -> bool:
     return error.sqlstate.startswith("08") or error.sqlstate in ("57P01", "57P02", "57P03", "57P05", "25P03")
 
 
-def why_unusable(error: psycopg.Error) -> str:
-    """What keeps a server from being connected to. libpq gives no state then: its words are looked through."""
-    text = str(error)
-    for pattern, sentence in _UNUSABLE:
-        if found := pattern.search(text):
-            return sentence.format(found[1].rstrip(".") if pattern.groups and found[1] else "")
-    return f"{_first_line(error)}."
+def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
+    """What keeps the server from being used: the first line of libpq's or the server's message, and what to do.
+
+    The text of the message is printed and never interpreted: the server writes it in its own language.
+    """
+    return DatabaseUnusable(f"{shown(dsn)} cannot be used: {_first_line(error)}. {_hint(error)}")
+
+
+def _hint(error: psycopg.Error) -> str:
+    state = error.sqlstate or ""
+    for known in (state, state[:2]):
+        if known in _HINTS:
+            return _HINTS[known]
+    connection = error.pgconn
+    if connection is not None and connection.needs_password:
+        return _NEEDS_PASSWORD
+    if connection is not None and connection.used_password:
+        return _WRONG_PASSWORD
+    return _CHECK_ADDRESS
 
 
 def _words(error: psycopg.Error) -> str:

@@ -8,8 +8,6 @@ passwords and service files are libpq's: what psql connects to, this does.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import select
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -17,28 +15,19 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, conninfo
+from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.connection.errors import translate, why_unusable
+from aerostack_realtime.database.postgres.connection.address import parameters, shown
+from aerostack_realtime.database.postgres.connection.errors import translate, unusable
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 OLDEST_VERSION: Final = 13
 """The oldest major version that is served: the oldest that its makers supported when this was written."""
 
-SESSION: Final = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "iso_8601",
-    "TimeZone": "UTC",
-    "bytea_output": "hex",
-    "extra_float_digits": "3",
-    "client_encoding": "UTF8",
-}
-
-CONNECT_SECONDS: Final = 10
 WAIT_SECONDS: Final = 5.0
 """How long a command waits for a free connection before it is told to try again."""
 WAITING_LIMIT: Final = 1_000
@@ -49,18 +38,6 @@ CLOSE_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 30.0
 """After which a server that says nothing, though it would by now, is taken for out of reach."""
 
-_KEEPALIVE: Final = {
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""A cut cable is noticed within half a minute; the system's own defaults take hours. A machine in between may
-answer for a server that is out of reach: for that, see PatientConnection."""
-
-_USERINFO = re.compile(r"\s*postgres(?:ql)?://((?:(?!\?[a-z_]+=).)*)@", re.IGNORECASE | re.DOTALL)
-_OPTION = re.compile(r'invalid URI query parameter: ("[\w.-]{1,63}")')
-_OTHER_SCHEME = re.compile(r"\s*(?!postgres(?:ql)?://)([\w+.-]+)://", re.IGNORECASE)
 Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")
 
@@ -104,33 +81,6 @@ class TimeoutConnection(Connection):
 
 class _Silence(psycopg.OperationalError):
     """The server is out of reach, as far as can be told."""
-
-
-def parameters(dsn: str, *, session: Mapping[str, str] = {}, **more: Any) -> dict[str, Any]:
-    """libpq's parameters of a URL or conninfo string; `session` is set in addition to SESSION. Raises
-    DatabaseUnusable."""
-    given = _read(dsn)
-    options = [given.get("options") or os.environ.get("PGOPTIONS", "")]
-    options += [f"-c {name}={_escaped(value)}" for name, value in (SESSION | dict(session)).items()]
-    given["options"] = " ".join(filter(None, options))
-    return {"connect_timeout": CONNECT_SECONDS, "application_name": "aerostack"} | _KEEPALIVE | given | more
-
-
-def shown(dsn: str) -> str:
-    """The address without its password, for people. Raises DatabaseUnusable."""
-    given = _read(dsn)
-    if given.get("service"):
-        return f"postgresql://?service={given['service']}"
-    database = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or ""
-    where = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
-    if where.startswith(("/", "@")):
-        return f"postgresql:///{database}?host={where}"
-    return f"postgresql://{where}:{given.get('port') or os.environ.get('PGPORT') or 5432}/{database}"
-
-
-def unusable(error: psycopg.Error, dsn: str) -> DatabaseUnusable:
-    """What keeps the server from being used, in one sentence that says what to do next."""
-    return DatabaseUnusable(f"{shown(dsn)} cannot be used: {why_unusable(error)}")
 
 
 class Connections:
@@ -286,44 +236,6 @@ class Connections:
             raise Unavailable("The server is closing. Try again after its restart.")
 
 
-def _read(dsn: str) -> dict[str, Any]:
-    """The parameters in `dsn`. What libpq says of a bad one holds parts of it, so passwords: not repeated."""
-    whole = _USERINFO.match(dsn)
-    misread = whole is not None and ("@" in whole[1] or "/" in whole[1])  # libpq takes the rest for a host
-    try:
-        if not misread:
-            given = conninfo.conninfo_to_dict(dsn)
-            if not _holds_rest(str(given.get("host") or ""), str(given.get("port") or "")):
-                return given
-        other = option = None
-    except psycopg.ProgrammingError as error:
-        other = _OTHER_SCHEME.match(dsn)
-        uncertain = "password" in dsn or "@" in dsn.partition("?")[2]  # it may be a part of that
-        option = None if uncertain else _OPTION.search(str(error))
-    if option is not None:
-        raise DatabaseUnusable(
-            f"The database's address has an option that libpq does not know: {option[1]}. Take it out, or see how "
-            "it is written."
-        )
-    if other is not None:
-        raise DatabaseUnusable(
-            f"The database's address begins with {other[1]}://, which is another program's way to write it: "
-            "write postgresql://user:password@host:5432/database."
-        )
-    raise DatabaseUnusable(
-        "The database's address cannot be read: write postgresql://user:password@host:5432/database, and in the "
-        "password %25 for %, %40 for @, %2F for / and %3A for :."
-    )
-
-
-def _holds_rest(hosts: str, ports: str) -> bool:
-    """Whether what libpq takes for hosts or ports may be the rest of a password; a socket is `@abstract` or a
-    path."""
-    if any("@" in each[1:] and not each.startswith("/") for each in hosts.split(",")):
-        return True
-    return not all(each.strip().isdecimal() for each in ports.split(",") if each)
-
-
 def looks_disconnected(connection: Connection) -> bool:
     """Whether an idle connection looks cut, as far as can be told without asking: something waits to be read."""
     if connection.closed:
@@ -336,8 +248,3 @@ def looks_disconnected(connection: Connection) -> bool:
 async def _check(connection: Connection) -> None:
     if looks_disconnected(connection):
         await AsyncConnectionPool.check_connection(connection)
-
-
-def _escaped(value: str) -> str:
-    """A setting's value as libpq's `options` want it."""
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,7 @@ from aerostack_realtime.database.postgres.feed.publication import Columns, Publi
 from aerostack_realtime.database.postgres.feed.replay import ReplayReader
 from aerostack_realtime.database.postgres.feed.type_history import Editions
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
-from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
+from aerostack_realtime.database.postgres.feed.watches import Result, Watch, Watches
 from aerostack_realtime.database.postgres.types.types import Layout, Types
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
@@ -46,6 +46,7 @@ class PostgresChangeFeed:
         emitted: Callable[[LogicalMessage], None] | None,
     ) -> None:
         self._connections = connections
+        self._publication = publication
         self._types = types
         self._listener = listener
         self._emitted = emitted
@@ -75,6 +76,8 @@ class PostgresChangeFeed:
     # --- ChangeFeed --------------------------------------------------------------------------------------
 
     async def watch(self, table: str) -> None:
+        if not self._following.is_set():  # a command: only a server's consumer creates the publication otherwise
+            await self._publication.prepare()
         if not self.watches(table):
             await self._watches.watch(table)
 
@@ -114,8 +117,10 @@ class PostgresChangeFeed:
         """The cursor of a place in the log."""
         return self.epochs.encode(Position(lsn, 0))
 
-    def changes_kept(self, table: str) -> int:
-        """How many changes of a watched table can be replayed from memory."""
+    def changes_kept(self, table: str) -> int | None:
+        """How many changes of a watched table can be replayed from memory; None where the log is not followed."""
+        if not self._following.is_set():
+            return None
         watch = self._watches.find(table)
         return 0 if watch is None or watch.relation is None else self._log.count(watch.relation)
 
@@ -137,7 +142,7 @@ class PostgresChangeFeed:
                     await self._look_now.wait()
             self._look_now.clear()
             try:
-                await self.look()
+                await self._watches.refresh()
             except AerostackError as error:
                 log.debug("the catalogs cannot be looked at: %s", error.message)
 
@@ -151,8 +156,8 @@ class PostgresChangeFeed:
 
     # --- the follower's outlet ---------------------------------------------------------------------------
 
-    async def look(self) -> None:
-        await self._watches.look()
+    async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
+        return await self._watches.reconnect(prepare)
 
     def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
         first, self._epochs = self._epochs is None, epochs
@@ -180,7 +185,7 @@ class PostgresChangeFeed:
         if entry.position.lsn > self._editions.read_at and await self._read_types(
             [oid for _, oid in entry.table.columns], entry.position.lsn
         ):
-            await self._watches.look()
+            await self._watches.refresh()
 
     async def layout_now(self, table: str) -> Layout:
         """The layout of a watched table's rows as its types are at this moment. Raises NotFound, Unavailable."""

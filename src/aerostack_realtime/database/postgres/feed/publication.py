@@ -170,7 +170,7 @@ class Publication:
         async with self._connections.use() as connection:
             await _as_owner(connection, [statement])
 
-    async def look(self) -> list[Watched]:
+    async def refresh(self) -> list[Watched]:
         """Every watched name, as the catalogs have it now; a table that was rewritten is complete from here on."""
         generated = ["", "s"] if self._version >= 180000 else [""]
         async with self._connections.use() as connection, connection.transaction():

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import psycopg
 from msgspec import Struct
@@ -34,6 +34,8 @@ from aerostack_realtime.database.postgres.wal.stream import (
 from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 CONFIRM_SECONDS: Final = 1.0
 """Between two answers to the server; a line that is silent is looked at as often."""
@@ -66,8 +68,9 @@ class Window(Struct, frozen=True):
 class ChangeSink(Protocol):
     """Who gets what was committed. Only those that say so raise or wait."""
 
-    async def look(self) -> None:
-        """The publication is there: see what is in it. Raises AerostackError: connect again."""
+    async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
+        """Run `prepare`, which creates the publication and the slot where they are missing, then read what is in
+        the publication; nobody else changes it meanwhile. Raises AerostackError: connect again."""
 
     def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
         """A run begins; `anew`: what comes does not continue what came before `start`."""
@@ -161,8 +164,7 @@ class WalConsumer:
         stream = await self._connect()
         try:
             identity = await stream.identify()
-            anew, since = await self._resume_point()
-            await self._sink.look()
+            anew, since = await self._sink.reconnect(self._resume_point)
             await stream.start(self._slot.name, since, self._options)
             await self._begin(identity, since, anew=anew)
             if self._reported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -13,6 +14,8 @@ from aerostack_realtime.database.postgres.feed.publication import Columns, Publi
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Watch(Struct):
@@ -78,7 +81,7 @@ class Watches:
         async with self._changing:
             if self.find(name) is None:
                 await self._publication.watch(name)
-                await self._look()
+                await self._refresh()
 
     async def unwatch(self, name: str) -> None:
         """Raises NotFound, Unavailable."""
@@ -86,10 +89,24 @@ class Watches:
             await self._publication.unwatch(name)
             self._drop(name)
 
-    async def look(self) -> None:
-        """See what is watched, and tell of tables that were altered, replaced or dropped. Raises Unavailable."""
+    async def refresh(self) -> None:
+        """Read what is watched, repair it, and report tables that were altered, replaced or dropped.
+
+        Raises Unavailable.
+        """
         async with self._changing:
-            await self._look()
+            await self._refresh()
+
+    async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
+        """Run `prepare`, which may create the publication and the slot, then refresh.
+
+        Nobody else changes the publication meanwhile: a table that was added to it before the slot exists would
+        lose its changes in between. Raises Unavailable, and what `prepare` raises.
+        """
+        async with self._changing:
+            result = await prepare()
+            await self._refresh()
+            return result
 
     def interrupt(self, relation: int | None = None) -> None:
         """A table's changes are not complete up to now; without a table, nobody's are."""
@@ -105,8 +122,8 @@ class Watches:
                 watch.columns = columns
                 self._interrupted(name, watch)
 
-    async def _look(self) -> None:
-        found = await self._publication.look()
+    async def _refresh(self) -> None:
+        found = await self._publication.refresh()
         wrong = [
             each.name
             for each in found
@@ -116,9 +133,9 @@ class Watches:
         for name in wrong:
             await self._repair(name)
         if wrong:
-            found = await self._publication.look()
+            found = await self._publication.refresh()
         if await self._read_types({oid for watched in found for _, oid in watched.columns}):
-            found = await self._publication.look()
+            found = await self._publication.refresh()
         for name in self._watches.keys() - {watched.name for watched in found}:
             self._drop(name)
         for watched in found:

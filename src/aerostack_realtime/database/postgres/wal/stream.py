@@ -16,12 +16,10 @@ import psycopg
 from msgspec import Struct
 from psycopg import pq, sql
 
-from aerostack_realtime.database.postgres.connection.pool import (
-    SILENCE_SECONDS,
-    TimeoutConnection,
-    parameters,
-    unusable,
-)
+from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.postgres.connection.address import parameters
+from aerostack_realtime.database.postgres.connection.errors import unusable
+from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, TimeoutConnection
 
 PG_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in µs since the Unix epoch: where PostgreSQL's clock begins."""
@@ -100,7 +98,8 @@ class ReplicationStream:
         try:
             return cls(await TimeoutConnection.connect(autocommit=True, **made), silence_seconds)
         except psycopg.OperationalError as error:
-            raise unusable(error, dsn) from error
+            needs = "Reading the WAL also needs ALTER ROLE … REPLICATION (RDS: GRANT rds_replication)."
+            raise DatabaseUnusable(f"{unusable(error, dsn)} {needs}") from error
 
     async def identify(self) -> SystemIdentity:
         (system, timeline, wal_end, _) = (await self._rows("IDENTIFY_SYSTEM"))[0]

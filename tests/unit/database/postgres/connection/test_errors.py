@@ -5,8 +5,8 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
-from aerostack_realtime.database.postgres.connection.pool import parameters, shown, unusable
+from aerostack_realtime.database.postgres.connection.address import parameters, shown
+from aerostack_realtime.database.postgres.connection.errors import is_lost, translate, unusable
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -68,32 +68,33 @@ def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> N
 
 
 @pytest.mark.parametrize(
-    ("dsn", "expected"),
+    "dsn",
     [
-        ("postgresql+asyncpg://ann:secret@db/app", r"begins with postgresql\+asyncpg://.*write postgresql://"),
-        ("mysql://ann:secret@db/app", "begins with mysql://"),
-        ("postgresql://ann:se%cret@db/app", "%25 for %"),
-        ("postgresql://ann:secret@db:port:1/app?secret", "cannot be read"),
-        ("ann:secret@db/app", "cannot be read"),
-        ("host=db password=se cret", "cannot be read"),
-        ("postgresql://ann:sec@cret/x@db/app", "%40 for @"),
-        ("postgresql://ann:x/secret@db/app?connect_timeout=1", "%2F for /"),
-        ("postgresql://ann:secret@db/app?foo=1", 'does not know: "foo"'),
-        ("postgresql://ann:se?w@cret@db/app", "%40 for @"),
-        ("postgresql://ann:se?x=1@cret@db/app", "%40 for @"),
-        ("postgresql://ann:x/se?cret=1@db/app", "cannot be read"),
-        ("postgresql://ann:secret/app", "cannot be read"),
-        ("PostgreSQL://ann:secret@db/app", "write postgresql://"),
-        ("'postgresql://ann:secret@db/app'", "write postgresql://"),
-        ("postgresql://db/app?password=se&cret=1", "cannot be read"),
-        ("host=db password=se cret=1", "cannot be read"),
+        "postgresql+asyncpg://ann:secret@db/app",
+        "mysql://ann:secret@db/app",
+        "postgresql://ann:se%cret@db/app",
+        "postgresql://ann:secret@db:port:1/app?secret",
+        "ann:secret@db/app",
+        "host=db password=se cret",
+        "postgresql://ann:sec@cret/x@db/app",
+        "postgresql://ann:x/secret@db/app?connect_timeout=1",
+        "postgresql://ann:secret@db/app?foo=1",
+        "postgresql://ann:se?w@cret@db/app",
+        "postgresql://ann:se?x=1@cret@db/app",
+        "postgresql://ann:x/se?cret=1@db/app",
+        "postgresql://ann:secret/app",
+        "PostgreSQL://ann:secret@db/app",
+        "'postgresql://ann:secret@db/app'",
+        "postgresql://db/app?password=se&cret=1",
+        "host=db password=se cret=1",
+        "postgresql://ann:12/secret@db/app",
     ],
 )
-def test_an_address_that_cannot_be_read_is_told_without_its_password(dsn: str, expected: str) -> None:
+def test_nothing_of_an_unreadable_address_is_printed(dsn: str) -> None:
     for read in (parameters, shown):
-        with pytest.raises(Unavailable, match=expected) as caught:
+        with pytest.raises(Unavailable, match="address cannot be read") as caught:
             read(dsn)
-        assert "cret" not in str(caught.value)
+        assert not any(part in str(caught.value) for part in ("cret", "12"))
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -116,27 +117,24 @@ def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("error", "hint"),
     [
-        ('FATAL:  role "ann" does not exist', 'no role "ann"'),
-        ("server does not support SSL, but SSL was required", "sslmode"),
-        ("SSL error: certificate verify failed", "sslrootcert"),
-        ('root certificate file "/x" does not exist', "sslrootcert"),
-        ("FATAL:  sorry, too many clients already", "max_connections"),
-        ("FATAL:  the database system is starting up", "is starting up: start again"),
-        ("connection timeout expired", "firewall"),
-        ('FATAL:  Peer authentication failed for user "ann"', "pg_hba.conf"),
-        ("expected authentication request from server, but received H", "not PostgreSQL"),
-        ("FATAL:  unsupported startup parameter: options", "pooler"),
-        ("FATAL:  something new\nDETAIL:  more", "something new."),
+        (errors.InvalidPassword("PASSWORT FALSCH"), "~/.pgpass"),
+        (errors.InvalidAuthorizationSpecification("x"), "pg_hba.conf"),
+        (errors.InvalidCatalogName("x"), "CREATE DATABASE"),
+        (errors.InsufficientPrivilege("x"), "REPLICATION"),
+        (errors.TooManyConnections("x"), "max_connections"),
+        (errors.CannotConnectNow("x"), "once the server accepts connections"),
+        (psycopg.OperationalError("x"), "sslmode"),
     ],
 )
-def test_what_keeps_a_server_from_being_used_says_what_to_do(told: str, expected: str) -> None:
-    message = str(
-        unusable(psycopg.OperationalError(f"connection failed: {told}"), "postgresql://ann:secret@db/app")
-    )
-    assert message.startswith("postgresql://db:5432/app cannot be used: ")
-    assert expected in message
+def test_an_unusable_server_is_reported_with_its_message_and_a_hint_by_state(
+    error: psycopg.Error, hint: str
+) -> None:
+    message = str(unusable(type(error)(f"{error}\nDETAIL:  more"), "postgresql://ann:secret@db/app"))
+    assert message.startswith(f"postgresql://db:5432/app cannot be used: {error}. ")
+    assert hint in message
+    assert "more" not in message
     assert "secret" not in message
 
 
