@@ -14,7 +14,7 @@ WORKERS ?= 3
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions fuzz clean
+.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions reference fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -65,6 +65,10 @@ test-versions: install .tools/sqlite3 .tools/initdb ## what concerns PostgreSQL,
 	  echo "PostgreSQL $$version"; programs=$$(scripts/postgres $$version); \
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
 	done
+
+reference: install ## docs/reference/settings.md, from the settings' structs
+	@mkdir -p docs/reference
+	$(BIN)/python -m aerostack_realtime.config.reference > docs/reference/settings.md
 
 fuzz: install ## what is parsed and what is done with it, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600

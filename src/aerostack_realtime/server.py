@@ -28,7 +28,7 @@ from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Database, MessageStore, Retention
-from aerostack_realtime.database.factory import open_database
+from aerostack_realtime.database.factory import claim, open_database
 from aerostack_realtime.gateway.fetch import fetch
 from aerostack_realtime.gateway.http import static
 from aerostack_realtime.gateway.http.admin import Admin, stored
@@ -103,9 +103,21 @@ async def run(
     """Run one node until `stop` is set; `ready` is called with its address once it listens. When `renew` is
     set, the certificate is read again.
 
-    Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened,
-    OSError when the address is taken, and an ExceptionGroup when a part of it has died.
+    Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened or
+    has a server already, OSError when the address is taken, and an ExceptionGroup when a part of it has died.
     """
+    with claim(settings.database) as claimed:
+
+        def listening(url: str) -> None:
+            claimed.announce(url)
+            ready(url)
+
+        await _run(settings, listening, stop, renew)
+
+
+async def _run(
+    settings: Settings, ready: Callable[[str], None], stop: asyncio.Event, renew: asyncio.Event
+) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     certificate = config.certificate(settings)
     rules = config.rules(settings)

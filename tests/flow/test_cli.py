@@ -1,10 +1,11 @@
-"""The commands of a person, against a real server."""
+"""The command line, against a real server."""
 
 import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
     from tests.flow.databases import Database
 
-COMMANDS = ("dev", "serve", "check", "key", "token", "emit", "listen", "db", "tables")
+COMMANDS = ("dev", "serve", "init", "config", "check", "key", "token", "emit", "listen", "db", "tables")
+WITH_EXAMPLES = (
+    *(command for command in COMMANDS if command != "db"),
+    *("db query", "db cleanup", "tables watch", "tables unwatch"),
+)
 
 
 def invoke(*arguments: str) -> Result:
@@ -30,9 +35,9 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WITH_EXAMPLES)
 def test_every_command_shows_an_example(command: str) -> None:
-    ran = invoke(command, "--help")
+    ran = invoke(*command.split(), "--help")
     assert ran.exit_code == 0
     assert f"Example: aerostack {command}" in ran.stdout
 
@@ -54,15 +59,15 @@ async def test_emit_reaches_subscribers(node: "ServerProcess", dial: Dial) -> No
 
 async def test_the_address_and_the_key_come_from_the_environment_too(node: "ServerProcess") -> None:
     settings = {"AEROSTACK_URL": node.url, "AEROSTACK_SECRET_KEY": node.secret_key}
-    ran = await aerostack("db", "SELECT 1 AS one", "--json", settings=settings)
+    ran = await aerostack("db", "query", "SELECT 1 AS one", "--json", settings=settings)
     assert (ran.code, json.loads(ran.out)) == (0, [{"one": 1}])
 
 
 async def test_db_takes_parameters_and_prints_a_table(node: "ServerProcess", http: Http) -> None:
     await http.sql("CREATE TABLE cli_db(a TEXT, b TEXT)")
-    ran = await aerostack("db", "INSERT INTO cli_db VALUES (?, ?)", "1", "[x] y", "--url", node.url)
+    ran = await aerostack("db", "query", "INSERT INTO cli_db VALUES (?, ?)", "1", "[x] y", "--url", node.url)
     assert (ran.code, ran.out.split()[0]) == (0, "1")
-    ran = await aerostack("db", "SELECT * FROM cli_db", "--url", node.url)
+    ran = await aerostack("db", "query", "SELECT * FROM cli_db", "--url", node.url)
     assert ran.code == 0
     assert [line.rstrip().split(maxsplit=1) for line in ran.out.splitlines()] == [["a", "b"], ["1", "[x] y"]]
 
@@ -89,24 +94,69 @@ async def test_listen_prints_a_line_per_event(node: "ServerProcess", http: Http)
         (("emit", "a/b", "e", "not json"), 2, "JSON"),
         (("emit", "a//b", "e"), 1, "invalid_topic"),
         (("emit", "orders", "e"), 1, "forbidden"),
-        (("db", "SELEC 1"), 1, "syntax error"),
-        (("db", "SELECT 1", "--key", "wrong"), 1, "unauthorized"),
+        (("db", "query", "SELEC 1"), 1, "syntax error"),
+        (("db", "query", "SELECT 1", "--key", "wrong"), 1, "unauthorized"),
         (("listen", "nowhere"), 1, "not_found"),
         (("listen", "a//b"), 1, "invalid_topic"),
         (("listen", "a/b", "--filter", "x"), 2, "JSON"),
+        (("listen", "a/b", "--token", "x"), 1, "unauthorized"),
     ],
 )
-def test_what_is_refused_is_told_with_an_exit_code(
+def test_refusals_end_a_command_with_one_sentence_and_an_exit_code(
     node: "ServerProcess", arguments: tuple[str, ...], code: int, named: str
 ) -> None:
     ran = invoke(*arguments, "--url", node.url)
     assert (ran.exit_code, "error: " in ran.stderr, named in ran.stderr) == (code, True, True)
 
 
-@pytest.mark.parametrize("command", [("emit", "a/b", "e"), ("db", "SELECT 1")])
-def test_a_server_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", [("emit", "a/b", "e"), ("db", "query", "SELECT 1")])
+def test_an_unreachable_server_is_reported(command: tuple[str, ...]) -> None:
     ran = invoke(*command, "--url", "http://127.0.0.1:9")
     assert (ran.exit_code, "127.0.0.1:9" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", [("emit", "a/b", "e"), ("listen", "a/b"), ("db", "query", "SELECT 1")])
+def test_an_address_without_a_scheme_is_refused_with_one_sentence(command: tuple[str, ...]) -> None:
+    ran = invoke(*command, "--url", "127.0.0.1:8787")
+    assert ran.exit_code == 2
+    assert ran.stderr == "error: --url needs http:// or https://, such as http://127.0.0.1:8787.\n"
+
+
+async def test_a_token_replaces_the_secret_key(node: "ServerProcess", dial: Dial) -> None:
+    token = (await aerostack("token", "--user", "alice")).out.strip()
+    wire = await dial(node)
+    await wire.subscribe("cli/token")
+    ran = await aerostack("emit", "cli/token", "hello", "--url", node.url, "--token", token)
+    assert (ran.code, (await wire.hear("event")).get("userId")) == (0, "alice")
+    ran = await aerostack("db", "query", "SELECT 1", "--url", node.url, "--token", token)
+    assert (ran.code, "secret key" in ran.complaint) == (1, True)
+
+
+def test_the_version_is_printed() -> None:
+    assert invoke("--version").stdout == invoke("-V").stdout == f"{version('aerostack-realtime')}\n"
+
+
+def test_init_writes_settings_that_pass_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = invoke("init", "--db", "shop.db", "--origin", "https://app.example.com")
+    assert (made.exit_code, "ac_secret_" in made.stdout) == (0, True)
+    assert Path("aerostack.toml").stat().st_mode & 0o777 == 0o600
+    checked = invoke("check")
+    assert (checked.exit_code, checked.stderr.splitlines()[0]) == (0, "settings: aerostack.toml")
+    assert "everything is in order" in checked.stdout
+    assert "exists already" in invoke("init").stderr
+    shown = invoke("config").stdout
+    assert 'database = "shop.db"  (aerostack.toml, line 10; default: "aerostack.db")' in shown
+    assert "token_secret = (hidden)" in shown
+
+
+def test_check_without_settings_says_that_serve_would_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checked = invoke("check")
+    assert "settings: defaults; there is no ./aerostack.toml" in checked.stderr
+    assert (checked.exit_code, "aerostack init" in checked.stdout) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +227,7 @@ def test_tables_are_watched_and_left_without_a_trace(database: "Database") -> No
     assert tables().stdout.splitlines()[1].split() == ["orders", "no", *kept]
     begun = tables("watch", "orders")
     assert begun.exit_code == 0
-    assert ("from now on" if kept else "from the first start of a server on") in begun.stdout
+    assert ("from now on" if kept else "once a server has started for the first time") in begun.stdout
     assert tables().stdout.splitlines()[1].split() == ["orders", "yes", *kept]
     assert written(TRACES[database.kind]) != "0"
     checked = invoke("check", "--db", database.address)

@@ -1,6 +1,8 @@
-"""What keeps a server from starting is told in one clear sentence, with exit code 2."""
+"""A server that cannot start says why in one sentence, with exit code 2."""
 
+import asyncio
 import os
+import socket
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +10,45 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.flow.command import aerostack
+from tests.flow.command import COMMAND, aerostack, environment
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
 pytestmark = pytest.mark.database("sqlite")
+
+
+class Development:
+    """`aerostack dev` on a file, without a port."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aenter__(self) -> str:
+        self._process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "dev", "--db", str(self._path)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(),
+        )
+        assert self._process.stdout is not None, "it is a pipe"
+        line = (await self._process.stdout.readline()).decode()
+        return line.split("listening on ")[1].split(",")[0]
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.communicate()
+
+    async def banner(self) -> str:
+        """The lines after the address."""
+        assert self._process.stdout is not None, "it is a pipe"
+        return "".join([(await self._process.stdout.readline()).decode() for _ in range(3)])
+
+    async def complaints(self) -> str:
+        """The first lines of standard error."""
+        assert self._process.stderr is not None, "it is a pipe"
+        return "".join([(await self._process.stderr.readline()).decode() for _ in range(2)])
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -65,6 +100,35 @@ async def test_a_port_in_use(node: "ServerProcess", tmp_path: Path) -> None:
     ran = await aerostack("dev", "--port", port, "--db", str(tmp_path / "shop.db"))
     assert ran.code == 2
     assert f"127.0.0.1:{port}" in ran.complaint
+
+
+async def test_dev_takes_the_next_free_port_and_says_so(tmp_path: Path) -> None:
+    first, second = (Development(tmp_path / name) for name in ("one.db", "two.db"))
+    async with first as url, second as other:
+        assert urlsplit(other).port != urlsplit(url).port
+        assert f"note: port 8787 is in use; using {urlsplit(other).port}" in await second.complaints()
+        assert f"aerostack listen chat/general --url {other}" in await second.banner()
+
+
+async def test_a_second_server_on_a_sqlite_file_is_refused_until_the_first_ends(
+    server: "ServerProcess", tmp_path: Path
+) -> None:
+    path = server.database.address
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    for address in (path, str(link)):
+        ran = await aerostack("dev", "--port", "0", "--db", address)
+        assert ran.code == 2
+        assert ran.complaint == (
+            f"error: {address} is already used by the server at {server.url} (process {server.pid} on "
+            f"{socket.gethostname()}). A SQLite file has one server: stop that one, or use another file."
+        )
+    ran = await aerostack("db", "cleanup", "--db", path)
+    assert (ran.code, server.url in ran.complaint) == (2, True)
+    await server.kill()
+    await server.start()
+    await server.terminate()
+    await server.start()
 
 
 async def test_a_host_for_others_without_saying_so(tmp_path: Path) -> None:

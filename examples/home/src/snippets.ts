@@ -60,7 +60,7 @@ asyncio.run(main())`,
       name: 'Command line',
       code: `aerostack listen chat/general --url ${origin}
 aerostack emit chat/general message '{"text": "Hello"}' --url ${origin}
-aerostack db "INSERT INTO todos VALUES ('a1', 'launch', 'Wave', 0, 0)" --url ${origin}`,
+aerostack db query "INSERT INTO todos VALUES ('a1', 'launch', 'Wave', 0, 0)" --url ${origin}`,
     },
   ]
 }

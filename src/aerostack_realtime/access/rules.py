@@ -121,6 +121,28 @@ class Rules:
         return rule.rows.scope(bindings(identity))
 
 
+def broken_rules(
+    channels: Sequence[ChannelRule], tables: Sequence[TableRule]
+) -> list[tuple[Literal["channels", "tables"], int, str]]:
+    """Every rule that cannot be compiled: its section, its index there, and why."""
+    found: list[tuple[Literal["channels", "tables"], int, str]] = []
+    for index, channel in enumerate(channels):
+        try:
+            _Channel(channel, index + 1)
+        except RuleError as error:
+            found.append(("channels", index, str(error)))
+    names: set[str] = set()
+    for index, table in enumerate(tables):
+        try:
+            _Table(table)
+        except RuleError as error:
+            found.append(("tables", index, str(error)))
+        if table.name in names:
+            found.append(("tables", index, f"[[tables]]: two rules are for {table.name!r}; keep one of them"))
+        names.add(table.name)
+    return found
+
+
 def bindings(identity: Identity) -> dict[str, Any]:
     """What expressions know of an identity: its id only where a token proves it."""
     if identity.kind != "user":

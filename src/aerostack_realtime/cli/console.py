@@ -10,7 +10,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Say in one sentence why it does not go on, and end. Code 2: it never began."""
+    """Print one sentence about why the command failed, and end it. Code 2: it did not start its work."""
     err.print(f"[red]error:[/red] {_plain(message)}")
     raise typer.Exit(code)
 

@@ -1,27 +1,28 @@
-"""`aerostack key` and `aerostack token`: what clients and servers show to be let in."""
+"""`aerostack key` and `aerostack token`: credentials."""
 
 import re
 import secrets
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from aerostack_realtime import config
 from aerostack_realtime.access.identity import sign
 from aerostack_realtime.access.keys import hashed
 from aerostack_realtime.cli.console import err, fail, out
-from aerostack_realtime.config import DEV_TOKEN_SECRET, SettingsError
+from aerostack_realtime.cli.settings import ConfigFile, loaded
+from aerostack_realtime.config import DEV_TOKEN_SECRET
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def key(
-    publishable: Annotated[bool, typer.Option("--publishable", help="For apps: it names the project.")] = False,
+    publishable: Annotated[
+        bool, typer.Option("--publishable", help="For apps: it names the project and proves no user.")
+    ] = False,
 ) -> None:
-    """Make an API key, and print it with what to write into the settings.
+    """Generate an API key, and print it with the line for the settings.
 
     Example: `aerostack key`
     """
@@ -34,21 +35,20 @@ def key(
 def token(
     user: Annotated[str, typer.Option(help="The user id (the token's sub).")],
     name: Annotated[str | None, typer.Option(help="The user's name, as a claim.")] = None,
-    claim: Annotated[list[str] | None, typer.Option(help="A further claim, key=value; may be repeated.")] = None,
-    ttl: Annotated[str, typer.Option(help="How long it is valid: 45s, 30m, 1h, 7d.")] = "1h",
-    config_file: Annotated[Path | None, typer.Option("--config", help="The settings with token_secret.")] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="Another claim, key=value; may be repeated.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long the token is valid: 45s, 30m, 1h, 7d.")] = "1h",
+    config_file: ConfigFile = None,
 ) -> None:
-    """Print a token for a user, signed with token_secret (without one, with that of `aerostack dev`).
+    """Print a token for a user, signed with the token_secret of the settings or of `aerostack dev`.
+
+    The client commands take it as --token.
 
     Example: `aerostack token --user alice --name Alice --ttl 1h`
     """
-    try:
-        secret = config.load(config_file).token_secret or DEV_TOKEN_SECRET
-    except SettingsError as error:
-        fail(str(error), 2)
+    secret = loaded(config_file).settings.token_secret or DEV_TOKEN_SECRET
     written = re.fullmatch(r"(\d{1,9})([smhd])", ttl)
     if written is None:
-        fail(f"--ttl is written like 45s, 30m, 1h or 7d; {ttl!r} is not.", 2)
+        fail(f"--ttl is written like 45s, 30m, 1h or 7d, not {ttl!r}.", 2)
     now = int(time.time())
     claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + int(written[1]) * _UNITS[written[2]]}
     if name is not None:
@@ -56,13 +56,13 @@ def token(
     for each in claim or []:
         key, equals, value = each.partition("=")
         if not key or not equals:
-            fail(f"--claim is written key=value; {each!r} is not.", 2)
+            fail(f"--claim is written key=value, not {each!r}.", 2)
         claims[key] = _value(value)
     out.print(sign(secret, claims), markup=False)
 
 
 def _value(written: str) -> Any:
-    """JSON where it is JSON (true, 3, [1]), else the text itself."""
+    """A JSON value (true, 3, [1]) where it is one, else the text itself."""
     try:
         return msgspec.json.decode(written.encode())
     except msgspec.DecodeError:

@@ -1,8 +1,12 @@
 """The commands, in the order of `aerostack --help`."""
 
+from typing import Annotated
+
 import typer
 
-from aerostack_realtime.cli import client, keys, node, tables
+from aerostack_realtime.cli import check, client, database, keys, node, settings, tables
+from aerostack_realtime.cli.console import out
+from aerostack_realtime.server import VERSION
 
 app = typer.Typer(
     name="aerostack",
@@ -13,13 +17,32 @@ app = typer.Typer(
 )
 app.command()(node.dev)
 app.command()(node.serve)
-app.command()(node.check)
+app.command()(settings.init)
+app.command("config")(settings.show)
+app.command()(check.check)
 app.command()(keys.key)
 app.command()(keys.token)
 app.command()(client.emit)
 app.command()(client.listen)
-app.command()(client.db)
-app.command()(tables.tables)
+app.add_typer(database.app, name="db")
+app.add_typer(tables.app, name="tables")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(VERSION, markup=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:

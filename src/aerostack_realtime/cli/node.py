@@ -1,10 +1,12 @@
-"""`aerostack dev`, `serve` and `check`: running a node, and what keeps one from running."""
+"""`aerostack dev` and `aerostack serve`: running a server."""
 
 import asyncio
-import ipaddress
+import errno
 import logging
 import signal
-from pathlib import Path
+import socket
+import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,128 +14,75 @@ import uvloop
 from msgspec.structs import replace
 
 from aerostack_realtime import config
-from aerostack_realtime.cli.console import err, fail, note, out
-from aerostack_realtime.cli.tables import opened
-from aerostack_realtime.config import Settings, SettingsError
+from aerostack_realtime.cli.console import fail, note, out
+from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded
+from aerostack_realtime.config import DEV_SECRET_KEY, Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.factory import backend_of, shown
+from aerostack_realtime.database.factory import shown
 from aerostack_realtime.gateway.http import static
 from aerostack_realtime.server import run
 
-Database = Annotated[str, typer.Option("--db", help="A SQLite file, made when it is not there; or postgresql://…")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="The settings, an aerostack.toml.")]
+DevPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="0 picks a free one. Default: 8787, or the next free one.", show_default=False
+    ),
+]
+
+_PORTS_TRIED = 20
 
 
 def dev(
     host: Annotated[
-        str, typer.Option(help="Where to listen; loopback only, unless --unsafe-public.")
+        str, typer.Option(help="The address to listen on; others than loopback need --unsafe-public.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8787,
-    database: Database = "aerostack.db",
-    project: Annotated[str, typer.Option(help="The project's name.")] = "default",
+    port: DevPort = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            help="A SQLite file, created if it does not exist, or postgresql://… Default: aerostack.db.",
+            show_default=False,
+        ),
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(help="The project's name. Default: default.", show_default=False)
+    ] = None,
+    config_file: ConfigFile = None,
     unsafe_public: Annotated[
-        bool, typer.Option("--unsafe-public", help="Listen for others, open as it is.")
+        bool, typer.Option("--unsafe-public", help="Accept remote connections, without authentication.")
     ] = False,
 ) -> None:
-    """Run a node for development: no set-up, anonymous clients allowed, on this machine only.
+    """Run a server for development: no set-up, no authentication, on this machine only.
 
-    The secret key is `ac_secret_dev`, or what AEROSTACK_SECRET_KEY says.
+    The secret key is `ac_secret_dev`. If the settings contain rules, they apply to users and anonymous clients;
+    without rules everything is allowed.
 
-    Example: `aerostack dev --port 8787 --db shop.db`
+    Example: `aerostack dev --db shop.db`
     """
-    if not _is_loopback(host) and not unsafe_public:
+    if not config.is_loopback(host) and not unsafe_public:
         fail(
-            f"aerostack dev is open to everyone who reaches it, and {host} is not this machine alone. "
-            "Use `aerostack serve` for a network, or add --unsafe-public if you mean it.",
+            f"aerostack dev has no authentication, and others can connect to {host}. "
+            "Use `aerostack serve` on a network, or add --unsafe-public if you mean it.",
             2,
         )
-    try:
-        settings = config.load(None)
-    except SettingsError as error:
-        fail(str(error), 2)
-    settings = config.development(replace(settings, host=host, port=port, database=database, project=project))
-    _run(settings)
+    serve_development(development_settings(host, port, database, project, config_file))
 
 
 def serve(
     config_file: ConfigFile = None,
     tls_cert: Annotated[str | None, typer.Option(help="A certificate chain in PEM; read again on SIGHUP.")] = None,
-    tls_key: Annotated[str | None, typer.Option(help="Its key.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Its private key.")] = None,
 ) -> None:
-    """Run a node for production, from the settings of a file and of AEROSTACK_* variables.
+    """Run a server for production. `aerostack init` writes the settings to start with.
 
     Example: `aerostack serve --config aerostack.toml`
     """
-    settings = _settings(config_file)
+    found = loaded(config_file)
+    settings = found.settings
     settings = replace(settings, tls_cert=tls_cert or settings.tls_cert, tls_key=tls_key or settings.tls_key)
-    if problems := config.problems(settings):
-        for problem in problems:
-            err.print(f"- {problem}", markup=False)
-        fail("The settings are not fit for a network; see above.", 2)
-    _run(settings)
-
-
-def check(config_file: ConfigFile = None, database: Annotated[str | None, typer.Option("--db")] = None) -> None:
-    """Say what is wrong with the settings and the database, without starting anything.
-
-    Example: `aerostack check --config aerostack.toml`
-    """
-    settings = _settings(config_file)
-    found = config.problems(settings) if config_file is not None else []
-    address = database or settings.database
-    try:
-        found += asyncio.run(_database_problems(address, settings))
-    except DatabaseUnusable as error:
-        found.append(str(error))
-    if (unbuilt := static.missing()) is not None:
-        note(unbuilt)
-    for problem in found:
-        err.print(f"- {problem}", markup=False)
-    if found:
-        fail(f"{len(found)} problem(s) found.", 2)
-    out.print("everything is in order")
-
-
-async def _database_problems(address: str, settings: Settings) -> list[str]:
-    """What is wrong with a database; if nothing is, what is watched there is printed. Raises DatabaseUnusable."""
-    if found := await backend_of(address).check(address, settings):
-        return found
-    async with opened(address, settings) as database:
-        names = [table.name for table in await database.tables() if table.watched]
-    watched = f"watched tables: {', '.join(names)}" if names else "no table is watched yet"
-    out.print(f"database {shown(address)}: usable; {watched}", markup=False)
-    return []
-
-
-def _settings(path: Path | None) -> Settings:
-    try:
-        return config.load(path)
-    except SettingsError as error:
-        fail(str(error), 2)
-
-
-def _run(settings: Settings) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what its warnings say is said by our own, once
-    if (unbuilt := static.missing()) is not None:
-        note(unbuilt)
-    try:
-        uvloop.run(_until_signal(settings))
-    except DatabaseUnusable as error:
-        fail(str(error), 2)
-    except OSError as error:
-        fail(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. Try another --port.",
-            2,
-        )
-
-
-async def _until_signal(settings: Settings) -> None:
-    stop, renew = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, renew.set)
+    if problems := config.problems(settings, found.place):
+        fail_with(problems, "These settings are not safe for production; see above.")
 
     def ready(url: str) -> None:
         out.print(
@@ -141,14 +90,88 @@ async def _until_signal(settings: Settings) -> None:
             markup=False,
         )
 
-    await run(settings, ready=ready, stop=stop, renew=renew)
-    out.print("aerostack: stopped, everything accepted is stored")
+    run_server(settings, ready, "Set another port in the settings or in AEROSTACK_PORT.")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def development_settings(
+    host: str, port: int | None, database: str | None, project: str | None, config_file: ConfigFile
+) -> Settings:
+    """The settings of `aerostack dev`: options win over the file and the environment; the port is a free one
+    unless somebody chose it."""
+    found = loaded(config_file)
+    settings = replace(
+        found.settings,
+        host=host,
+        database=database or found.settings.database,
+        project=project or found.settings.project,
+    )
+    if port is not None:
+        settings = replace(settings, port=port)
+    elif found.place(("port",)) is None:
+        settings = replace(settings, port=_free_port(host, settings.port))
+    return config.development(settings)
+
+
+def serve_development(settings: Settings, then: Callable[[str], None] | None = None) -> None:
+    """Run a server for development, and print how to use it. `then` is called with its address."""
+
+    def ready(url: str) -> None:
+        where = "" if url == "http://127.0.0.1:8787" else f" --url {url}"
+        project = "" if settings.project == "default" else f" --project {settings.project}"
+        out.print(f"aerostack: listening on {url}, open in a browser", markup=False)
+        out.print(f"  secret key  {DEV_SECRET_KEY}", markup=False)
+        out.print(f"  database    {shown(settings.database)}, project {settings.project!r}", markup=False)
+        out.print(f"  try         aerostack listen chat/general{where}{project}", markup=False)
+        if then is not None:
+            then(url)
+
+    run_server(settings, ready, "Choose another --port, or leave it out to get a free one.")
+
+
+def _free_port(host: str, wanted: int) -> int:
+    """The first port from `wanted` on that nobody listens on; says so when it is another one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in range(wanted, wanted + _PORTS_TRIED):
+        with socket.socket(family) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                attempt.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                return wanted  # the server reports it
+        if port != wanted:
+            note(f"port {wanted} is in use; using {port}")
+        return port
+    return wanted
+
+
+def run_server(settings: Settings, ready: Callable[[str], None], advice: str) -> None:
+    """Run a server until SIGINT or SIGTERM. Whatever prevents it ends the command with one sentence; `advice`
+    completes that of a port in use."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # our own log says it once
+    if (unbuilt := static.missing()) is not None:
+        note(unbuilt)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        uvloop.run(_until_signal(settings, ready))
+    except (DatabaseUnusable, SettingsError) as error:
+        fail(str(error), 2)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        fail(f"Cannot listen on {settings.host}:{settings.port}: {reason}. {advice}", 2)
+
+
+async def _until_signal(settings: Settings, ready: Callable[[str], None]) -> None:
+    stop, renew = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, renew.set)
+
+    def listening(url: str) -> None:
+        ready(url)
+        sys.stdout.flush()
+
+    await run(settings, ready=listening, stop=stop, renew=renew)
+    out.print("aerostack: stopped, everything accepted is stored")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 from msgspec import Struct
 
@@ -14,6 +16,7 @@ from aerostack_realtime.database.postgres import diagnostics
 from aerostack_realtime.database.postgres.connection import address as postgres_address
 from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
+from aerostack_realtime.database.sqlite.lock import ServerLock
 
 
 class Sections(Protocol):
@@ -35,18 +38,34 @@ class Open(Protocol):
     ) -> Database: ...
 
 
+class Claim(Protocol):
+    """The right to be the only server of a database, until its block ends."""
+
+    def announce(self, url: str) -> None:
+        """Name the server's address to a second server that wants the database."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Backend(Struct, frozen=True):
     """One kind of database. A new kind is one entry in `BACKENDS`.
 
     `accepts` says whether an address names such a database, `shown` is the address as it may be printed, `open`
     opens it (without `follow` for a command that receives no changes), and `check` lists what is wrong with it,
-    each with its fix. All four raise DatabaseUnusable with one sentence that says what to do.
+    each with its fix. `creates` says whether a server would create the database, and `claim` makes the caller its
+    only server. All raise DatabaseUnusable with one sentence that says what to do.
     """
 
     accepts: Callable[[str], bool]
     shown: Callable[[str], str]
     open: Open
     check: Callable[[str, Sections], Awaitable[list[str]]]
+    creates: Callable[[str], bool]
+    claim: Callable[[str], Claim]
 
 
 async def _open_postgres(
@@ -90,9 +109,33 @@ async def _check_sqlite(address: str, _sections: Sections) -> list[str]:
     return []
 
 
+class _Unclaimed(AbstractContextManager["_Unclaimed"]):
+    """A second server of a PostgreSQL database waits for the replication slot when it opens the database."""
+
+    def announce(self, url: str) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 BACKENDS: Final = (
-    Backend(postgres_address.names_server, postgres_address.shown, _open_postgres, _check_postgres),
-    Backend(lambda _: True, lambda path: path, _open_sqlite, _check_sqlite),
+    Backend(
+        accepts=postgres_address.names_server,
+        shown=postgres_address.shown,
+        open=_open_postgres,
+        check=_check_postgres,
+        creates=lambda _: False,
+        claim=lambda _: _Unclaimed(),
+    ),
+    Backend(
+        accepts=lambda _: True,
+        shown=lambda path: path,
+        open=_open_sqlite,
+        check=_check_sqlite,
+        creates=lambda path: not Path(path).exists(),
+        claim=lambda path: ServerLock(Path(path)),
+    ),
 )
 """In the order in which they are asked: an address that no other backend accepts is the path of a SQLite file."""
 
@@ -105,6 +148,11 @@ def backend_of(address: str) -> Backend:
 def shown(address: str) -> str:
     """The address as it may be printed: without a password. Raises DatabaseUnusable."""
     return backend_of(address).shown(address)
+
+
+def claim(address: str) -> Claim:
+    """Become the only server of a database. Raises DatabaseUnusable when a SQLite file has a server already."""
+    return backend_of(address).claim(address)
 
 
 async def open_database(

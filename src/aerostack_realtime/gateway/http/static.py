@@ -7,7 +7,7 @@ from aiohttp import web
 
 from aerostack_realtime.gateway.http import headers
 
-ROOT: Final = Path(__file__).parent.parent / "web"
+ROOT: Final = Path(__file__).parent.parent.parent / "web"
 """Built by `make install` from packages/ and examples/; the wheel contains it."""
 
 BUILT: Final = (ROOT / "index.html", ROOT / "sdk" / "aerostack.js", ROOT / "sdk" / "aerostack-react.js")

@@ -35,7 +35,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     [
         ("port = 'x'", "port"),
         ("prot = 1", "prot"),
-        ("= 1", "not TOML"),
+        ("= 1", "not valid TOML"),
         ("[limits]\nframe_size = 1", "frame_size"),
         ('[[retention]]\npattern = "chat/*"\nmax_age = "30 days"', "max_age"),
         ("[postgres]\npool = 0", "pool is a number from 1 to 1_000"),
@@ -132,12 +132,12 @@ def test_a_token_key_is_of_one_kind_and_one_algorithm(tmp_path: Path, key: str, 
 
 
 def test_dev_is_open_and_needs_no_rules() -> None:
-    opened = config.rules(config.development(Settings(), {}))
+    opened = config.rules(config.development(Settings()))
     for topic in ("chat/a/b/default", "table/anything/default"):
         assert opened.decide(Identity("anonymous"), topic, "subscribe").allowed
 
 
 def test_serve_refuses_the_public_secrets_of_dev() -> None:
-    said = "\n".join(config.problems(config.development(Settings(), {})))
+    said = "\n".join(config.problems(config.development(Settings())))
     assert "secret key" in said
     assert "token_secret" in said

@@ -1,0 +1,36 @@
+"""The settings of a server. Only the server and the command line read them."""
+
+from aerostack_realtime.config.development import DEV_SECRET_KEY, DEV_TOKEN_SECRET, development, is_loopback
+from aerostack_realtime.config.loading import FILE, Loaded, find, load, read
+from aerostack_realtime.config.mistakes import SettingsError
+from aerostack_realtime.config.settings import ANY_TABLE, LogRule, RetentionRule, Settings, TokenKeyRule
+from aerostack_realtime.config.validation import (
+    certificate,
+    checks_tokens,
+    fixed_token_keys,
+    problems,
+    rules,
+)
+
+__all__ = [
+    "ANY_TABLE",
+    "DEV_SECRET_KEY",
+    "DEV_TOKEN_SECRET",
+    "FILE",
+    "Loaded",
+    "LogRule",
+    "RetentionRule",
+    "Settings",
+    "SettingsError",
+    "TokenKeyRule",
+    "certificate",
+    "checks_tokens",
+    "development",
+    "find",
+    "fixed_token_keys",
+    "is_loopback",
+    "load",
+    "problems",
+    "read",
+    "rules",
+]
