@@ -29,7 +29,8 @@ const BROWSER = {
   aerostack: 'src/index.ts',
   'aerostack-table': 'src/table/index.ts',
   'aerostack-react': 'src/react/index.ts',
-  'aerostack-durable': 'src/durable.ts',
+  'aerostack-outbox-store': 'src/outbox-store.ts',
+  'aerostack-filter': 'src/filter.ts',
 }
 for (const [name, entry] of Object.entries(BROWSER))
   await build({
@@ -48,7 +49,8 @@ for (const [name, entry] of Object.entries(BROWSER))
           const beside = (path) => () => ({ path, external: true })
           onResolve({ filter: /^aerostack-realtime$/ }, beside('./aerostack.js'))
           onResolve({ filter: /^aerostack-realtime\/table$/ }, beside('./aerostack-table.js'))
-          onResolve({ filter: /^\.\/durable\.js$/ }, beside('./aerostack-durable.js'))
+          onResolve({ filter: /^\.\/outbox-store\.js$/ }, beside('./aerostack-outbox-store.js'))
+          onResolve({ filter: /^\.\/filter\.js$/ }, beside('./aerostack-filter.js'))
         },
       },
     ],

@@ -1,145 +1,180 @@
-import { type AerostackError, wrap } from './errors.js'
+import { wrap } from './errors.js'
 import type { HistoryMessage } from './history.js'
+import type { ClientInternals } from './internals.js'
 import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
-import type { Filter, Member, Request, Slow } from './protocol.js'
+import type { Filter, Member, Slow } from './protocol.js'
 import { Reply } from './reply.js'
 import type { Subscriber, Subscription } from './subscription.js'
-import type { Subscriptions } from './subscriptions.js'
 
+/** Options of `client.channel`. */
 export interface ChannelOptions extends Slow {
-  /** Tables only: see the table as the view of these conditions. */
+  /** Tables only: receive the changes of the rows that match. */
   filter?: Filter
-  /** Continue after this cursor; honoured when this is the first channel to subscribe to the topic. */
+  /** Continue after this cursor. Honoured when this is the first channel to subscribe to the topic. */
   since?: string
   /** `false`: no presence events. */
   presence?: boolean
 }
 
+/** Options of `channel.publish`. */
 export interface PublishOptions {
-  /** Keep the message for history; the acknowledgement then comes after the commit. */
+  /** Keep the message for history. It is acknowledged once it is stored. */
   persist?: boolean
   /** `false`: do not send it back to this connection. Default true. */
   echo?: boolean
 }
 
-/** What a channel needs of its client. */
-export interface Wire {
-  readonly subscriptions: Subscriptions
-  request<T>(request: Request): Promise<T>
-  track(topic: string, by: object, state: object): Promise<void>
-  untrack(topic: string, by: object): void
-  history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
-  failed(error: AerostackError): void
-  send(text: string): void
-  /** The token in use, or that which the app has. */
-  token(): Promise<string | null>
-}
-
 // biome-ignore lint/suspicious/noExplicitAny: each event has its own type of payload
 type Listener = (payload: RealtimePayload<any>) => unknown
 
+const METHODS = [
+  'on',
+  'off',
+  'subscribe',
+  'unsubscribe',
+  'publish',
+  'track',
+  'untrack',
+  'presence',
+  'getHistory',
+] as const
+
+/** The promise that `subscribe` returns. It also has the channel's methods. */
+export type Subscribing<E extends Events = Events> = Promise<Channel<E>> &
+  Pick<Channel<E>, (typeof METHODS)[number]>
+
 /**
- * A handle on a topic: its own listeners and its own presence over a subscription that all handles of the topic
- * share. Ending one does not end the others.
+ * A handle on a topic, with its own listeners and its own presence. All handles of a topic share one subscription;
+ * ending one does not end the others. A new handle, which has not called `on`, `subscribe` or `track`, has nothing of
+ * its own: its `unsubscribe`, `untrack` and `off` act on all handles of the topic.
  */
 export class Channel<E extends Events = Events> {
-  /** As it was written. */
+  /** The topic as it was written. */
   readonly topic: string
   /** @internal */
   readonly canonical: string
-  readonly #wire: Wire
+  readonly #internals: ClientInternals
   readonly #subscriber: Subscriber
   readonly #listeners = new Map<string, Set<Listener>>()
   #subscription: Subscription | undefined
+  /** Whether this handle has something of its own. */
+  #used = false
 
-  /** For the client; apps call `client.channel(topic)`. */
-  constructor(topic: string, canonical: string, options: ChannelOptions, wire: Wire) {
+  /** Called by the client; apps call `client.channel(topic)`. */
+  constructor(topic: string, canonical: string, options: ChannelOptions, internals: ClientInternals) {
     this.topic = topic
     this.canonical = canonical
-    this.#wire = wire
+    this.#internals = internals
     const { filter, since, presence = true, slow, key } = options
-    const deliver: Subscriber['deliver'] = (payload) => this.#deliver({ ...payload, topic })
-    this.#subscriber = { filter, since, presence, policy: { slow, key }, deliver }
+    this.#subscriber = {
+      filter,
+      since,
+      presence,
+      policy: { slow, key },
+      deliver: (payload) => this.#deliver({ ...payload, topic }),
+      unsubscribe: () => this.#end(),
+      off: (event, listener) => this.#listeners.get(event)?.delete(listener),
+    }
   }
 
-  /** Everything up to here was handled. Keep it and pass it as `since` to continue there another day. */
+  /** The last event that was handled. Keep it and pass it as `since` to continue there later. */
   get cursor(): string | undefined {
     return this.#subscription?.cursor
   }
 
-  /** Whether the last return to the server was without a gap; null when there was nothing to resume. */
+  /** Whether the last reconnection was without a gap; null when there was nothing to resume. */
   get recovered(): boolean | null {
     return this.#subscription?.recovered ?? null
   }
 
-  /** Who is present, as far as this subscription was told; a new array whenever it changes. */
+  /** The members that this subscription knows of; a new array whenever they change. */
   get members(): readonly Member[] {
-    return this.#wire.subscriptions.get(this.canonical)?.members ?? NOBODY
+    return this.#internals.subscriptions.get(this.canonical)?.members ?? NO_MEMBERS
   }
 
-  /** Call `listener` for an event; `'*'` is every event, `'gap'` tells that some could not be replayed. */
+  /**
+   * Call `listener` for every event of this name. `'*'` is every event; `'gap'` reports that events could not be
+   * replayed.
+   */
   on<K extends keyof E & string>(event: K, listener: (payload: RealtimePayload<E[K]>) => unknown): this
   on(event: PresenceEvent | 'gap' | '*', listener: Listener): this
   on(event: string, listener: Listener): this {
+    this.#used = true
     const listeners = this.#listeners.get(event) ?? new Set()
     this.#listeners.set(event, listeners.add(listener))
     return this
   }
 
+  /** Remove a listener. */
   off<K extends keyof E & string>(event: K, listener: (payload: RealtimePayload<E[K]>) => unknown): this
   off(event: PresenceEvent | 'gap' | '*', listener: Listener): this
   off(event: string, listener: Listener): this {
-    this.#listeners.get(event)?.delete(listener)
+    for (const each of this.#targets()) each.off?.(event, listener)
     return this
   }
 
   /**
-   * Start receiving. Resolves with this channel when delivery is certain; rejects when the server refuses.
-   * Connects when nothing did so yet, and may be called in any state; once subscribed it does nothing more.
+   * Start receiving events. Resolves with this channel once delivery is certain; rejects when the server refuses.
+   * Connects if necessary. May be called in any state; subscribing twice has no effect.
    */
-  subscribe(): Promise<this> {
-    const reply = new Reply<this>((error) => this.#wire.failed(error))
-    this.#subscription = this.#wire.subscriptions.attach(this.canonical, this.#subscriber, {
+  subscribe(): Subscribing<E> {
+    this.#used = true
+    // biome-ignore lint/suspicious/noExplicitAny: the methods are added below
+    const reply: any = new Reply<Channel<E>>((error) => this.#internals.failed(error))
+    this.#subscription = this.#internals.subscriptions.attach(this.canonical, this.#subscriber, {
       resolve: () => reply.resolve(this),
-      reject: (error) => reply.reject(error),
+      reject: reply.reject,
     })
+    for (const name of METHODS) reply[name] = this[name].bind(this)
     return reply
   }
 
-  /** Stop receiving and remove all listeners of this channel. It may be subscribed again. */
+  /** Stop receiving events and remove all listeners. The channel may subscribe again. */
   unsubscribe(): void {
-    this.#listeners.clear()
-    this.#wire.subscriptions.detach(this.canonical, this.#subscriber)
+    for (const each of this.#targets()) each.unsubscribe?.()
   }
 
   /**
-   * Send an event to all subscribers of the topic. Resolves when the server has accepted it, for a persisted one
-   * when it is stored. While away it waits, and is sent again until acknowledged; it arrives once.
+   * Send an event to all subscribers of the topic. Resolves when the server has accepted it or, with `persist`, stored
+   * it. Without a connection it waits; it is sent again until it is acknowledged, and arrives once.
    */
   publish<K extends keyof E & string>(event: K, data: E[K], options: PublishOptions = {}): Promise<Ack> {
-    return this.#wire.request({ ...options, type: 'publish', topic: this.canonical, event, data })
+    return this.#internals.request({ ...options, type: 'publish', topic: this.canonical, event, data })
   }
 
-  /** Be present with `state`, now and after every reconnection; call again to change it. */
+  /** Be present with `state`, now and after every reconnection. Call it again to change the state. */
   track(state: object): Promise<void> {
-    return this.#wire.track(this.canonical, this, state)
+    this.#used = true
+    return this.#internals.track(this.canonical, this, state)
   }
 
+  /** Stop being present. */
   untrack(): void {
-    this.#wire.untrack(this.canonical, this)
+    this.#internals.untrack(this.canonical, this.#used ? this : undefined)
   }
 
-  /** Ask the server who is present; needs no subscription. */
-  // biome-ignore lint/suspicious/noExplicitAny: what a state holds is the app's affair
+  /** Ask the server who is present. Needs no subscription. */
+  // biome-ignore lint/suspicious/noExplicitAny: a member's state is whatever the app tracks
   presence<S = any>(): Promise<Member<S>[]> {
-    return this.#wire.request({ type: 'presence', topic: this.canonical })
+    return this.#internals.request({ type: 'presence', topic: this.canonical })
   }
 
-  /** Persisted messages, newest first; `before` is the `created_at` of the oldest one had. */
-  // biome-ignore lint/suspicious/noExplicitAny: untyped unless the app says better
+  /** Persisted messages, newest first. `before` is the `created_at` of the oldest message you have. */
+  // biome-ignore lint/suspicious/noExplicitAny: untyped unless the app names a type
   getHistory<T = any>(limit = 50, before?: number): Promise<HistoryMessage<T>[]> {
-    return this.#wire.history(this.canonical, limit, before)
+    return this.#internals.history(this.canonical, limit, before)
+  }
+
+  /** The subscribers that `off` and `unsubscribe` act on. */
+  #targets(): readonly Subscriber[] {
+    if (this.#used) return [this.#subscriber]
+    return this.#internals.subscriptions.get(this.canonical)?.subscribers ?? []
+  }
+
+  #end(): void {
+    this.#listeners.clear()
+    this.#internals.subscriptions.detach(this.canonical, this.#subscriber)
   }
 
   #deliver(payload: RealtimePayload): Promise<unknown> | undefined {
@@ -156,8 +191,8 @@ export class Channel<E extends Events = Events> {
   }
 
   #failed(error: unknown): void {
-    this.#wire.failed(wrap(error, 'listener', false, this.topic))
+    this.#internals.failed(wrap(error, 'listener', false, this.topic))
   }
 }
 
-const NOBODY: readonly Member[] = []
+const NO_MEMBERS: readonly Member[] = []

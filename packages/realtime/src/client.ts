@@ -1,9 +1,14 @@
+import { origins, shuffled, socketUrl } from './address.js'
 import { backoff } from './backoff.js'
-import { Channel, type ChannelOptions, type Wire } from './channel.js'
+import { Channel, type ChannelOptions } from './channel.js'
+import { type ClientOptions, SYSTEM_CLOCK } from './client-options.js'
+import { FRAME_TOO_LARGE } from './close-codes.js'
 import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
 import { AerostackError, wrap } from './errors.js'
 import { fetchHistory } from './history.js'
-import { type Answered, Outbox } from './outbox.js'
+import type { ClientInternals } from './internals.js'
+import { checkLimits, type Limits } from './limits.js'
+import { Outbox, type Pending } from './outbox.js'
 import type { Events } from './payload.js'
 import { Tracking } from './presence.js'
 import { encode, type Request, type ServerFrame } from './protocol.js'
@@ -11,63 +16,35 @@ import { Reply } from './reply.js'
 import { Subscriptions } from './subscriptions.js'
 import { canonical } from './topic.js'
 
-export interface ClientOptions {
-  /** The server's address: `http(s)://` or `ws(s)://`. Default: the page's own origin. */
-  url?: string
-  /** Default `default`. */
-  projectId?: string
-  /** A JWT that says who the user is. */
-  token?: string | null
-  /** Asked for a token at every connection, and when the server says that the one it has expired. */
-  getToken?: () => string | null | undefined | Promise<string | null | undefined>
-  /** Who an anonymous client is, where the server allows them. */
-  userId?: string
-  apiKey?: string
-  /**
-   * Browsers: keep unanswered publishes in IndexedDB, so that the next page of this origin sends those that a closed
-   * one left.
-   */
-  persistOutbox?: boolean
-  /** Hears every error that no promise of the app's carries. */
-  onError?: (error: AerostackError) => void
-  /** Where the platform has no global one (Node 20): that of `ws`. */
-  WebSocket?: SocketConstructor
-  fetch?: typeof globalThis.fetch
-  clock?: Clock
-  /** In [0, 1), for back-off. */
-  random?: () => number
-}
-
-/** Publishes that may wait for the server; beyond it something is wrong that memory does not cure. */
+/** Requests that may wait for the server. More than this means a fault that memory does not cure. */
 const OUTBOX_LIMIT = 10_000
 
-const CLOCK: Clock = {
-  now: () => Date.now(),
-  setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
-  clearTimeout: (timer) => clearTimeout(timer as number),
-}
-
-/** A connection to one project of a server. It does nothing until `connect` or the first call that needs it. */
+/** A connection to one project of a server. It connects with `connect` or with the first call that needs it. */
 export class Client {
+  /** The project this client was created for; empty for the project of the server. */
   readonly projectId: string
   readonly #options: ClientOptions & { clock: Clock; random: () => number }
-  readonly #origin: string
+  readonly #origins: string[]
   readonly #connection: Connection
   readonly #outbox = new Outbox()
   readonly #tracking = new Tracking()
+  /** Legacy chat messages that wait for a connection. */
+  readonly #chats: string[] = []
   readonly #onStatus = new Set<(status: Status) => void>()
   readonly #onError = new Set<(error: AerostackError) => void>()
-  readonly #told = new WeakSet<AerostackError>()
+  readonly #onExhausted = new Set<() => void>()
+  readonly #reported = new WeakSet<AerostackError>()
   #connecting: Reply<void> | undefined
-  /** The server wants other credentials. */
+  /** The server needs other credentials. */
   #unauthorized = false
   #token: string | null
+  #limits: Limits | undefined
   #number = 0
   readonly #name = crypto.getRandomValues(new Uint32Array(3)).join('-')
 
   readonly #subscriptions = new Subscriptions({
     need: () => this.#need(),
-    send: (frame) => this.#connection.send(frame),
+    send: (frame) => this.#send(encode(frame)),
     id: () => this.#id(),
     members: (topic) => this.#request({ type: 'presence', topic }),
     failed: (error) => this.#failed(error),
@@ -76,58 +53,62 @@ export class Client {
       clock.setTimeout(callback, backoff(attempt, random()))
     },
   })
-  /**
-   * What channels and tables need of this client.
-   *
-   * @internal
-   */
-  readonly wire: Wire = {
+  /** @internal */
+  readonly internals: ClientInternals = {
     subscriptions: this.#subscriptions,
     request: (request) => this.#request(request),
-    track: (topic, by, state) =>
-      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, by, state)),
-    untrack: (topic, by) => {
-      if (this.#tracking.untrack(topic, by)) queueMicrotask(() => this.#untracked(topic))
+    track: (topic, owner, state) =>
+      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, owner, state)),
+    untrack: (topic, owner) => {
+      if (this.#tracking.untrack(topic, owner)) queueMicrotask(() => this.#untracked(topic))
     },
     history: async (room, limit, before) => {
       const { apiKey, fetch = globalThis.fetch } = this.#options
-      const token = await this.wire.token()
-      return fetchHistory({ origin: this.#origin, apiKey, token, fetch }, room, limit, before)
+      const token = await this.#anyToken()
+      const origin = this.#origins[this.#connection.address] as string
+      return fetchHistory({ origin, apiKey, token, fetch }, room, limit, before)
     },
     failed: (error) => this.#failed(error),
-    send: (text) => this.#connection.send(text),
-    token: async () => this.#token ?? this.#currentToken(),
   }
 
+  /** Throws AerostackError `invalid_url`. */
   constructor(options: ClientOptions) {
-    const { projectId = 'default' } = options
-    this.#options = { clock: CLOCK, random: Math.random, ...options }
-    this.#origin = origin(options.url)
+    const { projectId = '', userId, maxReconnectAttempts: maxAttempts = Number.MAX_VALUE } = options
+    this.#options = { clock: SYSTEM_CLOCK, random: Math.random, ...options }
+    const written = origins(options.url ?? options.baseUrl)
+    this.#origins = shuffled(written, this.#options.random)
     this.#token = options.token ?? null
     this.projectId = projectId
     if (options.onError) this.#onError.add(options.onError)
-    const url = address(this.#origin, projectId, options.userId)
     this.#connection = new Connection({
       ...this.#options,
-      url,
+      maxAttempts,
+      urls: this.#origins.map((origin) => socketUrl(origin, projectId, userId)),
       Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
       token: () => this.#currentToken(),
       renewable: () => options.getToken !== undefined,
-      opened: () => this.#opened(),
+      opened: (limits) => this.#opened(limits),
       received: (frame) => this.#received(frame),
       status: (status) => this.#statusChanged(status),
-      lost: () => this.#subscriptions.lost(),
-      ended: (error) => this.#ended(error),
+      lost: (code) => this.#lost(code),
+      ended: (error, exhausted) => this.#ended(error, exhausted),
       failed: (error) => this.#failed(error),
     })
-    if (options.persistOutbox)
-      import('./durable.js')
-        .then(({ persist }) => persist(this, this.#outbox, url, this.#name))
-        .catch((error) => this.#failed(wrap(error, 'storage')))
+    if (options.persistOutbox) this.#persist(socketUrl(written[0] as string, projectId, userId))
+  }
+
+  /** The client itself, for code that was written for a larger SDK: `sdk.realtime`. */
+  get realtime(): this {
+    return this
   }
 
   get status(): Status {
     return this.#connection.status
+  }
+
+  /** Whether the status is `connected`. */
+  get connected(): boolean {
+    return this.status === 'connected'
   }
 
   /** The token in use, if any. */
@@ -137,55 +118,76 @@ export class Client {
 
   /** Connect now. Resolves when the server has accepted the credentials; rejects when it refuses for good. */
   connect(): Promise<void> {
-    if (this.status === 'connected') return Promise.resolve()
+    if (this.connected) return Promise.resolve()
     this.#unauthorized = false
-    watch(this.#wake, true)
-    this.#connection.connect()
+    watchPage(this.#wake, true)
     this.#connecting ??= new Reply<void>((error) => error.code === 'disconnected' || this.#failed(error))
-    return this.#connecting
+    const connecting = this.#connecting
+    this.#connection.connect()
+    return connecting
   }
 
-  /** Leave and stay away until `connect`. Subscriptions, presence and unsent publishes are kept for then. */
+  /** Disconnect until `connect` is called. Subscriptions, presence and unsent publishes are kept for then. */
   disconnect(): void {
-    watch(this.#wake, false)
+    watchPage(this.#wake, false)
     this.#connection.disconnect()
     this.#connecting?.reject(new AerostackError('disconnected', 'disconnect() was called.'))
     this.#connecting = undefined
   }
 
   /**
-   * A handle on a topic: `'orders'` is the changes of that table, `'chat/general'` a custom channel. Every call
-   * gives a new handle; they share one subscription on the wire.
+   * A handle on a topic. `'orders'` is the changes of that table, `'chat/general'` a custom channel. All handles of a
+   * topic share one subscription.
    *
    * Throws AerostackError `invalid_topic`.
    */
   channel<E extends Events = Events>(topic: string, options: ChannelOptions = {}): Channel<E> {
-    return new Channel<E>(topic, canonical(topic, this.projectId), options, this.wire)
+    return new Channel<E>(topic, canonical(topic, this.projectId), options, this.internals)
   }
 
-  /** Call `listener` with the status, soon with the one that is and then with every new one; returns how to stop. */
+  /** The channel of a legacy chat room: `channel('chat/<roomId>')`. */
+  chatRoom<E extends Events = Events>(roomId: string): Channel<E> {
+    return this.channel<E>(`chat/${roomId}`)
+  }
+
+  /**
+   * Send a legacy chat message, which arrives as the event `chat_message`. It has no acknowledgement: prefer
+   * `chatRoom(roomId).publish(…)`. Throws AerostackError for a message that the server would refuse.
+   */
+  sendChat(roomId: string, text: string, metadata?: unknown): void {
+    const frame = encode({ type: 'chat', roomId, text, metadata })
+    if (this.#need()) this.#send(frame)
+    else this.#chats.push(frame)
+  }
+
+  /** Call `listener` with the current status, and then with every new one. Returns a function that stops it. */
   onStatusChange(listener: (status: Status) => void): () => void {
-    let told = false
+    let called = false
     const each = (status: Status) => {
-      told = true
+      called = true
       listener(status)
     }
     queueMicrotask(() => {
-      if (!told && this.#onStatus.has(each)) each(this.status)
+      if (!called && this.#onStatus.has(each)) each(this.status)
     })
-    return heard(this.#onStatus, each)
+    return addListener(this.#onStatus, each)
   }
 
-  /** Call `listener` with every error that no promise of the app's carries; returns how to stop. */
+  /** Call `listener` for every error that no promise of the app receives. Returns a function that stops it. */
   onError(listener: (error: AerostackError) => void): () => void {
-    return heard(this.#onError, listener)
+    return addListener(this.#onError, listener)
   }
 
-  /** Use another token from now on, on the connection that is; null: reconnect as nobody. */
+  /** Call `listener` when `maxReconnectAttempts` have failed. Returns a function that stops it. */
+  onMaxRetriesExceeded(listener: () => void): () => void {
+    return addListener(this.#onExhausted, listener)
+  }
+
+  /** Use another token from now on, on the same connection. Null: reconnect as an anonymous client. */
   setToken(token: string | null): void {
     if (token === this.#token) return
     this.#token = token
-    if (this.status === 'connected' && token) this.#connection.send({ type: 'auth', token })
+    if (this.connected && token) this.#connection.send({ type: 'auth', token })
     else if (this.#unauthorized) this.connect()
     else this.#connection.reopen()
   }
@@ -194,34 +196,43 @@ export class Client {
     if (globalThis.document?.visibilityState !== 'hidden') this.#connection.wake()
   }
 
-  /**
-   * Whether there is a connection. The first call that needs one makes it; after `disconnect` it waits for `connect`.
-   */
+  /** Whether there is a connection. The first call that needs one makes it; `disconnect` prevents that. */
   #need(): boolean {
     if (this.status === 'idle') this.connect()
-    return this.status === 'connected'
+    return this.connected
   }
 
   #id(): string {
     return `${this.#name}-${++this.#number}`
   }
 
-  /** Send what is answered by its id, now and until it is; `accepted` is called when it is fit to be sent. */
+  /** Send a frame if there is a connection. Throws AerostackError for a frame that the server would refuse. */
+  #send(text: string): void {
+    checkLimits(text, this.#limits)
+    this.#connection.send(text)
+  }
+
+  /** Send a request of the outbox again, or for the first time, on a new connection. */
+  #sendAgain(id: string, text: string): void {
+    try {
+      this.#send(text)
+    } catch (error) {
+      this.#outbox.settle(id, error)
+    }
+  }
+
+  /** Send a command until it is answered. Calls `accepted` if the server can read it. */
   #request<T>(request: Request, accepted?: () => void): Promise<T> {
     const reply = new Reply<T>((error) => this.#failed(error))
     const id = this.#id()
     try {
       if (this.#outbox.size >= OUTBOX_LIMIT)
-        throw new AerostackError('overloaded', 'Too many unanswered calls.', true, request.topic)
+        throw new AerostackError('overloaded', 'Too many unanswered calls; retry later.', true, request.topic)
       const text = encode({ ...request, id })
+      this.#send(text)
       accepted?.()
-      this.#outbox.add(
-        id,
-        text,
-        reply as Answered,
-        request.type.includes('track') ? request.topic : undefined,
-      )
-      this.#connection.send(text)
+      const presence = request.type.includes('track') ? request.topic : undefined
+      this.#outbox.add(id, text, reply as Pending, presence)
     } catch (error) {
       reply.reject(error as AerostackError)
     }
@@ -229,7 +240,7 @@ export class Client {
     return reply
   }
 
-  /** A handle does not track any more: the state of another stands, or nobody is present. */
+  /** An owner stopped tracking: announce the state that counts now, or that this client is not present. */
   #untracked(topic: string): void {
     const state = this.#tracking.state(topic)
     this.#request(state ? { type: 'track', topic, state } : { type: 'untrack', topic })
@@ -241,7 +252,11 @@ export class Client {
     return this.#token
   }
 
-  async #renew(expired: AerostackError): Promise<void> {
+  async #anyToken(): Promise<string | null> {
+    return this.#token ?? this.#currentToken()
+  }
+
+  async #renewToken(expired: AerostackError): Promise<void> {
     const before = this.#token
     try {
       const token = await this.#currentToken()
@@ -252,32 +267,79 @@ export class Client {
     }
   }
 
-  /** A new connection knows nothing: subscriptions first, so that they miss nothing of what follows. */
-  #opened(): void {
+  async #persist(place: string): Promise<void> {
+    const failed = (error: unknown) => this.#failed(wrap(error, 'storage'))
+    try {
+      const { persist } = await import('./outbox-store.js')
+      await persist({
+        outbox: this.#outbox,
+        place,
+        page: this.#name,
+        client: this,
+        currentToken: () => this.#anyToken(),
+        send: (id, text) => this.#sendAgain(id, text),
+        failed,
+      })
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  /** A new connection knows nothing. Subscriptions come first, so that they miss nothing of what follows. */
+  #opened(limits: Limits): void {
+    this.#limits = limits
     this.#subscriptions.opened()
     for (const topic of this.#tracking.topics())
-      this.#connection.send({ type: 'track', topic, state: this.#tracking.state(topic) as object })
-    for (const text of this.#outbox.texts()) this.#connection.send(text)
+      if (!this.#outbox.changesPresence(topic))
+        this.#connection.send({ type: 'track', topic, state: this.#tracking.state(topic) as object })
+    for (const [id, text] of this.#outbox.entries()) this.#sendAgain(id, text)
+    for (const chat of this.#chats.splice(0)) this.#connection.send(chat)
   }
 
   #received(frame: ServerFrame): void {
-    if (frame.type === 'ack') {
-      const { type: _, ...ack } = frame
-      this.#outbox.settle(frame.id, ack)
-    } else if (frame.type === 'presence') this.#outbox.settle(frame.id, frame.members)
-    else if (frame.type === 'error') {
-      const { code, message, retryable, topic, id } = frame
-      this.#refused(new AerostackError(code, message, retryable, topic), id)
-    } else this.#subscriptions.receive(frame)
+    switch (frame.type) {
+      case 'ack': {
+        const { type: _, ...ack } = frame
+        this.#outbox.settle(frame.id, ack)
+        break
+      }
+      case 'presence':
+        this.#outbox.settle(frame.id, frame.members)
+        break
+      case 'error': {
+        const { code, message, retryable, topic, id } = frame
+        this.#refused(new AerostackError(code, message, retryable, topic), id)
+        break
+      }
+      case 'connected':
+      case 'authenticated':
+      case 'pong':
+        break
+      default:
+        this.#subscriptions.receive(frame)
+    }
   }
 
   #refused(error: AerostackError, id: string | undefined): void {
-    if (id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))) return
-    if (!id && error.code === 'token_expired') this.#renew(error)
-    else {
-      this.#subscriptions.get(error.topic)?.failed(error)
+    if (this.#reject(id, error)) return
+    if (!id && error.code === 'token_expired') this.#renewToken(error)
+    else if (id || error.topic || !this.#rejectUnnamed(error)) {
+      this.#subscriptions.named(error.topic)?.failed(error)
       this.#failed(error)
     }
+  }
+
+  /** Reject the command with this id. Returns false when there is none. */
+  #reject(id: string | undefined, error: AerostackError): boolean {
+    return !!id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))
+  }
+
+  /** Reject the command that the server could not read and therefore does not name. Returns false when none can be it. */
+  #rejectUnnamed(error: AerostackError): boolean {
+    const tooLarge = error.code === 'too_large'
+    if (!tooLarge && error.code !== 'bad_message') return false
+    const id = tooLarge ? this.#outbox.largest() : this.#outbox.oldest()
+    return this.#reject(id ?? this.#subscriptions.oldestRequest(), error)
   }
 
   #statusChanged(status: Status): void {
@@ -285,50 +347,56 @@ export class Client {
       this.#connecting?.resolve()
       this.#connecting = undefined
     }
-    for (const listener of [...this.#onStatus]) listener(status)
+    notify(this.#onStatus, status)
   }
 
-  #ended(error: AerostackError): void {
-    watch(this.#wake, false)
+  #lost(code: number | undefined): void {
+    this.#subscriptions.lost()
+    if (code === FRAME_TOO_LARGE)
+      this.#rejectUnnamed(
+        new AerostackError('too_large', 'The server accepts no message of this size. Send less data.'),
+      )
+  }
+
+  #ended(error: AerostackError, exhausted: boolean): void {
+    watchPage(this.#wake, false)
     this.#unauthorized = error.code === 'unauthorized'
     if (this.#connecting) this.#connecting.reject(error)
     else this.#failed(error)
     this.#connecting = undefined
     this.#subscriptions.ended(error)
     this.#outbox.fail(error)
+    if (exhausted) notify(this.#onExhausted, undefined)
   }
 
   #failed(error: AerostackError): void {
-    if (this.#told.has(error)) return // one failure may reject many promises
-    this.#told.add(error)
+    if (this.#reported.has(error)) return // one failure may reject many promises
+    this.#reported.add(error)
     if (!this.#onError.size) console.error(error)
-    for (const listener of [...this.#onError]) listener(error)
+    notify(this.#onError, error)
   }
 }
 
+/** A client of a server; see `ClientOptions`. Throws AerostackError `invalid_url`. */
 export function createClient(options: ClientOptions = {}): Client {
   return new Client(options)
 }
 
-/** Put `listener` among `listeners`; returns how to take it out. */
-function heard<L>(listeners: Set<L>, listener: L): () => void {
+/** Add `listener` to `listeners`. Returns a function that removes it. */
+function addListener<L>(listeners: Set<L>, listener: L): () => void {
   listeners.add(listener)
   return () => {
     listeners.delete(listener)
   }
 }
 
-function origin(url: string | undefined): string {
-  return (url ?? globalThis.location?.origin ?? '').replace(/^ws/, 'http').replace(/\/+$/, '')
+/** Call each of `listeners`, which may remove themselves. */
+function notify<T>(listeners: Set<(value: T) => void>, value: T): void {
+  for (const listener of [...listeners]) listener(value)
 }
 
-function address(origin: string, projectId: string, userId: string | undefined): string {
-  const query = new URLSearchParams({ projectId, ...(userId && { userId }) })
-  return `${origin.replace(/^http/, 'ws')}/api/realtime?${query}`
-}
-
-/** Hear when the network goes or comes back, or the page is looked at again, where there is such a thing. */
-function watch(wake: () => void, on: boolean): void {
+/** Call `wake` when the network changes or the page becomes visible, on platforms that report it. */
+function watchPage(wake: () => void, on: boolean): void {
   const change = on ? 'addEventListener' : 'removeEventListener'
   globalThis[change]?.('online', wake)
   globalThis[change]?.('offline', wake)

@@ -1,11 +1,24 @@
-/** One socket to the server: connect, heartbeat, reconnect. Knows no topics. */
-import { backoff, longest } from './backoff.js'
-import { AerostackError, type ErrorCode, wrap } from './errors.js'
-import { type ClientFrame, decode, encode, type ServerFrame, SUBPROTOCOL } from './protocol.js'
+/** One socket to the server: connect, heartbeat, reconnect. Knows nothing about topics. */
+import { backoff, longestBackoff } from './backoff.js'
+import { errorCodeOfClose, HEARTBEAT_TIMED_OUT, nextStep } from './close-codes.js'
+import { AerostackError, wrap } from './errors.js'
+import { DEFAULT_LIMITS, type Limits } from './limits.js'
+import {
+  type ClientFrame,
+  type ConnectedFrame,
+  decode,
+  encode,
+  type ServerFrame,
+  SUBPROTOCOL,
+} from './protocol.js'
 
+/**
+ * The state of a client's connection. `reconnecting`: it was lost, or could not be made, and the client will try
+ * again. `disconnected`: the client will not try again by itself.
+ */
 export type Status = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected'
 
-/** What of a WebSocket is used; the browser's own, Deno's, Bun's, or `ws`. */
+/** The parts of a WebSocket that the client uses: the browser's own, Deno's, Bun's, or the one of `ws`. */
 export interface Socket {
   onmessage: ((event: { data: unknown }) => void) | null
   onclose: ((event: { code: number; reason: string }) => void) | null
@@ -13,75 +26,83 @@ export interface Socket {
   send(text: string): void
   close(code?: number, reason?: string): void
 }
+/** A WebSocket class. */
 export type SocketConstructor = new (url: string, protocols: string[]) => Socket
 
+/** Time and timers, replaceable in tests. */
 export interface Clock {
+  /** Milliseconds. */
   now(): number
   setTimeout(callback: () => void, milliseconds: number): unknown
   clearTimeout(timer: unknown): void
 }
 
 export interface ConnectionOptions {
-  url: string
+  /** WebSocket addresses, tried in this order, over and over. */
+  urls: readonly string[]
   /** Undefined where the platform has none. */
   Socket: SocketConstructor | undefined
   apiKey?: string | undefined
-  /** Asked before every attempt; `renewable` says whether asking again may bring another token. */
+  /** Called before every attempt. */
   token: () => Promise<string | null>
+  /** Whether calling `token` again may return another one. */
   renewable: () => boolean
+  /** Attempts to reconnect before the client gives up. */
+  maxAttempts: number
   clock: Clock
   random: () => number
 }
 
-/** What the connection tells; none of these may throw. */
+/** Notifications of a connection. None of these may throw. */
 export interface ConnectionEvents {
-  /** The server has accepted the credentials; frames may be sent. Called before the status is told. */
-  opened(): void
+  /** The server has accepted the credentials: frames may be sent. Called before the status changes. */
+  opened(limits: Limits): void
   received(frame: ServerFrame): void
   status(status: Status): void
-  lost(): void
-  /** The server wants no reconnection. */
-  ended(error: AerostackError): void
+  /** An open connection is gone. `code` is the close code if the server closed it. */
+  lost(code: number | undefined): void
+  /** The client stops reconnecting: the server refuses it or, if `exhausted`, all attempts have failed. */
+  ended(error: AerostackError, exhausted: boolean): void
   failed(error: AerostackError): void
 }
 
-/** How long the server may take until its `connected` frame. */
+/** How long the server may take to send its `connected` frame. */
 const CONNECT_TIMEOUT = 10_000
-/** How long an answer to a ping may take: mobile networks that are alive answer within a few seconds. */
+/** How long the answer to a ping may take. Mobile networks that are alive answer within a few seconds. */
 const PONG_TIMEOUT = 5_000
-/** Until the server's `connected` frame says otherwise. */
+/** Used until the server's `connected` frame names another heartbeat. */
 const HEARTBEAT = 25_000
-
-/** Close codes after which coming back is of no use, and what they mean. */
-const FINAL: Record<number, ErrorCode> = {
-  4400: 'bad_message',
-  4401: 'unauthorized',
-  4403: 'forbidden',
-  4408: 'unauthorized',
-}
-const HEARTBEAT_TIMED_OUT = 4001
-const LIMITED = 4429
 
 export class Connection {
   status: Status = 'idle'
   readonly #options: ConnectionOptions & ConnectionEvents
   #socket: Socket | undefined
-  /** What the one timer waits for: the next attempt, the `connected` frame, silence, or an answer. */
+  /** The only timer. It waits for the next attempt, the `connected` frame, the end of the heartbeat, or a pong. */
   #timer: unknown
-  /** Raised with every attempt and every loss, so that what belongs to an earlier one is recognised. */
+  /** Increases with every attempt and every loss, so that events of earlier sockets are recognized. */
   #turn = 0
+  /** Failed attempts since the last success. */
   #attempt = 0
+  /** Which of the addresses is in use. */
+  #address = 0
   #waiting = false
   #renewed = false
-  /** When the last frame came; negative while none has since a ping. */
+  /** When the last frame arrived; negative while a ping has no answer. */
   #heard = 0
   #heartbeat = HEARTBEAT
+  /** Why the server refuses the connection that is being made. */
+  #refusal: AerostackError | undefined
 
   constructor(options: ConnectionOptions & ConnectionEvents) {
     this.#options = options
   }
 
-  /** Connect, or when waiting for the next attempt make it now. */
+  /** Which of the addresses is in use. */
+  get address(): number {
+    return this.#address % this.#options.urls.length
+  }
+
+  /** Connect, or make the next attempt now instead of later. */
   connect(): void {
     if (this.status === 'idle' || this.status === 'disconnected') {
       this.#attempt = 0
@@ -97,7 +118,7 @@ export class Connection {
     this.#become('disconnected')
   }
 
-  /** Leave this socket and open another at once, with credentials asked anew. */
+  /** Close this socket and open another at once, with new credentials. */
   reopen(): void {
     if (!this.#socket) return
     this.#abandon(1000)
@@ -105,13 +126,13 @@ export class Connection {
     this.#open()
   }
 
-  /** The network or the page came back: try now what would be tried later. */
+  /** The network or the page is back: make a waiting attempt now, or check an open connection. */
   wake(): void {
     if (this.#waiting) this.#open()
     else if (this.status === 'connected') this.#probe()
   }
 
-  /** Send on a connected socket; elsewhere nothing happens. */
+  /** Send a frame if there is a connection. */
   send(frame: ClientFrame | string): void {
     if (this.status === 'connected') this.#socket?.send(typeof frame === 'string' ? frame : encode(frame))
   }
@@ -119,6 +140,7 @@ export class Connection {
   async #open(): Promise<void> {
     const turn = ++this.#turn
     this.#waiting = false
+    this.#refusal = undefined
     this.#after(CONNECT_TIMEOUT, () => this.#drop())
     let token: string | null
     try {
@@ -134,13 +156,15 @@ export class Connection {
     try {
       this.#socket = this.#dial(turn, token)
     } catch (error) {
-      this.#end(wrap(error, 'unsupported')) // a wrong address or credential, or no WebSocket at all
+      this.#end(wrap(error, 'unsupported')) // a malformed address or credential, or no WebSocket at all
     }
   }
 
   #dial(turn: number, token: string | null): Socket {
-    const { Socket, url, apiKey } = this.#options
-    if (!Socket) throw new AerostackError('unsupported', 'No WebSocket here: pass `WebSocket`.')
+    const { Socket, urls, apiKey } = this.#options
+    const url = urls[this.address] as string
+    if (!Socket) throw new AerostackError('unsupported', 'There is no WebSocket here: pass `WebSocket`.')
+    if (!url.startsWith('ws')) throw new AerostackError('invalid_url', 'There is no page here: pass `url`.')
     const protocols = [SUBPROTOCOL]
     if (apiKey) protocols.push(`aerostack-key.${apiKey}`)
     if (token) protocols.push(`aerostack-token.${token}`)
@@ -151,7 +175,7 @@ export class Connection {
     socket.onclose = ({ code, reason }) => {
       if (turn === this.#turn) this.#closed(code, reason)
     }
-    socket.onerror = () => {} // a close follows
+    socket.onerror = () => {} // a close event follows
     return socket
   }
 
@@ -164,21 +188,23 @@ export class Connection {
       this.#options.failed(wrap(error, 'bad_message'))
       return
     }
-    if (frame.type === 'connected') this.#connected(frame.heartbeat)
+    if (frame.type === 'connected') this.#connected(frame)
+    else if (frame.type === 'error' && this.status !== 'connected')
+      this.#refusal = new AerostackError(frame.code, frame.message, frame.retryable)
     else if (frame.type !== 'pong') this.#options.received(frame)
   }
 
-  #connected(heartbeat: number): void {
+  #connected({ heartbeat, limits }: ConnectedFrame): void {
     this.#attempt = 0
     this.#renewed = false
     if (heartbeat > 0) this.#heartbeat = heartbeat * 1000
     this.#listen()
     this.status = 'connected'
-    this.#options.opened()
+    this.#options.opened({ ...DEFAULT_LIMITS, ...limits })
     this.#options.status('connected')
   }
 
-  /** Wait for silence, then ask whether anybody is there. */
+  /** Wait until the server has been silent for a heartbeat, then send a ping. */
   #listen(): void {
     const silence = this.#options.clock.now() - this.#heard
     if (silence >= this.#heartbeat) this.#probe()
@@ -194,48 +220,63 @@ export class Connection {
     })
   }
 
-  /** Give up on a socket that may never close by itself. */
+  /** Abandon a socket that may never close by itself, and reconnect. */
   #drop(): void {
     this.#abandon(HEARTBEAT_TIMED_OUT)
     this.#retry()
   }
 
   #closed(code: number, reason: string): void {
-    this.#abandon()
-    const final = FINAL[code]
-    if (code === 4401 && !this.#renewed && this.#options.renewable()) {
+    this.#abandon(undefined, code)
+    const step = nextStep(code)
+    if (step === 'renew token' && !this.#renewed && this.#options.renewable()) {
       this.#renewed = true
       this.#become('reconnecting')
       this.#open()
-    } else if (final) this.#end(new AerostackError(final, `${reason || 'Closed'} (${code})`))
-    else this.#retry(code === LIMITED)
+    } else if (step === 'renew token' || step === 'stop') {
+      const closed = new AerostackError(
+        errorCodeOfClose(code),
+        `${reason || 'Closed by the server'} (${code})`,
+      )
+      this.#end(this.#refusal ?? closed)
+    } else this.#retry(step === 'reconnect late')
   }
 
-  #end(error: AerostackError): void {
+  #end(error: AerostackError, exhausted = false): void {
     this.#abandon()
     this.#become('disconnected')
-    this.#options.ended(error)
+    this.#options.ended(error, exhausted)
   }
 
-  /** Try again later. That a first attempt failed is told: an address may be wrong, an origin not allowed. */
-  #retry(limited = false): void {
-    if (this.status === 'connecting')
-      this.#options.failed(new AerostackError('network', 'The server does not answer.', true))
-    const random = this.#options.random()
+  /** Try the next address later. A failed first attempt is reported: the address may be wrong. */
+  #retry(late = false): void {
+    const { random, urls, maxAttempts, failed } = this.#options
+    const unreachable = new AerostackError(
+      'network',
+      'The server does not answer, or refuses pages of this origin: check `url`, and `origins` in its settings.',
+      true,
+    )
+    if (this.#attempt >= maxAttempts) {
+      this.#end(unreachable, true)
+      return
+    }
+    if (this.#refusal || this.status === 'connecting') failed(this.#refusal ?? unreachable)
     this.#waiting = true
-    this.#after(limited ? longest(random) : backoff(this.#attempt++, random), () => this.#open())
+    this.#address++
+    const round = Math.floor(this.#attempt++ / urls.length)
+    this.#after(late ? longestBackoff(random()) : backoff(round, random()), () => this.#open())
     this.#become('reconnecting')
   }
 
-  /** Leave the socket, if there is one, so that nothing it still says is heard. */
-  #abandon(code?: number): void {
+  /** Let go of the socket, if there is one, and ignore everything that it still does. */
+  #abandon(closeWith?: number, closedWith?: number): void {
     const socket = this.#socket
     this.#turn++
     this.#waiting = false
     this.#socket = undefined
     this.#options.clock.clearTimeout(this.#timer)
-    if (code) socket?.close(code)
-    if (this.status === 'connected') this.#options.lost()
+    if (closeWith) socket?.close(closeWith)
+    if (this.status === 'connected') this.#options.lost(closedWith)
   }
 
   #after(delay: number, callback: () => void): void {

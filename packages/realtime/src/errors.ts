@@ -1,4 +1,7 @@
-/** A code of the protocol, or one of the client's own: `network`, `disconnected`, `listener`, `storage`, `unsupported`. */
+/**
+ * A code of the protocol (docs/protocol.md §7) or one of the client's own: `network`, `disconnected`, `listener`,
+ * `storage`, `unsupported`, `invalid_url`.
+ */
 export type ErrorCode =
   | 'bad_message'
   | 'unknown_type'
@@ -18,18 +21,17 @@ export type ErrorCode =
   | 'listener'
   | 'storage'
   | 'unsupported'
+  | 'invalid_url'
   | (string & {})
 
-/**
- * Every error this package gives to an app.
- *
- * `code` says what went wrong, `retryable` whether the same call may succeed later, `topic` which channel it
- * concerns.
- */
+/** Every error that this package gives to an app. */
 export class AerostackError extends Error {
   override readonly name = 'AerostackError'
+  /** What went wrong. */
   declare readonly code: ErrorCode
+  /** Whether the same call may succeed later. */
   declare readonly retryable: boolean
+  /** The channel it concerns, if any. */
   declare readonly topic: string | undefined
 
   constructor(code: ErrorCode, message: string, retryable = false, topic?: string, cause?: unknown) {
@@ -40,7 +42,7 @@ export class AerostackError extends Error {
   }
 }
 
-/** `error` itself when it is one of ours, else one that wraps it. */
+/** `error` itself when it is an AerostackError, else an AerostackError that wraps it. */
 export function wrap(error: unknown, code: ErrorCode, retryable = false, topic?: string): AerostackError {
   if (error instanceof AerostackError) return error
   const message = (error as Error | null)?.message ?? String(error)

@@ -1,25 +1,47 @@
-/** A filter makes a view of a table: which rows a subscriber sees, and what a change of a row is to it. */
-import { type Kinds, meaning } from './kinds.js'
+/** A filter makes a view of a table: it decides which rows a subscriber sees and what a row change means to it. */
+import { type ColumnTypes, type Comparable, comparable, comparableOfFilter } from './column-types.js'
 import type { Filter, Operation, Row } from './protocol.js'
 
-/** Whether `row` is in the view. A comparison with NULL never holds, except `eq` and `ne` with null itself. */
-export function matches(filter: Filter, row: Row, kinds: Kinds = {}): boolean {
+/** Whether `row` is in the view. Order comparisons with NULL never hold; `eq` and `ne` accept null itself. */
+export function matches(filter: Filter, row: Row, types: ColumnTypes = {}): boolean {
   return Object.entries(filter).every(([column, condition]) => {
-    const kind = kinds[column]
-    const value = meaning(row[column], kind)
+    const type = types[column]
+    const value = comparable(row[column], type)
     const operators = condition !== null && typeof condition === 'object' ? condition : { eq: condition }
-    return Object.entries(operators).every(([op, wanted]) =>
-      op === 'in'
-        ? (wanted as readonly unknown[]).some((each) => meaning(each, kind, true) === value)
-        : holds(op, value, meaning(wanted, kind, true)),
+    return Object.entries(operators).every(([operator, wanted]) =>
+      operator === 'in'
+        ? (wanted as readonly unknown[]).some((each) => holds('eq', value, comparableOfFilter(each, type)))
+        : holds(operator, value, comparableOfFilter(wanted, type)),
     )
   })
 }
 
-function holds(op: string, value: string, wanted: string): boolean {
-  if (op === 'ne') return value !== wanted
-  if (value === wanted) return op[2] !== undefined ? !!value : op === 'eq'
-  return value[0] === wanted[0] && (op[0] === 'l' ? value < wanted : op[0] === 'g' && value > wanted)
+function holds(operator: string, value: Comparable, wanted: Comparable): boolean {
+  const order = compare(value, wanted)
+  const ordered = order !== undefined && value.group !== 'null'
+  switch (operator) {
+    case 'eq':
+      return order === 0
+    case 'ne':
+      return order !== 0
+    case 'lt':
+      return ordered && order < 0
+    case 'lte':
+      return ordered && order <= 0
+    case 'gt':
+      return ordered && order > 0
+    case 'gte':
+      return ordered && order >= 0
+    default:
+      return false
+  }
+}
+
+/** Negative, zero or positive; undefined when the two cannot be compared. */
+function compare(one: Comparable, other: Comparable): number | undefined {
+  if (one.group !== other.group || one.group === 'other') return undefined
+  if (one.key === other.key) return 0
+  return one.key < other.key ? -1 : 1
 }
 
 export interface Change {
@@ -29,13 +51,17 @@ export interface Change {
 }
 
 /**
- * What a change of the table is in the view of `filter`: a row that moves in is an INSERT, one that moves out a
- * DELETE of the old row, and undefined is nothing at all.
+ * What a change of the table means in the view of `filter`: a row that moves in is an INSERT, one that moves out is
+ * a DELETE of the old row. Undefined when the view does not change.
  */
-export function seen<C extends Change>(filter: Filter, change: C, kinds?: Kinds): C | undefined {
+export function changeInView<C extends Change>(
+  filter: Filter,
+  change: C,
+  types?: ColumnTypes,
+): C | undefined {
   const { operation, data, old } = change
-  const now = operation !== 'DELETE' && matches(filter, data, kinds)
-  const before = operation !== 'INSERT' && matches(filter, old ?? data, kinds)
+  const now = operation !== 'DELETE' && matches(filter, data, types)
+  const before = operation !== 'INSERT' && matches(filter, old ?? data, types)
   if (now && before) return change
   if (now) {
     const { old: _, ...insert } = change

@@ -1,17 +1,18 @@
-import { AerostackError, wrap } from './errors.js'
+import { call } from './http.js'
 
-/** A persisted message. `created_at`: milliseconds since the Unix epoch, strictly increasing within a room. */
-// biome-ignore lint/suspicious/noExplicitAny: the data is what its publisher sent
+/** A persisted message. */
+// biome-ignore lint/suspicious/noExplicitAny: the data is whatever its publisher sent
 export interface HistoryMessage<T = any> {
   id: string
   room_id: string
   user_id: string
   event: string
   data: T
+  /** Milliseconds since the Unix epoch, strictly increasing within a room. */
   created_at: number
 }
 
-/** Where history is, and what opens it. */
+/** Where to read history, and with which credentials. */
 export interface HistorySource {
   /** The server's address, `http(s)://…` without a trailing slash. */
   origin: string
@@ -33,13 +34,7 @@ export async function fetchHistory(
     ...(apiKey && { 'X-Aerostack-Key': apiKey }),
     ...(token && { Authorization: `Bearer ${token}` }),
   }
-  try {
-    const response = await fetch(`${origin}/api/v1/public/realtime/history?${query}`, { headers })
-    const body = await response.json().catch(() => null)
-    if (response.ok && body) return body.messages
-    const { code = 'internal', message = `The server answered ${response.status}.` } = body?.error ?? {}
-    throw new AerostackError(code, message, response.status === 429 || response.status >= 500, room)
-  } catch (error) {
-    throw wrap(error, 'network', true, room)
-  }
+  const url = `${origin}/api/v1/public/realtime/history?${query}`
+  const { messages } = await call<{ messages: HistoryMessage[] }>(fetch, url, { headers }, room)
+  return messages
 }

@@ -1,37 +1,40 @@
 import type { AerostackError } from './errors.js'
+import { byteLength } from './limits.js'
 
+/** The server's answer to a publish. */
 export interface Ack {
-  /** The id the client gave the event. */
+  /** The id that the client gave the event. */
   id: string
-  /** Where the event stands in its channel's log. */
+  /** The event's position in its channel's log. */
   cursor?: string
+  /** Milliseconds since the Unix epoch. */
   timestamp?: number
-  /** The server had this event already: an earlier sending of it had arrived. */
+  /** True when the server had this event already: an earlier attempt to send it had arrived. */
   duplicate?: boolean
 }
 
 interface Request {
-  /** The encoded frame: what was asked, whatever becomes of the object it was made of. */
+  /** The encoded frame. Changes to the object it was made from have no effect. */
   text: string
-  reply: Answered
-  replaces: string | undefined
+  reply: Pending
+  presence: string | undefined
 }
 
-/** Who made a request. */
-export interface Answered {
+/** The caller that waits for the answer to a request. */
+export interface Pending {
   resolve(answer: unknown): void
   reject(error: AerostackError): void
 }
 
-/** Where requests are kept as well. */
+/** A second place that keeps requests. */
 export interface OutboxStore {
   keep(id: string, text: string): void
   drop(id: string): void
 }
 
 /**
- * What awaits an answer by its id, in the order it was made; first of all publishes. All of it may be sent again on
- * a new connection: the id makes that safe.
+ * Requests that have no answer yet, in the order they were made. Their ids make it safe to send all of them again
+ * on a new connection.
  */
 export class Outbox {
   store: OutboxStore | undefined
@@ -41,20 +44,46 @@ export class Outbox {
     return this.#requests.size
   }
 
-  /** Of those that share a `replaces` the last one counts: earlier ones are settled without an answer. */
-  add(id: string, text: string, reply: Answered, replaces?: string): void {
-    if (replaces)
-      for (const [earlier, request] of this.#requests)
-        if (request.replaces === replaces) this.settle(earlier, undefined)
-    this.#requests.set(id, { text, reply, replaces })
+  /**
+   * `presence` is the topic whose presence this request changes, if any. A later change on the same topic replaces
+   * earlier ones, which resolve without an answer.
+   */
+  add(id: string, text: string, reply: Pending, presence?: string): void {
+    for (const [earlier, request] of this.#requests)
+      if (presence && request.presence === presence) this.settle(earlier, undefined)
+    this.#requests.set(id, { text, reply, presence })
     this.store?.keep(id, text)
   }
 
-  texts(): string[] {
-    return Array.from(this.#requests.values(), ({ text }) => text)
+  /** Whether a change of presence on `topic` waits for an answer. */
+  changesPresence(topic: string): boolean {
+    return [...this.#requests.values()].some(({ presence }) => presence === topic)
   }
 
-  /** Settle the request that `id` names; false when there is none. */
+  /** The ids and texts of all requests, changes of presence first. */
+  entries(): [id: string, text: string][] {
+    return [...this.#requests]
+      .sort(([, one], [, other]) => Number(!one.presence) - Number(!other.presence))
+      .map(([id, { text }]) => [id, text])
+  }
+
+  /** The id of the oldest request. */
+  oldest(): string | undefined {
+    return [...this.#requests.keys()][0]
+  }
+
+  /**
+   * The id of the largest request, the oldest of them if several are. When the server refused a frame for its size and
+   * does not say which, this is it: any other is smaller.
+   */
+  largest(): string | undefined {
+    const bySize = [...this.#requests].sort(
+      ([, { text: one }], [, { text: other }]) => byteLength(other) - byteLength(one),
+    )
+    return bySize[0]?.[0]
+  }
+
+  /** Settle the request with this id. An error rejects it. Returns false when there is no such request. */
   settle(id: string, outcome: unknown): boolean {
     const request = this.#requests.get(id)
     if (!request) return false
@@ -65,7 +94,7 @@ export class Outbox {
     return true
   }
 
-  /** Give up on all of them. */
+  /** Reject all requests. */
   fail(error: AerostackError): void {
     for (const id of this.#requests.keys()) this.settle(id, error)
   }

@@ -1,36 +1,49 @@
 import type { Operation } from './protocol.js'
 
-/** What a listener is given. */
+/** What a listener receives. */
 // biome-ignore lint/suspicious/noExplicitAny: an untyped channel carries whatever its publishers sent
 export interface RealtimePayload<T = any> {
-  type: 'db_change' | 'event'
+  /** `chat_message`: an event that was sent by `sendChat`. */
+  type: 'db_change' | 'event' | 'chat_message'
   /** The topic as the app wrote it. */
   topic: string
   /** Row changes only. */
   operation?: Operation
   /** Custom, presence and `gap` events only. */
   event?: string
-  /** New or current row, or the event's data. */
+  /** The new or current row, or the event's data. */
   data: T
   /** The previous row (UPDATE and DELETE). */
   old?: T
+  /** The user who sent the event. */
   userId?: string
   /** Milliseconds since the Unix epoch. */
   timestamp?: number | string
-  /** The event's id, the same that message history gives. */
+  /** The event's id, the same as in message history. */
   id?: string
-  /** Where the event stands in its channel's log. */
+  /** The event's position in its channel's log. */
   cursor?: string
-  /** The transaction that a row change is part of, in all tables alike (PostgreSQL). */
+  /** The transaction of a row change, the same for all tables (PostgreSQL). */
   commit?: string
-  /** The last row change of its transaction. */
+  /** True for the last row change of its transaction. */
   commitEnd?: boolean
-  /** A `presence:join` of a member that was there before this listener. */
+  /** True for the `presence:join` of a member who was there before this listener. */
   snapshot?: boolean
+}
+
+/** The data of a `gap` event: events between `since` and the payload's `cursor` may be missing. */
+export interface Gap {
+  /** Why: one of the reasons in docs/protocol.md §5. */
+  reason: string
+  /** The last cursor before the gap, if there was one. */
+  since?: string
+  /** How many events were dropped, where the server knows. */
+  dropped?: number
 }
 
 /** Event names of a channel and the type of their data. */
 // biome-ignore lint/suspicious/noExplicitAny: interfaces are assignable to no stricter index signature
 export type Events = Record<string, any>
 
+/** The events of presence. */
 export type PresenceEvent = 'presence:join' | 'presence:update' | 'presence:leave'

@@ -1,4 +1,4 @@
-/** Who is present: the members of one channel, as pure functions, and where this client is present itself. */
+/** Presence: the members of a channel as pure functions, and where this client itself is present. */
 import type { EventFrame, Member } from './protocol.js'
 
 export type Members = Map<string, Member>
@@ -12,10 +12,10 @@ export function isPresence(event: string): boolean {
 }
 
 /**
- * Apply a presence event to `members` and return what it is to an app that has been told of them: a join of a
- * member already known is an update, or undefined when nothing changed. Returns `frame` itself when it stands.
+ * Apply a presence event to `members` and return what it means to an app that knows them: the join of a known
+ * member is an update, or undefined when nothing changed. Returns `frame` itself when it needs no change.
  */
-export function apply(members: Members, frame: EventFrame): EventFrame | undefined {
+export function applyPresence(members: Members, frame: EventFrame): EventFrame | undefined {
   const state = frame.data as { userId?: string } | null
   const userId = frame.userId ?? state?.userId ?? ''
   const known = members.get(userId)
@@ -27,8 +27,8 @@ export function apply(members: Members, frame: EventFrame): EventFrame | undefin
 }
 
 /**
- * Make `members` what the server says they are, and return the events that lead there: this is how an app hears
- * of those who left while it was away.
+ * Replace `members` with the server's list, and return the events that describe the difference. This is how an app
+ * learns who left while it was disconnected.
  */
 export function reconcile(members: Members, actual: readonly Member[]): EventFrame[] {
   const present = new Set(actual.map(({ userId }) => userId))
@@ -37,10 +37,10 @@ export function reconcile(members: Members, actual: readonly Member[]): EventFra
     ...gone.map((member) => event(LEAVE, member)),
     ...actual.map((member) => event(JOIN, member)),
   ]
-  return frames.flatMap((frame) => apply(members, frame) ?? [])
+  return frames.flatMap((frame) => applyPresence(members, frame) ?? [])
 }
 
-/** One join per member, for a listener that comes later than they did. */
+/** One join per member, for a listener that was added after they joined. */
 export function joins(members: Members): EventFrame[] {
   return Array.from(members.values(), (member) => ({ ...event(JOIN, member), snapshot: true }))
 }
@@ -53,22 +53,28 @@ function same(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
 }
 
-/** Where this client is present, and with which state: per topic the one tracked last by a handle that still tracks. */
+/**
+ * Where this client is present and with which state. Several channels may track on one topic; the state of the one
+ * that tracked last counts.
+ */
 export class Tracking {
   readonly #topics = new Map<string, Map<object, object>>()
 
-  track(topic: string, by: object, state: object): void {
+  track(topic: string, owner: object, state: object): void {
     const states = this.#topics.get(topic) ?? new Map<object, object>()
-    states.delete(by)
-    this.#topics.set(topic, states.set(by, state))
+    states.delete(owner)
+    this.#topics.set(topic, states.set(owner, state))
   }
 
-  /** End what `by` tracks; false when it tracked nothing. */
-  untrack(topic: string, by: object): boolean {
-    return this.#topics.get(topic)?.delete(by) ?? false
+  /** End what `owner` tracks, or without an owner everything. Returns false when there was nothing. */
+  untrack(topic: string, owner?: object): boolean {
+    const states = this.#topics.get(topic)
+    if (owner) return states?.delete(owner) ?? false
+    states?.clear()
+    return states !== undefined
   }
 
-  /** The state that stands for this client, or undefined when it is not present on `topic`. */
+  /** The state that counts, or undefined when this client is not present on `topic`. */
   state(topic: string): object | undefined {
     return [...(this.#topics.get(topic)?.values() ?? [])].at(-1)
   }

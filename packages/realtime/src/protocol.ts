@@ -1,33 +1,46 @@
 /** The frames of the wire protocol `aerostack-v1` (docs/protocol.md), as closed unions. */
+import type { ColumnTypes } from './column-types.js'
 import { AerostackError, wrap } from './errors.js'
+import type { Limits } from './limits.js'
 
 export const SUBPROTOCOL = 'aerostack-v1'
 
+/** What happened to a row. */
 export type Operation = 'INSERT' | 'UPDATE' | 'DELETE'
-export type State = Record<string, unknown>
-type Scalar = string | number | boolean | null
-/** `{column: value}` for equality, or `{column: {op: value}}`; all conditions must hold. */
-export type Filter = Record<
-  string,
-  Scalar | Partial<Record<'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte', Scalar> & { in: readonly Scalar[] }>
->
 
-/** One present user. `since`: when it joined, in milliseconds since the Unix epoch. */
-// biome-ignore lint/suspicious/noExplicitAny: what a member's state holds is the app's affair
+type Scalar = string | number | boolean | null
+/** What a column of type `V` is compared with. Text columns take numbers too: exact decimals are strings. */
+type Comparand<V> = unknown extends V ? Scalar : string extends V ? Scalar : Extract<V, Scalar> | null
+type Operators<V> = Partial<Record<'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte', Comparand<V>>> & {
+  in?: readonly Comparand<V>[]
+}
+
+/**
+ * `{ column: value }` for equality, or `{ column: { operator: value } }` with `eq ne lt lte gt gte in`. All conditions
+ * must hold. With the type of a row, columns and values are checked.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: without a row type every column is allowed
+export type Filter<R = any> = { readonly [C in keyof R]?: Comparand<R[C]> | Operators<R[C]> }
+
+/** One user who is present. */
+// biome-ignore lint/suspicious/noExplicitAny: a member's state is whatever the app tracks
 export interface Member<S = any> {
   userId: string
+  /** What the user tracked. */
   state: S
+  /** When the user joined, in milliseconds since the Unix epoch. */
   since: number
 }
 
 /** What the server does while this client does not keep up. */
 export interface Slow {
   /**
-   * `resume`: send everything, if need be after a reconnection. `latest`: the newest event of each name and `key`, or
-   * what became of each row. `drop`: drop, and tell how many by a `gap`. Default `resume`.
+   * - `resume` (default): send everything, after a reconnection if necessary.
+   * - `latest`: send only the newest event of each name and `key`; on a table, the net change of each row.
+   * - `drop`: drop events and report how many as a `gap`.
    */
   slow?: 'resume' | 'latest' | 'drop' | undefined
-  /** For `latest`: the member of the data, or those, that name what an event is about. A table needs its primary key. */
+  /** For `latest`: the field or fields of the data that identify what an event is about. Tables need their primary key. */
   key?: string | readonly string[] | undefined
 }
 
@@ -57,16 +70,18 @@ export type ClientFrame =
   | { type: 'untrack'; topic: string; id?: string }
   | { type: 'presence'; topic: string; id: string }
   | { type: 'auth'; token: string }
+  | { type: 'chat'; roomId: string; text: string; metadata?: unknown }
   | { type: 'ping' }
 
-/** A frame that is answered by its id, before it has one. */
+/** A command that is answered by its id, before it has one. */
 export type Request =
   | Omit<Extract<ClientFrame, { type: 'publish' }>, 'id'>
   | Omit<Extract<ClientFrame, { type: 'track' }>, 'id'>
   | { type: 'untrack' | 'presence'; topic: string }
 
 export interface EventFrame {
-  type: 'event'
+  /** `chat_message`: an event that was sent by a `chat` command. */
+  type: 'event' | 'chat_message'
   topic: string
   event: string
   data: unknown
@@ -74,7 +89,7 @@ export interface EventFrame {
   timestamp?: number
   id?: string
   cursor?: string
-  /** A `presence:join` of a member that was there before this subscriber. */
+  /** True for the `presence:join` of a member who was there before this subscriber. */
   snapshot?: boolean
 }
 
@@ -86,7 +101,7 @@ export interface ChangeFrame {
   old?: Row
   timestamp?: number
   cursor?: string
-  /** The transaction that this is part of, and whether it is its last change (PostgreSQL). */
+  /** The transaction of this change, and whether this is its last change (PostgreSQL). */
   commit?: string
   commitEnd?: boolean
 }
@@ -102,20 +117,34 @@ export interface SnapshotFrame {
   id?: string
 }
 
-/**
- * What an answer to a subscribe says; one without an id tells of a gap, and of how many events it is. `kinds`: what
- * strings stand for in the columns of a table where they are no text.
- */
+/** The answer to `subscribe`. Without an `id` it reports a gap in a live subscription. */
 export interface Answer {
   id?: string
   cursor?: string
+  /** Whether `since` was honoured; null when there was none. */
   recovered?: boolean | null
+  /** How many events a gap has, where the server knows. */
   dropped?: number
-  kinds?: Record<string, string>
+  /** Why there is a gap. */
+  reason?: string
+  /** The types of columns whose strings stand for something else. */
+  columnTypes?: ColumnTypes
+}
+
+/** The first frame of the server. */
+export interface ConnectedFrame {
+  type: 'connected'
+  connectionId: string
+  userId: string | null
+  /** Seconds of silence after which a client should ask whether the server is still there. */
+  heartbeat: number
+  version: string
+  /** What the server accepts. Older servers do not say. */
+  limits?: Partial<Limits>
 }
 
 export type ServerFrame =
-  | { type: 'connected'; connectionId: string; userId: string | null; heartbeat: number; version: string }
+  | ConnectedFrame
   | ({ type: 'subscribed'; topic: string } & Answer)
   | { type: 'unsubscribed'; topic: string; reason?: string; id?: string }
   | EventFrame
@@ -127,7 +156,7 @@ export type ServerFrame =
   | { type: 'authenticated'; userId: string }
   | { type: 'pong' }
 
-/** The text of a frame. Throws AerostackError `bad_message` for data that is not JSON (cycles, BigInt). */
+/** The text of a frame. Throws AerostackError `bad_message` for data that has no JSON form (cycles, BigInt). */
 export function encode(frame: ClientFrame): string {
   try {
     return JSON.stringify(frame)
@@ -137,7 +166,7 @@ export function encode(frame: ClientFrame): string {
 }
 
 /**
- * The object in a text frame; its `type` may be one this version does not know.
+ * The object in a text frame. Its `type` may be one that this version does not know.
  *
  * Throws AerostackError `bad_message` for anything that is not a JSON object with a `type`.
  */
@@ -149,6 +178,6 @@ export function decode(text: unknown): ServerFrame {
     frame = null
   }
   if (typeof (frame as { type?: unknown } | null)?.type !== 'string')
-    throw new AerostackError('bad_message', `Not a frame: ${text}`)
+    throw new AerostackError('bad_message', 'The server sent a frame that cannot be read.')
   return frame as ServerFrame
 }

@@ -1,27 +1,27 @@
 import type { AerostackError } from './errors.js'
 
 /**
- * The promise of an answer. Ignoring it is safe: a rejection that nobody waits for is given to `unheard` and
- * never becomes an unhandled rejection.
+ * The promise of an answer. It is safe to ignore: a rejection that nobody handles goes to `unhandled` and never
+ * becomes an unhandled rejection of the process.
  *
- * A class of its own because `await` on a native promise does not go through its `then`.
+ * It is a class of its own because `await` on a native promise does not call its `then`.
  */
 export class Reply<T> implements Promise<T> {
   declare readonly [Symbol.toStringTag]: string
   readonly #promise: Promise<T>
-  #heard = false
+  #handled = false
   declare resolve: (value: T) => void
   declare reject: (error: AerostackError) => void
 
-  constructor(unheard: (error: AerostackError) => unknown) {
+  constructor(unhandled: (error: AerostackError) => unknown) {
     this.#promise = new Promise<T>((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
     })
     this.#promise.catch(async (error) => {
-      await null // an `await` of this reply calls `then` a microtask later
+      await null // an `await` of this reply calls `then` one microtask later
       await null
-      if (!this.#heard) unheard(error)
+      if (!this.#handled) unhandled(error)
     })
   }
 
@@ -30,7 +30,7 @@ export class Reply<T> implements Promise<T> {
     resolved?: ((value: T) => A | PromiseLike<A>) | null,
     rejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    this.#heard = true
+    this.#handled = true
     return this.#promise.then(resolved, rejected)
   }
 

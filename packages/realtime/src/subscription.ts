@@ -1,9 +1,9 @@
-/** One wire subscription: pure state, frames in and payloads out, shared by every channel handle on its topic. */
+/** One subscription on the wire, shared by all channels of a topic: frames in, payloads out. No I/O. */
+import type { ColumnTypes } from './column-types.js'
 import type { AerostackError } from './errors.js'
-import { seen } from './filter.js'
-import type { Kinds } from './kinds.js'
-import type { RealtimePayload } from './payload.js'
-import { apply, isPresence, joins, type Members, reconcile } from './presence.js'
+import type { changeInView } from './filter.js'
+import type { Gap, RealtimePayload } from './payload.js'
+import { applyPresence, isPresence, joins, type Members, reconcile } from './presence.js'
 import type {
   Answer,
   ChangeFrame,
@@ -16,67 +16,78 @@ import type {
   SnapshotRequest,
 } from './protocol.js'
 
-/** What a channel handle is given; it knows its topic itself. */
+/** A payload without its topic, which the subscriber knows. */
 type Payload = Omit<RealtimePayload, 'topic'>
 
-/** The two ends of the promise of one who waits for a subscription. */
+/** A caller that waits for the server's answer. */
 export interface Settle {
   resolve(): void
   reject(error: AerostackError): void
 }
 
-/** A channel handle, as its subscription sees it. */
+/** A channel or a live table, as its subscription sees it. */
 export interface Subscriber {
   readonly filter: Filter | undefined
   readonly presence: boolean
   /** Continue after this cursor. */
   readonly since: string | undefined
   readonly policy?: Slow | undefined
-  /** Calls the listeners; a promise stands for those that have not finished. Never throws or rejects. */
+  /**
+   * Call the listeners. The promise, if any, settles when asynchronous listeners have finished. Never throws or
+   * rejects.
+   */
   deliver(payload: Payload): Promise<unknown> | undefined
-  /** The rows it still needs. They are asked for before everything else, one subscriber's at a time. */
+  /** The rows it still needs. They are requested before everything else, for one subscriber at a time. */
   readonly wants?: SnapshotRequest | undefined
-  /** A part of those rows; with the last one it wants no more. */
+  /** Receive a part of those rows. After the last part it wants no more. */
   load?(part: SnapshotFrame): void
   /** From now on everything after the subscription's cursor is delivered. */
   live?(): void
   /** The server refused or ended the subscription. */
   failed?(error: AerostackError): void
+  /** Channels only: end this subscriber. */
+  unsubscribe?(): void
+  /** Channels only: remove a listener. */
+  off?(event: string, listener: (payload: RealtimePayload) => unknown): unknown
 }
 
 type SubscribeFrame = Extract<ClientFrame, { type: 'subscribe' }>
 type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'> & Slow
 
-/** How many cursors back a repeated event is recognised. The server repeats only around a resumption. */
+/** How many cursors are remembered to recognize repeated events. The server repeats only around a resumption. */
 const RECENT = 1_000
 
 /**
- * `off`: the server does not know of it. `asked`: it was asked and has not answered; what arrives until then is
- * left alone, because the answer is followed by everything after the cursor. `live`: it delivers.
+ * - `off`: the server does not know the subscription.
+ * - `requested`: the server has not answered yet. Events are ignored, because the answer is followed by everything
+ *   after the cursor.
+ * - `live`: events are delivered.
  */
-type State = 'off' | 'asked' | 'live'
+type State = 'off' | 'requested' | 'live'
 
 export class Subscription {
   readonly topic: string
   state: State = 'off'
-  /** Everything up to here was handled, including what listeners returned promises for. */
+  /** The last event that all listeners have finished with, including the promises they returned. */
   cursor: string | undefined
-  /** What the last answer said: true or false after a resumption, null when there was nothing to resume. */
+  /** Whether the last resumption was without a gap; null when there was nothing to resume. */
   recovered: boolean | null = null
-  /** Of the table's columns. */
-  #kinds: Kinds = {}
+  /** Callers of `subscribe` that wait for the server's answer. */
   readonly waiting: Settle[] = []
-  /** How often in a row the server was not able to. */
+  /** Retryable refusals in a row. */
   refusals = 0
+  /** Makes each subscriber's view where the server sends more than one filter lets through. */
+  #changeInView: typeof changeInView | undefined
+  #columnTypes: ColumnTypes = {}
   readonly #subscribers = new Set<Subscriber>()
   readonly #members: Members = new Map()
-  #roster: readonly Member[] = []
+  #memberList: readonly Member[] = []
   readonly #recent = new Set<string>()
-  #handling: { cursor: string; finished: boolean }[] = []
-  #asked: SubscribeFrame | undefined
-  /** The filter and so on of that, written. */
-  #covered = ''
-  /** Whose rows were asked for; until they are there nobody else is served. */
+  #unfinished: { cursor: string; finished: boolean }[] = []
+  #request: SubscribeFrame | undefined
+  /** What the request asked for, as JSON. */
+  #requested = ''
+  /** The subscriber whose rows were requested. Until they have arrived nobody else is served. */
   #loader: Subscriber | undefined
 
   constructor(topic: string) {
@@ -87,28 +98,36 @@ export class Subscription {
     return !this.#subscribers.size
   }
 
-  /** The members, a new array whenever they change. */
+  get subscribers(): readonly Subscriber[] {
+    return [...this.#subscribers]
+  }
+
+  /** The members; a new array whenever they change. */
   get members(): readonly Member[] {
-    return this.#roster
+    return this.#memberList
   }
 
-  get askedId(): string | undefined {
-    return this.#asked?.id
+  get requestId(): string | undefined {
+    return this.#request?.id
   }
 
-  /** Whether `subscriber` is attached already. */
   has(subscriber: Subscriber): boolean {
     return this.#subscribers.has(subscriber)
   }
 
-  /** Add `subscriber`; true when the server has to be asked (again) for its sake. */
+  /** Add `subscriber`. Returns true when a new request to the server is necessary. */
   attach(subscriber: Subscriber): boolean {
-    if (this.empty) this.cursor ??= subscriber.since
-    else if (subscriber.since && !this.has(subscriber)) subscriber.deliver(gap())
+    const { since } = subscriber
+    if (this.empty) this.cursor ??= since
+    else if (since && !this.has(subscriber))
+      subscriber.deliver(gap(this.cursor, { reason: 'joined_late', since }))
     this.#subscribers.add(subscriber)
     return (
       this.state === 'off' ||
-      (!this.#loader && (!!subscriber.wants || JSON.stringify(this.#wanted()) !== this.#covered))
+      (!this.#loader &&
+        (!!subscriber.wants ||
+          JSON.stringify(this.#wanted()) !== this.#requested ||
+          (this.filters && !this.#changeInView)))
     )
   }
 
@@ -116,65 +135,84 @@ export class Subscription {
     this.#subscribers.delete(subscriber)
   }
 
-  /** Tell `subscriber`, which came later, who is there. */
-  greet(subscriber: Subscriber): void {
+  /** Send the present members to a subscriber that was added after they joined. */
+  sendMembers(subscriber: Subscriber): void {
     if (!this.has(subscriber) || !subscriber.presence) return
     for (const join of joins(this.#members)) subscriber.deliver(join)
   }
 
-  /** The frame that asks the server: for a subscriber's rows, or for the union of what the subscribers want. */
-  ask(id: string): SubscribeFrame {
-    this.state = 'asked'
-    const loader = [...this.#subscribers].find(({ wants }) => wants)
+  /**
+   * Whether the next request asks for more than each filter lets through, so that `request` needs `changeInView`.
+   */
+  get filters(): boolean {
+    const all = this.subscribers
+    return !all.some(({ wants }) => wants) && all.some(({ filter }) => filter) && !this.#wanted().filter
+  }
+
+  /** Deliver nothing until the answer to the next request. */
+  pause(): void {
+    this.state = 'requested'
+    this.#request = undefined
+  }
+
+  /** The next request to the server: for one subscriber's rows, or else for everything that is wanted. */
+  request(id: string, view?: typeof changeInView): SubscribeFrame {
+    this.pause()
+    this.#changeInView = view
+    const loader = this.subscribers.find(({ wants }) => wants)
     this.#loader = loader
     const wanted = loader ? { filter: loader.filter, presence: false, ...loader.policy } : this.#wanted()
-    this.#covered = JSON.stringify(wanted)
-    this.#asked = {
+    this.#requested = JSON.stringify(wanted)
+    this.#request = {
       type: 'subscribe',
       topic: this.topic,
       id,
       ...wanted,
       ...(loader ? { snapshot: loader.wants } : { since: this.cursor }),
     }
-    return this.#asked
+    return this.#request
   }
 
-  /** The connection is gone, or the server ended the subscription. Returns whose rows it was to bring. */
+  /** The connection is gone, or the server ended the subscription. Returns the subscriber that waits for rows. */
   lost(): Subscriber | undefined {
     this.state = 'off'
     return this.#loader
   }
 
-  /** Whoever waits for it has it. */
+  /** Resolve all callers that wait. */
   resolve(): void {
     for (const { resolve } of this.waiting.splice(0)) resolve()
   }
 
-  /** Tell whoever waits for it; false when nobody does. */
+  /** Reject all callers that wait. Returns false when there are none. */
   failed(error: AerostackError): boolean {
     for (const subscriber of this.#subscribers) subscriber.failed?.(error)
     return this.waiting.splice(0).map(({ reject }) => reject(error)).length > 0
   }
 
-  /** Take an answer; true when it is the one awaited. One without an id tells of a gap in a live subscription. */
-  subscribed({ id, cursor, recovered = null, dropped, kinds }: Answer): boolean {
-    if (id ? id !== this.#asked?.id || this.#loader : this.state !== 'live') return false
-    if (id || kinds) this.#kinds = kinds ?? {}
+  /** Apply a `subscribed` frame. Returns true when it answers the current request. */
+  subscribed({ id, cursor, recovered = null, dropped, reason, columnTypes }: Answer): boolean {
+    if (id ? id !== this.#request?.id || this.#loader : this.state !== 'live') return false
+    if (id || columnTypes) this.#columnTypes = columnTypes ?? {}
     this.state = 'live'
     this.recovered = recovered
-    if (!recovered) this.#goTo(cursor ?? this.cursor)
-    if (recovered === false) this.#tell(() => gap(dropped))
+    const since = this.cursor
+    if (!recovered) this.#moveTo(cursor ?? since)
+    if (recovered === false) {
+      const because = reason ?? (dropped ? 'dropped' : id ? 'not_replayable' : 'interrupted')
+      this.#deliver(() => gap(this.cursor, { reason: because, since, dropped }))
+    }
     if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
     return !!id
   }
 
   /**
-   * Take rows. With the last of them: true when the changes after them follow, which is so for an only subscriber;
-   * false when the server has to be asked for what the others lack. They go on from where they were.
+   * Apply a part of a snapshot. After the last part: true when its changes follow, which is the case for an only
+   * subscriber; false when another request is necessary, so that the other subscribers continue where they were.
    */
   load(frame: SnapshotFrame): boolean | undefined {
     const loader = this.#loader
-    if (!loader || frame.id !== this.#asked?.id) return undefined
+    if (!loader || frame.id !== this.#request?.id) return undefined
     loader.load?.(frame)
     if (!frame.last) return undefined
     this.#loader = undefined
@@ -183,6 +221,7 @@ export class Subscription {
     return alone && this.subscribed(frame)
   }
 
+  /** Deliver an event, unless it is a repetition. */
   receive(frame: EventFrame | ChangeFrame): void {
     if (this.state !== 'live') return
     const { cursor } = frame
@@ -191,65 +230,66 @@ export class Subscription {
       if (this.#recent.has(cursor)) return
       this.#remember(cursor)
     }
-    const unfinished = frame.type === 'event' ? this.#event(frame) : this.#change(frame)
+    const unfinished = frame.type === 'db_change' ? this.#change(frame) : this.#event(frame)
     if (positioned) this.#handled(cursor, unfinished)
   }
 
-  /** Take the server's list of members, and tell what it changes. */
+  /** Apply the server's list of members and deliver the differences. */
   reconcile(members: readonly Member[]): void {
     for (const event of reconcile(this.#members, members)) this.#presence(event)
   }
 
   #event(frame: EventFrame): Promise<unknown>[] {
-    if (!isPresence(frame.event)) return this.#tell(() => frame)
-    const event = apply(this.#members, frame)
-    return event ? this.#presence(event) : []
+    const { event = frame.type } = frame // a chat message may come without a name
+    if (!isPresence(event)) return this.#deliver(() => ({ ...frame, event }))
+    const change = applyPresence(this.#members, frame)
+    return change ? this.#presence(change) : []
   }
 
   #presence(event: EventFrame): Promise<unknown>[] {
-    this.#roster = [...this.#members.values()]
-    return this.#tell(({ presence }) => presence && event)
+    this.#memberList = [...this.#members.values()]
+    return this.#deliver(({ presence }) => presence && event)
   }
 
   #change(frame: ChangeFrame): Promise<unknown>[] {
-    const shared = this.#asked?.filter
-    return this.#tell(({ filter }) => (filter && !shared ? seen(filter, frame, this.#kinds) : frame))
+    const view = this.#request?.filter ? undefined : this.#changeInView // the server may have filtered already
+    return this.#deliver(({ filter }) => (filter && view ? view(filter, frame, this.#columnTypes) : frame))
   }
 
-  /** Deliver to each subscriber what `view` makes of it, and return what has not finished. */
-  #tell(view: (subscriber: Subscriber) => Payload | false | undefined): Promise<unknown>[] {
-    return [...this.#subscribers].flatMap((subscriber) => {
+  /** Deliver to each subscriber its `view` of an event. Returns the listeners that have not finished. */
+  #deliver(view: (subscriber: Subscriber) => Payload | false | undefined): Promise<unknown>[] {
+    return this.subscribers.flatMap((subscriber) => {
       const payload = view(subscriber)
       return (payload && subscriber.deliver(payload)) || []
     })
   }
 
-  #goTo(cursor: string | undefined): void {
+  #moveTo(cursor: string | undefined): void {
     this.cursor = cursor
-    this.#handling = []
+    this.#unfinished = []
   }
 
   #remember(cursor: string): void {
     this.#recent.add(cursor)
-    if (this.#recent.size > RECENT + this.#handling.length)
+    if (this.#recent.size > RECENT + this.#unfinished.length)
       this.#recent.delete(this.#recent.values().next().value as string)
   }
 
-  /** Advance the cursor over what is finished, and no further than the first that is not. */
-  #handled(cursor: string, unfinished: Promise<unknown>[]): void {
+  /** Advance the cursor over finished events, up to the first that is not finished. */
+  #handled(cursor: string, listeners: Promise<unknown>[]): void {
     const entry = { cursor, finished: false }
     const finish = () => {
       entry.finished = true
-      while (this.#handling[0]?.finished) this.cursor = this.#handling.shift()?.cursor
+      while (this.#unfinished[0]?.finished) this.cursor = this.#unfinished.shift()?.cursor
     }
-    this.#handling.push(entry)
-    if (unfinished.length) Promise.all(unfinished).then(finish)
+    this.#unfinished.push(entry)
+    if (listeners.length) Promise.all(listeners).then(finish)
     else finish()
   }
 
-  /** What all agree on; what they do not, the server is not asked for. */
+  /** What all subscribers agree on. Where they disagree, the server is asked for everything. */
   #wanted(): Wanted {
-    const all = [...this.#subscribers]
+    const all = this.subscribers
     const agreed = <K extends 'filter' | 'policy'>(what: K): Subscriber[K] | undefined =>
       new Set(all.map((each) => JSON.stringify(each[what]))).size > 1 ? undefined : all[0]?.[what]
     return {
@@ -260,6 +300,6 @@ export class Subscription {
   }
 }
 
-function gap(dropped?: number): Payload {
-  return { type: 'event', event: 'gap', data: { reason: 'events may be missing', dropped } }
+function gap(cursor: string | undefined, data: Gap): Payload {
+  return { type: 'event', event: 'gap', cursor, data }
 }

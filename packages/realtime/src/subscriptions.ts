@@ -1,19 +1,30 @@
-/** All subscriptions of one client: what is wanted, kept equal to what the server was asked. */
-import { AerostackError } from './errors.js'
+/** All subscriptions of one client: keeps what the server knows equal to what the app wants. */
+import { AerostackError, wrap } from './errors.js'
+import type * as Filters from './filter.js'
 import type { ClientFrame, Member, ServerFrame } from './protocol.js'
 import { type Settle, type Subscriber, Subscription } from './subscription.js'
+import { withoutProject } from './topic.js'
 
 export interface SubscriptionsOptions {
-  /** See that there is a connection; whether there is one already. */
+  /** Make sure that a connection exists or is being made. Returns whether it is open already. */
   need: () => boolean
+  /** Throws AerostackError for a frame that the server would refuse. */
   send: (frame: ClientFrame) => void
   id: () => string
-  /** Ask who is present on a topic. */
+  /** Ask the server who is present on a topic. */
   members: (topic: string) => Promise<Member[]>
   failed: (error: AerostackError) => void
   /** Call back after a pause that grows with `attempt`. */
   later: (attempt: number, callback: () => void) => void
 }
+
+type TopicFrame = Extract<
+  ServerFrame,
+  { type: 'event' | 'chat_message' | 'db_change' | 'subscribed' | 'snapshot' | 'unsubscribed' }
+>
+
+/** Loaded when channels of one table first have different filters; not a part of the core. */
+let filters: typeof Filters | undefined
 
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
@@ -23,8 +34,14 @@ export class Subscriptions {
     this.#options = options
   }
 
-  get(topic: string | undefined): Subscription | undefined {
-    return this.#all.get(topic as string)
+  /** The subscription of a topic as this client writes it. */
+  get(topic: string): Subscription | undefined {
+    return this.#all.get(topic)
+  }
+
+  /** The subscription of a topic in a frame of the server, which always names the project. */
+  named(topic = ''): Subscription | undefined {
+    return this.#all.get(topic) ?? this.#all.get(withoutProject(topic))
   }
 
   attach(topic: string, subscriber: Subscriber, settle: Settle): Subscription {
@@ -32,16 +49,16 @@ export class Subscriptions {
     this.#all.set(topic, subscription)
     const known = subscription.has(subscriber)
     const ask = subscription.attach(subscriber)
-    if (!known && subscription.members.length) queueMicrotask(() => subscription.greet(subscriber))
+    if (!known && subscription.members.length) queueMicrotask(() => subscription.sendMembers(subscriber))
     if (subscription.state === 'live' && !ask) settle.resolve()
     else {
       subscription.waiting.push(settle)
-      if (ask) this.#ask(subscription)
+      if (ask) this.#request(subscription)
     }
     return subscription
   }
 
-  /** The last one to go ends the subscription, unless another comes within the same tick (as React remounts do). */
+  /** The last detach ends the subscription, unless an attach follows within the same tick (as React remounts do). */
   detach(topic: string, subscriber: Subscriber): void {
     const subscription = this.#all.get(topic)
     if (!subscription?.has(subscriber)) return
@@ -54,44 +71,62 @@ export class Subscriptions {
     })
   }
 
-  /** Ask for all of them, in the order they were made. */
+  /** Request all subscriptions, in the order they were made. */
   opened(): void {
-    for (const subscription of this.#all.values()) this.#ask(subscription)
+    for (const subscription of this.#all.values()) this.#request(subscription)
+  }
+
+  /** The id of the oldest request without an answer. */
+  oldestRequest(): string | undefined {
+    return [...this.#all.values()].find(({ state }) => state === 'requested')?.requestId
   }
 
   lost(): void {
     for (const subscription of this.#all.values()) subscription.lost()
   }
 
-  /** No connection will come: whoever waits is told. */
+  /** No connection will come: reject all callers that wait. */
   ended(error: AerostackError): void {
     for (const subscription of this.#all.values()) subscription.failed(error)
   }
 
-  receive(frame: ServerFrame): void {
-    const subscription = this.get((frame as { topic?: string }).topic)
+  receive(frame: TopicFrame): void {
+    const subscription = this.named(frame.topic)
     if (!subscription) return
-    if (frame.type === 'event' || frame.type === 'db_change') subscription.receive(frame)
-    else if (frame.type === 'subscribed') subscription.subscribed(frame) && this.#live(subscription)
-    else if (frame.type === 'snapshot') {
-      const live = subscription.load(frame)
-      if (live) this.#live(subscription)
-      else if (live === false) this.#ask(subscription)
-    } else if (frame.type === 'unsubscribed' && frame.reason) {
-      subscription.lost()
-      this.#fail(subscription, new AerostackError('unavailable', frame.reason, false, frame.topic))
+    switch (frame.type) {
+      case 'event':
+      case 'chat_message':
+      case 'db_change':
+        subscription.receive(frame)
+        break
+      case 'subscribed':
+        if (subscription.subscribed(frame)) this.#live(subscription)
+        break
+      case 'snapshot': {
+        const live = subscription.load(frame)
+        if (live) this.#live(subscription)
+        else if (live === false) this.#request(subscription)
+        break
+      }
+      case 'unsubscribed':
+        if (!frame.reason) break // the answer to our own command
+        subscription.lost()
+        this.#fail(subscription, new AerostackError('unavailable', frame.reason, false, frame.topic))
+        break
+      default:
+        frame satisfies never // a type that this version does not know
     }
   }
 
-  /** Take the error that answers a subscribe; false when it answers none of ours. */
+  /** Apply the error that answers a subscribe. Returns false when it answers none of ours. */
   refused(id: string, error: AerostackError): boolean {
-    const subscription = [...this.#all.values()].find(({ askedId }) => askedId === id)
+    const subscription = [...this.#all.values()].find(({ requestId }) => requestId === id)
     if (!subscription) return false
     const loader = subscription.lost()
     if (loader && !error.retryable) {
       loader.failed?.(error)
       this.detach(subscription.topic, loader)
-      if (!subscription.empty) this.#ask(subscription)
+      if (!subscription.empty) this.#request(subscription)
     } else {
       this.#fail(subscription, error)
       if (error.retryable) this.#later(subscription)
@@ -102,17 +137,39 @@ export class Subscriptions {
   #live(subscription: Subscription): void {
     subscription.refusals = 0
     subscription.resolve()
-    if (subscription.members.length) this.#reconcile(subscription) // some may have left unseen
+    if (subscription.members.length) this.#reconcile(subscription) // members may have left unnoticed
   }
 
-  #ask(subscription: Subscription): void {
-    if (this.#options.need()) this.#options.send(subscription.ask(this.#options.id()))
+  #request(subscription: Subscription): void {
+    if (!this.#options.need()) return
+    if (subscription.filters && !filters) {
+      subscription.pause()
+      this.#loadFilters(subscription)
+      return
+    }
+    const frame = subscription.request(this.#options.id(), filters?.changeInView)
+    try {
+      this.#options.send(frame)
+    } catch (error) {
+      this.refused(frame.id as string, error as AerostackError)
+    }
+  }
+
+  async #loadFilters(subscription: Subscription): Promise<void> {
+    try {
+      filters = await import('./filter.js')
+      if (this.#all.get(subscription.topic) === subscription) this.#request(subscription)
+    } catch (error) {
+      subscription.lost()
+      this.#fail(subscription, wrap(error, 'network', true))
+      this.#later(subscription)
+    }
   }
 
   #later(subscription: Subscription): void {
     this.#options.later(subscription.refusals++, () => {
       if (this.#all.get(subscription.topic) === subscription && subscription.state === 'off')
-        this.#ask(subscription)
+        this.#request(subscription)
     })
   }
 

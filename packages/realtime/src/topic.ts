@@ -5,10 +5,12 @@ const MAX_BYTES = 256
 const SEGMENT = /^[\w\-.:@~+]+$/
 
 /**
- * The canonical form of `topic`, which may be written bare, without the project, or canonical already.
+ * The topic as this client sends it: canonical when the project is known, else without a project.
  *
- * `orders` and `table/orders` become `table/orders/P`, `chat/general` becomes `chat/general/P`. A topic of two
- * segments is never canonical, since the shortest canonical topic has three.
+ * With the project `P`, `orders` and `table/orders` become `table/orders/P`, and `chat/general` becomes
+ * `chat/general/P`. With an empty `project` the server adds its own.
+ *
+ * `topic` may be canonical already. A topic of two segments never is: the shortest canonical topic has three.
  *
  * Throws AerostackError `invalid_topic`.
  */
@@ -25,9 +27,14 @@ export function canonical(topic: string, project: string): string {
   )
     throw new AerostackError(
       'invalid_topic',
-      `'${topic.slice(0, 80)}' is no topic like 'orders' or 'chat/general'`,
+      `'${topic.slice(0, 80)}' is not a topic such as 'orders' or 'chat/general'.`,
       false,
       topic,
     )
-  return `${bare}/${project}`
+  return project ? `${bare}/${project}` : bare
+}
+
+/** A canonical topic without its project. */
+export function withoutProject(canonical: string): string {
+  return canonical.slice(0, canonical.lastIndexOf('/'))
 }

@@ -81,7 +81,7 @@ export class Store<R extends AnyRow> implements Subscriber {
   close(): void {
     this.#closed = true
     this.#stop()
-    this.#client.wire.subscriptions.detach(this.#topic, this)
+    this.#client.internals.subscriptions.detach(this.#topic, this)
   }
 
   // --- what its subscription tells -----------------------------------------------------------------------
@@ -104,7 +104,7 @@ export class Store<R extends AnyRow> implements Subscriber {
    */
   live(): void {
     if (this.wants) return
-    const { request, subscriptions } = this.#client.wire
+    const { request, subscriptions } = this.#client.internals
     const subscription = subscriptions.get(this.#topic)
     const turn = ++this.#turn
     const answered = () => {
@@ -135,7 +135,7 @@ export class Store<R extends AnyRow> implements Subscriber {
   }
 
   #attach(): void {
-    if (!this.#closed) this.#client.wire.subscriptions.attach(this.#topic, this, NOTHING)
+    if (!this.#closed) this.#client.internals.subscriptions.attach(this.#topic, this, NOTHING)
   }
 
   /** The rows stay as they are until a new snapshot is there. */
@@ -175,7 +175,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     try {
       listener(this.state)
     } catch (error) {
-      this.#client.wire.failed(this.#wrapped(error, 'listener'))
+      this.#client.internals.failed(this.#wrapped(error, 'listener'))
     }
   }
 

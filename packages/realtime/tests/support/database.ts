@@ -1,6 +1,6 @@
 /** A model of the server and its database for one table: what a test writes is what a client must show. */
 
-import { matches, seen } from '../../src/filter.js'
+import { changeInView, matches } from '../../src/filter.js'
 import type {
   ChangeFrame,
   ClientFrame,
@@ -163,7 +163,7 @@ export class Database {
   }
 
   #tell({ socket, filter }: Live, at: number, change: Change): void {
-    const shown = filter ? seen(filter, change) : change
+    const shown = filter ? changeInView(filter, change) : change
     if (shown)
       this.#say(socket, { type: 'db_change', topic: this.#topic, ...shown, cursor: this.#cursor(at) })
   }

@@ -127,6 +127,7 @@ export function bench(options: ClientOptions = {}): Bench {
   }
   const client = createClient({
     url: 'http://server',
+    projectId: 'default',
     WebSocket: Network,
     clock,
     random: () => 0,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { backoff, longest } from '../../src/backoff.js'
+import { backoff, longestBackoff } from '../../src/backoff.js'
 
 test('attempts come after 1, 2, 4, 8, 16 and then every 30 seconds', () => {
   expect([0, 1, 2, 3, 4, 5, 6, 500].map((attempt) => backoff(attempt, 0) / 1000)).toEqual([
@@ -12,7 +12,7 @@ test('jitter takes off at most a half', () => {
   expect(backoff(3, 0.5)).toBe(6_000)
 })
 
-test('after a limit the wait is never shorter than the longest', () => {
-  expect(longest(0)).toBe(30_000)
-  expect(longest(0.999)).toBeLessThan(45_000)
+test('after a limit the wait is never shorter than the longestBackoff', () => {
+  expect(longestBackoff(0)).toBe(30_000)
+  expect(longestBackoff(0.999)).toBeLessThan(45_000)
 })

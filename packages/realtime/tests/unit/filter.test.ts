@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { matches, seen } from '../../src/filter.js'
-import type { Kinds } from '../../src/kinds.js'
+import type { ColumnTypes } from '../../src/column-types.js'
+import { changeInView, matches } from '../../src/filter.js'
 import type { Filter, Row } from '../../src/protocol.js'
 
 const row = { id: 1, status: 'open', total: 50, done: 1, note: null }
@@ -35,19 +35,20 @@ describe('a row is in the view', () => {
 })
 
 interface Compared {
-  kinds: Kinds
+  columnTypes?: ColumnTypes
+  kinds?: ColumnTypes
   rows: Row[]
   filters: { filter: Filter; shown: number[]; untyped?: number[] }[]
 }
 
 describe('the rows in the view are those that the server shows', () => {
   const spec = new URL('../../../../spec/filters.json', import.meta.url)
-  const { kinds, rows, filters }: Compared = JSON.parse(readFileSync(spec, 'utf8'))
-  const shown = (filter: Filter, by?: Kinds) =>
+  const { kinds, columnTypes = kinds, rows, filters }: Compared = JSON.parse(readFileSync(spec, 'utf8'))
+  const shown = (filter: Filter, by?: ColumnTypes) =>
     rows.filter((row) => matches(filter, row, by)).map(({ id }) => id)
 
   test.each(filters)('of $filter', ({ filter, shown: typed, untyped = typed }) => {
-    expect(shown(filter, kinds)).toEqual(typed)
+    expect(shown(filter, columnTypes)).toEqual(typed)
     expect(shown(filter)).toEqual(untyped)
   })
 })
@@ -58,13 +59,13 @@ describe('a change, seen through a view', () => {
   const filter = { status: 'open' }
 
   test('a row that moves in is an INSERT', () => {
-    expect(seen(filter, { operation: 'UPDATE', data: open, old: paid })).toEqual({
+    expect(changeInView(filter, { operation: 'UPDATE', data: open, old: paid })).toEqual({
       operation: 'INSERT',
       data: open,
     })
   })
   test('a row that moves out is a DELETE of the old row', () => {
-    expect(seen(filter, { operation: 'UPDATE', data: paid, old: open })).toEqual({
+    expect(changeInView(filter, { operation: 'UPDATE', data: paid, old: open })).toEqual({
       operation: 'DELETE',
       data: open,
       old: open,
@@ -72,15 +73,18 @@ describe('a change, seen through a view', () => {
   })
   test('a row that stays is an UPDATE', () => {
     const change = { operation: 'UPDATE', data: { ...open, total: 2 }, old: open } as const
-    expect(seen(filter, change)).toBe(change)
+    expect(changeInView(filter, change)).toBe(change)
   })
   test('a row that was never in is nothing', () => {
-    expect(seen(filter, { operation: 'UPDATE', data: paid, old: paid })).toBeUndefined()
-    expect(seen(filter, { operation: 'INSERT', data: paid })).toBeUndefined()
-    expect(seen(filter, { operation: 'DELETE', data: paid, old: paid })).toBeUndefined()
+    expect(changeInView(filter, { operation: 'UPDATE', data: paid, old: paid })).toBeUndefined()
+    expect(changeInView(filter, { operation: 'INSERT', data: paid })).toBeUndefined()
+    expect(changeInView(filter, { operation: 'DELETE', data: paid, old: paid })).toBeUndefined()
   })
   test('INSERT and DELETE of a row in the view stand', () => {
-    expect(seen(filter, { operation: 'INSERT', data: open })).toEqual({ operation: 'INSERT', data: open })
-    expect(seen(filter, { operation: 'DELETE', data: open, old: open })?.operation).toBe('DELETE')
+    expect(changeInView(filter, { operation: 'INSERT', data: open })).toEqual({
+      operation: 'INSERT',
+      data: open,
+    })
+    expect(changeInView(filter, { operation: 'DELETE', data: open, old: open })?.operation).toBe('DELETE')
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { apply, joins, type Members, reconcile, Tracking } from '../../src/presence.js'
+import { applyPresence, joins, type Members, reconcile, Tracking } from '../../src/presence.js'
 import type { EventFrame } from '../../src/protocol.js'
 import { bench, connected, settled } from '../support/network.js'
 
@@ -15,25 +15,25 @@ function presence(event: string, data: { userId: string }, snapshot = false): Ev
 describe('members', () => {
   test('a join of a known member is nothing, or an update when its state differs', () => {
     const members: Members = new Map()
-    expect(apply(members, presence('join', ada))?.event).toBe('presence:join')
-    expect(apply(members, presence('join', ada, true))).toBeUndefined()
-    expect(apply(members, presence('join', { ...ada, name: 'A.' } as typeof ada))?.event).toBe(
+    expect(applyPresence(members, presence('join', ada))?.event).toBe('presence:join')
+    expect(applyPresence(members, presence('join', ada, true))).toBeUndefined()
+    expect(applyPresence(members, presence('join', { ...ada, name: 'A.' } as typeof ada))?.event).toBe(
       'presence:update',
     )
   })
 
   test('an update of an unknown member is a join, a leave of one nothing', () => {
     const members: Members = new Map()
-    expect(apply(members, presence('update', ada))?.event).toBe('presence:join')
-    expect(apply(members, presence('leave', bob))).toBeUndefined()
-    expect(apply(members, presence('leave', ada))?.event).toBe('presence:leave')
+    expect(applyPresence(members, presence('update', ada))?.event).toBe('presence:join')
+    expect(applyPresence(members, presence('leave', bob))).toBeUndefined()
+    expect(applyPresence(members, presence('leave', ada))?.event).toBe('presence:leave')
     expect(members.size).toBe(0)
   })
 
   test('the server’s list makes leaves, updates and joins of the difference', () => {
     const members: Members = new Map()
-    apply(members, presence('join', ada))
-    apply(members, presence('join', bob))
+    applyPresence(members, presence('join', ada))
+    applyPresence(members, presence('join', bob))
     const events = reconcile(members, [
       { userId: 'bob', state: { ...bob, away: true }, since: 1 },
       { userId: 'cy', state: {}, since: 2 },

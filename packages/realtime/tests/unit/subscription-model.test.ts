@@ -108,7 +108,7 @@ class World {
 
   #ask(): void {
     const id = String(++this.#requests)
-    const { since } = this.#subscription.ask(id)
+    const { since } = this.#subscription.request(id)
     this.#wanted = { id, since: since === undefined ? undefined : Number(since) }
   }
 

@@ -1,31 +1,53 @@
-/** Keeps unanswered publishes in IndexedDB over a closed page. Loaded when asked for; not a part of the core. */
-import { AerostackError, type Client } from 'aerostack-realtime'
+/** Keeps unanswered publishes in IndexedDB when a page closes. Loaded on demand; not a part of the core. */
 import type { Outbox } from './outbox.js'
 
-/** A publish that has no answer yet. `place` and `user` are where and as whom it has to be sent. */
+/** A publish that has no answer yet. */
 interface Kept {
   id: string
   text: string
+  /** The server, project and anonymous user to send it to. */
   place: string
+  /** The user to send it as. */
   user: string
-  /** The page that sends it; the one that made it, or one that came after. */
+  /** The page that sends it: the one that made it, or a later one that took it over. */
   page: string
+  /** When it was made, and its order among those of one millisecond. */
   at: number
-  /** Its place among those of one millisecond. */
   number: number
+}
+
+/** What the store needs of its client. */
+export interface StoreOptions {
+  outbox: Outbox
+  /** The server, project and anonymous user. */
+  place: string
+  /** The name of this page. */
+  page: string
+  client: {
+    /** The token in use, if any. */
+    readonly token: string | null
+    onStatusChange(listener: (status: string) => void): void
+  }
+  /** The token in use, or else the app's. Rejects when the app has none at the moment. */
+  currentToken(): Promise<string | null>
+  /** Send a request of the outbox, if there is a connection. */
+  send(id: string, text: string): void
+  /** Report an error to the app. */
+  failed(error: unknown): void
 }
 
 const DATABASE = 'aerostack'
 const STORE = 'outbox'
 
 /**
- * Keep what `outbox` holds until it is answered, and send what pages before this one left behind. `page` names this
- * page, `place` the server, project and anonymous user.
+ * Keep the publishes in `outbox` until they are answered, and send what earlier pages left behind.
  *
- * A page holds the lock of its name for as long as it lives; who gets a page's lock inherits what it left. Where
- * there are no locks everybody inherits: the server knows a repeated publish by its id. Throws DOMException.
+ * Each page holds a lock of its name while it lives. The page that gets the lock of another page takes over what
+ * that page left. Without locks every page takes over: the server recognizes a repeated publish by its id. Throws
+ * DOMException when there is no storage.
  */
-export async function persist(client: Client, outbox: Outbox, place: string, page: string): Promise<void> {
+export async function persist(options: StoreOptions): Promise<void> {
+  const { outbox, place, page, failed } = options
   const database = await open()
   const locks = globalThis.navigator?.locks
   const watched = new Set([page])
@@ -44,17 +66,17 @@ export async function persist(client: Client, outbox: Outbox, place: string, pag
     write()
   }
 
-  const failed = (error: DOMException) => {
+  const stop = (error: unknown) => {
     outbox.store = undefined
-    client.wire.failed(new AerostackError('storage', error.message, false, undefined, error))
+    failed(error)
   }
 
-  /** Write all that has changed, a transaction at a time. */
+  /** Write all changes, one transaction at a time. */
   async function write(): Promise<void> {
     if (writing) return
     writing = true
     try {
-      const user = userOf(await client.wire.token())
+      const user = userOf(await options.currentToken())
       while (changed.size) {
         const batch = [...changed]
         changed.clear()
@@ -63,44 +85,45 @@ export async function persist(client: Client, outbox: Outbox, place: string, pag
         })
       }
     } catch (error) {
-      if (error instanceof DOMException) failed(error) // else there is no token now: a connection will have one
+      if (error instanceof DOMException) stop(error) // otherwise there is no token yet: the next connection has one
     }
     writing = false
   }
 
+  /** Take over what pages of the same user left behind. */
   async function inherit(): Promise<void> {
-    const user = userOf(client.token)
+    const user = userOf(options.client.token)
     const ours = (kept: Kept) => kept.place === place && kept.user === user
-    const left = (await all(database)).filter(ours).map((kept) => kept.page)
-    for (const other of new Set(left)) {
+    const pages = (await all(database)).filter(ours).map((kept) => kept.page)
+    for (const other of new Set(pages)) {
       if (watched.has(other)) continue
       watched.add(other)
-      const take = async () => {
+      const takeOver = async () => {
         for (const { id, text } of await taken(database, (kept) => ours(kept) && kept.page === other, page)) {
-          outbox.add(id, text, { resolve() {}, reject: (error) => client.wire.failed(error) })
-          client.wire.send(text)
+          outbox.add(id, text, { resolve() {}, reject: failed })
+          options.send(id, text)
         }
       }
-      if (locks) locks.request(nameOf(other), take)
-      else await take()
+      if (locks) locks.request(lockName(other), takeOver)
+      else await takeOver()
     }
   }
 
-  locks?.request(nameOf(page), () => new Promise(() => {}))
+  locks?.request(lockName(page), () => new Promise(() => {}))
   outbox.store = { keep, drop }
-  for (const text of outbox.texts()) keep(JSON.parse(text).id, text)
-  client.onStatusChange((status) => {
+  for (const [id, text] of outbox.entries()) keep(id, text)
+  options.client.onStatusChange((status) => {
     if (status !== 'connected') return
     write()
-    inherit().catch(failed)
+    inherit().catch(stop)
   })
 }
 
-function nameOf(page: string): string {
+function lockName(page: string): string {
   return `${DATABASE}-${STORE}-${page}`
 }
 
-/** The `sub` of a token; nobody's is ''. */
+/** The `sub` of a token; empty without one. */
 function userOf(token: string | null): string {
   try {
     return (
@@ -124,7 +147,7 @@ function answer<T>(request: IDBRequest<T>): Promise<T> {
   })
 }
 
-/** Resolves with what `steps` returned, once it is committed. */
+/** Resolves with the result of `steps` once the transaction is committed. */
 function transact<T>(
   database: IDBDatabase,
   mode: IDBTransactionMode,
@@ -142,7 +165,7 @@ function all(database: IDBDatabase): Promise<Kept[]> {
   return transact(database, 'readonly', (store) => answer<Kept[]>(store.getAll()))
 }
 
-/** Make those that are `wanted` this page's, and return them in the order they were made. */
+/** Assign the `wanted` publishes to `page`, and return them in the order they were made. */
 async function taken(database: IDBDatabase, wanted: (kept: Kept) => boolean, page: string): Promise<Kept[]> {
   const found = await transact(database, 'readwrite', async (store) => {
     const kept = (await answer<Kept[]>(store.getAll())).filter(wanted)

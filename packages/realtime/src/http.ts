@@ -1,0 +1,24 @@
+/** One HTTP call to the server: JSON in, JSON out, failures as AerostackError. */
+import { AerostackError, wrap } from './errors.js'
+
+/** The answer's body. Throws AerostackError with the server's code, or `network` when there is no answer. */
+export async function call<T>(
+  fetch: typeof globalThis.fetch,
+  url: string,
+  init: RequestInit,
+  topic?: string,
+): Promise<T> {
+  try {
+    const response = await fetch(url, init)
+    const body = await response.json().catch(() => null)
+    if (response.ok && body) return body
+    const { status } = response
+    const { code = 'internal', message = `The server answered with HTTP status ${status}.` } = {
+      ...body,
+      ...body?.error,
+    }
+    throw new AerostackError(code, message, status === 429 || status >= 500, topic)
+  } catch (error) {
+    throw wrap(error, 'network', true, topic)
+  }
+}

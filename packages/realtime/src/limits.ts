@@ -1,0 +1,54 @@
+/** What the server refuses to read, checked before anything is sent. */
+import { AerostackError } from './errors.js'
+
+/** What the server accepts in one frame. It says so when it connects. */
+export interface Limits {
+  /** Bytes of a frame in UTF-8. */
+  frameBytes: number
+  /** Levels of objects and lists in a frame. */
+  nesting: number
+}
+
+/** The server's defaults, for servers that do not say what they accept. */
+export const DEFAULT_LIMITS: Limits = { frameBytes: 64 * 1024, nesting: 128 }
+
+/**
+ * Throws AerostackError `too_large` or `bad_message` for a frame that the server would refuse. Without limits, which
+ * are known from the first connection on, it accepts every frame.
+ */
+export function checkLimits(text: string, limits: Limits | undefined): void {
+  if (!limits) return
+  const { frameBytes, nesting } = limits
+  const bytes = byteLength(text)
+  if (bytes > frameBytes)
+    throw new AerostackError(
+      'too_large',
+      `The message has ${bytes} bytes; the server accepts ${frameBytes}. Send less data.`,
+    )
+  const levels = depth(text)
+  if (levels > nesting)
+    throw new AerostackError(
+      'bad_message',
+      `The message is nested ${levels} levels deep; the server accepts ${nesting}. Flatten its data.`,
+    )
+}
+
+export function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length
+}
+
+/** How deep the objects and lists of a JSON text are nested. */
+function depth(text: string): number {
+  let level = 0
+  let deepest = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]
+    if (quoted && character === '\\') at++
+    else if (character === '"') quoted = !quoted
+    else if (quoted) continue
+    else if (character === '{' || character === '[') deepest = Math.max(deepest, ++level)
+    else if (character === '}' || character === ']') level--
+  }
+  return deepest
+}
