@@ -22,7 +22,13 @@ test('a plain page without npm talks, with the client that the server hands out'
 })
 
 test('the modules of the client are served, and name each other as neighbours', async ({ request }) => {
-  for (const name of ['aerostack.js', 'aerostack-table.js', 'aerostack-react.js', 'aerostack-outbox-store.js']) {
+  for (const name of [
+    'aerostack.js',
+    'aerostack-table.js',
+    'aerostack-react.js',
+    'aerostack-outbox-store.js',
+    'aerostack-filter.js',
+  ]) {
     const response = await request.get(`${server.url}/sdk/${name}`)
     expect(response.headers()['content-type']).toContain('text/javascript')
     expect(response.ok()).toBe(true)

@@ -8,7 +8,7 @@ export function Running() {
   const version = useVersion(status)
   const facts = [
     ['Address', location.origin],
-    ['Project', projectId],
+    ['Project', projectId || 'default'],
     ['Version', version],
     ['This page is', status],
   ]

@@ -33,10 +33,14 @@ export interface RealtimePayload<T = any> {
 
 /** The data of a `gap` event: events between `since` and the payload's `cursor` may be missing. */
 export interface Gap {
-  /** Why: one of the reasons in docs/protocol.md §5. */
-  reason: string
-  /** The last cursor before the gap, if there was one. */
-  since?: string
+  /**
+   * - `not_recovered`: the server could not replay everything after `since`.
+   * - `interrupted`: the log of a live subscription was interrupted.
+   * - `dropped`: the server dropped events, because the channel asked for `slow: 'drop'`.
+   */
+  reason: 'not_recovered' | 'interrupted' | 'dropped'
+  /** The last cursor that was handled before the gap. */
+  since: string | null
   /** How many events were dropped, where the server knows. */
   dropped?: number
 }

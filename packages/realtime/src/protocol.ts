@@ -125,8 +125,6 @@ export interface Answer {
   recovered?: boolean | null
   /** How many events a gap has, where the server knows. */
   dropped?: number
-  /** Why there is a gap. */
-  reason?: string
   /** The types of columns whose strings stand for something else. */
   columnTypes?: ColumnTypes
 }

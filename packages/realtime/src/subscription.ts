@@ -120,7 +120,7 @@ export class Subscription {
     const { since } = subscriber
     if (this.empty) this.cursor ??= since
     else if (since && !this.has(subscriber))
-      subscriber.deliver(gap(this.cursor, { reason: 'joined_late', since }))
+      subscriber.deliver(gap(this.cursor, { reason: 'not_recovered', since }))
     this.#subscribers.add(subscriber)
     return (
       this.state === 'off' ||
@@ -191,16 +191,16 @@ export class Subscription {
   }
 
   /** Apply a `subscribed` frame. Returns true when it answers the current request. */
-  subscribed({ id, cursor, recovered = null, dropped, reason, columnTypes }: Answer): boolean {
+  subscribed({ id, cursor, recovered = null, dropped, columnTypes }: Answer): boolean {
     if (id ? id !== this.#request?.id || this.#loader : this.state !== 'live') return false
     if (id || columnTypes) this.#columnTypes = columnTypes ?? {}
     this.state = 'live'
     this.recovered = recovered
-    const since = this.cursor
-    if (!recovered) this.#moveTo(cursor ?? since)
+    const since = this.cursor ?? null
+    if (!recovered) this.#moveTo(cursor ?? this.cursor)
     if (recovered === false) {
-      const because = reason ?? (dropped ? 'dropped' : id ? 'not_replayable' : 'interrupted')
-      this.#deliver(() => gap(this.cursor, { reason: because, since, dropped }))
+      const reason = id ? 'not_recovered' : dropped === undefined ? 'interrupted' : 'dropped'
+      this.#deliver(() => gap(this.cursor, { reason, since, dropped }))
     }
     if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
     return !!id
