@@ -3,15 +3,19 @@
     from aerostack_realtime import Aerostack
 
 `aerostack_realtime.blocking.Aerostack` is the same for code without an event loop; the server is the command
-`aerostack`.
+`aerostack`. The manual is docs/python.md.
 """
+
+from importlib.metadata import version
 
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.client import RealtimeClient
-from aerostack_realtime.sdk.live_table import Table
+from aerostack_realtime.sdk.live_table import LiveTable
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember, QueryResult, RowChange
+
+__version__ = version("aerostack-realtime")
 
 __all__ = [
     "Ack",
@@ -19,10 +23,11 @@ __all__ = [
     "AerostackError",
     "Channel",
     "HistoryMessage",
+    "LiveTable",
     "Payload",
     "PresentMember",
     "QueryResult",
     "RealtimeClient",
     "RowChange",
-    "Table",
+    "__version__",
 ]

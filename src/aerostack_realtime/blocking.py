@@ -1,7 +1,7 @@
 """The SDK for code without an event loop, such as Django and Flask views.
 
 The one async implementation runs on a loop in a thread of its own; calls may come from any thread. The thread
-starts with the first call, so an object made before a server forks its workers is good in every worker.
+starts with the first call, so an object that is created before a server forks its workers works in every worker.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ _Result = TypeVar("_Result")
 
 
 class Aerostack(AbstractContextManager["Aerostack"]):
-    """As `aerostack_realtime.Aerostack`, with the same arguments, errors and results, without `await`."""
+    """Like `aerostack_realtime.Aerostack`, with the same arguments, errors and results, without `await`."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str | Sequence[str], **settings: Any) -> None:
         self._make = partial(_Async, url, **settings)
         self._make()  # raises for wrong arguments here, not at the first call
         self._lock = threading.Lock()
@@ -33,15 +33,15 @@ class Aerostack(AbstractContextManager["Aerostack"]):
         self.close()
 
     def publish(self, topic: str, event: str, data: Any = None, *, persist: bool = False) -> Ack:
-        """As `Channel.publish`, over the WebSocket: it needs no secret key, and waits out a reconnect."""
+        """Like `Channel.publish`, over the WebSocket: needs no secret key, and waits for a reconnect."""
         return self.run(lambda sdk: sdk.realtime.channel(topic).publish(event, data, persist=persist))
 
     def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
-        """As `Channel.get_history`."""
-        return self.run(lambda sdk: sdk.realtime.history(topic, limit, before))
+        """Like `Channel.get_history`."""
+        return self.run(lambda sdk: sdk.history(topic, limit, before))
 
     def listen(self, topic: str) -> Iterator[Payload]:
-        """The events of a channel as they come, until `close`."""
+        """The events of a channel as they arrive, until `close`."""
 
         async def opened(sdk: _Async) -> AsyncIterator[Payload]:
             return aiter(sdk.realtime.channel(topic))
@@ -51,7 +51,7 @@ class Aerostack(AbstractContextManager["Aerostack"]):
             yield payload
 
     def run(self, call: Callable[[_Async], Awaitable[_Result]]) -> _Result:
-        """The result of any call of the async SDK, made on its loop: `run(lambda sdk: sdk.realtime…)`."""
+        """The result of any call of the async SDK: `run(lambda sdk: sdk.presence("chat/general"))`."""
         with self._lock:
             if self._running is None:
                 loop = asyncio.new_event_loop()
@@ -66,7 +66,7 @@ class Aerostack(AbstractContextManager["Aerostack"]):
         return asyncio.run_coroutine_threadsafe(made(), loop).result()
 
     def close(self) -> None:
-        """Disconnect and end the thread. A later call starts anew."""
+        """Disconnect and end the thread. A later call starts a new one."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
@@ -78,7 +78,7 @@ class Aerostack(AbstractContextManager["Aerostack"]):
 
 
 class Socket(NamedTuple):
-    """As `sdk.socket`."""
+    """Like `sdk.socket`."""
 
     facade: Aerostack
 
@@ -87,7 +87,7 @@ class Socket(NamedTuple):
 
 
 class Db(NamedTuple):
-    """As `sdk.db`."""
+    """Like `sdk.db`."""
 
     facade: Aerostack
 

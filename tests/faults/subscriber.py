@@ -20,7 +20,7 @@ from tests.faults.recorded import SHOWN
 
 def record(payload: Payload) -> tuple[object, ...]:
     """What is written down of an event."""
-    if payload.type == "gap":
+    if payload.name == "gap":
         return ("G", payload.cursor)
     if payload.operation is not None:
         ended = payload.data["id"] == END_ROW

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from aerostack_realtime import Aerostack, Table
+from aerostack_realtime import Aerostack, LiveTable
 from tests.flow.conftest import SECRET_KEY, ServerProcess
 
 COLUMNS: Final = ("a", "b", "c")
@@ -122,7 +122,7 @@ def where(view: View, *, typed: bool) -> Statement:
     return " AND ".join(clauses), params
 
 
-async def equal(table: Table, expected: list[Any]) -> None:
+async def equal(table: LiveTable, expected: list[Any]) -> None:
     """Wait until the client's rows are these, in this order."""
     changed = asyncio.Event()
     end = table.on_change(lambda _: changed.set())

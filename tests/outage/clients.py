@@ -74,7 +74,7 @@ class Reader:
         self.lost += status == "reconnecting"
 
     def _row(self, payload: Payload) -> None:
-        if payload.type == "gap":
+        if payload.name == "gap":
             self.wrong.append(f"{self.name}: a gap of rows was told after {self.rows}")
         elif payload.data["id"] != self.rows:
             self.wrong.append(f"{self.name}: row {payload.data['id']} came instead of {self.rows}")
@@ -84,7 +84,7 @@ class Reader:
         self._heard.set()
 
     def _message(self, payload: Payload) -> None:
-        if payload.type == "gap":
+        if payload.name == "gap":
             self.wrong.append(f"{self.name}: a gap of messages was told after {len(self.messages)}")
         else:
             self.messages.append(payload.data)

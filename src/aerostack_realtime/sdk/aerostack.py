@@ -1,45 +1,44 @@
-"""`Aerostack`: one object with everything a backend needs of a project: emitting, SQL, and channels."""
+"""`Aerostack`: one object with everything that a backend needs: events, SQL, presence, history and channels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from aerostack_realtime.protocol import topics
-from aerostack_realtime.protocol.errors import Internal
+import msgspec
+
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.connection import GetToken
 from aerostack_realtime.sdk.endpoint import Endpoint
 from aerostack_realtime.sdk.outbox import new_id
-from aerostack_realtime.sdk.payload import Ack, QueryResult
+from aerostack_realtime.sdk.payload import Ack, HistoryMessage, PresentMember, QueryResult
 
 Query = str | tuple[str, Sequence[Any]] | Mapping[str, Any]
 """A statement: SQL alone, `(sql, params)`, or `{"sql": …, "params": […]}`."""
 
 
 class Socket:
-    """Events from the server side, over HTTP: no WebSocket is opened for them."""
+    """Events from the server side, over HTTP; they open no WebSocket."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     async def emit(self, event: str, data: Any, topic: str, *, persist: bool = False) -> Ack:
-        """Send `data` to all subscribers of `topic`; with `persist` it is in the history, too.
+        """Send `data` to all subscribers of `topic`; with `persist` it becomes part of the history.
 
-        Returns when the server has accepted it (stored it, with `persist`). Needs a key that may publish.
-        Raises Unauthorized, Forbidden, InvalidTopic, TooLarge, or a retryable error.
+        Returns when the server has accepted it (stored it, with `persist`). Needs a key that may publish. Raises
+        Unauthorized, Forbidden, InvalidTopic, BadMessage, TooLarge, or a retryable error.
         """
-        room = topics.canonical(topic, self._endpoint.project_id)
-        body = {"topic": room, "event": event, "data": data, "persist": persist, "id": new_id()}
-        answer = await self._endpoint.post("/api/v1/realtime/publish", body)
-        if not isinstance(answer, dict):
-            raise Internal("The server answered a publish with something else than an acknowledgement.")
-        return Ack(
-            str(answer.get("id", body["id"])),
-            answer.get("cursor"),
-            answer.get("timestamp"),
-            answer.get("duplicate") is True,
-        )
+        id = new_id()
+        body = {
+            "topic": self._endpoint.wire_topic(topic),
+            "event": event,
+            "data": data,
+            "persist": persist,
+            "id": id,
+        }
+        answer = await self._endpoint.post("/api/v1/realtime/publish", body, _Published, repeatable=True)
+        return Ack(id, answer.cursor, answer.timestamp, answer.duplicate)
 
 
 class Db:
@@ -51,20 +50,20 @@ class Db:
     async def query(self, sql: str, params: Sequence[Any] = ()) -> QueryResult:
         """Run one statement with `?` placeholders, in a transaction of its own.
 
-        Subscribers of the tables it changes are told by themselves. Raises BadMessage with the database's
+        Subscribers of the tables that it changes are notified automatically. Raises BadMessage with the database's
         message for an SQL error, Unavailable (retryable) when the database stays locked.
         """
-        answer = await self._endpoint.post("/v1/db/query", {"sql": sql, "params": list(params)})
-        return QueryResult(answer["results"], answer["count"], answer.get("cursor"))
+        answer = await self._endpoint.post("/v1/db/query", {"sql": sql, "params": list(params)}, _Result)
+        return QueryResult(answer.results, answer.count, answer.cursor)
 
     async def batch(self, queries: Iterable[Query]) -> list[QueryResult]:
         """Run up to 25 statements in one transaction: all of them or, on the first error, none.
 
-        Raises as `query`.
+        Raises like `query`.
         """
-        answer = await self._endpoint.post("/v1/db/batch", {"queries": [_statement(each) for each in queries]})
-        cursor = answer.get("cursor")
-        return [QueryResult(each["results"], each["count"], cursor) for each in answer["results"]]
+        statements = [_statement(each) for each in queries]
+        answer = await self._endpoint.post("/v1/db/batch", {"queries": statements}, _BatchResult)
+        return [QueryResult(each.results, each.count, answer.cursor) for each in answer.results]
 
 
 class Aerostack:
@@ -76,16 +75,15 @@ class Aerostack:
             async for event in sdk.realtime.channel("orders"):
                 print(event.operation, event.data)
 
-    Arguments are those of RealtimeClient. Nothing is connected before it is needed; leaving the block closes
-    everything.
+    The arguments are those of RealtimeClient. Connections open on first use; leaving the block closes them.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         api_key: str | None = None,
-        project_id: str = "default",
+        project_id: str | None = None,
         token: str | None = None,
         user_id: str | None = None,
         get_token: GetToken | None = None,
@@ -107,10 +105,71 @@ class Aerostack:
     ) -> None:
         await self.close()
 
+    async def presence(self, topic: str) -> list[PresentMember]:
+        """The members present in a channel, over HTTP. Raises Unauthorized, Forbidden, or a retryable error."""
+        params = {"topic": self._endpoint.wire_topic(topic)}
+        answer = await self._endpoint.get("/api/v1/realtime/presence", params, _Presence)
+        return [PresentMember(each.user_id, each.state, each.since) for each in answer.members]
+
+    async def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
+        """The newest persisted messages of a channel. See Channel.get_history."""
+        return await self.realtime.history(topic, limit, before)
+
+    async def disconnect(self, user_id: str) -> int:
+        """Close the connections of a user; returns their number. Needs the secret key.
+
+        The user's clients stay disconnected until they connect again. Raises Unauthorized, Forbidden, or a
+        retryable error.
+        """
+        path = "/api/v1/realtime/disconnect"
+        return (await self._endpoint.post(path, {"userId": user_id}, _Closed, repeatable=True)).closed
+
+    async def revoke(self, *, user_id: str | None = None, token_id: str | None = None) -> int:
+        """Invalidate the tokens issued to a user until now, or the one token whose `jti` is `token_id`; returns
+        the number of connections that were closed. Needs the secret key.
+
+        Raises ValueError unless exactly one is given, Unauthorized, Forbidden, or a retryable error.
+        """
+        if (user_id is None) == (token_id is None):
+            raise ValueError("Pass either user_id or token_id.")
+        body = {"userId": user_id} if token_id is None else {"tokenId": token_id}
+        return (await self._endpoint.post("/api/v1/realtime/revoke", body, _Closed, repeatable=True)).closed
+
     async def close(self) -> None:
-        """Disconnect and let go of all connections."""
+        """Disconnect and close all connections."""
         await self.realtime.disconnect()
         await self._endpoint.close()
+
+
+class _Published(msgspec.Struct):
+    cursor: str | None = None
+    timestamp: int | None = None
+    duplicate: bool = False
+
+
+class _Result(msgspec.Struct):
+    results: list[dict[str, Any]]
+    count: int
+    cursor: str | None = None
+
+
+class _BatchResult(msgspec.Struct):
+    results: list[_Result]
+    cursor: str | None = None
+
+
+class _Member(msgspec.Struct, rename="camel"):
+    user_id: str
+    state: Any
+    since: int
+
+
+class _Presence(msgspec.Struct):
+    members: list[_Member]
+
+
+class _Closed(msgspec.Struct):
+    closed: int
 
 
 def _statement(query: Query) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hands a channel's payloads to its handlers: in order, one after another, never in the reader's way."""
+"""Delivers a channel's payloads to its handlers: in order, one after another, without blocking the reader."""
 
 import asyncio
 import inspect
@@ -14,15 +14,15 @@ from aerostack_realtime.sdk.subscription import Subscription
 logger = logging.getLogger("aerostack_realtime.sdk")
 
 BUFFER: Final = 4096
-"""Payloads that may wait for a channel's handlers. Beyond it the channel (not the socket, which would also
-hold up acknowledgements, heartbeats and every other channel) is paused, and resumed from its cursor once the
-handlers have caught up."""
+"""Payloads that may wait for a channel's handlers. Beyond it the channel is paused, and resumed from its cursor
+once the handlers have caught up. Pausing the socket would also block acknowledgements, heartbeats and every other
+channel."""
 
 
 class Delivery:
-    """The waiting payloads of one channel and, while there are any, the task that hands them over.
+    """The waiting payloads of one channel and, while there are any, the task that delivers them.
 
-    `drained` is called whenever nothing waits any more.
+    `drained` is called whenever the queue has become empty.
     """
 
     def __init__(self, subscription: Subscription, drained: Callable[[], None], *, buffer: int = BUFFER) -> None:
@@ -39,7 +39,7 @@ class Delivery:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and no handler runs."""
+        """Whether the queue is empty and no handler runs."""
         return self._task is None
 
     def put(self, payload: Payload) -> None:
@@ -49,12 +49,12 @@ class Delivery:
             self._start()
 
     def clear(self) -> None:
-        """Throw away what waits; a running handler finishes."""
+        """Discard the waiting payloads; a running handler finishes."""
         self._waiting.clear()
         self._subscription.forget_unhandled()
 
     async def stop(self) -> None:
-        """Throw away what waits and cancel a running handler, unless it is the caller."""
+        """Discard the waiting payloads and cancel a running handler, unless it is the caller."""
         self.clear()
         task = self._task
         if task is not None and task is not asyncio.current_task():
@@ -62,10 +62,10 @@ class Delivery:
             await asyncio.wait([task])
 
     def _start(self) -> None:
-        self._task = asyncio.create_task(self._hand_over(), name=f"delivery {self._subscription.topic}")
+        self._task = asyncio.create_task(self._deliver(), name=f"delivery {self._subscription.topic}")
         self._task.add_done_callback(self._ended)
 
-    async def _hand_over(self) -> None:
+    async def _deliver(self) -> None:
         while self._waiting:
             payload = self._waiting.popleft()
             for handler in self._subscription.handlers(payload):
@@ -83,7 +83,7 @@ class Delivery:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical("Delivery on %r failed", self._subscription.topic, exc_info=error)
-        if self._waiting:  # a handler let a cancellation through: the others still want their events
+        if self._waiting:  # a handler was cancelled from inside: the other handlers still need their events
             self._start()
         else:
             self._drained()
@@ -92,8 +92,8 @@ class Delivery:
 class Stream:
     """One `async for` over a channel.
 
-    Its `take` is a handler: it finishes when the loop comes back for the next event, so an event counts as
-    handled when the loop's body is through with it.
+    Its `push` is a handler. It finishes when the loop asks for the next event, so an event counts as handled when
+    the loop's body has finished with it.
     """
 
     def __init__(self) -> None:
@@ -103,8 +103,8 @@ class Stream:
         self._ended = False
         self._error: AerostackError | None = None
 
-    async def take(self, payload: Payload) -> None:
-        """Give the loop an event, and wait until it is through with it."""
+    async def push(self, payload: Payload) -> None:
+        """Pass an event to the loop, and wait until the loop has finished with it."""
         if self._ended:
             return
         finished = asyncio.Event()
@@ -128,7 +128,7 @@ class Stream:
         return payload
 
     def end(self, error: AerostackError | None = None) -> None:
-        """There will be no more events; what was not taken up is dropped."""
+        """End the loop; events that it has not received are discarded."""
         self._ended = True
         self._error = error
         for _, finished in self._waiting:

@@ -14,7 +14,7 @@ from aerostack_realtime.sdk.window import Row, Window
 logger = logging.getLogger("aerostack_realtime.sdk")
 
 
-class Table(Mapping[Any, Row]):
+class LiveTable(Mapping[Any, Row]):
     """The rows by key, in order. Get it from `RealtimeClient.table`; it is live inside `async with`.
 
         async with sdk.realtime.table("orders", filter={"status": "open"}, order="-total", limit=10) as orders:
@@ -22,8 +22,8 @@ class Table(Mapping[Any, Row]):
             async for change in orders:
                 print(change.operation, change.key, change.row)
 
-    At every moment it is the table as it was after some commit, the newest this client has heard of. It goes on
-    over reconnects; after a gap it is loaded again, and what that changed is told as changes. Treat rows as
+    At every moment it is the table as of some commit, the newest that has reached this client. It continues across
+    reconnects; after a gap it is loaded again, and the differences are reported as changes. Treat rows as
     read-only.
     """
 
@@ -42,7 +42,7 @@ class Table(Mapping[Any, Row]):
         self._following: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Table {self._channel.topic!r} {len(self)} rows>"
+        return f"<LiveTable {self._channel.topic!r} {len(self)} rows>"
 
     def __getitem__(self, key: Any) -> Row:
         return self._shown[key]
@@ -55,11 +55,11 @@ class Table(Mapping[Any, Row]):
 
     @property
     def cursor(self) -> str | None:
-        """Where in the table's log these rows stand."""
+        """The position of these rows in the table's log."""
         return self._channel.cursor
 
     async def __aenter__(self) -> Self:
-        """Load the rows. Raises as `Channel.subscribe`."""
+        """Load the rows. Raises like `Channel.subscribe`."""
         assert self._following is None, "a live table is opened once"
         self._following = asyncio.create_task(self._follow(), name=f"table {self._channel.topic}")
         loaded = asyncio.create_task(self._loaded.wait())
@@ -72,7 +72,7 @@ class Table(Mapping[Any, Row]):
             loaded.cancel()
         if not self._loaded.is_set():
             await self._close()
-            raise self._error or Unavailable("The client was disconnected before the rows were here.")
+            raise self._error or Unavailable("The client was disconnected before the rows arrived.")
         return self
 
     async def __aexit__(
@@ -81,7 +81,8 @@ class Table(Mapping[Any, Row]):
         await self._close()
 
     def on_change(self, callback: Callable[[RowChange], object]) -> Callable[[], None]:
-        """Call `callback` (plain, short) with every change, when the rows show it. Returns what ends that."""
+        """Call `callback` (plain, short) with every change, once the rows include it. Returns a function that
+        removes it."""
         self._callbacks.append(callback)
 
         def unregister() -> None:
@@ -91,8 +92,8 @@ class Table(Mapping[Any, Row]):
         return unregister
 
     def __aiter__(self) -> AsyncIterator[RowChange]:
-        """The changes from now on. The rows may be ahead of them. Ends with the block; raises what ends the
-        subscription otherwise."""
+        """The changes from now on; the rows may be ahead of them. Ends with the block, and raises any other error
+        that ends the subscription."""
         queue: asyncio.Queue[RowChange | None] = asyncio.Queue()
         self._watchers.add(queue)
         return self._changes(queue)
@@ -114,12 +115,12 @@ class Table(Mapping[Any, Row]):
     async def _follow(self) -> None:
         try:
             async for payload in self._channel:
-                self._take(payload)
+                self._receive(payload)
         except AerostackError as error:
             self._error = error
         except Exception:
             logger.exception("The live table of %r failed", self._channel.topic)
-            self._error = Internal("The live table failed by a fault of the client; its log has the details.")
+            self._error = Internal("The live table failed because of a bug; its log has the details.")
         finally:
             for queue in self._watchers:
                 queue.put_nowait(None)
@@ -130,37 +131,38 @@ class Table(Mapping[Any, Row]):
             self._following.cancel()
             await asyncio.wait([self._following])
 
-    def _take(self, payload: Payload) -> None:
+    def _receive(self, payload: Payload) -> None:
         if payload.type == "snapshot":
             self._load(payload.data)
         elif payload.operation is not None:
-            self._apply(payload, self._name(payload.data))
+            self._apply(payload, self._key_of(payload.data))
 
     def _load(self, part: Part) -> None:
         self._parts = part.rows if part.first else self._parts + part.rows
         self._loading = not part.last
         if part.last:
             rows, self._parts = self._parts, []
-            self._known = {self._name(row): row for row in rows}
+            self._known = {self._key_of(row): row for row in rows}
             if len(self._known) < len(rows):
                 raise InvalidFilter(
-                    f"Rows have the same {self._key!r}: say with `key` which column tells them apart. A table "
-                    "without a primary key may have none: give it one."
+                    f"Several rows have the same {self._key!r}: pass as `key` a column that identifies rows, "
+                    "such as "
+                    "the primary key."
                 )
             self._window.begin(self._known, part.numbers)
             self._show(set(self._shown) | set(self._known))
             self._loaded.set()
 
-    def _name(self, row: Row) -> Any:
+    def _key_of(self, row: Row) -> Any:
         if self._key not in row:
             raise InvalidFilter(
-                f"The rows have no column {self._key!r}: say with `key` which one tells them apart."
+                f"The rows have no column {self._key!r}: pass as `key` the column that identifies a row."
             )
         return row[self._key]
 
     def _apply(self, payload: Payload, key: Any) -> None:
-        before = key if payload.old is None else self._name(payload.old)
-        # A row of the name of another one: the rows, loaded again, tell whether it still is.
+        before = key if payload.old is None else self._key_of(payload.old)
+        # Two rows with one key: load the rows again, to see whether both still exist.
         again = key in self._known and (payload.operation == "INSERT" or before != key)
         if payload.operation == "DELETE" or not self._window.covers(key, payload.data):
             self._known.pop(before, None)
@@ -173,28 +175,28 @@ class Table(Mapping[Any, Row]):
             return
         if again or self._window.needs_more(len(self._known)):
             self._loading = True
-            self._channel.reload()
+            self._channel._reload()
             return
         self._show({before, key} if self._window.limit is None else set(self._shown) | set(self._known))
 
     def _show(self, touched: set[Any]) -> None:
-        """Show what is known now of these keys, which are all that have changed, and tell what that changes."""
+        """Show the rows that are known now for the keys that changed, and report the differences."""
         shown = self._known.keys() if self._window.limit is None else set(self._window.shown(self._known))
         for key in touched:
             old = self._shown.get(key)
             new = self._known[key] if key in shown else None
             if new is None and old is not None:
                 del self._shown[key]
-                self._tell(RowChange("DELETE", key, old))
+                self._report(RowChange("DELETE", key, old))
             elif new is not None and old is None:
                 self._shown[key] = new
-                self._tell(RowChange("INSERT", key, new))
+                self._report(RowChange("INSERT", key, new))
             elif new is not None and old is not new:
                 self._shown[key] = new
                 if new != old:
-                    self._tell(RowChange("UPDATE", key, new))
+                    self._report(RowChange("UPDATE", key, new))
 
-    def _tell(self, change: RowChange) -> None:
+    def _report(self, change: RowChange) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(change)

@@ -1,10 +1,10 @@
-"""Commands the server has not answered yet, in the order they were given. No I/O, no clock.
+"""Commands that the server has not answered yet, in the order they were made. No I/O, no clock.
 
-What is here is sent again after a reconnect, under the same id: the server handles a repeated id once.
+They are sent again after a reconnect, under the same id; the server carries out a repeated id once.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from secrets import token_urlsafe
 from typing import Final
 
@@ -18,7 +18,7 @@ _ID_BYTES: Final = 16  # unguessable: whoever guesses an id can make its publish
 
 
 def new_id() -> str:
-    """A command id that no one else makes or guesses."""
+    """A command id that nobody else generates or guesses."""
     return token_urlsafe(_ID_BYTES)
 
 
@@ -36,7 +36,7 @@ class Outbox:
         return id in self._waiting
 
     def add(self, id: str, frame: bytes) -> asyncio.Future[Reply]:
-        """Keep `frame` until it is answered; its answer. Raises Overloaded when too many are waiting."""
+        """Keep `frame` until it is answered; returns its answer. Raises Overloaded when too many are waiting."""
         assert id not in self._waiting, "a command id is used once"
         if len(self._waiting) >= self._limit:
             raise Overloaded(f"{self._limit} calls wait for the server; await some before making more.")
@@ -45,37 +45,51 @@ class Outbox:
         return answer
 
     def frames(self) -> Iterator[bytes]:
-        """What has to be sent on a new connection, in order."""
+        """The frames to send on a new connection, in order."""
         return iter([frame for frame, _ in self._waiting.values()])
 
     def answer(self, id: str, reply: Reply) -> bool:
-        """Settle a command; whether it was waiting."""
+        """Settle a command; returns whether it was waiting."""
         waiting = self._waiting.pop(id, None)
         if waiting and not waiting[1].done():
             waiting[1].set_result(reply)
         return waiting is not None
 
     def fail(self, id: str, error: AerostackError) -> bool:
-        """Settle a command with an error; whether it was waiting."""
+        """Settle a command with an error; returns whether it was waiting."""
         waiting = self._waiting.pop(id, None)
         if waiting and not waiting[1].done():
             waiting[1].set_exception(error)
         return waiting is not None
 
     def fail_largest(self, error: AerostackError) -> bool:
-        """Settle the largest command with an error; whether there was one.
+        """Settle the largest command with an error, the oldest of them if several are; returns whether there was
+        one.
 
-        A server that reads no further than its size limit cannot say whose frame it refused. It was
-        unanswered and beyond the limit, so the largest unanswered one is, too.
+        A server that refuses a frame for its size, unread, cannot say which one it was. It is unanswered, and
+        larger than every frame that the server accepts, so it is this one.
         """
         largest = max(self._waiting, key=lambda id: len(self._waiting[id][0]), default=None)
         return largest is not None and self.fail(largest, error)
 
+    def fail_oldest(self, error: AerostackError) -> bool:
+        """Settle the oldest command with an error; returns whether there was one."""
+        oldest = next(iter(self._waiting), None)
+        return oldest is not None and self.fail(oldest, error)
+
+    def fail_invalid(self, check: Callable[[bytes], None]) -> None:
+        """Settle each command for whose frame `check` raises an AerostackError with that error."""
+        for id, (frame, _) in list(self._waiting.items()):
+            try:
+                check(frame)
+            except AerostackError as error:
+                self.fail(id, error)
+
     def withdraw(self, id: str) -> None:
-        """Take out a command that its caller no longer waits for; it is not sent again."""
+        """Remove a command whose caller no longer waits for it; it is not sent again."""
         self._waiting.pop(id, None)
 
     def fail_all(self, error: AerostackError) -> None:
-        """Settle everything: there will be no answers."""
+        """Settle everything: no answers will come."""
         for id in list(self._waiting):
             self.fail(id, error)

@@ -1,4 +1,4 @@
-"""What the SDK hands to its user: events, acknowledgements, members, stored messages and rows."""
+"""The values that the SDK returns: events, acknowledgements, members, stored messages and rows."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -11,21 +11,22 @@ from aerostack_realtime.protocol.messages import Operation
 class Payload(Struct, frozen=True, kw_only=True):
     """One event of a channel.
 
-    `type` is `event`, `db_change`, `snapshot` (inside a live table only), or `gap`: events may be missing
-    before this point, because the server no longer has what was missed; reload what you show. A gap's `data`
-    is `{"since": cursor}`, the last cursor before it, and of a channel with `slow="drop"` that dropped events
-    `{"since": cursor, "dropped": n}`, how many.
+    `type` is `event`, `db_change`, `chat_message` (the legacy chat command), or `snapshot` (inside a live table
+    only). An event named `gap` means that events may be missing before this point; reload what you show. Its
+    `data` is `{"reason": …, "since": …}`: `since` is the last cursor before the gap, and `reason` is
+    `not_recovered` (the server no longer has the missed events), `interrupted` (the log was interrupted) or
+    `dropped` (with `slow="drop"`; then `"dropped": n` is the number of dropped events).
 
-    `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is
-    the published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row
-    of an UPDATE or DELETE. `timestamp` is in milliseconds since the Unix epoch. `cursor`, opaque, is where
-    the event stands in its channel: `channel(topic, since=cursor)` continues after it. It is None for what
-    has no place of its own, such as the members already present at a subscription. `commit` names the
-    transaction that a row change is part of, in all tables alike, and `commit_end` is set on its last change: on
-    PostgreSQL, where that is known.
+    `topic` is as you wrote it. `operation` is set for row changes, `event` for everything else. `data` is the
+    published value, the new row (for DELETE the deleted one) or a member's state; `old` the previous row of an
+    UPDATE or DELETE. `timestamp` is in milliseconds since the Unix epoch. `cursor`, opaque, is where the event
+    stands in its channel: `channel(topic, since=cursor)` continues after it. It is None for payloads that have no
+    place in the log, such as the members already present at a subscription. `commit` names the transaction that a
+    row change is part of, in all tables alike, and `commit_end` is set on its last change: on PostgreSQL, where
+    that is known.
     """
 
-    type: Literal["event", "db_change", "snapshot", "gap"]
+    type: Literal["event", "db_change", "chat_message", "snapshot"]
     topic: str
     data: Any = None
     event: str | None = None
@@ -45,8 +46,8 @@ class Payload(Struct, frozen=True, kw_only=True):
 
 
 class Part(Struct, frozen=True):
-    """Some rows of a snapshot; the `first` ones begin it, with the `last` ones it is whole. `numbers`: the columns
-    whose strings stand for numbers."""
+    """Some rows of a snapshot: `first` marks its first part and `last` its last. `numbers` are the columns whose
+    strings represent numbers."""
 
     rows: list[dict[str, Any]]
     first: bool
@@ -55,7 +56,7 @@ class Part(Struct, frozen=True):
 
 
 class RowChange(Struct, frozen=True):
-    """What changed in a live table: `row` is the new row, for DELETE the one that is gone."""
+    """A change in a live table: `row` is the new row, for DELETE the deleted one."""
 
     operation: Operation
     key: Any
@@ -63,10 +64,10 @@ class RowChange(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """The server's word that it accepted a publish; of a persisted one, that it is stored durably.
+    """Confirms that the server accepted a publish; for a persisted one, that it is stored durably.
 
-    `cursor` and `timestamp` (ms since the Unix epoch) are its place and time in the channel. `duplicate`: an
-    earlier attempt had arrived already, and nothing was delivered twice.
+    `cursor` and `timestamp` (ms since the Unix epoch) are its place and time in the channel. `duplicate`
+    means that an earlier attempt had arrived already; the message was delivered once.
     """
 
     id: str
@@ -76,7 +77,7 @@ class Ack(Struct, frozen=True):
 
 
 class PresentMember(Struct, frozen=True):
-    """A user who is present in a channel since `since` (ms since the Unix epoch), with its tracked state."""
+    """A user who has been present in a channel since `since` (ms since the Unix epoch), with the tracked state."""
 
     user_id: str
     state: Any
@@ -99,8 +100,8 @@ class QueryResult(Struct, frozen=True):
     """The outcome of a statement: iterate over it for its rows.
 
     `rows` (also named `results`, as on the wire) of a statement that returns some; `count` is how many were
-    returned, else how many were changed. `cursor`: a subscriber that has handled this cursor has seen what
-    the statement did; None from a server that does not tell.
+    returned, else how many were changed. `cursor`: a subscriber that has handled this cursor has received the
+    statement's changes; None where the server does not report it.
     """
 
     rows: list[dict[str, Any]]

@@ -1,8 +1,7 @@
-"""The members of one channel as its user was last told of them. No I/O, no clock.
+"""The members of one channel as last reported to the user. No I/O, no clock.
 
-The server may tell the same twice (a snapshot of members after a reconnect, then the log of what was missed)
-or not at all (a member that left while this client was away). What the user hears is neither: each difference
-once.
+The server may report a member twice (in the list of members after a reconnect, then in the replayed log) or not
+at all (one that left while this client was disconnected). The user gets each difference once.
 """
 
 from typing import Any, Final, NamedTuple
@@ -16,7 +15,8 @@ _ABSENT: Final = object()
 
 
 class Transition(NamedTuple):
-    """One difference to tell: `event` is JOIN, UPDATE or LEAVE; `state` the new one, or at LEAVE the last."""
+    """One difference to report: `event` is JOIN, UPDATE or LEAVE; `state` the new state, for LEAVE the last
+    one."""
 
     event: str
     user_id: str
@@ -24,7 +24,7 @@ class Transition(NamedTuple):
 
 
 class Members:
-    """Who is present, by user id."""
+    """The states of the present members by user id."""
 
     def __init__(self) -> None:
         self._states: dict[str, Any] = {}
@@ -33,7 +33,7 @@ class Members:
         return len(self._states)
 
     def apply(self, event: str, user_id: str, state: Any) -> Transition | None:
-        """Take in what the server said of one member; the difference it makes, if any."""
+        """Process an event about one member; returns the difference it makes, if any."""
         if event == LEAVE:
             known = self._states.pop(user_id, _ABSENT)
             return None if known is _ABSENT else Transition(LEAVE, user_id, state)
@@ -44,13 +44,13 @@ class Members:
         return Transition(UPDATE, user_id, state) if known != state else None
 
     def reconcile(self, present: dict[str, Any]) -> list[Transition]:
-        """Take in the full list of states by user id; the differences, leaves first."""
+        """Process the full list of states by user id; returns the differences, leaves first."""
         gone = [Transition(LEAVE, user, state) for user, state in self._states.items() if user not in present]
         for leave in gone:
             del self._states[leave.user_id]
-        told = (self.apply(JOIN, user, state) for user, state in present.items())
-        return gone + [transition for transition in told if transition]
+        entered = (self.apply(JOIN, user, state) for user, state in present.items())
+        return gone + [transition for transition in entered if transition]
 
     def clear(self) -> None:
-        """Forget everyone without telling."""
+        """Forget all members without reporting it."""
         self._states.clear()

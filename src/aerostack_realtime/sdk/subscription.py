@@ -1,18 +1,23 @@
-"""One channel's subscription as seen from the client: its state, its cursor, its listeners. No I/O, no clock.
+"""One channel's subscription as seen by the client: its state, its cursor, its listeners. No I/O, no clock.
 
-    off ──request──▶ asked ──confirm──▶ live ──lost / paused──▶ asked again, from the cursor
+    OFF ──request──▶ REQUESTED ──confirm──▶ LIVE ◀──last rows── LOADING      (LOADING with a snapshot only)
+                                             │ ▲                 │ ▲
+                              lost or paused ▼ │ confirm         ▼ │ confirm
+                                          SUSPENDED            STALE
 
-Replies go in, payloads for the user come out: each event once, however often the server sends it, and each
-break in the log as a `gap`.
+Replies go in, payloads for the user come out: each event once, however often the server sends it, and each break
+in the log as a `gap`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from enum import Enum, auto
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from aerostack_realtime.protocol.messages import (
+    ChatMessage,
     DbChange,
     Event,
     Filter,
@@ -29,29 +34,52 @@ from aerostack_realtime.sdk.presence import Members, Transition
 Handler = Callable[[Payload], object]
 """A plain or async function of one payload."""
 Key = str | Sequence[str]
-"""The member of `data`, or those, that name what an event or a row is about."""
+"""The member of `data`, or those, that identify what an event or a row is about."""
+GapReason = Literal["not_recovered", "interrupted", "dropped"]
+"""Why events may be missing; docs/protocol.md §5."""
 
 GAP: Final = "gap"
 SNAPSHOT: Final = "snapshot"
 ANY: Final = "*"
 
 SEEN_LIMIT: Final = 8192
-"""Cursors remembered against repeats. A resumption repeats at most what was received and not yet handled,
-which delivery.BUFFER bounds to half of this."""
+"""Cursors remembered to recognise repeats. A resumption repeats at most the events that were received and not yet
+handled, which delivery.BUFFER bounds to half of this."""
+
+
+class State(Enum):
+    """Where a subscription stands."""
+
+    OFF = auto()
+    """Not subscribed."""
+    REQUESTED = auto()
+    """Requested for the first time; the server has not answered."""
+    LOADING = auto()
+    """Confirmed; the rows of its snapshot are arriving."""
+    LIVE = auto()
+    """Confirmed; events are arriving."""
+    SUSPENDED = auto()
+    """Was live; the next request continues after the cursor."""
+    STALE = auto()
+    """Rows are missing; the next request asks for a snapshot."""
+
+
+_RECEIVING: Final = frozenset({State.LOADING, State.LIVE})
+_CONFIRMED: Final = frozenset({State.LOADING, State.LIVE, State.SUSPENDED, State.STALE})
 
 
 class Subscription:
     """The subscription of one channel. `cursor` is that of the last event whose handlers have finished.
 
-    `slow` and `key` say what the server does while this client is slow. With `snapshot` (what the command of
-    that name asks for) it begins with a table's rows, and again after every gap: then `stale`, until it is
-    requested again.
+    `wire_topic` is the topic as it is sent. `slow` and `key` say what the server does while this client is slow.
+    With `snapshot` (the value of that field in the command) it begins with a table's rows, and again after every
+    gap.
     """
 
     def __init__(
         self,
         topic: str,
-        canonical: str,
+        wire_topic: str,
         filter: Filter | None = None,
         since: str | None = None,
         snapshot: Raw | None = None,
@@ -59,73 +87,91 @@ class Subscription:
         key: Key | None = None,
     ) -> None:
         self.topic = topic
-        self.canonical = canonical
+        self.wire_topic = wire_topic
         self.filter = filter
         self.slow: Slow = slow
         self.key = key
         self.cursor = since
-        self.confirmed = False  # the server has said `subscribed`: it is restored after a reconnect
-        self.live = False  # … and said it to the request that counts now
         self.members = Members()
+        self.state = State.OFF
         self.snapshot = snapshot
-        self.stale = snapshot is not None
-        self._begun = False  # the first rows of a snapshot are here
-        self._resumable = since is not None
-        self._asked: str | None = None
-        self._since: str | None = None
-        self._told: str | None = None  # where the newest gap leads to, until its handlers have finished
+        self._start = since  # where the first request begins; None: now
+        self._request: str | None = None  # the id of the request that counts
+        self._since: str | None = None  # `since` in that request
+        self._rows_of: str | None = None  # the request whose rows are arriving
+        self._gap_end: str | None = None  # the cursor after the newest gap, until its handlers have finished
         self._seen: dict[str, None] = {}
         self._listeners: list[tuple[str, Handler]] = []
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the server has confirmed it; it is restored after a reconnect."""
+        return self.state in _CONFIRMED
+
+    @property
+    def live(self) -> bool:
+        """Whether the server has confirmed the request that counts, so that events belong to it."""
+        return self.state in _RECEIVING
 
     # --- the wire ----------------------------------------------------------------------------------------
 
     def request(self, id: str) -> Subscribe:
-        """The command that starts it, or continues it after the cursor; after a gap that is being told, where
-        that leads to, since what came after it waits already."""
-        self.live = False
-        self._asked = id
-        self._since = (self._told or self.cursor) if self._resumable and not self.stale else None
-        rows = self.snapshot if self.snapshot is not None and self.stale else Raw(b"null")
-        self._begun = False
+        """The command that starts it, or continues it after the cursor. While handlers still work up to a gap it
+        continues after the gap, because the events after it are waiting already."""
+        self.lost()
+        if self.state is State.OFF:
+            self.state = State.REQUESTED
+        self._request = id
+        rows = Raw(b"null")
+        if self._wants_rows:
+            assert self.snapshot is not None, "only a snapshot has rows"
+            rows, self._since = self.snapshot, None
+        elif self.state is State.SUSPENDED:
+            self._since = self._gap_end or self.cursor
+        else:
+            self._since = self._start
         return Subscribe(
-            topic=self.canonical,
+            topic=self.wire_topic,
             filter=self.filter,
             since=self._since,
             snapshot=rows,
             slow=self.slow,
-            key=None if self.key is None else self.key if isinstance(self.key, str) else list(self.key),
+            key=self.key if self.key is None or isinstance(self.key, str) else list(self.key),
             id=id,
         )
 
-    def asks(self, id: str) -> bool:
+    def requested_as(self, id: str) -> bool:
         """Whether `id` is that of the request that counts."""
-        return self._asked == id
+        return self._request == id
 
     def continue_from(self, cursor: str) -> None:
         """Start after `cursor` instead of now."""
-        assert not self.confirmed, "a running subscription has its own place"
-        self.cursor, self._resumable = cursor, True
+        assert not self.confirmed, "a running subscription has its own cursor"
+        self.cursor = self._start = cursor
 
     def confirm(self, reply: Subscribed) -> Payload | None:
-        """Take in `subscribed`; the gap it tells of, if any. An answer to an older request is nothing."""
-        if reply.id is not UNSET and reply.id != self._asked:
+        """Process `subscribed`; returns the gap that it reports, if any. Answers to older requests are ignored."""
+        if reply.id is not UNSET and reply.id != self._request:
             return None
         if self.live:  # unsolicited: the log was interrupted, or events were dropped
-            return self._gap(reply) if reply.recovered is False else None
-        if self._asked is None:
+            if reply.recovered is not False:
+                return None
+            return self._gap(reply, "interrupted" if reply.dropped is UNSET else "dropped")
+        if self._request is None:
             return None
-        self.live = self.confirmed = True
+        self.state = State.LOADING if self._wants_rows else State.LIVE
         if self._since is None:
-            self.cursor, self._resumable = reply.cursor, True
+            self.cursor = reply.cursor
             return None
-        return None if reply.recovered else self._gap(reply)
+        return None if reply.recovered else self._gap(reply, "not_recovered")
 
     def load(self, reply: Snapshot) -> Payload | None:
-        """Take in rows; with the last of them what follows are changes."""
-        if not self.live or not self.stale or reply.id != self._asked:
+        """Process rows; after the last of them changes follow."""
+        if self.state is not State.LOADING or reply.id != self._request:
             return None
-        first, self._begun = not self._begun, True
-        self.stale = not reply.last
+        first, self._rows_of = self._rows_of != self._request, self._request
+        if reply.last:
+            self.state = State.LIVE
         return Payload(
             type=SNAPSHOT,
             topic=self.topic,
@@ -139,8 +185,8 @@ class Subscription:
             cursor=reply.cursor if reply.last else None,
         )
 
-    def receive(self, reply: Event | DbChange) -> Payload | None:
-        """Take in an event; what to tell the user, or None when there is nothing new in it."""
+    def receive(self, reply: Event | ChatMessage | DbChange) -> Payload | None:
+        """Process an event; returns the payload for the user, or None for a repeat."""
         if not self.live:
             return None
         if isinstance(reply, Event) and reply.event in PRESENCE_EVENTS:
@@ -164,7 +210,7 @@ class Subscription:
                 commit_end=bool(reply.commit_end),
             )
         return Payload(
-            type="event",
+            type="chat_message" if isinstance(reply, ChatMessage) else "event",
             topic=self.topic,
             event=reply.event,
             data=data,
@@ -175,7 +221,7 @@ class Subscription:
         )
 
     def reconcile(self, reply: Presence) -> list[Payload]:
-        """Take in the full list of members; what changed without an event."""
+        """Process the full list of members; returns the changes that no event reported."""
         present = {member.user_id: msgspec.json.decode(member.state) for member in reply.members}
         return [self._transition(each) for each in self.members.reconcile(present)]
 
@@ -183,36 +229,48 @@ class Subscription:
         """The handlers have finished with `payload`."""
         if payload.cursor is not None:
             self.cursor = payload.cursor
-        if payload.type == GAP and payload.cursor == self._told:
-            self._told = None
+            if payload.cursor == self._gap_end:
+                self._gap_end = None
 
     def lost(self) -> None:
-        """The connection is gone, or the subscription paused: what still arrives is not for it."""
-        self.live = False
+        """The connection is gone, or the subscription is paused: events that still arrive are ignored."""
+        if self.state is State.LIVE:
+            self.state = State.SUSPENDED
+        elif self.state is State.LOADING:
+            self.state = State.STALE
+
+    def discard_rows(self) -> None:
+        """The rows are not complete: the next request asks for all of them again."""
+        assert self.snapshot is not None, "only a snapshot has rows"
+        self.state = State.STALE
 
     def forget_unhandled(self) -> None:
-        """What was received and not handled is thrown away: it may come again."""
+        """The events that were received and not handled are discarded: the server may send them again."""
         self._seen.clear()
-        self._told = None
-        self.stale = self.snapshot is not None
+        self._gap_end = None
+        if self.snapshot is not None and self.confirmed:
+            self.state = State.STALE
 
     def end(self) -> None:
-        """The user ended it, or the server did. A later request starts from then on."""
-        self.live = self.confirmed = self._resumable = False
-        self._asked = self._told = None
-        self.stale = self.snapshot is not None
+        """The user or the server ended it. A later request starts from that time on."""
+        self.state = State.OFF
+        self._start = self._request = self._gap_end = None
         self._seen.clear()
         self.members.clear()
 
-    def _gap(self, reply: Subscribed) -> Payload | None:
-        if self.snapshot is not None:  # the rows tell more than the gap would
-            self.stale = True
+    @property
+    def _wants_rows(self) -> bool:
+        return self.snapshot is not None and self.state in (State.REQUESTED, State.STALE)
+
+    def _gap(self, reply: Subscribed, reason: GapReason) -> Payload | None:
+        if self.snapshot is not None:  # the rows, loaded again, replace what is missing
+            self.state = State.STALE
             return None
-        self._told = reply.cursor
-        data: dict[str, str | int | None] = {"since": self.cursor}
+        self._gap_end = reply.cursor
+        data: dict[str, Any] = {"reason": reason, "since": self.cursor}
         if reply.dropped is not UNSET:
             data["dropped"] = reply.dropped
-        return Payload(type=GAP, topic=self.topic, event=GAP, data=data, cursor=reply.cursor)
+        return Payload(type="event", topic=self.topic, event=GAP, data=data, cursor=reply.cursor)
 
     def _member(self, reply: Event) -> Payload | None:
         state = msgspec.json.decode(reply.data)
@@ -220,7 +278,7 @@ class Subscription:
         transition = self.members.apply(reply.event, user_id, state)
         if transition is None:
             return None
-        if reply.snapshot is True:  # about a state, not an event of the log
+        if reply.snapshot is True:  # a member that was present before; not an event of the log
             return self._transition(transition)
         return self._transition(transition, reply.timestamp, reply.id, reply.cursor)
 
@@ -244,27 +302,27 @@ class Subscription:
 
     # --- the listeners -----------------------------------------------------------------------------------
 
-    def on(self, event: str, handler: Handler) -> None:
-        """Add a listener; the same one twice is called twice."""
+    def add_listener(self, event: str, handler: Handler) -> None:
+        """Add a listener; one that is added twice is called twice."""
         self._listeners.append((event, handler))
 
-    def off(self, event: str, handler: Handler | None = None) -> None:
-        """Remove the listener, or every listener of the event; one that is not there is nothing."""
+    def remove_listener(self, event: str, handler: Handler | None = None) -> None:
+        """Remove the listener, or every listener of the event. Does nothing when there is none."""
         self._listeners = [
             (name, each)
             for name, each in self._listeners
             if name != event or (handler is not None and each != handler)
         ]
 
-    def silence(self) -> None:
+    def remove_all_listeners(self) -> None:
         """Remove all listeners."""
         self._listeners = []
 
     @property
-    def heard(self) -> bool:
-        """Whether anyone listens."""
+    def has_listeners(self) -> bool:
+        """Whether there are listeners."""
         return bool(self._listeners)
 
     def handlers(self, payload: Payload) -> list[Handler]:
-        """Who is told of `payload`, in the order they came."""
+        """The listeners of `payload`, in the order they were added."""
         return [handler for name, handler in self._listeners if name in (payload.name, ANY)]

@@ -1,7 +1,7 @@
 """Which of a table's rows are shown, and in which order. No I/O, no clock.
 
-With a limit the client knows some rows more than it shows, and the edge up to which it knows them all. A row
-beyond the edge is left alone; when too few are left inside, the rows are asked for again.
+With a limit the client holds some rows more than it shows, and knows the edge up to which it holds them all. A row
+beyond the edge is ignored; when too few rows remain inside, they are requested again.
 """
 
 from collections.abc import Collection
@@ -15,13 +15,13 @@ from aerostack_realtime.protocol.messages import encode
 
 Row = dict[str, Any]
 SPARE: Final = 20
-"""Rows asked for beyond the limit: so many may leave before the server has to be asked again."""
+"""Rows requested beyond the limit: this many may leave before the rows have to be requested again."""
 _LARGEST: Final = 10_000  # docs/protocol.md §6
 
 
 class Window:
     """An order (`column`, or `-column` for descending) and a limit, either of which may be None. `key` is the
-    column that tells rows apart."""
+    column that identifies a row."""
 
     def __init__(self, order: str | None, limit: int | None, key: str = "id") -> None:
         if limit is not None and limit < 1:
@@ -29,26 +29,26 @@ class Window:
         self.limit = limit
         self._column = order.removeprefix("-") if order is not None else None
         self._sign = -1 if order is not None and order.startswith("-") else 1
-        self._asked = None if limit is None else max(limit, min(limit + SPARE, _LARGEST))
+        self._requested = None if limit is None else max(limit, min(limit + SPARE, _LARGEST))
         self._key = key
         self._numbers: Collection[str] = ()
-        self._edge: tuple[Any, Any] | None = None  # the last row that is known; None: all are
+        self._edge: tuple[Any, Any] | None = None  # the last row that is held; None: all are
 
     @property
     def wanted(self) -> Raw:
-        """What `snapshot` in a subscribe command asks for. The first rows without an order are those by key, which
+        """The value of `snapshot` in a subscribe command. Without an order the first rows are those by key, which
         need not be the table's primary key."""
         order = None if self._column is None else ("-" if self._sign < 0 else "") + self._column
         if order is None and self.limit is not None:
             order = self._key
-        asked = {"limit": self._asked, "order": order}
-        return Raw(encode({name: value for name, value in asked.items() if value is not None} or True))
+        requested = {"limit": self._requested, "order": order}
+        return Raw(encode({name: value for name, value in requested.items() if value is not None} or True))
 
     def begin(self, rows: dict[Any, Row], numbers: Collection[str] = ()) -> None:
-        """These rows were answered; strings in the columns `numbers` stand for numbers."""
+        """The server sent these rows; strings in the columns `numbers` represent numbers."""
         self._numbers = numbers
         self._edge = None
-        if self._asked is not None and len(rows) >= self._asked:
+        if self._requested is not None and len(rows) >= self._requested:
             key = self.sorted(rows)[-1]
             self._edge = self._place(key, rows[key])
 
@@ -57,11 +57,11 @@ class Window:
         return self._edge is None or self._compare(self._place(key, row), self._edge) <= 0
 
     def needs_more(self, known: int) -> bool:
-        """Whether rows have to be asked for again, now that so many are known."""
+        """Whether the rows have to be requested again, now that `known` rows are held."""
         return self._edge is not None and self.limit is not None and known < self.limit
 
     def sorted(self, rows: dict[Any, Row]) -> list[Any]:
-        """The keys of rows in their order; in the order they came when there is none."""
+        """The keys of rows in their order; without one, in the order they arrived."""
         if self._column is None and self.limit is None:
             return list(rows)
         places = {key: self._place(key, row) for key, row in rows.items()}
@@ -94,7 +94,7 @@ def compare(one: Any, other: Any) -> int:
 
 
 def _number(value: Any) -> Any:
-    """The number that a string stands for; other values, and what is no number, as they are."""
+    """The number that a string represents; any other value unchanged."""
     if not isinstance(value, str):
         return value
     try:

@@ -86,8 +86,9 @@ class Line:
     async def say(self, type: str, **fields: Any) -> None:
         await self.socket.send_str(msgspec.json.encode({"type": type, **fields}).decode())
 
-    async def greet(self, heartbeat: float = 25) -> None:
-        await self.say("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test")
+    async def greet(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> None:
+        more = {"limits": limits} if limits else {}
+        await self.say("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test", **more)
 
     async def confirm(self, subscribe: dict[str, Any], cursor: str = "c0", recovered: bool | None = None) -> None:
         await self.say("subscribed", topic=self.room, cursor=cursor, recovered=recovered, id=subscribe["id"])
@@ -124,10 +125,12 @@ class Peer:
     def client(self, **settings: Any) -> RealtimeClient:
         return RealtimeClient(self.url, **{"backoff": quick(), **settings})
 
-    async def meet(self, realtime: RealtimeClient, heartbeat: float = 25) -> Line:
+    async def meet(
+        self, realtime: RealtimeClient, heartbeat: float = 25, limits: dict[str, int] | None = None
+    ) -> Line:
         """Connect the client to this peer."""
         connecting = asyncio.create_task(realtime.connect())
-        line = await self.greeted(heartbeat)
+        line = await self.greeted(heartbeat, limits)
         await connecting
         return line
 
@@ -135,10 +138,10 @@ class Peer:
         """The next connection."""
         return await self.lines.get()
 
-    async def greeted(self, heartbeat: float = 25) -> Line:
+    async def greeted(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> Line:
         """The next connection, greeted."""
         line = await self.line()
-        await line.greet(heartbeat)
+        await line.greet(heartbeat, limits)
         return line
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -41,8 +41,8 @@ async def test_what_cannot_be_resumed_is_told_as_a_gap(peer: "Peer", heard: "typ
         line = await peer.greeted()
         frame = await line.hear("subscribe")
         await line.confirm(frame, "e2.7", recovered=False)
-        assert (await gaps.first(1))[0].data == {"since": "c0"}
-        assert (await everything.first(1))[0].type == "gap"
+        assert (await gaps.first(1))[0].data == {"reason": "not_recovered", "since": "c0"}
+        assert (await everything.first(1))[0].name == "gap"
         await line.say("subscribed", topic=line.room, cursor="e3.1", recovered=False)
         assert (await gaps.first(2))[1].cursor == "e3.1"
         await line.say("ack", id="nobody")
@@ -132,7 +132,7 @@ async def test_a_channel_whose_handlers_lag_is_paused_and_caught_up(peer: "Peer"
 async def test_a_restoration_the_server_has_no_time_for_is_tried_again(
     peer: "Peer", heard: "type[Heard]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aerostack_realtime.sdk.client._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("aerostack_realtime.sdk.session._RETRY_SECONDS", 0.01)
     listener = heard()
     async with peer.client() as realtime:
         line = await peer.meet(realtime)

@@ -55,7 +55,7 @@ async def test_drop_tells_how_many_by_a_gap(
         await listener.named("gap")
         await board.publish("done")
         await listener.named("done")
-    gaps = [payload.data["dropped"] for payload in listener.payloads if payload.type == "gap"]
+    gaps = [payload.data["dropped"] for payload in listener.payloads if payload.name == "gap"]
     assert sum(gaps) > 0
     assert sum(gaps) + len(listener.payloads) - len(gaps) - 1 == MANY
 

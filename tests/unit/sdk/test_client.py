@@ -14,7 +14,7 @@ from aerostack_realtime.sdk.payload import Payload
 
 
 def client() -> RealtimeClient:
-    return RealtimeClient("http://127.0.0.1:9")
+    return RealtimeClient("http://127.0.0.1:9", project_id="default")
 
 
 def ignore(_: Payload) -> None: ...
@@ -30,7 +30,7 @@ async def test_every_frame_of_the_spec_is_taken(example: dict[str, Any]) -> None
     realtime = client()
     for topic in ("chat/general", "orders"):
         realtime.channel(topic).on("*", ignore)
-    realtime.received(reply)
+    realtime._session.received(reply)
 
 
 def test_one_topic_is_one_channel_however_it_is_written() -> None:
@@ -53,8 +53,8 @@ def test_a_channel_nobody_uses_is_let_go() -> None:
     for room in range(100):
         realtime.channel(f"chat/{room}").on("message", ignore).off("message", ignore)
     gc.collect()
-    assert len(realtime._channels) == 0
-    assert len(realtime._in_use) == 0
+    assert len(realtime._session.channels) == 0
+    assert len(realtime._session.in_use) == 0
 
 
 def test_an_impossible_topic_is_refused_at_once() -> None:

@@ -36,7 +36,7 @@ async def test_an_async_handler_is_awaited_before_the_next_event() -> None:
         await asyncio.sleep(0)
         trace.append(f"end {payload.data}")
 
-    room.subscription.on("message", slow)
+    room.subscription.add_listener("message", slow)
     await room.deliver(1, 2)
     assert trace == ["begin 1", "end 1", "begin 2", "end 2"]
 
@@ -47,8 +47,8 @@ async def test_a_failing_handler_is_logged_and_harms_nothing_else(caplog: pytest
     def broken(payload: Payload) -> None:
         raise RuntimeError("my bug")
 
-    room.subscription.on("message", broken)
-    room.subscription.on("message", lambda payload: heard.append(payload.data))
+    room.subscription.add_listener("message", broken)
+    room.subscription.add_listener("message", lambda payload: heard.append(payload.data))
     with caplog.at_level(logging.ERROR, "aerostack_realtime.sdk"):
         await room.deliver(1, 2)
     assert heard == [1, 2]
@@ -64,7 +64,7 @@ async def test_the_cursor_is_that_of_the_last_event_whose_handlers_have_finished
         begun.set()
         await release.wait()
 
-    room.subscription.on("message", slow)
+    room.subscription.add_listener("message", slow)
     room.delivery.put(event(1))
     await begun.wait()
     assert room.subscription.cursor is None
@@ -91,7 +91,7 @@ async def test_a_handler_that_lets_a_cancellation_through_does_not_end_the_deliv
         if payload.data == 1:
             raise asyncio.CancelledError
 
-    room.subscription.on("message", cancelled)
+    room.subscription.add_listener("message", cancelled)
     await room.deliver(1, 2, 3)
     assert heard == [1, 2, 3]
 
@@ -105,7 +105,7 @@ async def test_stopping_cancels_a_running_handler_and_drops_the_rest() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    room.subscription.on("message", hanging)
+    room.subscription.add_listener("message", hanging)
     room.delivery.put(event(1))
     room.delivery.put(event(2))
     await begun.wait()
@@ -122,19 +122,19 @@ async def test_a_handler_may_stop_its_own_delivery() -> None:
         await room.delivery.stop()
         heard.append(payload.data)
 
-    room.subscription.on("message", stopping)
+    room.subscription.add_listener("message", stopping)
     await room.deliver(1, 2)
     assert heard == [1]
 
 
 async def test_a_stream_has_finished_an_event_when_the_loop_asks_for_the_next() -> None:
     stream = Stream()
-    first = asyncio.create_task(stream.take(event(1)))
+    first = asyncio.create_task(stream.push(event(1)))
     assert await stream.next() == event(1)
     assert not first.done()
     following = asyncio.create_task(stream.next())
     await first
-    second = asyncio.create_task(stream.take(event(2)))
+    second = asyncio.create_task(stream.push(event(2)))
     assert await following == event(2)
     stream.end()
     await second
@@ -142,11 +142,11 @@ async def test_a_stream_has_finished_an_event_when_the_loop_asks_for_the_next() 
 
 async def test_the_end_of_a_stream_frees_the_delivery_and_ends_the_loop() -> None:
     stream = Stream()
-    waiting = asyncio.create_task(stream.take(event(1)))
+    waiting = asyncio.create_task(stream.push(event(1)))
     await asyncio.sleep(0)
     stream.end()
     await waiting
-    await stream.take(event(2))
+    await stream.push(event(2))
     assert await stream.next() is None
 
 

@@ -127,7 +127,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
         for payload in self.handled:
             assert payload.cursor is not None
             reached = int(payload.cursor)
-            if payload.type == "gap":
+            if payload.name == "gap":
                 assert reached >= position, "a gap does not lead back"
             else:
                 assert reached == position + 1, "nothing is missing, repeated or out of order"

@@ -23,7 +23,7 @@ def test_a_client_that_only_listens_pings_too() -> None:
     clock = Clock()
     heartbeat = Heartbeat(25, clock)
     clock.now = 125
-    heartbeat.heard()
+    heartbeat.received()
     assert heartbeat.due() == "ping"
 
 
@@ -31,7 +31,7 @@ def test_traffic_both_ways_needs_no_ping() -> None:
     clock = Clock()
     heartbeat = Heartbeat(25, clock)
     clock.now = 120
-    heartbeat.heard()
+    heartbeat.received()
     heartbeat.sent()
     clock.now = 130
     assert heartbeat.due() == "nothing"
@@ -46,7 +46,7 @@ def test_an_unanswered_ping_gives_the_connection_up() -> None:
     clock.now = 149
     assert heartbeat.due() == "nothing"
     clock.now = 150
-    assert heartbeat.due() == "give up"
+    assert heartbeat.due() == "time out"
 
 
 def test_anything_heard_answers_the_ping() -> None:
@@ -55,7 +55,7 @@ def test_anything_heard_answers_the_ping() -> None:
     clock.now = 125
     heartbeat.pinged()
     clock.now = 126
-    heartbeat.heard()
+    heartbeat.received()
     clock.now = 149
     assert heartbeat.due() == "nothing"
     clock.now = 150
@@ -69,4 +69,4 @@ def test_sending_does_not_hide_that_nothing_comes_back() -> None:
     heartbeat.pinged()
     clock.now = 150
     heartbeat.sent()
-    assert heartbeat.due() == "give up"
+    assert heartbeat.due() == "time out"

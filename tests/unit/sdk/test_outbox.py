@@ -32,7 +32,7 @@ async def test_an_error_is_raised_where_the_answer_is_awaited() -> None:
     assert not outbox.fail("a", Forbidden("no"))
 
 
-async def test_a_command_nobody_waits_for_is_not_sent_again() -> None:
+async def test_a_withdrawn_command_is_not_sent_again() -> None:
     outbox = Outbox()
     outbox.add("a", b"1").cancel()
     outbox.withdraw("a")
@@ -47,7 +47,7 @@ async def test_an_answer_to_a_cancelled_caller_harms_nothing() -> None:
     assert len(outbox) == 0
 
 
-async def test_a_frame_too_large_to_be_named_is_the_largest() -> None:
+async def test_an_unnamed_frame_that_is_too_large_is_the_largest() -> None:
     outbox = Outbox()
     small, large = outbox.add("a", b"1"), outbox.add("b", b"22")
     assert outbox.fail_largest(TooLarge("too large"))
@@ -58,7 +58,7 @@ async def test_a_frame_too_large_to_be_named_is_the_largest() -> None:
     assert not outbox.fail_largest(TooLarge("too large"))
 
 
-async def test_the_end_fails_everyone() -> None:
+async def test_the_end_fails_all_commands() -> None:
     outbox = Outbox()
     answers = [outbox.add(id, b"") for id in "abc"]
     outbox.fail_all(Unavailable("gone"))
@@ -75,7 +75,7 @@ async def test_it_is_bounded() -> None:
         outbox.add("b", b"")
 
 
-def test_ids_cannot_be_guessed_or_met_twice() -> None:
+def test_ids_are_long_and_unique() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(id) >= 22 for id in ids)  # 128 bits

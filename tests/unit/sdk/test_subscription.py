@@ -98,7 +98,7 @@ def test_the_first_request_starts_from_now_or_from_a_given_cursor() -> None:
     assert Subscription("chat/room", ROOM, since="c5").request("a").since == "c5"
 
 
-def test_what_a_resumption_repeats_is_heard_once() -> None:
+def test_events_repeated_by_a_resumption_are_delivered_once() -> None:
     subscription = subscribed()
     assert received(subscription, "c1", "c2") == ["c1", "c2"]
     subscription.lost()
@@ -106,7 +106,7 @@ def test_what_a_resumption_repeats_is_heard_once() -> None:
     assert received(subscription, "c1", "c2", "c3") == ["c3"]
 
 
-def test_what_was_thrown_away_unhandled_is_heard_when_it_comes_again() -> None:
+def test_events_discarded_unhandled_are_delivered_when_repeated() -> None:
     subscription = subscribed()
     received(subscription, "c1", "c2")
     subscription.forget_unhandled()
@@ -115,7 +115,7 @@ def test_what_was_thrown_away_unhandled_is_heard_when_it_comes_again() -> None:
     assert received(subscription, "c1", "c2") == ["c1", "c2"]
 
 
-def test_repeats_are_remembered_within_a_bound() -> None:
+def test_the_memory_of_repeats_is_bounded() -> None:
     subscription = subscribed()
     received(subscription, *(f"c{n}" for n in range(1, SEEN_LIMIT + 2)))
     assert received(subscription, "c2") == []
@@ -126,12 +126,18 @@ def test_a_failed_resumption_is_a_gap() -> None:
     subscription = subscribed()
     subscription.lost()
     gap = confirmed(subscription, "c9", recovered=False)
-    assert gap == Payload(type="gap", topic="chat/room", event="gap", data={"since": "c0"}, cursor="c9")
+    assert gap == Payload(
+        type="event",
+        topic="chat/room",
+        event="gap",
+        data={"reason": "not_recovered", "since": "c0"},
+        cursor="c9",
+    )
     subscription.handled(gap)
     assert subscription.cursor == "c9"
 
 
-def test_a_server_that_cannot_tell_whether_it_resumed_leaves_a_gap() -> None:
+def test_a_resumption_without_recovered_is_a_gap() -> None:
     subscription = subscribed()
     subscription.lost()
     gap = confirmed(subscription, "c9", recovered=None)
@@ -144,6 +150,7 @@ def test_an_interruption_of_the_log_is_a_gap() -> None:
     gap = subscription.confirm(Subscribed(ROOM, "c9", recovered=False))
     assert gap is not None
     assert gap.cursor == "c9"
+    assert gap.data == {"reason": "interrupted", "since": "c0"}
     assert received(subscription, "c10") == ["c10"]
 
 
@@ -151,7 +158,7 @@ def test_dropped_events_are_a_gap_with_their_number() -> None:
     subscription = subscribed()
     gap = subscription.confirm(Subscribed(ROOM, "c9", recovered=False, dropped=8))
     assert gap is not None
-    assert gap.data == {"since": "c0", "dropped": 8}
+    assert gap.data == {"reason": "dropped", "since": "c0", "dropped": 8}
     assert received(subscription, "c10") == ["c10"]
 
 
@@ -162,7 +169,7 @@ def test_a_request_says_what_the_server_does_while_this_client_is_slow() -> None
     assert (plain.slow, plain.key) == ("resume", None)
 
 
-def test_the_answer_to_an_older_request_counts_for_nothing() -> None:
+def test_the_answer_to_an_older_request_is_ignored() -> None:
     subscription = Subscription("chat/room", ROOM)
     subscription.request("old")
     subscription.end()
@@ -182,7 +189,7 @@ def test_a_request_that_outlives_its_connection_is_confirmed_by_the_next() -> No
     assert subscription.live
 
 
-def test_a_subscription_after_the_end_starts_from_then_on() -> None:
+def test_a_subscription_after_the_end_starts_from_now() -> None:
     subscription = subscribed()
     subscription.end()
     assert received(subscription, "c1") == []
@@ -198,22 +205,22 @@ def test_members_already_there_do_not_move_the_cursor() -> None:
     assert subscription.cursor == "c0"
 
 
-def test_presence_events_of_one_cursor_are_all_heard() -> None:
+def test_presence_events_with_one_cursor_are_all_delivered() -> None:
     subscription = subscribed()
     received(subscription, "c1")
-    told = [
+    payloads = [
         subscription.receive(message("c1", {}, "presence:join", user_id="ann")),
         subscription.receive(message("c1", {}, "presence:join", user_id="bob")),
         subscription.receive(message("c1", {}, "presence:leave", user_id="ann")),
     ]
-    assert [(each.name, each.user_id) for each in told if each] == [
+    assert [(each.name, each.user_id) for each in payloads if each] == [
         ("presence:join", "ann"),
         ("presence:join", "bob"),
         ("presence:leave", "ann"),
     ]
 
 
-def test_after_a_reconnect_only_the_difference_in_members_is_heard() -> None:
+def test_a_reconnect_delivers_only_the_difference_in_members() -> None:
     subscription = subscribed()
     for user in ("ann", "bob"):
         subscription.receive(message("c1", {"at": 1}, "presence:join", user_id=user))
@@ -221,22 +228,22 @@ def test_after_a_reconnect_only_the_difference_in_members_is_heard() -> None:
     confirmed(subscription, "c1", recovered=True)
     again = message("c2", {"at": 1}, "presence:join", user_id="bob", snapshot=True)
     assert subscription.receive(again) is None
-    told = subscription.reconcile(
+    payloads = subscription.reconcile(
         Presence(ROOM, [Member("bob", raw({"at": 1}), 1), Member("cat", raw({"at": 9}), 2)], "p")
     )
-    assert [(each.name, each.user_id, each.data) for each in told] == [
+    assert [(each.name, each.user_id, each.data) for each in payloads] == [
         ("presence:leave", "ann", {"at": 1}),
         ("presence:join", "cat", {"at": 9}),
     ]
 
 
-def test_a_member_without_a_user_id_is_known_by_its_state() -> None:
+def test_a_member_without_a_user_id_is_identified_by_its_state() -> None:
     payload = subscribed().receive(message("c1", {"userId": "ann"}, "presence:join"))
     assert payload is not None
     assert payload.user_id == "ann"
 
 
-def test_listeners_are_told_in_the_order_they_came() -> None:
+def test_listeners_are_called_in_the_order_they_were_added() -> None:
     subscription = subscribed()
     calls: list[str] = []
 
@@ -246,9 +253,9 @@ def test_listeners_are_told_in_the_order_they_came() -> None:
     def second(_: Payload) -> None:
         calls.append("second")
 
-    subscription.on("message", first)
-    subscription.on("*", second)
-    subscription.on("other", first)
+    subscription.add_listener("message", first)
+    subscription.add_listener("*", second)
+    subscription.add_listener("other", first)
     payload = subscription.receive(message("c1"))
     assert payload is not None
     assert subscription.handlers(payload) == [first, second]
@@ -261,10 +268,10 @@ def test_a_listener_is_removed_alone_or_with_all_of_its_event() -> None:
     def one(_: Payload) -> None: ...
     def two(_: Payload) -> None: ...
 
-    subscription.on("message", one)
-    subscription.on("message", two)
-    subscription.off("message", one)
-    subscription.off("message", one)
+    subscription.add_listener("message", one)
+    subscription.add_listener("message", two)
+    subscription.remove_listener("message", one)
+    subscription.remove_listener("message", one)
     assert subscription.handlers(payload) == [two]
-    subscription.off("message")
-    assert not subscription.heard
+    subscription.remove_listener("message")
+    assert not subscription.has_listeners

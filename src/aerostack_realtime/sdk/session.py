@@ -1,0 +1,265 @@
+"""The inside of a client: its connection, channels and unanswered commands, and the routing of messages."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Final, TypeVar, assert_never
+from weakref import WeakValueDictionary
+
+import msgspec
+from msgspec import UNSET
+
+from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    InvalidTopic,
+    TokenExpired,
+    TooLarge,
+    Unavailable,
+    UnknownType,
+)
+from aerostack_realtime.protocol.messages import Limits, Reply, encode
+from aerostack_realtime.sdk.backoff import Backoff
+from aerostack_realtime.sdk.channel import Channel, Command
+from aerostack_realtime.sdk.connection import Connection, GetToken, Status
+from aerostack_realtime.sdk.endpoint import Endpoint
+from aerostack_realtime.sdk.limits import check_limits
+from aerostack_realtime.sdk.outbox import Outbox
+from aerostack_realtime.sdk.payload import HistoryMessage
+from aerostack_realtime.sdk.reconnect_policy import error_of
+
+logger = logging.getLogger("aerostack_realtime.sdk")
+
+_Value = TypeVar("_Value")
+
+_RETRY_SECONDS: Final = 2.0
+"""After which a subscription that failed to be restored is requested again, if the error is retryable; up to twice
+that."""
+
+
+class Session:
+    """The inside of a RealtimeClient: implements channel.ClientInternals and connection.ConnectionListener."""
+
+    def __init__(self, endpoint: Endpoint, backoff: Backoff | None, get_token: GetToken | None) -> None:
+        self.endpoint = endpoint
+        self.connection = Connection(endpoint, self, backoff=backoff, get_token=get_token)
+        self.channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
+        self.in_use: dict[str, Channel] = {}
+        self._outbox = Outbox()
+        self._limits: Limits | None = None  # unknown before the first connection
+        self._retries: dict[str, asyncio.TimerHandle] = {}
+        self._status_callbacks: list[Callable[[Status], object]] = []
+        self._error_callbacks: list[Callable[[AerostackError], object]] = []
+
+    async def close(self) -> None:
+        """Close the connection; waiting calls fail, handlers stop, iterations end."""
+        await self.connection.close()
+        self._outbox.fail_all(Unavailable("disconnect() was called before the server answered."))
+        for channel in list(self.in_use.values()):
+            await channel._stop()
+
+    def on_status_change(self, callback: Callable[[Status], object]) -> Callable[[], None]:
+        """Add a status callback; returns a function that removes it."""
+        return _add(self._status_callbacks, callback)
+
+    def on_error(self, callback: Callable[[AerostackError], object]) -> Callable[[], None]:
+        """Add an error callback; returns a function that removes it."""
+        return _add(self._error_callbacks, callback)
+
+    # --- for channels ------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a usable connection."""
+        return self.connection.status == "connected"
+
+    def request(self, id: str, command: Command) -> asyncio.Future[Reply]:
+        """Send a command until it is answered. See channel.ClientInternals."""
+        if self.connection.status == "disconnected":
+            raise self.connection.error or Unavailable("disconnect() was called; call connect() first.")
+        frame = _frame(command)
+        if self._limits is not None:
+            check_limits(frame, self._limits)
+        answer = self._outbox.add(id, frame)
+        if self.connection.status == "idle":
+            self.connection.open()
+        self.connection.send(frame)
+        return answer
+
+    def withdraw(self, id: str, error: AerostackError | None = None) -> None:
+        """Forget an unanswered command. See channel.ClientInternals."""
+        if error is not None:
+            self._outbox.fail(id, error)
+        else:
+            self._outbox.withdraw(id)
+
+    def send(self, command: Command) -> None:
+        """Send a command if there is a connection. See channel.ClientInternals."""
+        self.connection.send(_frame(command))
+
+    def retain(self, channel: Channel) -> None:
+        """Keep the channel alive while it is in use. See channel.ClientInternals."""
+        if channel._in_use:
+            self.in_use[channel._name] = channel
+        else:
+            self.in_use.pop(channel._name, None)
+
+    async def history(self, topic: str, limit: int, before: int | None) -> list[HistoryMessage]:
+        """Stored messages of a topic, newest first. See Channel.get_history."""
+        params = {"room": self.endpoint.wire_topic(topic), "limit": str(limit)}
+        if before is not None:
+            params["before"] = str(before)
+        page = await self.endpoint.get("/api/v1/public/realtime/history", params, _HistoryPage)
+        return page.messages
+
+    # --- for the connection ------------------------------------------------------------------------------
+
+    def changed(self, status: Status) -> None:
+        """The status has changed."""
+        if status != "connected":
+            for handle in self._retries.values():
+                handle.cancel()
+            self._retries.clear()
+            for channel in self.in_use.values():
+                channel._lost()
+        _call(self._status_callbacks, status)
+
+    def opened(self, limits: Limits) -> None:
+        """A connection is usable: restore what the server had confirmed, then send what it has not answered."""
+        if limits != self._limits:
+            self._limits = limits
+            self._outbox.fail_invalid(lambda frame: check_limits(frame, limits))
+        for channel in self.in_use.values():
+            channel._restore()
+        for frame in self._outbox.frames():
+            self.connection.send(frame)
+
+    def frame_refused(self) -> None:
+        """The server closed the connection because a frame was too large for it to read."""
+        self._outbox.fail_largest(
+            TooLarge("The message is too large for the server or its proxy. Send less data, or a link to it.")
+        )
+
+    def failed(self, error: AerostackError) -> None:
+        """An error occurred that no call waits for."""
+        if self.connection.status == "disconnected":
+            self._outbox.fail_all(error)
+            for channel in list(self.in_use.values()):
+                channel._end_streams(error)
+        if self._error_callbacks:
+            _call(self._error_callbacks, error)
+        else:
+            logger.warning("%s: %s", error.code, error.message)
+
+    def received(self, reply: Reply) -> None:
+        """A message arrived."""
+        match reply:
+            case messages.Event() | messages.ChatMessage() | messages.DbChange():
+                if channel := self._channel_of(reply.topic):
+                    channel._receive(reply)
+            case messages.Ack():
+                self._outbox.answer(reply.id, reply)
+            case messages.Subscribed():
+                self._subscribed(reply)
+            case messages.Unsubscribed():
+                channel = self._channel_of(reply.topic)
+                if channel and (error := channel._ended_by_server(reply)):
+                    self.failed(error)
+            case messages.Presence():
+                if not self._outbox.answer(reply.id, reply) and (channel := self._channel_of(reply.topic)):
+                    channel._reconcile(reply)
+            case messages.Error():
+                self._refused(reply)
+            case messages.Snapshot():
+                if channel := self._channel_of(reply.topic):
+                    channel._load(reply)
+            case messages.Connected() | messages.Authenticated() | messages.Pong():
+                pass
+            case _:
+                assert_never(reply)
+
+    def _channel_of(self, canonical_topic: str) -> Channel | None:
+        return self.in_use.get(canonical_topic.rpartition("/")[0])
+
+    def _subscribed(self, reply: messages.Subscribed) -> None:
+        channel = self._channel_of(reply.topic)
+        known = channel is not None and reply.id is not UNSET and channel._requested_as(reply.id)
+        if reply.id is not UNSET and reply.id in self._outbox and not known:
+            self.connection.send(encode(messages.Unsubscribe(reply.topic)))
+            written = reply.topic.rpartition("/")[0]
+            self._outbox.fail(
+                reply.id,
+                InvalidTopic(
+                    f"The server takes this topic for {reply.topic!r}: write {written!r}, or pass project_id."
+                ),
+            )
+            return
+        if channel:
+            channel._confirm(reply)
+        if reply.id is not UNSET:
+            self._outbox.answer(reply.id, reply)
+
+    def _refused(self, reply: messages.Error) -> None:
+        error = error_of(reply.code, reply.message)
+        if reply.id is UNSET:
+            if not (reply.topic is UNSET and self._unnamed_refused(error)):
+                self.failed(error)
+        elif not self._outbox.fail(reply.id, error):
+            for channel in list(self.in_use.values()):
+                if channel._requested_as(reply.id):
+                    self._not_restored(channel, error)
+            self.failed(error)
+
+    def _unnamed_refused(self, error: AerostackError) -> bool:
+        """An error arrived that names no command; returns whether it was dealt with."""
+        match error:
+            case TooLarge():
+                return self._outbox.fail_largest(error)
+            case BadMessage() | UnknownType():  # the server could not read the frame, so it could not name it
+                return self._outbox.fail_oldest(error)
+            case TokenExpired():
+                return self.connection.renew_token()
+            case _:
+                return False
+
+    def _not_restored(self, channel: Channel, error: AerostackError) -> None:
+        if not error.retryable:
+            channel._refused(error)
+            return
+        wait = _RETRY_SECONDS * (1 + random.random())
+        self._retries[channel._name] = asyncio.get_running_loop().call_later(wait, self._retry, channel)
+
+    def _retry(self, channel: Channel) -> None:
+        self._retries.pop(channel._name, None)
+        channel._restore()
+
+
+class _HistoryPage(msgspec.Struct):
+    messages: list[HistoryMessage]
+
+
+def _frame(command: Command) -> bytes:
+    try:
+        return encode(command)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as wrong:
+        raise BadMessage(f"The arguments cannot be written as JSON: {wrong}") from wrong
+
+
+def _add(callbacks: list[Callable[[_Value], object]], callback: Callable[[_Value], object]) -> Callable[[], None]:
+    callbacks.append(callback)
+
+    def remove() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
+    return remove
+
+
+def _call(callbacks: list[Callable[[_Value], object]], value: _Value) -> None:
+    for callback in list(callbacks):
+        try:
+            callback(value)
+        except Exception:
+            logger.exception("A callback failed")
