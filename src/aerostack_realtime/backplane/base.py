@@ -102,6 +102,11 @@ class Journal(Protocol):
         the journal and never will be.
         """
 
+    @property
+    def size_floor(self) -> int:
+        """The position below which the journal has to be trimmed to keep within its size; 0 while it has room.
+        The next Beat announces at least this floor."""
+
     def trim(self, floor: int) -> None:
         """Positions below `floor` are needed by nobody: called after a Beat that announced it entered."""
 
@@ -126,6 +131,10 @@ class Generations(Protocol):
     Every method raises Unavailable while the database is out of reach.
     """
 
+    @property
+    def cluster(self) -> str:
+        """Identifies this arbiter: the same on all nodes of a cluster, another one in every other cluster."""
+
     async def current(self) -> Generation | None:
         """The newest generation; None before the first."""
 
@@ -137,9 +146,10 @@ class Generations(Protocol):
         licences end in the same transaction, which waits for commits under way.
         """
 
-    async def raise_high_water(self, position: int) -> None:
-        """Make the high-water mark at least `position`, durably. A journal gives no position above the mark while
-        the database is in reach, so a journal that lost everything never gives a position twice."""
+    async def raise_high_water(self, generation: Generation, position: int) -> bool:
+        """Make the high-water mark at least `position`, durably; False, without effect, when `generation` is not
+        the newest. A journal gives no position above a mark that was raised in its generation, so the positions of
+        the next one are above all of them, also above those of a server that was left behind."""
 
     def understands(self, number: int, position: int) -> bool:
         """Whether `position` of generation `number` belongs to the past that the present generation continues."""
