@@ -36,7 +36,7 @@ check: install ## format, lint, strict types, import layers, English; Python and
 
 test: check test-python test-node test-browser ## everything that has to pass
 
-test-python: install .tools/sqlite3 .tools/initdb
+test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-node: install

@@ -1,0 +1,8 @@
+"""The journal on Redis or Valkey: one stream per cluster, which every node appends to and reads.
+
+address     the URL                          connection  one connection; nothing is ever retried
+login       what a server has to be          sentinels   which server is the master, by a majority
+scripts     the steps that run in Redis      session     from an address to a server in a generation
+appender    what waits, batches, order       reader      entries to items, and where the log broke
+journal     the engine: backplane.base.Journal
+"""

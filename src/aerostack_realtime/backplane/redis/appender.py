@@ -1,0 +1,223 @@
+"""What waits to be appended: items become batches, batches are appended one at a time, in order.
+
+A batch stays here until it was read back from the log. So whatever happens to an answer, a connection or a
+server, what the log lacks is known once the log was read to its end, and is appended again under its number; a
+batch that is there after all enters once, by that number (`reader.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.backplane.redis import scripts
+from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, Part, Reply, ServerError
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+
+log = logging.getLogger(__name__)
+
+BATCH_ITEMS: Final = 2_000
+BATCH_BYTES: Final = 256 * 1024
+"""A batch is a step that stops Redis for a moment: 256 KiB take it about 0.1 ms."""
+RETRY_SECONDS: Final = 0.1
+"""How soon a batch is offered again to a server that refused it for now: out of memory, too few replicas."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_FULL: Final = "Redis is out of memory, so nothing can be published now; retry in a moment."
+_WAITING: Final = "Too many messages wait for the journal; retry in a moment."
+
+
+class _Batch(Struct):
+    sequence: int
+    items: int
+    blob: bytes
+
+
+class Target(Struct, frozen=True):
+    """Where batches go. `abandon` is called when the server cannot be used any more, with the reason."""
+
+    connection: Connection
+    keys: scripts.Keys
+    generation: int
+    abandon: Callable[[str], None]
+
+
+class Appender:
+    """Appends what `append` is given. Synchronous, but for the answers of the server that come later.
+
+    `mark` is the high-water mark of positions, `floor` what the log is trimmed to at the next append.
+    """
+
+    def __init__(self, node: str, *, max_bytes: int, headroom: int) -> None:
+        self._node = node
+        self._max_bytes = max_bytes
+        self._headroom = str(headroom)
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Raw] = deque()
+        self._unconfirmed: deque[_Batch] = deque()
+        self._unsent: deque[_Batch] = deque()
+        self._bytes = 0
+        self._sequence = 0
+        self._target: Target | None = None
+        self._flying: _Batch | None = None
+        self._scheduled = False
+        self._drained: asyncio.Future[None] | None = None
+        self.refusal: AerostackError | None = None
+        """Why the server takes nothing for now; None while it does."""
+        self.out_of_memory = False
+        self.mark = 0
+        self.floor = 0
+        self.batches = 0
+
+    @property
+    def bytes(self) -> int:
+        """How much was accepted and not read back yet."""
+        return self._bytes
+
+    def append(self, item: AnyItem) -> None:
+        """Raises Overloaded or Unavailable; then the item is never appended."""
+        if self.refusal is not None:
+            raise type(self.refusal)(self.refusal.message)
+        if self._bytes >= self._max_bytes:
+            raise Overloaded(_WAITING)
+        encoded = _encode(item)
+        self._bytes += len(encoded)
+        self._waiting.append(Raw(encoded))
+        if self._flying is None and not self._scheduled and self._target is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._start)  # what the same step appends goes into the same batch
+
+    def confirmed(self, sequence: int) -> None:
+        """The batch was read back, and with it every earlier one that is in the log at all."""
+        unconfirmed = self._unconfirmed
+        while unconfirmed and unconfirmed[0].sequence <= sequence:
+            self._bytes -= len(unconfirmed.popleft().blob)
+
+    def attach(self, target: Target) -> None:
+        """Append to this server from now on, first what the log lacks. It must have been read to its end."""
+        self._target = target
+        self._unsent = deque(self._unconfirmed)
+        self._send()
+
+    def detach(self) -> None:
+        """Append nowhere. What becomes of the batch under way shows when the log is read."""
+        self._target = None
+        self._flying = None
+        self._accept()
+
+    async def drain(self) -> None:
+        """Return when all is appended, or there is no server to append to."""
+        while self._target is not None and (self._waiting or self._unsent or self._flying is not None):
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def _start(self) -> None:
+        self._scheduled = False
+        self._send()
+
+    def _send(self) -> None:
+        target = self._target
+        if target is None or self._flying is not None:
+            return
+        batch = self._next()
+        if batch is None:
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+            return
+        self._flying = batch
+        self.batches += 1
+        self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)
+
+    def _transmit(self, target: Target, batch: _Batch, *command: str) -> None:
+        parts: tuple[Part, ...] = (
+            *command,
+            "2",
+            target.keys.log,
+            target.keys.head,
+            str(target.generation),
+            str(batch.items),
+            batch.blob,
+            str(self.mark),
+            self._headroom,
+            str(self.floor),
+        )
+        target.connection.send(lambda reply: self._answered(target, batch, reply), *parts)
+
+    def _answered(self, target: Target, batch: _Batch, reply: Reply) -> None:
+        if self._target is not target:
+            return
+        if not isinstance(reply, ServerError | ConnectionLost):
+            self._flying = None
+            if self.refusal is not None:
+                log.info("the journal can be appended to again")
+                self._accept()
+            self._send()
+            return
+        if isinstance(reply, ConnectionLost):
+            self._abandon(target, str(reply))
+            return
+        match reply.code:
+            case "NOSCRIPT":
+                self._transmit(target, batch, "EVAL", scripts.APPEND.source)
+            case scripts.GENERATION:
+                self._abandon(target, "another generation of the journal has begun there")
+            case "READONLY":
+                self._abandon(target, "it has become a replica")
+            case _:
+                self._refused(target, batch, reply)
+
+    def _refused(self, target: Target, batch: _Batch, error: ServerError) -> None:
+        """The server wrote nothing and may take it later."""
+        words = str(error)
+        self.out_of_memory = "OOM" in words
+        if self.out_of_memory:
+            refusal: AerostackError = Overloaded(_FULL)
+        elif error.code == scripts.MARK:
+            refusal = Unavailable(
+                "The database that keeps the journal's high-water mark is out of reach; retry in a moment."
+            )
+        else:
+            refusal = Unavailable(f"Redis refuses to write ({words[:120]}); retry in a moment.")
+        if self.refusal is None:
+            log.warning("the journal cannot be appended to: %s", words[:200])
+        self.refusal = refusal
+        self._loop.call_later(RETRY_SECONDS, self._retry, target, batch)
+
+    def _accept(self) -> None:
+        self.refusal = None
+        self.out_of_memory = False
+
+    def _retry(self, target: Target, batch: _Batch) -> None:
+        if self._target is target and self._flying is batch:
+            self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)
+
+    def _abandon(self, target: Target, reason: str) -> None:
+        self.detach()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        target.abandon(reason)
+
+    def _next(self) -> _Batch | None:
+        if self._unsent:
+            return self._unsent.popleft()
+        if not self._waiting:
+            return None
+        waiting = self._waiting
+        items: list[Raw] = []
+        size = 0
+        while waiting and len(items) < BATCH_ITEMS and (not items or size + len(waiting[0]) <= BATCH_BYTES):
+            item = waiting.popleft()
+            size += len(item)
+            items.append(item)
+        self._sequence += 1
+        batch = _Batch(self._sequence, len(items), _encode((self._node, self._sequence, items, ())))
+        self._bytes += len(batch.blob) - size
+        self._unconfirmed.append(batch)
+        return batch

@@ -1,0 +1,294 @@
+"""The journal on Redis: see backplane.base.Journal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from time import time_ns
+from typing import Any, Final
+
+from msgspec import Struct
+
+from aerostack_realtime.backplane.base import Generation, Generations, JournalListener, JournalUnusable
+from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.backplane.redis.address import Address
+from aerostack_realtime.backplane.redis.appender import Appender, Target
+from aerostack_realtime.backplane.redis.connection import ConnectionLost, Reply, ServerError
+from aerostack_realtime.backplane.redis.login import ServerUnreachable
+from aerostack_realtime.backplane.redis.reader import LogReader
+from aerostack_realtime.backplane.redis.scripts import Keys
+from aerostack_realtime.backplane.redis.session import HEADROOM_US, Opener, Session
+from aerostack_realtime.backplane.redis.window import LogWindow
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+
+log = logging.getLogger(__name__)
+
+ENTRIES: Final = 64
+"""Entries per read: at most 16 MiB, as a batch has at most 256 KiB unless a single item is larger."""
+BLOCK_MS: Final = 1_000
+READ_SECONDS: Final = BLOCK_MS / 1000 + 2
+PAUSE_SECONDS: Final = 0.001
+"""Reads are at least this far apart: above 1,000 per second, waking costs more than the items."""
+WATCH_SECONDS: Final = 0.5
+"""How often a node looks whether the server is still the right one."""
+REACH_SECONDS: Final = 2.0
+"""A journal that was out of reach for so long is reported as cut off."""
+RETRY_SECONDS: Final = 0.2
+"""How soon a server that could not be used is tried again: it bounds the silence after a failover."""
+
+
+class RedisSettings(Struct, frozen=True):
+    """`name` tells the journals on one Redis apart. `max_waiting` bounds what a node accepted and has not read
+    back yet, `max_log` what Redis holds, both in bytes. `start_seconds`: how long `start` tries to connect."""
+
+    name: str = "default"
+    max_waiting: int = 16 * 1024 * 1024
+    max_log: int = 512 * 1024 * 1024
+    start_seconds: float = 10.0
+
+
+DEFAULTS: Final = RedisSettings()
+
+
+def _wall_clock() -> int:
+    return time_ns() // 1000
+
+
+class RedisJournal:
+    """See backplane.base.Journal. `node` is unique for each start of each node."""
+
+    def __init__(
+        self,
+        address: Address,
+        arbiter: Generations,
+        node: str,
+        *,
+        settings: RedisSettings = DEFAULTS,
+        now: Callable[[], int] = _wall_clock,
+    ) -> None:
+        self._node = node
+        self._address = address
+        self._arbiter = arbiter
+        self._settings = settings
+        self._keys = Keys.of(settings.name)
+        self._opener = Opener(address, self._keys, arbiter, node, now)
+        self._appender = Appender(node, max_bytes=settings.max_waiting, headroom=HEADROOM_US)
+        self._window = LogWindow(settings.max_log)
+        self._loop = asyncio.get_running_loop()
+        self._listener: JournalListener | None = None
+        self._reader: LogReader | None = None
+        self._session: Session | None = None
+        self._lost_at = self._loop.time()
+        self._cut = False
+        self._trouble = ""
+        self._woke = 0.0
+
+    @property
+    def node(self) -> str:
+        return self._node
+
+    @property
+    def epoch(self) -> str:
+        return str(self._reader.generation if self._reader else 0)
+
+    @property
+    def last(self) -> int:
+        return self._reader.last if self._reader else 0
+
+    @property
+    def size_floor(self) -> int:
+        return self._window.size_floor()
+
+    @property
+    def generation(self) -> Generation | None:
+        """The generation of the server that this node is connected to; None while it is to none."""
+        return self._session.generation if self._session else None
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return epoch.isascii() and epoch.isdigit() and self._arbiter.understands(int(epoch), position)
+
+    async def start(self, listener: JournalListener) -> None:
+        self._listener = listener
+        self._reader = LogReader(self._node, listener, self._appender.confirmed)
+        try:
+            async with asyncio.timeout(self._settings.start_seconds):
+                await self._connect(starting=True)
+        except TimeoutError:
+            raise JournalUnusable(f"The journal at {self._address} is out of reach. {self._trouble}") from None
+
+    async def run(self) -> None:
+        await _until_one_ends(self._serve(), self._watch_reach())
+
+    def append(self, item: AnyItem) -> None:
+        if self._cut:
+            raise Unavailable("The journal is out of reach; retry in a moment.")
+        if self._window.full:
+            raise Overloaded("The journal has no room; retry in a moment.")
+        self._appender.append(item)
+
+    def trim(self, floor: int) -> None:
+        if floor > self._appender.floor:
+            self._appender.floor = floor
+            self._window.trimmed(floor)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REACH_SECONDS):
+                    await self._appender.drain()
+            self._appender.detach()
+            session.close()
+        self._opener.close()
+
+    async def _serve(self) -> None:
+        """Read and watch, on one server after the other."""
+        while True:
+            session = self._session
+            if session is None:
+                await self._connect()
+                continue
+            await _until_one_ends(self._follow(session), self._watch(session), _ended(session))
+            self._leave(session)
+
+    async def _connect(self, *, starting: bool = False) -> None:
+        """Find a session and read all of its log; then append what it lacks. Tries until it succeeds."""
+        while True:
+            try:
+                session = await self._opener.open(self.last)
+            except JournalUnusable as error:
+                if starting:
+                    raise
+                self._failed(str(error))
+            except ServerUnreachable as error:
+                self._failed(str(error))
+            else:
+                if await self._joined(session):
+                    return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _joined(self, session: Session) -> bool:
+        try:
+            await self._catch_up(session)
+        except (ConnectionLost, ServerError) as error:
+            session.close()
+            self._failed(f"Redis at {session.endpoint} cannot be used now ({error}).")
+            return False
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        self._trouble = ""
+        log.info("joined the journal at %s, generation %d", session.endpoint, session.generation.number)
+        self._appender.mark = session.mark
+        self._appender.attach(Target(session.appends, self._keys, session.generation.number, session.leave))
+        if self._cut:
+            self._cut = False
+            self._hear().reconnected()
+        return True
+
+    async def _catch_up(self, session: Session) -> None:
+        """Read what was in the log when this was called."""
+        end = int(await session.tail.call("HGET", self._keys.head, "l") or 0)
+        while self.last < end:
+            reply = await session.tail.call(*self._read_from(), seconds=READ_SECONDS)
+            if not reply:
+                break
+            self._take(reply)
+        if self._reader is not None and not self._reader.generation:  # all of it was trimmed
+            self._reader.begin(session.generation.number, end)
+
+    async def _follow(self, session: Session) -> None:
+        while True:
+            pause = self._woke + PAUSE_SECONDS - self._loop.time()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            try:
+                reply = await session.tail.call(*self._read_from("BLOCK", BLOCK_MS), seconds=READ_SECONDS)
+            except (ConnectionLost, ServerError) as error:
+                session.leave(str(error))
+                return
+            self._woke = self._loop.time()
+            if reply:
+                self._take(reply)
+
+    async def _watch(self, session: Session) -> None:
+        """Leave a server that is not the cluster's any more, and keep the high-water mark ahead."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if reason := await self._opener.moved(session):
+                session.leave(reason)
+            try:
+                number = await session.appends.call("HGET", self._keys.head, "g")
+            except (ConnectionLost, ServerError) as error:
+                session.leave(str(error))
+                return
+            if number is None or int(number) != session.generation.number:
+                session.leave("its data are not those of this generation any more")
+            await self._opener.raise_mark(session, self.last)
+            self._appender.mark = session.mark
+            if self._appender.out_of_memory and (floor := self._window.emergency_floor()) > self._appender.floor:
+                log.warning("Redis is out of memory: the journal is trimmed to its newest 30 seconds")
+                self.trim(floor)
+
+    async def _watch_reach(self) -> None:
+        while True:
+            await asyncio.sleep(REACH_SECONDS / 8)
+            session = self._session
+            silence = session.silence if session else self._loop.time() - self._lost_at
+            if silence < REACH_SECONDS:
+                continue
+            if session is not None:
+                session.leave(f"no answer for {silence:.1f} seconds")
+            if not self._cut:
+                self._cut = True
+                self._hear().cut_off()
+
+    def _take(self, reply: Reply) -> None:
+        reader, window = self._reader, self._window
+        assert reader is not None, "started"
+        for identifier, fields in reply[0][1]:
+            generation = reader.generation
+            size = reader.read(identifier, fields)
+            if reader.generation != generation:
+                window.cleared()
+            window.read(reader.entry, reader.at, size)
+
+    def _read_from(self, *options: str | int) -> tuple[str | int, ...]:
+        assert self._reader is not None, "started"
+        return ("XREAD", "COUNT", ENTRIES, *options, "STREAMS", self._keys.log, f"{self._reader.entry}-0")
+
+    def _leave(self, session: Session) -> None:
+        log.warning("left Redis at %s: %s", session.endpoint, session.left.result())
+        self._lost_at = self._loop.time() - session.silence
+        self._session = None
+        self._appender.detach()
+        session.close()
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._trouble:
+            log.warning("the journal cannot be joined, trying again: %s", reason)
+        self._trouble = reason
+
+    def _hear(self) -> JournalListener:
+        assert self._listener is not None, "started"
+        return self._listener
+
+
+async def _ended(session: Session) -> None:
+    await asyncio.shield(session.left)
+
+
+async def _until_one_ends(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends; then cancel the others. Raises what that one raised."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,137 @@
+"""Entries of the log to items, in order, each once; and where the log does not continue what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from aerostack_realtime.backplane.base import JournalListener, JournalUnusable
+from aerostack_realtime.backplane.items import AnyItem, Batch, decode_batch
+from aerostack_realtime.backplane.redis.connection import Reply
+
+REMEMBERED_NODES: Final = 1024
+"""So many starts of nodes are known by their newest batch; above, silent ones are forgotten."""
+SILENT_US: Final = 600_000_000
+"""A node that was silent for ten minutes of the journal's time has ended: it appended a Beat each second."""
+
+
+class _Sequence(Struct):
+    newest: int
+    at: int
+
+
+class _LooseBatch(Struct, frozen=True, array_like=True):
+    """A batch with items that this version may not know."""
+
+    node: str
+    sequence: int
+    items: tuple[Raw, ...]
+    optional: tuple[int, ...] = ()
+
+
+_decode_loose: Final = msgspec.msgpack.Decoder(_LooseBatch).decode
+_items: Final[msgspec.msgpack.Decoder[AnyItem]] = msgspec.msgpack.Decoder(AnyItem)
+
+
+class LogReader:
+    """Reads entries that are handed to it in the order of the stream.
+
+    `last` is the position that was handed over last, `entry` the one of the newest entry, where reading goes on.
+    `confirmed(sequence)` is called when a batch of `node` was read back, before its items enter. A batch that a
+    node appended twice, because the answer to the first append was lost, enters once.
+    """
+
+    def __init__(self, node: str, listener: JournalListener, confirmed: Callable[[int], None]) -> None:
+        self._node = node
+        self._entered = listener.entered
+        self._began = listener.began
+        self._confirmed = confirmed
+        self._sequences: dict[str, _Sequence] = {}
+        self.at = 0
+        self.last = 0
+        self.entry = 0
+        self.generation = 0
+        self.items = 0
+
+    def begin(self, generation: int, last: int) -> None:
+        """The first thing that is known of the log: it has everything after `last`."""
+        self.generation = generation
+        self.last = last
+        self._began(0, last)
+
+    def read(self, identifier: bytes, fields: list[Reply]) -> int:
+        """Take one entry; its size in bytes. Raises JournalUnusable for an item that must not be skipped."""
+        position = int(identifier[:-2])
+        _, generation, _, before, _, count, _, at, _, blob = fields
+        number, previous = int(generation), int(before)
+        self.at = max(self.at, int(at))
+        self.entry = position
+        if not self.generation:
+            self.begin(number, position if count == b"0" else previous)
+        elif number != self.generation or previous != self.last:
+            since, self.generation = self.last, number
+            self.last = position if count == b"0" else max(previous, since)
+            self._began(since, previous)
+        if count == b"0":
+            self.last = position
+        else:
+            self._take(position, int(count), blob)
+        return len(blob)
+
+    def _take(self, position: int, count: int, blob: bytes) -> None:
+        batch = _decoded(blob)
+        end = position + count - 1
+        if self._repeated(batch):
+            self.last = end
+            return
+        if batch.node == self._node:
+            self._confirmed(batch.sequence)
+        entered, at, node = self._entered, self.at, batch.node
+        self.items += count
+        for index, item in enumerate(batch.items):
+            if isinstance(item, Raw):
+                known = _known(item, optional=index in batch.optional)
+                if known is None:
+                    continue
+                item = known
+            self.last = position + index
+            entered(position + index, at, node, item)
+        self.last = end
+
+    def _repeated(self, batch: Batch | _LooseBatch) -> bool:
+        sequence = self._sequences.get(batch.node)
+        if sequence is None:
+            if len(self._sequences) >= REMEMBERED_NODES:
+                self._forget()
+            self._sequences[batch.node] = _Sequence(batch.sequence, self.at)
+            return False
+        if batch.sequence <= sequence.newest:
+            return True
+        sequence.newest, sequence.at = batch.sequence, self.at
+        return False
+
+    def _forget(self) -> None:
+        oldest = self.at - SILENT_US
+        self._sequences = {node: seen for node, seen in self._sequences.items() if seen.at >= oldest}
+
+
+def _decoded(blob: bytes) -> Batch | _LooseBatch:
+    try:
+        return decode_batch(blob)
+    except msgspec.ValidationError:
+        return _decode_loose(blob)
+
+
+def _known(raw: Raw, *, optional: bool) -> AnyItem | None:
+    try:
+        return _items.decode(raw)
+    except msgspec.ValidationError:
+        if optional:
+            return None
+        raise JournalUnusable(
+            "Another node of this cluster runs a version whose journal items this node does not know: upgrade "
+            "this node, one version at a time."
+        ) from None

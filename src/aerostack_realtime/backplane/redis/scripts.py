@@ -1,0 +1,113 @@
+"""The steps that run inside Redis, and the keys they work on.
+
+`{ae:NAME}:log` is a stream. The id of an entry is the position of its first item, followed by `-0`. Fields, in
+this order: `g` generation, `p` the position before it, `n` how many positions it takes, `a` the journal's time in
+µs, `b` the batch (msgpack, backplane.items.Batch). The entry that opens a generation has n = 0 and an empty batch,
+and is itself a position.
+
+`{ae:NAME}:head` is a hash: `g` generation, `l` last position, `a` the journal's time, `c` the server's clock when
+`a` was computed, `f` floor, `r` run_id of the server, `i` the cluster.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final
+
+from msgspec import Struct
+
+
+class Keys(Struct, frozen=True):
+    """The keys of one journal. One hash slot, so that a script may touch both."""
+
+    log: str
+    head: str
+
+    @classmethod
+    def of(cls, name: str) -> Keys:
+        return cls(f"{{ae:{name}}}:log", f"{{ae:{name}}}:head")
+
+
+class Script(Struct, frozen=True):
+    source: str
+    digest: str
+
+    @classmethod
+    def of(cls, source: str) -> Script:
+        return cls(source, sha1(source.encode()).hexdigest())
+
+
+GENERATION: Final = "GENERATION"
+"""The head is not of this generation: nothing was written."""
+MARK: Final = "MARK"
+"""The positions would reach above the high-water mark: nothing was written."""
+CLUSTER: Final = "CLUSTER"
+"""The journal belongs to another cluster: nothing was written."""
+
+# The journal's time follows the server's clock and never goes back. After the clock was set back, or on a server
+# whose clock is behind, it runs at half speed until the clock has caught up: what waits for time still ends.
+_TIME: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function time(before, seen)
+  if now >= before then return now end
+  if now > seen then return before + math.floor((now - seen) / 2) end
+  return before
+end
+local function text(number) return string.format('%.0f', number) end
+"""
+
+# Trimming comes first: a server out of memory refuses writes that need memory, unless the script made room before.
+APPEND: Final = Script.of(
+    _TIME
+    + """
+-- KEYS log head  ARGV generation count blob mark headroom floor
+local head = redis.call('HMGET', KEYS[2], 'g', 'l', 'a', 'c', 'f')
+if head[1] ~= ARGV[1] then return redis.error_reply('GENERATION ' .. tostring(head[1])) end
+local last, count, mark = tonumber(head[2]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local position = now
+if now <= last or now > mark - tonumber(ARGV[5]) then position = last + 1 end
+if position + count > mark then return redis.error_reply('MARK ' .. ARGV[4]) end
+if tonumber(ARGV[6]) > tonumber(head[5]) then
+  redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[6])
+  redis.call('HSET', KEYS[2], 'f', ARGV[6])
+end
+local at = text(time(tonumber(head[3]), tonumber(head[4])))
+redis.call('XADD', KEYS[1], text(position) .. '-0',
+  'g', ARGV[1], 'p', head[2], 'n', ARGV[2], 'a', at, 'b', ARGV[3])
+redis.call('HSET', KEYS[2], 'l', text(position + count - 1), 'a', at, 'c', text(now))
+return position
+"""
+)
+
+# Called by every node that comes to this generation; the first one writes. It also completes an opening that ended
+# between the arbiter and Redis.
+OPEN: Final = Script.of(
+    _TIME
+    + """
+-- KEYS log head  ARGV generation start run_id cluster
+local head = redis.call('HMGET', KEYS[2], 'g', 'l', 'a', 'c', 'r', 'i', 'f')
+if head[6] and head[6] ~= ARGV[4] then return redis.error_reply('CLUSTER ' .. head[6]) end
+if head[1] == ARGV[1] and head[5] == ARGV[3] then return 0 end
+if head[1] and tonumber(head[1]) > tonumber(ARGV[1]) then
+  return redis.error_reply('GENERATION ' .. head[1])
+end
+local before = tonumber(head[2] or '0')
+local top = before
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for field = 1, #info, 2 do
+    if info[field] == 'last-generated-id' then
+      top = math.max(top, tonumber(string.match(info[field + 1], '^%d+')))
+    end
+  end
+end
+local position = math.max(tonumber(ARGV[2]), top + 1)
+local at = text(time(tonumber(head[3] or '0'), tonumber(head[4] or '0')))
+redis.call('XADD', KEYS[1], text(position) .. '-0',
+  'g', ARGV[1], 'p', text(before), 'n', '0', 'a', at, 'b', '')
+redis.call('HSET', KEYS[2], 'g', ARGV[1], 'l', text(position), 'a', at, 'c', text(now),
+  'r', ARGV[3], 'i', ARGV[4], 'f', head[7] or '0')
+return position
+"""
+)

@@ -1,0 +1,100 @@
+"""Which server is the master, in the words of a majority of the Sentinels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from aerostack_realtime.backplane.base import JournalUnusable
+from aerostack_realtime.backplane.redis.address import Address, Endpoint
+from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, NotRedis, ServerError
+from aerostack_realtime.backplane.redis.login import ServerUnreachable, authenticate, connected
+
+ANSWER_SECONDS: Final = 1.0
+"""A Sentinel that takes longer has no say this time."""
+
+
+class Locator:
+    """Finds the server of an address: the one it names, or the master that the Sentinels name.
+
+    Connections to Sentinels are kept, since each node asks twice a second.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connections: dict[Endpoint, Connection] = {}
+
+    async def locate(self) -> Endpoint:
+        """Raises ServerUnreachable when no majority of the configured Sentinels names the same server, and
+        JournalUnusable when they cannot be asked or do not know the master."""
+        if self._address.master is None:
+            return self._address.endpoints[0]
+        sentinels = self._address.endpoints
+        answers = await asyncio.gather(*(self._ask(one) for one in sentinels), return_exceptions=True)
+        named = Counter(answer for answer in answers if isinstance(answer, Endpoint))
+        if named:
+            endpoint, votes = named.most_common(1)[0]
+            if votes > len(sentinels) // 2:
+                return endpoint
+        if answers.count(None) > len(sentinels) // 2:
+            raise JournalUnusable(
+                f"The Sentinels know no master named {self._address.master!r}: correct the name in the address, "
+                "or add it by SENTINEL MONITOR."
+            )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, ServerUnreachable):
+                raise answer
+        raise ServerUnreachable(
+            f"{named.total()} of {len(sentinels)} Sentinels name a master, and no majority the same one: "
+            f"check that they run and reach each other ({_first(answers)})."
+        )
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.abort()
+        self._connections.clear()
+
+    async def _ask(self, sentinel: Endpoint) -> Endpoint | None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._answer(sentinel)
+        except (TimeoutError, ConnectionLost, OSError):
+            self._forget(sentinel)
+            raise ServerUnreachable(f"the Sentinel at {sentinel} does not answer") from None
+
+    async def _answer(self, sentinel: Endpoint) -> Endpoint | None:
+        connection = self._connections.get(sentinel)
+        if connection is None or connection.lost.done():
+            connection = await connected(self._address, sentinel)
+            self._connections[sentinel] = connection
+            await authenticate(connection, self._address.sentinel_credentials, sentinel)
+        try:
+            found = await connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", str(self._address.master))
+        except NotRedis:
+            raise JournalUnusable(f"What listens at {sentinel} is not a Sentinel: check the address.") from None
+        except ServerError as error:
+            self._forget(sentinel)
+            raise _meaning(error, sentinel) from None
+        return Endpoint(found[0].decode(), int(found[1])) if found else None
+
+    def _forget(self, sentinel: Endpoint) -> None:
+        if connection := self._connections.pop(sentinel, None):
+            connection.abort()
+
+
+def _meaning(error: ServerError, sentinel: Endpoint) -> Exception:
+    if error.code in ("NOAUTH", "NOPERM"):
+        return JournalUnusable(
+            f"The Sentinel at {sentinel} asks for credentials: add ?sentinel_user=…&sentinel_password=… to the "
+            "address, of a user that may run SENTINEL."
+        )
+    if "unknown command" in str(error):
+        return JournalUnusable(
+            f"{sentinel} is not a Sentinel: name the Sentinels' ports (26379), or write redis:// for one Redis."
+        )
+    return ServerUnreachable(f"the Sentinel at {sentinel} answers with an error ({str(error)[:100]})")
+
+
+def _first(answers: list[Endpoint | BaseException | None]) -> str:
+    return next((str(answer) for answer in answers if isinstance(answer, BaseException)), "they disagree")

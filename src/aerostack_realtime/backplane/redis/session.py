@@ -1,0 +1,268 @@
+"""From an address to a server that holds the newest generation of the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from aerostack_realtime.backplane.base import Generation, Generations, JournalUnusable
+from aerostack_realtime.backplane.redis import scripts
+from aerostack_realtime.backplane.redis.address import Address, Endpoint
+from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, ServerError
+from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in, multiplexed
+from aerostack_realtime.backplane.redis.sentinels import Locator
+from aerostack_realtime.protocol.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+RESERVE_US: Final = 30_000_000
+"""How far ahead of the clock the high-water mark is kept."""
+HEADROOM_US: Final = RESERVE_US // 2
+"""Positions below the mark that only counting reaches: so many items may come while the database that keeps the
+mark is out of reach (15 million: 25 minutes at 10,000 items per second)."""
+ARBITER_SECONDS: Final = 2.0
+"""A database that takes longer to answer is out of reach."""
+OPENING_SECONDS: Final = 0.2
+"""How long another node may take between winning a generation and opening it in Redis."""
+OPENINGS: Final = 5
+OPENINGS_SECONDS: Final = 60.0
+"""More generations than that, opened by one node in a minute, mean that nodes disagree about the master."""
+
+T = TypeVar("T")
+
+
+class Session:
+    """Two connections to one server process, in one generation."""
+
+    def __init__(
+        self, endpoint: Endpoint, generation: Generation, mark: int, appends: Connection, tail: Connection
+    ) -> None:
+        self.endpoint = endpoint
+        self.generation = generation
+        self.mark = mark
+        self.appends = appends
+        self.tail = tail
+        self.left: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Resolved with the reason once the server cannot be used any more."""
+        for connection in (appends, tail):
+            connection.lost.add_done_callback(lambda lost: self.leave(str(lost.result())))
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds the server has owed an answer on either connection."""
+        return max(self.appends.silence, self.tail.silence)
+
+    def leave(self, reason: str) -> None:
+        if not self.left.done():
+            self.left.set_result(reason)
+
+    def close(self) -> None:
+        self.appends.abort()
+        self.tail.abort()
+
+
+class Opener:
+    """Opens sessions for one node. `now` is the wall clock in µs."""
+
+    def __init__(
+        self, address: Address, keys: scripts.Keys, arbiter: Generations, node: str, now: Callable[[], int]
+    ) -> None:
+        self._address = address
+        self._keys = keys
+        self._arbiter = arbiter
+        self._name = f"aerostack:{node}"
+        self._now = now
+        self._locator = Locator(address)
+        self._known: Generation | None = None
+        self._marked = 0
+        self._openings: deque[float] = deque()
+
+    async def open(self, last: int) -> Session:
+        """A session; `last` is the newest position that this node knows.
+
+        Raises ServerUnreachable when it is worth another try, else JournalUnusable.
+        """
+        endpoint = await self._locator.locate()
+        appends, identity = await log_in(self._address, endpoint, name=self._name)
+        opened = [appends]
+        try:
+            tail, other = await log_in(self._address, endpoint, name=self._name)
+            opened.append(tail)
+            if other.client == identity.client:
+                raise JournalUnusable(multiplexed(endpoint))
+            if other.run_id != identity.run_id:
+                raise ServerUnreachable(
+                    f"Two connections to {endpoint} reached different Redis servers: name the master itself, not "
+                    "a load balancer."
+                )
+            generation, mark = await self._generation(appends, identity, endpoint, last)
+            await appends.call("SCRIPT", "LOAD", scripts.APPEND.source)
+            return Session(endpoint, generation, mark, appends, tail)
+        except (ConnectionLost, ServerError) as error:
+            self._abort(opened)
+            raise _meaning(error, endpoint) from None
+        except BaseException:
+            self._abort(opened)
+            raise
+
+    async def moved(self, session: Session) -> str | None:
+        """Why this node must leave the server of `session`; None while it is the right one, as far as is known."""
+        try:
+            newest = await self._in_time(self._arbiter.current())
+        except Unavailable:
+            pass
+        else:
+            if newest is None or newest.number != session.generation.number:
+                return "another generation of the journal has begun"
+        try:
+            endpoint = await self._locator.locate()
+        except (ServerUnreachable, JournalUnusable):
+            return None
+        return None if endpoint == session.endpoint else f"the Sentinels name {endpoint} as the master now"
+
+    async def raise_mark(self, session: Session, last: int) -> None:
+        """Keep the high-water mark ahead of `last` and of the clock, if the database is in reach."""
+        wanted = self._mark(last)
+        if wanted - session.mark < RESERVE_US // 4:
+            return
+        try:
+            if await self._in_time(self._arbiter.raise_high_water(session.generation, wanted)):
+                session.mark = self._marked = wanted
+            else:
+                session.leave("another generation of the journal has begun")
+        except Unavailable as error:
+            log.warning("the high-water mark of the journal cannot be stored, trying again: %s", error)
+
+    def close(self) -> None:
+        self._locator.close()
+
+    async def _generation(
+        self, connection: Connection, identity: Identity, endpoint: Endpoint, last: int
+    ) -> tuple[Generation, int]:
+        number, position = await self._head(connection, endpoint)
+        last = max(last, position)
+        try:
+            newest = await self._in_time(self._arbiter.current())
+        except Unavailable as error:
+            known = self._known
+            if known is not None and known.server == identity.run_id and number == known.number:
+                return known, self._marked  # nothing has changed since this node was here
+            raise ServerUnreachable(
+                f"Which Redis is right cannot be decided without the database: {error}"
+            ) from None
+        if newest is not None and newest.server == identity.run_id and newest != self._known:
+            number = await self._awaited(connection, endpoint, newest.number, number)
+        if newest is None or newest.server != identity.run_id or number is None or number > newest.number:
+            newest = await self._begin(newest, identity, last)
+        if number != newest.number:
+            await self._open(connection, newest, identity, endpoint)
+        self._known = newest
+        mark = self._mark(last)
+        try:
+            raised = await self._in_time(self._arbiter.raise_high_water(newest, mark))
+        except Unavailable as error:
+            raise ServerUnreachable(f"The high-water mark of the journal cannot be stored: {error}") from None
+        if not raised:
+            raise ServerUnreachable("Another generation of the journal began meanwhile.")
+        self._marked = mark
+        return newest, mark
+
+    async def _head(self, connection: Connection, endpoint: Endpoint) -> tuple[int | None, int]:
+        """The generation and the last position that the server holds; None when it holds no journal."""
+        number, last, cluster = await connection.call("HMGET", self._keys.head, "g", "l", "i")
+        if cluster is not None and cluster.decode() != self._arbiter.cluster:
+            raise JournalUnusable(self._foreign(endpoint))
+        return (int(number), int(last or 0)) if number is not None else (None, 0)
+
+    async def _awaited(
+        self, connection: Connection, endpoint: Endpoint, newest: int, number: int | None
+    ) -> int | None:
+        """The generation in Redis, once the node that won `newest` has had time to open it there."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OPENING_SECONDS
+        while (number is None or number < newest) and loop.time() < end:
+            await asyncio.sleep(OPENING_SECONDS / 10)
+            number, _ = await self._head(connection, endpoint)
+        return number
+
+    async def _begin(self, seen: Generation | None, identity: Identity, last: int) -> Generation:
+        loop = asyncio.get_running_loop()
+        while self._openings and self._openings[0] < loop.time() - OPENINGS_SECONDS:
+            self._openings.popleft()
+        if len(self._openings) >= OPENINGS:
+            log.error(
+                "this node began %d generations of the journal within a minute: nodes disagree about which "
+                "Redis is the master. Check that all name the same one, and the same Sentinels",
+                len(self._openings),
+            )
+            await asyncio.sleep(self._openings[0] + OPENINGS_SECONDS - loop.time())
+            raise ServerUnreachable("Nodes disagree about which Redis is the master.")
+        try:
+            begun = await self._in_time(self._arbiter.open(seen, identity.run_id, max(last + 1, self._now())))
+        except Unavailable as error:
+            raise ServerUnreachable(
+                f"A generation of the journal cannot begin without the database: {error}"
+            ) from None
+        if begun.server != identity.run_id:
+            raise ServerUnreachable("Another node has just begun the journal on another Redis.")
+        self._openings.append(loop.time())
+        log.warning("generation %d of the journal begins", begun.number)
+        return begun
+
+    async def _open(
+        self, connection: Connection, generation: Generation, identity: Identity, endpoint: Endpoint
+    ) -> None:
+        try:
+            await connection.call(
+                "EVAL",
+                scripts.OPEN.source,
+                "2",
+                self._keys.log,
+                self._keys.head,
+                str(generation.number),
+                str(generation.start),
+                identity.run_id,
+                self._arbiter.cluster,
+            )
+        except ServerError as error:
+            if error.code == scripts.CLUSTER:
+                raise JournalUnusable(self._foreign(endpoint)) from None
+            if error.code == scripts.GENERATION:
+                raise ServerUnreachable("Another generation of the journal began meanwhile.") from None
+            raise
+
+    def _mark(self, last: int) -> int:
+        return max(self._now() + RESERVE_US, last + HEADROOM_US)
+
+    def _foreign(self, endpoint: Endpoint) -> str:
+        return (
+            f"Redis at {endpoint} holds the journal {self._keys.log} of another cluster: give this cluster a "
+            "name of its own, or, if the other one is gone for good, run "
+            f"DEL {self._keys.log} {self._keys.head} there."
+        )
+
+    @staticmethod
+    async def _in_time(answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(ARBITER_SECONDS):
+                return await answer
+        except TimeoutError:
+            raise Unavailable("The database does not answer.") from None
+
+    @staticmethod
+    def _abort(connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.abort()
+
+
+def _meaning(error: ConnectionLost | ServerError, endpoint: Endpoint) -> Exception:
+    words = str(error)[:200]
+    if isinstance(error, ServerError) and ("NOPERM" in words or "No permissions" in words or "ACL" in words):
+        return JournalUnusable(
+            f"The user of the address lacks rights at {endpoint} ({words}): ACL SETUSER it ~{{ae:* +@all, or at "
+            "least +@stream +@hash +@scripting +@connection +time +exists +info +role."
+        )
+    return ServerUnreachable(f"Redis at {endpoint} cannot be used now ({words}).")

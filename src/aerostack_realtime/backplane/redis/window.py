@@ -1,0 +1,74 @@
+"""How much of the log Redis holds, and down to where it has to be trimmed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from msgspec import Struct
+
+STEP_US: Final = 1_000_000
+"""The size is known at one position per second of the journal's time."""
+KEPT_US: Final = 30_000_000
+"""What a node that joins, or was away for a moment, must find: the newest 30 seconds are never given up."""
+ENTRY_BYTES: Final = 100
+"""What Redis needs for an entry besides its batch."""
+
+
+class _Mark(Struct, frozen=True):
+    position: int
+    at: int
+    before: int
+
+
+class LogWindow:
+    """Counts what is read. `limit` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._total = 0
+        self._marks: deque[_Mark] = deque()
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept, about."""
+        return self._total - self._marks[0].before if self._marks else 0
+
+    @property
+    def full(self) -> bool:
+        return self.held > self._limit
+
+    def read(self, position: int, at: int, size: int) -> None:
+        """An entry was read that begins at `position`."""
+        if not self._marks or at - self._marks[-1].at >= STEP_US:
+            self._marks.append(_Mark(position, at, self._total))
+        self._total += size + ENTRY_BYTES
+
+    def trimmed(self, floor: int) -> None:
+        """What is below `floor` is gone."""
+        while len(self._marks) > 1 and self._marks[1].position <= floor:
+            self._marks.popleft()
+
+    def cleared(self) -> None:
+        """The log was lost, and begins anew."""
+        self._marks.clear()
+
+    def size_floor(self) -> int:
+        """Where the log has to begin to take at most three quarters of the limit; 0 while it does."""
+        allowed = self._limit * 3 // 4
+        if self.held <= allowed:
+            return 0
+        newest = self._marks[-1].at
+        floor = 0
+        for mark in self._marks:
+            if mark.at > newest - KEPT_US:
+                break
+            floor = mark.position
+            if self._total - mark.before <= allowed:
+                break
+        return floor
+
+    def emergency_floor(self) -> int:
+        """The highest floor that keeps the newest 30 seconds: for a server that is out of memory."""
+        newest = self._marks[-1].at if self._marks else 0
+        return max((mark.position for mark in self._marks if mark.at <= newest - KEPT_US), default=0)

@@ -1,0 +1,183 @@
+"""Real Redis servers and Sentinels, for whoever tests against them.
+
+Each has a directory of its own, a Unix socket in it, and a free port of 127.0.0.1. AEROSTACK_REDIS_SERVER names
+another program, such as valkey-server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import hiredis
+
+EMPTY = '""'
+PATIENCE = 15.0
+"""Seconds after which a server is not going to answer."""
+
+
+def program() -> str:
+    return os.environ.get("AEROSTACK_REDIS_SERVER", "redis-server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisError(Exception):
+    pass
+
+
+class RedisServer:
+    """One server process with its files; `start` returns once it answers.
+
+    `settings` are those of redis.conf. Without any, it keeps nothing on disk.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="ard-"))
+        self.port = free_port()
+        self.socket = self.directory / "redis.sock"
+        self._settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "unixsocket": str(self.socket),
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "no",
+            "enable-debug-command": "yes",
+            "repl-diskless-sync-delay": "0",
+        } | {name.replace("_", "-"): value for name, value in settings.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def started(cls, **settings: str) -> Self:
+        made = cls(**settings)
+        made.start()
+        return made
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def start(self) -> None:
+        configuration = self.directory / "redis.conf"
+        lines = [f"{name} {value or EMPTY}" for name, value in self._settings.items()]
+        if not configuration.exists():  # a Sentinel and a server that it commands write into theirs
+            configuration.write_text("\n".join(lines) + "\n")
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program(), configuration, *self._arguments()], stdout=log, stderr=log
+            )
+        self.await_answer()
+
+    def await_answer(self) -> None:
+        end = time.monotonic() + PATIENCE
+        while True:
+            assert self._process is not None
+            assert self._process.poll() is None, self.log[-2000:]
+            try:
+                if self.command("PING", user=None) == b"PONG":
+                    return
+            except RedisError as error:
+                if "LOADING" not in str(error):
+                    return  # it asks for a password
+            except OSError:
+                assert time.monotonic() < end, self.log[-2000:]
+
+    def command(self, *parts: str | int, user: tuple[str, str] | None = None) -> Any:
+        """Run one command on a connection of its own; errors are raised."""
+        reader = hiredis.Reader(replyError=RedisError)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(self.socket))
+            if user is not None:
+                connection.sendall(hiredis.pack_command(("AUTH", *user)))  # type: ignore[arg-type]
+                self._reply(reader, connection)
+            connection.sendall(hiredis.pack_command(parts))  # type: ignore[arg-type]
+            reply = self._reply(reader, connection)
+        return reply
+
+    @staticmethod
+    def _reply(reader: hiredis.Reader, connection: socket.socket) -> Any:
+        while (reply := reader.gets()) is False:
+            data = connection.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError("the server closed the connection")
+            reader.feed(data)
+        if isinstance(reply, RedisError):
+            raise reply
+        return reply
+
+    def kill(self) -> None:
+        """As by a crash of its machine, but for what it wrote to its files."""
+        assert self._process is not None, "it runs"
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._process = None
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def forget_data(self) -> None:
+        """Remove what a stopped server has on disk."""
+        for path in self.directory.iterdir():
+            if path.name not in ("redis.conf", "log"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def cpu_seconds(self) -> float:
+        """What its process has used, by /proc: user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def remove(self) -> None:
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _arguments(self) -> tuple[str, ...]:
+        return ()
+
+
+class Sentinel(RedisServer):
+    """Watches the master `name`. `quorum` Sentinels have to agree that it is down."""
+
+    def __init__(self, name: str, master: RedisServer, *, quorum: int, down_after_ms: int = 500) -> None:
+        super().__init__()
+        watch = {
+            "monitor": f"{name} 127.0.0.1 {master.port} {quorum}",
+            "down-after-milliseconds": f"{name} {down_after_ms}",
+            "failover-timeout": f"{name} 3000",
+            "parallel-syncs": f"{name} 1",
+        }
+        self._settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "unixsocket": str(self.socket),
+            "dir": str(self.directory),
+        } | {f"sentinel {option}": value for option, value in watch.items()}
+
+    def _arguments(self) -> tuple[str, ...]:
+        return ("--sentinel",)
