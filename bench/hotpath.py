@@ -15,10 +15,10 @@ from aerostack_realtime import config
 from aerostack_realtime.access.identity import Authenticator
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.backplane.base import Accepted
-from aerostack_realtime.backplane.memory import MemoryBackplane
+from aerostack_realtime.backplane.clock import HybridClock
+from aerostack_realtime.backplane.items import Publish
+from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.budget import Budget
-from aerostack_realtime.channels.custom.clock import HybridClock
 from aerostack_realtime.channels.custom.log import Bounds, Log
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.fanout.audience import Audience
@@ -92,7 +92,6 @@ def steps() -> list[tuple[str, float]]:
     for _ in range(10):
         audience.add(Nowhere(), presence=True)
     position = clock.next()
-    event = Accepted(TOPIC, "m", DATA, None, f"{position:x}", position // 1000, position)
     message = messages.Event(TOPIC, "m", DATA, position // 1000, f"{position:x}", f"3f9a.{position}")
     payload = messages.encode(message)
     frame = frames.text(payload)
@@ -107,7 +106,7 @@ def steps() -> list[tuple[str, float]]:
         ("decode the command, its payload untouched", cost(lambda: messages.decode_command(COMMAND))),
         ("canonical topic (remembered)", cost(lambda: topics.canonical("bench/rooms-17", "default"))),
         ("position: the hybrid clock", cost(clock.next)),
-        ("the accepted event", cost(lambda: Accepted(*msgspec.structs.astuple(event)))),
+        ("the journal's item", cost(lambda: Publish(TOPIC, "m", bytes(DATA), None, None, False, None))),
         ("encode the event, once for all", cost(lambda: messages.encode(message))),
         ("WebSocket header", cost(lambda: frames.text(payload))),
         ("the channel's log", cost(lambda: log.append(clock.next(), frame)) - cost(clock.next)),
@@ -116,22 +115,25 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
-def whole(database: Database, subscribers: int) -> float:
+async def whole(database: Database, subscribers: int) -> float:
     """µs of all of it: the bytes of a publish as they are read, to a write to each of `subscribers`."""
-    clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
-    hub = Hub(
+    journal = MemoryJournal(
+        store=database.messages,
+        now=lambda: time.time_ns() // 1000,
         epoch=lambda: database.epoch,
         understands=database.understands,
-        clock=clock,
+    )
+    hub = Hub(
+        journal=journal,
         changes=database.changes,
         store=database.messages,
-        backplane=MemoryBackplane,
         defer=lambda _: None,
         later=lambda _seconds, _call: None,
         logs=Logs([], 1 << 28),
         buffer_limit=UNLIMITED.buffer_bytes,
         presence_limit=UNLIMITED.presence_members,
     )
+    await hub.start()
     rules = config.rules(config.development(config.Settings()))
     guard = Guard(rules, Memberships(rules.memberships, database), time.monotonic)
     door = Authenticator(
@@ -174,7 +176,7 @@ async def from_bytes_to_writes() -> list[tuple[str, float]]:
     with scratch() as directory:
         database = await SqliteDatabase.open(directory / "bench.db", _Deaf(), retention=[])
         try:
-            return [(f"all of it, from the bytes read to {n} writes", whole(database, n)) for n in (2, 10)]
+            return [(f"all of it, from the bytes read to {n} writes", await whole(database, n)) for n in (2, 10)]
         finally:
             await database.close()
 

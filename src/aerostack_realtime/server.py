@@ -19,8 +19,8 @@ from aerostack_realtime.access.jwks import KeySet
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import TokenKey, Tokens
-from aerostack_realtime.backplane.memory import MemoryBackplane
-from aerostack_realtime.channels.custom.clock import HybridClock, mark_above
+from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
@@ -58,45 +58,6 @@ STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 
 
-class _HighWaterMark:
-    """Keeps the clock's high-water mark ahead of it in the database."""
-
-    def __init__(self, store: MessageStore) -> None:
-        self._store = store
-        self._asked = asyncio.Event()
-        self._mark = 0
-
-    async def clock(self) -> HybridClock:
-        """A clock that goes on above everything that the last run handed out."""
-        found = await self._store.high_water()
-        mark = mark_above(_microseconds(), found)
-        await self._store.raise_high_water(mark)
-        return HybridClock(_microseconds, found, mark, self._ask)
-
-    async def keep(self, clock: HybridClock) -> None:
-        fails = False
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            mark = self._mark
-            try:
-                await self._store.raise_high_water(mark)
-            except AerostackError as error:
-                level, fails = _level(fails), True
-                log.log(level, "cannot store the high-water mark of positions, trying again: %s", error)
-                await asyncio.sleep(TICK_SECONDS)
-                self._ask(mark)
-            else:
-                if fails:
-                    log.warning("the high-water mark of positions is stored again")
-                fails = False
-                clock.reserved(mark)
-
-    def _ask(self, mark: int) -> None:
-        self._mark = max(self._mark, mark)
-        self._asked.set()
-
-
 async def run(
     settings: Settings, *, ready: Callable[[str], None], stop: asyncio.Event, renew: asyncio.Event
 ) -> None:
@@ -126,9 +87,14 @@ async def _run(
     if database is None:
         return
     try:
-        high_water = _HighWaterMark(database.messages)
-        clock = await high_water.clock()
-        hub = _hub(settings, database, clock)
+        journal = MemoryJournal(
+            store=database.messages,
+            now=_microseconds,
+            epoch=lambda: database.epoch,
+            understands=database.understands,
+        )
+        hub = _hub(settings, database, journal)
+        await hub.start()
         memberships = Memberships(rules.memberships, database)
         changes.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
@@ -146,7 +112,7 @@ async def _run(
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
-                    tasks.create_task(high_water.keep(clock)),
+                    tasks.create_task(journal.run()),
                     tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
@@ -184,15 +150,12 @@ async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event
     return await opening
 
 
-def _hub(settings: Settings, database: Database, clock: HybridClock) -> Hub:
+def _hub(settings: Settings, database: Database, journal: Journal) -> Hub:
     loop = asyncio.get_running_loop()
     return Hub(
-        epoch=lambda: database.epoch,
-        understands=database.understands,
-        clock=clock,
+        journal=journal,
         changes=database.changes,
         store=database.messages,
-        backplane=MemoryBackplane,
         defer=loop.call_soon,
         later=loop.call_later,
         buffer_limit=settings.limits.buffer_bytes,

@@ -1,40 +1,10 @@
 """The contract between the nodes of one service: what one node accepts, every node delivers."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from aerostack_realtime.backplane.items import AnyItem
-
-
-class Accepted(Struct, frozen=True, gc=False):
-    """An event that its channel has accepted, with its place in the channel's order.
-
-    `timestamp` is in ms since the Unix epoch. `without` is the connection that shall not receive it (a
-    publisher that asked for no echo).
-    """
-
-    topic: str
-    event: str
-    data: Raw
-    user_id: str | None
-    id: str
-    timestamp: int
-    position: int
-    presence: bool = False
-    without: str | None = None
-
-
-Deliver = Callable[[Accepted], None]
-"""Hands an event to the hub of this node. Synchronous; it neither raises nor waits."""
-
-
-class Backplane(Protocol):
-    """Order: per topic every node delivers in the same order, each event once, the sender's node included."""
-
-    def publish(self, event: Accepted) -> None:
-        """Give an event to every node. Returns at once."""
 
 
 class JournalUnusable(Exception):
@@ -55,8 +25,10 @@ class JournalListener(Protocol):
     def began(self, since: int, until: int) -> None:
         """What follows may not continue what was handed over up to `since`; it continues after `until`.
 
-        Nothing is ever skipped without this call. Items that this node appended and the surviving one lacks are
-        appended again by the journal itself, in their order.
+        Called first of all with `since` 0 and the position after which the journal still has everything. Later:
+        items in (`since`, `until`] were skipped, and those in (`until`, `since`] are not in the surviving journal.
+        Nothing is ever skipped without this call. Items that this node appended and that have not entered are
+        appended again by the journal itself, in their order; those that have entered are not.
         """
 
     def cut_off(self) -> None:

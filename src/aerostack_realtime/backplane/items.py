@@ -39,10 +39,11 @@ class Publish(Item, frozen=True, tag="p"):
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
-    """What became of the persisted publish at `position`.
+    """What became of the publish at `position`.
 
     `created_at` is in ms since the Unix epoch. `original` is the position of the message that a duplicate
-    repeats.
+    repeats. Nodes also report the repeats of ephemeral publishes, although every node recognises them by its
+    receipts: a node that starts may not know the original.
     """
 
     position: int
@@ -73,6 +74,21 @@ class Untrack(Item, frozen=True, tag="u"):
     connection: str
 
 
+class RosterEntry(Struct, frozen=True, array_like=True, gc=False):
+    """A connection that is a member, as in its Track.
+
+    `since` is when its member joined, in ms since the Unix epoch; `position` is that of its Track. Both are 0 when
+    the Track has not entered yet.
+    """
+
+    topic: str
+    connection: str
+    user_id: str
+    state: bytes
+    since: int
+    position: int
+
+
 class Roster(Item, frozen=True, tag="r"):
     """All members that the appending node's own connections make, as of this item, in parts.
 
@@ -80,7 +96,7 @@ class Roster(Item, frozen=True, tag="r"):
     order of their node. A node appends one when another says Hello and when the journal began anew.
     """
 
-    members: tuple[Track, ...]
+    members: tuple[RosterEntry, ...]
     last: bool
 
 
@@ -98,10 +114,10 @@ class Hello(Item, frozen=True, tag="h"):
 class Beat(Item, frozen=True, tag="b"):
     """A node is alive; appended once a second.
 
-    `floor` is the position below which publish receipts are forgotten by everyone from this item on (0: no
-    change); the journal is trimmed to it only after this item entered. `digest` is a hash of the node's state at
-    the position `digest_at`: it shows when nodes diverge. `bookmark` is the node's place in the change feed,
-    opaque to the others. `connections` and `lag_us` are for operators.
+    `floor` is the position below which publish receipts are forgotten by everyone from this item on, unless an
+    earlier item announced a higher one; the journal is trimmed to it only after this item entered. `digest` is
+    a hash of the node's state at the position `digest_at`: it shows when nodes diverge. `bookmark` is the
+    node's place in the change feed, opaque to the others. `connections` and `lag_us` are for operators.
     """
 
     floor: int = 0

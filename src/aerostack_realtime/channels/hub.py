@@ -1,49 +1,33 @@
-"""The hub: every channel of this node, what happens to each command, and the flush at the end of a tick.
+"""The hub: every channel of this node, and what happens to each command.
 
-Synchronous throughout: no method waits, so between a decision and its record nothing else can happen.
+Synchronous but for `start`: no method waits, so between a decision and its record nothing else can happen.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from msgspec import UNSET, Raw, Struct
-from msgspec.structs import replace
+from msgspec import Raw, Struct
 
-from aerostack_realtime.backplane.base import Accepted, Backplane
-from aerostack_realtime.channels.custom.channel import CustomChannel, PendingEvent
-from aerostack_realtime.channels.custom.clock import HybridClock
+from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.items import Publish, Track, Untrack
 from aerostack_realtime.channels.custom.cursors import Cursors
-from aerostack_realtime.channels.custom.dedup import Dedup, Receipt
 from aerostack_realtime.channels.custom.logs import Logs
-from aerostack_realtime.channels.custom.presence import Change as PresenceChange
+from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
+from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.channels.subscriptions import Subscriptions, frame_of
-from aerostack_realtime.database.base import (
-    Change,
-    ChangeFeed,
-    MessageStore,
-    NewMessage,
-    Stored,
-)
+from aerostack_realtime.channels.replica import Done, Replica
+from aerostack_realtime.channels.replica import Outcome as Outcome
+from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, NotFound
+from aerostack_realtime.protocol.errors import BadMessage, Forbidden, NotFound
 from aerostack_realtime.protocol.messages import Member, encode
 
-MAX_EVENT_NAME = 256
+MAX_EVENT_NAME: Final = 256
 """Characters of an event's name: it is a word, and stands in every frame."""
-CHAT_MESSAGE = "chat_message"
-"""The event that the legacy `chat` command publishes."""
-MAX_ID = 256
+MAX_ID: Final = 256
 """Characters of a publish's id: ids are remembered, so they are no place for data."""
-
-
-class Outcome(Struct, frozen=True, gc=False):
-    """An accepted publish: where and when (ms), and whether it was a repeat of one accepted before."""
-
-    cursor: str
-    timestamp: int
-    duplicate: bool = False
 
 
 class ChannelStatus(Struct, frozen=True, rename="camel"):
@@ -57,42 +41,54 @@ class ChannelStatus(Struct, frozen=True, rename="camel"):
 class Hub:
     """The channels of one node.
 
-    `epoch` and `understands` are the database's: what cursors are made of.
-
-    `defer` runs a callable once the current tick has ended, `later` one in so many seconds; `buffer_limit` is
+    `defer` runs a callable once the current tick has ended, `later` one after so many seconds; `buffer_limit` is
     how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
-    channel are shown to whoever asks or comes; `logs` makes the logs of channels. The hub is the listener of the
-    change feed, and `deliver` of the backplane. All topics given to it are canonical.
+    channel are shown; `logs` makes the logs of channels. The hub is the listener of the change feed, its replica
+    that of the journal. All topics given to it are canonical.
     """
 
     def __init__(
         self,
         *,
-        epoch: Callable[[], str],
-        understands: Callable[[str, int], bool],
-        clock: HybridClock,
+        journal: Journal,
         changes: ChangeFeed,
         store: MessageStore,
-        backplane: Callable[[Callable[[Accepted], None]], Backplane],
         defer: Callable[[Callable[[], None]], object],
         later: Callable[[float, Callable[[], None]], object],
         buffer_limit: int,
         presence_limit: int,
         logs: Logs,
     ) -> None:
-        self._clock = clock
+        self._journal = journal
         self._changes = changes
-        self._store = store
-        self._backplane = backplane(self.deliver)
-        self._registry = Registry(defer, later, buffer_limit, logs, clock.last)
-        self._cursors = Cursors(epoch, understands)
+        self._connections: dict[str, Subscriber] = {}
+        self._registry = Registry(defer, later, buffer_limit, logs)
+        self._cursors = Cursors(journal)
+        delivery = Delivery(self._registry, self._cursors, self._connections)
+        self._replica = Replica(
+            journal=journal,
+            registry=self._registry,
+            delivery=delivery,
+            cursors=self._cursors,
+            store=store,
+            defer=defer,
+        )
         self.subscriptions = Subscriptions(
-            self._registry, self._cursors, clock, changes, buffer_limit, presence_limit
+            self._registry,
+            self._cursors,
+            self._replica.members,
+            delivery,
+            journal,
+            changes,
+            buffer_limit,
+            presence_limit,
         )
         self._presence_limit = presence_limit
-        self._connections: dict[str, Subscriber] = {}
         self._tracking: dict[Subscriber, set[str]] = {}
-        self._dedup = Dedup()
+
+    async def start(self) -> None:
+        """Take in what the journal holds. Raises JournalUnusable."""
+        await self._journal.start(self._replica)
 
     # --- connections -------------------------------------------------------------------------------------
 
@@ -115,16 +111,16 @@ class Hub:
         topic: str,
         event: str,
         data: Raw,
-        done: Callable[[Outcome | AerostackError], None],
+        done: Done,
         *,
         user_id: str | None = None,
         id: str | None = None,
         persist: bool = False,
         without: str | None = None,
     ) -> None:
-        """Accept an event; `done` is called at once, or for a persisted one after its commit.
+        """Publish an event; `done` is called when it is accepted, a persisted one after its commit.
 
-        Raises BadMessage, Forbidden, Overloaded.
+        Raises BadMessage, Forbidden, Overloaded, Unavailable.
         """
         if not event or len(event) > MAX_EVENT_NAME:
             raise BadMessage(f"An event's name is 1 to {MAX_EVENT_NAME} characters long.")
@@ -136,66 +132,34 @@ class Hub:
             raise Forbidden(
                 "Row changes come from the database alone: write to the table, or use a topic with a slash."
             )
-        if id is not None:
-            key = (topic, user_id or "", id)
-            known = self._dedup.find(key)
-            if known is not None:
-                done(Outcome(known.cursor, known.timestamp, duplicate=True))
-                return
-        channel = self._registry.custom(topic)
-        position = self._clock.next()
-        accepted = Accepted(
-            topic, event, data, user_id, id or f"{position:x}", self._clock.timestamp, position, without=without
-        )
-        if persist:
-            self._persist(channel, accepted, done)
-            return
-        outcome = Outcome(self._cursors.at(position), accepted.timestamp)
-        if id is not None:
-            self._dedup.remember(key, Receipt(outcome.cursor, outcome.timestamp), position)
-        self._send(channel, accepted)
-        done(outcome)
-
-    def deliver(self, event: Accepted) -> None:
-        """Send an event to the channel's subscribers on this node."""
-        channel = self._registry.custom(event.topic)
-        frame = self._event(event, self._cursors.at(event.position))
-        channel.log.append(event.position, frame, presence=event.presence)
-        without = self._connections.get(event.without) if event.without is not None else None
-        channel.audience.append(frame, presence=event.presence, without=without)
-        if channel.chat_audience is not None:
-            if event.event == CHAT_MESSAGE:
-                frame = self._chat_message(event, self._cursors.at(event.position))
-            channel.chat_audience.append(frame, presence=event.presence, without=without)
+        self._replica.append(Publish(topic, event, bytes(data), user_id, id, persist, without), done)
 
     # --- presence ----------------------------------------------------------------------------------------
 
-    def track(self, subscriber: Subscriber, topic: str, user_id: str, state: dict[str, Any]) -> str:
-        """Announce `subscriber` as a connection of a custom channel's member `user_id`. Returns the channel's
-        cursor."""
-        channel = self._registry.custom(topic)
-        self._tracking.setdefault(subscriber, set()).add(topic)
-        self._clock.next()
-        now = self._clock.timestamp
-        self._announce(channel, channel.presence.track(subscriber.connection_id, user_id, encode(state), now))
-        return self._cursors.at(channel.log.last)
+    def track(
+        self, subscriber: Subscriber, topic: str, user_id: str, state: dict[str, Any], done: Done | None = None
+    ) -> None:
+        """Announce `subscriber` as a connection of a custom channel's member `user_id`.
 
-    def untrack(self, subscriber: Subscriber, topic: str) -> str:
-        """Take `subscriber` out of the members; one that is not tracked is nothing."""
+        `done` is called when every later event follows it. Raises Overloaded, Unavailable.
+        """
+        self._replica.append(Track(topic, subscriber.connection_id, user_id, encode(state)), done)
+        self._tracking.setdefault(subscriber, set()).add(topic)
+
+    def untrack(self, subscriber: Subscriber, topic: str, done: Done | None = None) -> None:
+        """Remove `subscriber` from the members; one that is not tracked changes nothing. Raises as `track`."""
         topics_of_it = self._tracking.get(subscriber, set())
+        if topic not in topics_of_it:
+            if done is not None:
+                done(Outcome(self._cursors.at(self._journal.last), 0))
+            return
         topics_of_it.discard(topic)
         if not topics_of_it:
             self._tracking.pop(subscriber, None)
-        channel = self._registry.find(topic)
-        if not isinstance(channel, CustomChannel):
-            return self._cursors.at(self._clock.last)
-        self._announce(channel, channel.presence.untrack(subscriber.connection_id))
-        self._registry.tidy(channel)
-        return self._cursors.at(channel.log.last)
+        self._replica.append(Untrack(topic, subscriber.connection_id), done)
 
     def members(self, topic: str) -> list[Member]:
-        channel = self._registry.find(topic)
-        return channel.presence.members(self._presence_limit) if isinstance(channel, CustomChannel) else []
+        return self._replica.members.of(topic, self._presence_limit)
 
     # --- the change feed's listener ----------------------------------------------------------------------
 
@@ -213,8 +177,8 @@ class Hub:
             channel.interrupted(cursor, self._changes.column_types(table))
         else:
             gone = NotFound(
-                f"The table {table!r} was dropped, renamed or taken away from us; this subscription goes on when "
-                "it is back."
+                f"The table {table!r} was dropped, renamed, or is no longer accessible; the subscription resumes "
+                "when it returns."
             )
             frame = frame_of(messages.Error.of(gone, topic=channel.topic))
             for audience in channel.audiences():
@@ -224,94 +188,20 @@ class Hub:
 
     def sweep(self) -> None:
         """Forget what has become too old. Call it every few seconds."""
-        self._registry.expire(self._clock.next())
+        self._registry.expire(self._journal.last)
 
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
         self._registry.flush()
 
     def channels(self) -> list[ChannelStatus]:
-        """The channels that someone is subscribed to or present on."""
-        return [
-            ChannelStatus(channel.topic, channel.subscribers, channel.members)
+        """The channels that somebody is subscribed to or present on."""
+        members = self._replica.members
+        found = {
+            channel.topic: ChannelStatus(channel.topic, channel.subscribers, members.count(channel.topic))
             for channel in self._registry
-            if channel.subscribers or channel.members
-        ]
-
-    # --- inside ------------------------------------------------------------------------------------------
-
-    def _announce(self, channel: CustomChannel, changes: list[PresenceChange]) -> None:
-        for change in changes:
-            position = self._clock.next()
-            self._send(
-                channel,
-                Accepted(
-                    topic=channel.topic,
-                    event=change.transition,
-                    data=change.state,
-                    user_id=change.user_id,
-                    id=f"{position:x}",
-                    timestamp=self._clock.timestamp,
-                    position=position,
-                    presence=True,
-                ),
-            )
-
-    def _persist(
-        self, channel: CustomChannel, event: Accepted, done: Callable[[Outcome | AerostackError], None]
-    ) -> None:
-        held: PendingEvent
-
-        def settle(outcome: Stored | AerostackError) -> None:
-            if isinstance(outcome, AerostackError):
-                channel.drop(held)
-                done(outcome)
-            else:
-                stored = outcome.message
-                if outcome.duplicate:
-                    channel.drop(held)
-                else:
-                    held.event = replace(event, timestamp=stored.created_at)
-                    held.settled = True
-                done(Outcome(self._cursors.at(stored.position), stored.created_at, outcome.duplicate))
-            for released in channel.release():
-                self._backplane.publish(released)
-
-        self._store.append(
-            NewMessage(event.topic, event.id, event.user_id or "", event.event, event.data, event.position),
-            settle,
-        )
-        held = channel.hold(event, settled=False)
-
-    def _send(self, channel: CustomChannel, event: Accepted) -> None:
-        if channel.holds:
-            channel.hold(event, settled=True)
-        else:
-            self._backplane.publish(event)
-
-    def _event(self, event: Accepted, cursor: str) -> bytes:
-        return frame_of(
-            messages.Event(
-                topic=event.topic,
-                event=event.event,
-                data=event.data,
-                timestamp=event.timestamp,
-                id=event.id,
-                cursor=cursor,
-                user_id=UNSET if event.user_id is None else event.user_id,
-            )
-        )
-
-    def _chat_message(self, event: Accepted, cursor: str) -> bytes:
-        """The same event as it is sent to subscribers that use the legacy `chat` command."""
-        return frame_of(
-            messages.ChatMessage(
-                topic=event.topic,
-                event=event.event,
-                data=event.data,
-                timestamp=event.timestamp,
-                id=event.id,
-                cursor=cursor,
-                user_id=UNSET if event.user_id is None else event.user_id,
-            )
-        )
+        }
+        for topic in members.topics():
+            if topic not in found:
+                found[topic] = ChannelStatus(topic, 0, members.count(topic))
+        return list(found.values())

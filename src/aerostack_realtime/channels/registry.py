@@ -1,9 +1,9 @@
-"""Every channel of this node by its topic, the flush of their buffers at the end of a tick, and the look in on
-the laggards."""
+"""Every channel of this node by its topic, the logs of custom channels, and the flush at the end of a tick."""
 
 from collections.abc import Callable, Iterator
 
 from aerostack_realtime.channels.custom.channel import CustomChannel
+from aerostack_realtime.channels.custom.log import Log
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS, SlowConsumers
@@ -12,12 +12,12 @@ from aerostack_realtime.protocol.frames import LARGEST_ROWS
 
 
 class Registry:
-    """Channels are made when they are first used, and let go of when nothing would be lost with them.
+    """A channel exists while somebody on this node is subscribed to it; its log, while it holds anything.
 
-    `defer` runs a callable once the current tick has ended, `later` one in so many seconds; `buffer_limit` is
-    how many bytes may wait for a subscriber before it is too slow; `logs` makes the logs of channels; `start` is
-    the position before everything this node knows. `largest` is how many bytes of rows a frame may have: more
-    than may wait for a subscriber would never reach one whose network takes its time.
+    `defer` runs a callable once the current tick has ended, `later` one after so many seconds; `buffer_limit` is
+    how many bytes may wait for a subscriber before it is too slow; `logs` makes the logs of channels. `largest`
+    is how many bytes of rows a frame may have: more than may wait for a subscriber would never reach one whose
+    network is slow.
     """
 
     def __init__(
@@ -26,40 +26,48 @@ class Registry:
         later: Callable[[float, Callable[[], None]], object],
         buffer_limit: int,
         logs: Logs,
-        start: int,
     ) -> None:
         self._defer = defer
         self._later = later
         self.largest = min(buffer_limit, LARGEST_ROWS)
         self._buffer_limit = buffer_limit
-        self._logs = logs
-        self._forgotten = start
-        self._custom: dict[str, CustomChannel] = {}
+        self._new_logs = logs
+        self._forgotten = 0
+        self.heard: dict[str, CustomChannel] = {}
+        """The custom channels with subscribers on this node."""
+        self._logs: dict[str, Log] = {}
         self._tables: dict[str, TableChannel] = {}
         self._by_table: dict[str, TableChannel] = {}
         self._dirty: list[Audience] = []
         self._lagging: set[SlowConsumers] = set()
 
     def __iter__(self) -> Iterator[CustomChannel | TableChannel]:
-        yield from list(self._custom.values())
+        yield from list(self.heard.values())
         yield from list(self._tables.values())
 
     def find(self, topic: str) -> CustomChannel | TableChannel | None:
-        return self._custom.get(topic) or self._tables.get(topic)
+        return self.heard.get(topic) or self._tables.get(topic)
 
     def of_table(self, table: str) -> TableChannel | None:
         return self._by_table.get(table)
 
     def log_start(self, topic: str) -> int:
         """The position after which a custom channel's log is, or would be, complete."""
-        channel = self._custom.get(topic)
-        return self._forgotten if channel is None else channel.log.start
+        log = self._logs.get(topic)
+        return self._forgotten if log is None else log.start
+
+    def log(self, topic: str) -> Log:
+        """The log of a custom channel, a new one when there is none."""
+        log = self._logs.get(topic)
+        if log is None:
+            log = self._logs[topic] = self._new_logs.log(topic, self._forgotten)
+        return log
 
     def custom(self, topic: str) -> CustomChannel:
-        channel = self._custom.get(topic)
+        """A custom channel for somebody who is about to subscribe; call `tidy` if nobody does."""
+        channel = self.heard.get(topic)
         if channel is None:
-            log = self._logs.log(topic, self._forgotten)
-            channel = self._custom[topic] = CustomChannel(topic, self._audience, log)
+            channel = self.heard[topic] = CustomChannel(topic, self._audience, self.log(topic))
         return channel
 
     def table(self, topic: str, table: str) -> TableChannel:
@@ -70,27 +78,39 @@ class Registry:
         return channel
 
     def tidy(self, channel: CustomChannel | TableChannel) -> None:
-        """Let go of a channel that is idle. Idempotent."""
-        if not channel.idle or self.find(channel.topic) is not channel:
+        """Remove a channel without subscribers. Idempotent."""
+        if channel.subscribers or self.find(channel.topic) is not channel:
             return
         if isinstance(channel, CustomChannel):
-            self._forgotten = max(self._forgotten, channel.log.last)
-            del self._custom[channel.topic]
+            del self.heard[channel.topic]
+            self._tidy_log(channel.topic, channel.log)
         else:
             del self._tables[channel.topic]
             del self._by_table[channel.table]
 
     def expire(self, now: int) -> None:
-        """Forget the events that are too old at a position, and the channels that are idle without them."""
-        for channel in list(self._custom.values()):
-            channel.log.expire(now)
-            self.tidy(channel)
+        """Forget the events that are too old at a position, and the logs that are empty without them."""
+        for topic, log in list(self._logs.items()):
+            log.expire(now)
+            self._tidy_log(topic, log)
+
+    def restart_logs(self, position: int) -> None:
+        """Forget every event: the logs of all custom channels are complete only after `position`."""
+        self._forgotten = max(self._forgotten, position)
+        for topic, log in list(self._logs.items()):
+            log.restart(self._forgotten)
+            self._tidy_log(topic, log)
 
     def flush(self) -> None:
         """Write every buffer."""
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()
+
+    def _tidy_log(self, topic: str, log: Log) -> None:
+        if not len(log) and topic not in self.heard:
+            self._forgotten = max(self._forgotten, log.last)
+            del self._logs[topic]
 
     def _audience(self) -> Audience:
         return Audience(self._touch, self._buffer_limit, self._lag)

@@ -5,16 +5,18 @@ from collections.abc import Callable, Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from aerostack_realtime.access.rows import RuleFailed
+from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.channels.custom.channel import CustomChannel
-from aerostack_realtime.channels.custom.clock import HybridClock
 from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.members import Members
+from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
-from aerostack_realtime.protocol import frames, messages, topics
+from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
 
 
@@ -32,14 +34,18 @@ class Subscriptions:
         self,
         directory: Registry,
         cursors: Cursors,
-        clock: HybridClock,
+        members: Members,
+        delivery: Delivery,
+        journal: Journal,
         changes: ChangeFeed,
         buffer_limit: int,
         presence_limit: int,
     ) -> None:
         self._registry = directory
         self._cursors = cursors
-        self._clock = clock
+        self._members = members
+        self._delivery = delivery
+        self._journal = journal
         self._changes = changes
         self._buffer_limit = buffer_limit
         self._presence_limit = presence_limit
@@ -95,8 +101,8 @@ class Subscriptions:
         channel.add(subscriber, asked, presence=command.presence, uses_chat=uses_chat)
         cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
         if command.since is not None:
-            position = self._cursors.position(command.since)
-            entries, recovered = channel.log.after(position)
+            channel.log.encode(self._delivery.frame)
+            entries, recovered = channel.log.after(*self._cursors.place(command.since))
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
             missed = b"".join(each.frame for each in entries if command.presence or not each.presence)
         self._joined[subscriber].add(command.topic)
@@ -263,30 +269,25 @@ class Subscriptions:
 
     def _present(self, channel: CustomChannel, command: messages.Subscribe) -> bytes:
         """One join per member already there, for a subscriber that wants to know."""
-        if not command.presence or not channel.members:
+        if not command.presence or not self._members.count(channel.topic):
             return b""
-        cursor, now = self._cursors.at(channel.log.last), self._clock.last // 1000
+        cursor = self._cursors.at(channel.log.last)
         return b"".join(
             frame_of(
                 messages.Event(
                     topic=channel.topic,
                     event="presence:join",
                     data=each.state,
-                    timestamp=now,
+                    timestamp=each.since,
                     id=f"{cursor}:{each.user_id}",
                     cursor=cursor,
                     user_id=each.user_id,
                     snapshot=True,
                 )
             )
-            for each in channel.presence.members(self._presence_limit)
+            for each in self._members.of(channel.topic, self._presence_limit)
         )
 
 
 def _column_types(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:
     return view.column_types(channel.column_types) or UNSET
-
-
-def frame_of(message: messages.Reply) -> bytes:
-    """The text frame of a message."""
-    return frames.text(messages.encode(message))

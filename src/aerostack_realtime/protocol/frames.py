@@ -35,6 +35,16 @@ def payload(frame: bytes) -> bytes:
     return frame[2 if size < 126 else 4 if size == 126 else 10 :]
 
 
+def size(frames: bytes) -> int:
+    """The bytes of the first of several frames made by `text`, header included."""
+    length = frames[1]
+    if length < 126:
+        return 2 + length
+    if length == 126:
+        return 4 + int.from_bytes(frames[2:4], "big")
+    return 10 + int.from_bytes(frames[2:10], "big")
+
+
 def close(code: int, reason: str = "") -> bytes:
     """A close frame; a reason beyond what a control frame holds is cut at a character."""
     body = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()

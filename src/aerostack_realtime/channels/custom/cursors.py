@@ -1,36 +1,58 @@
-"""Cursors of custom channels: `<epoch>.<position>`, opaque to everyone else."""
+"""Cursors of custom channels: `<epoch>.<position>`, opaque to clients.
 
-from collections.abc import Callable
+One journal item can change several members of a channel, for example when a node died. All of these events but
+the last carry `<epoch>.<position - 1>-<n>`: everything before the item, and `n` events of it. So a client that
+was cut off in the middle of them resumes with the rest.
+"""
+
+from typing import Protocol
+
+
+class Epochs(Protocol):
+    """The part of a journal that cursors are made of."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    def understands(self, epoch: str, position: int) -> bool: ...
 
 
 class Cursors:
-    """`epoch` is that of the database now; another database's cursor says nothing here.
-
-    `understands` tells of the epochs of earlier runs which positions are of this database's past.
-
-    An epoch that ended while we run, by a backup restored into the open database, is still understood: positions
-    come from one clock and the channels' logs are in memory, so nothing is told twice and no gap for nothing.
+    """An epoch that ended while this process runs, because a backup was restored into the open database, is still
+    understood: positions come from one clock and the logs are in memory, so nothing is delivered twice and no
+    gap is reported without need.
     """
 
-    def __init__(self, epoch: Callable[[], str], understands: Callable[[str, int], bool]) -> None:
-        self._epoch = epoch
-        self._understands = understands
-        self._given = {epoch()}
-        self._last = "", -1, ""
+    def __init__(self, epochs: Epochs) -> None:
+        self._epochs = epochs
+        self._given: set[str] = set()
 
     def at(self, position: int) -> str:
-        epoch = self._epoch()
-        of, last, cursor = self._last
-        if position != last or epoch != of:  # an event's is asked for twice: for its frame, and its publisher
+        epoch = self._epochs.epoch
+        if epoch not in self._given:
             self._given.add(epoch)
-            cursor = f"{epoch}.{position}"
-            self._last = epoch, position, cursor
-        return cursor
+        return f"{epoch}.{position}"
+
+    def of_part(self, position: int, part: int, parts: int) -> str:
+        """The cursor of event number `part`, counted from 1, of the `parts` events that one item caused."""
+        return self.at(position) if part == parts else f"{self.at(position - 1)}-{part}"
 
     def position(self, cursor: str) -> int:
-        """The position a cursor names; -1, before everything, when it is none of ours."""
-        epoch, _, position = cursor.rpartition(".")
-        if not (position.isascii() and position.isdecimal() and len(position) < 20):
-            return -1
-        found = int(position)
-        return found if epoch in self._given or self._understands(epoch, found) else -1
+        """The position that a cursor names; -1, before everything, for a cursor of another journal."""
+        return self.place(cursor)[0]
+
+    def place(self, cursor: str) -> tuple[int, int]:
+        """The position that a cursor names, and how many events of the next item its client has."""
+        epoch, _, place = cursor.rpartition(".")
+        written, _, parts = place.partition("-")
+        if not _is_number(written):
+            return -1, 0
+        position = int(written)
+        known = epoch in self._given or epoch == self._epochs.epoch
+        if not known and not self._epochs.understands(epoch, position):
+            return -1, 0
+        return position, int(parts) if _is_number(parts) else 0
+
+
+def _is_number(text: str) -> bool:
+    return len(text) < 20 and text.isascii() and text.isdecimal()

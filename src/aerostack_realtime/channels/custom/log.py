@@ -1,22 +1,36 @@
-"""The recent events of one custom channel, for clients that come back."""
+"""The recent events of one custom channel, for clients that resume."""
 
 from collections import deque
+from collections.abc import Callable
 
 from msgspec import Struct
 
+from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.budget import ENTRY_BYTES, Budget
+from aerostack_realtime.protocol import frames
+
+RAW_BYTES = 250
+"""The memory of an event that is not encoded yet, beside its data: its item and strings, by `sys.getsizeof`."""
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """A sent frame and its position; `presence` when it is a presence event."""
+    """An event of the channel.
+
+    `frame` is what subscribers receive: one WebSocket frame, or several where one journal item changed several
+    members (`presence`). While nobody on this node hears the channel, an event is kept as its journal item
+    instead, and `frame` is empty. `size` is what counts against the bounds, `timestamp` is in ms.
+    """
 
     position: int
     frame: bytes
     presence: bool
+    size: int
+    timestamp: int = 0
+    item: Publish | None = None
 
 
 class Bounds(Struct, frozen=True):
-    """What a log may keep: events, bytes of their frames, and µs for which it keeps them."""
+    """How much a log keeps: events, bytes of their frames, and for how many µs."""
 
     count: int = 1_000
     bytes: int = 1024 * 1024
@@ -24,12 +38,24 @@ class Bounds(Struct, frozen=True):
 
 
 class Log:
-    """Frames in the order they were sent, bounded by count, bytes and age, and by what all logs share.
+    """Events in the order they were sent, bounded by count, bytes and age, and by the budget of all logs.
 
-    `start` is the position after which the log is complete: whoever has everything up to it misses nothing.
+    `start` is the position after which the log is complete: a client that has everything up to it misses
+    nothing.
     """
 
-    __slots__ = ("_age", "_budget", "_bytes", "_entries", "_max_bytes", "_max_count", "last", "queued", "start")
+    __slots__ = (
+        "_age",
+        "_budget",
+        "_bytes",
+        "_entries",
+        "_max_bytes",
+        "_max_count",
+        "_raw",
+        "last",
+        "queued",
+        "start",
+    )
 
     def __init__(self, start: int, bounds: Bounds, budget: Budget) -> None:
         self.start = start
@@ -38,6 +64,7 @@ class Log:
         """The budget's own mark."""
         self._entries: deque[Entry] = deque()
         self._bytes = 0
+        self._raw = False
         self._max_count = bounds.count
         self._max_bytes = bounds.bytes
         self._age = bounds.age
@@ -48,19 +75,27 @@ class Log:
 
     @property
     def oldest(self) -> int:
-        """The position of the oldest event; there has to be one."""
+        """The position of the oldest event; the log must not be empty."""
         return self._entries[0].position
 
     def append(self, position: int, frame: bytes, *, presence: bool = False) -> None:
-        assert position > self.last, "positions of a channel only grow"
-        self.last = position
-        entries, kept = self._entries, self._bytes + len(frame)
-        first, change = not entries, ENTRY_BYTES + len(frame)
-        entries.append(Entry(position, frame, presence))
+        self._append(Entry(position, frame, presence, len(frame)))
+
+    def append_item(self, position: int, timestamp: int, item: Publish) -> None:
+        """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
+        self._raw = True
+        self._append(Entry(position, b"", False, len(item.data) + RAW_BYTES, timestamp, item))
+
+    def _append(self, entry: Entry) -> None:
+        assert entry.position > self.last, "positions of a channel only grow"
+        self.last = entry.position
+        entries, kept = self._entries, self._bytes + entry.size
+        first, change = not entries, ENTRY_BYTES + entry.size
+        entries.append(entry)
         while len(entries) > self._max_count or kept > self._max_bytes:  # as `drop`, for a log that is full
             gone = entries.popleft()
-            kept -= len(gone.frame)
-            change -= ENTRY_BYTES + len(gone.frame)
+            kept -= gone.size
+            change -= ENTRY_BYTES + gone.size
             self.start = gone.position
         self._bytes = kept
         budget = self._budget
@@ -73,22 +108,70 @@ class Log:
         if budget.spent > budget.limit:
             budget.make_room()
 
+    def encode(self, frame_of: Callable[[int, int, Publish], bytes]) -> None:
+        """Make the frames of all events that were kept as items. `frame_of` gets position, timestamp and item."""
+        if not self._raw:
+            return
+        self._raw = False
+        encoded: deque[Entry] = deque()
+        for entry in self._entries:
+            if entry.item is not None:
+                frame = frame_of(entry.position, entry.timestamp, entry.item)
+                change = len(frame) - entry.size
+                self._bytes += change
+                self._budget.spent += change
+                entry = Entry(entry.position, frame, False, len(frame))
+            encoded.append(entry)
+        self._entries = encoded
+        while self._bytes > self._max_bytes:
+            self.drop()
+        self._budget.make_room()
+
     def expire(self, now: int) -> None:
-        """Let go of what is too old at the position `now`."""
+        """Forget what is too old at the position `now`."""
         before = now - self._age
         while self._entries and self._entries[0].position < before:
             self.drop()
 
-    def after(self, position: int) -> tuple[list[Entry], bool]:
-        """The entries after `position`, and whether they are all there ever were."""
-        return [entry for entry in self._entries if entry.position > position], position >= self.start
+    def after(self, position: int, parts: int = 0) -> tuple[list[Entry], bool]:
+        """The entries after `position`, and whether they are all that there ever were.
+
+        `parts` is how many frames of the entry at the next position the client already has.
+        """
+        found = [entry for entry in self._entries if entry.position > position]
+        if parts and found and found[0].position == position + 1:
+            found[0] = _without_first(found[0], parts)
+        return found, position >= self.start
 
     def drop(self) -> None:
-        """Let go of the oldest event."""
+        """Forget the oldest event."""
         entry = self._entries.popleft()
-        size = len(entry.frame)
-        self._bytes -= size
+        self._bytes -= entry.size
         self.start = entry.position
-        self._budget.spent -= ENTRY_BYTES + size
+        self._budget.spent -= ENTRY_BYTES + entry.size
         if not self._entries:
             self._budget.emptied()
+
+    def restart(self, position: int) -> None:
+        """Forget everything: the log is complete only after `position` from now on."""
+        while self._entries:
+            self.drop()
+        self.start = self.last = max(position, self.last)
+
+    def remove(self, position: int) -> None:
+        """Take out an event that turned out to repeat an earlier one."""
+        kept = deque(entry for entry in self._entries if entry.position != position)
+        removed = [entry for entry in self._entries if entry.position == position]
+        self._entries = kept
+        for entry in removed:
+            self._bytes -= entry.size
+            self._budget.spent -= ENTRY_BYTES + entry.size
+            if not kept:
+                self._budget.emptied()
+
+
+def _without_first(entry: Entry, parts: int) -> Entry:
+    frame = entry.frame
+    for _ in range(parts):
+        frame = frame[frames.size(frame) :]
+    return Entry(entry.position, frame, entry.presence, entry.size)

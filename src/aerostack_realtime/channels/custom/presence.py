@@ -1,7 +1,7 @@
-"""Who is present on one channel: pure state, which says what became of it.
+"""The members of one channel: pure state that returns what each change means.
 
-A member is one user, however many connections it has. Its state is the one tracked last by a connection
-that still tracks.
+A member is one user, however many connections it has, on whatever nodes. Its state is the one tracked last by a
+connection that still tracks.
 """
 
 from collections.abc import Hashable
@@ -23,61 +23,102 @@ class Change(Struct, frozen=True):
     state: Raw
 
 
+class _Tracked(Struct, frozen=True, gc=False):
+    state: bytes
+    position: int
+
+
 class _Present:
-    __slots__ = ("since", "states")
+    __slots__ = ("connections", "since")
 
     def __init__(self, since: int) -> None:
         self.since = since
-        self.states: dict[Hashable, bytes] = {}  # by connection, the one tracked last at the end
+        self.connections: dict[Hashable, _Tracked] = {}
+
+    @property
+    def state(self) -> bytes:
+        if len(self.connections) == 1:
+            return next(iter(self.connections.values())).state
+        return max(self.connections.values(), key=_position).state
 
 
 class Presence:
-    """The members of a channel, in the order they joined."""
+    """The members of a channel, those who have been present longest first."""
 
-    __slots__ = ("_members", "_tracking")
+    __slots__ = ("_members", "_sorted", "_tracking")
 
     def __init__(self) -> None:
         self._members: dict[str, _Present] = {}
+        self._sorted = True
         self._tracking: dict[Hashable, str] = {}
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def track(self, connection: Hashable, user_id: str, state: bytes, now: int) -> list[Change]:
-        """Put `connection` of `user_id` (with `state`, JSON) among the members; `now` in ms."""
+    def track(
+        self, connection: Hashable, user_id: str, state: bytes, now: int, position: int, since: int = 0
+    ) -> list[Change]:
+        """Put `connection` of `user_id` (with `state`, JSON) among the members.
+
+        `now` is in ms; `position` orders the states of one member. `since`: the member joined then, which a node
+        that starts learns from the others.
+        """
         changes: list[Change] = []
         if self._tracking.get(connection, user_id) != user_id:
             changes = self.untrack(connection)
+        self._tracking[connection] = user_id
+        tracked = _Tracked(state, position)
         member = self._members.get(user_id)
         if member is None:
-            member = self._members[user_id] = _Present(now)
+            member = self._members[user_id] = _Present(since or now)
+            member.connections[connection] = tracked
             changes.append(Change("presence:join", user_id, Raw(state)))
-        elif _state(member) != state:
-            changes.append(Change("presence:update", user_id, Raw(state)))
-        member.states.pop(connection, None)
-        member.states[connection] = state
-        self._tracking[connection] = user_id
+            self._sorted = self._sorted and not since
+            return changes
+        if since and since < member.since:
+            member.since = since
+            self._sorted = False
+        before = member.state
+        member.connections[connection] = tracked
+        if (after := member.state) != before:
+            changes.append(Change("presence:update", user_id, Raw(after)))
         return changes
 
     def untrack(self, connection: Hashable) -> list[Change]:
-        """Take `connection` out; a connection that does not track is no one."""
+        """Take `connection` out; one that does not track changes nothing."""
         user_id = self._tracking.pop(connection, None)
         if user_id is None:
             return []
         member = self._members[user_id]
-        before = _state(member)
-        del member.states[connection]
-        if not member.states:
+        before = member.state
+        del member.connections[connection]
+        if not member.connections:
             del self._members[user_id]
             return [Change("presence:leave", user_id, Raw(before))]
-        after = _state(member)
+        after = member.state
         return [] if after == before else [Change("presence:update", user_id, Raw(after))]
 
+    def place(self, connection: Hashable) -> tuple[int, int]:
+        """Since when (ms) the member of a connection is present, and the position of the connection's track; zeros
+        for a connection that does not track."""
+        user_id = self._tracking.get(connection)
+        if user_id is None:
+            return 0, 0
+        member = self._members[user_id]
+        return member.since, member.connections[connection].position
+
     def members(self, limit: int | None = None) -> list[Member]:
-        """Those who are there, or the `limit` of them who have been there longest."""
+        """The members, or the `limit` of them who have been present longest."""
+        if not self._sorted:
+            self._members = dict(sorted(self._members.items(), key=_since))
+            self._sorted = True
         shown = islice(self._members.items(), limit)
-        return [Member(user_id, Raw(_state(member)), member.since) for user_id, member in shown]
+        return [Member(user_id, Raw(member.state), member.since) for user_id, member in shown]
 
 
-def _state(member: _Present) -> bytes:
-    return next(reversed(member.states.values()))
+def _position(tracked: _Tracked) -> int:
+    return tracked.position
+
+
+def _since(member: tuple[str, _Present]) -> tuple[int, str]:
+    return member[1].since, member[0]

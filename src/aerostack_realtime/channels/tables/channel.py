@@ -23,9 +23,6 @@ class TableChannel:
     A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is told as a gap.
     """
 
-    members = 0
-    """Nobody is present on a table: its topic carries its rows alone."""
-
     def __init__(self, topic: str, table: str, audience: Callable[[], Audience], largest: int) -> None:
         self.topic = topic
         self.table = table
@@ -38,10 +35,6 @@ class TableChannel:
     @property
     def subscribers(self) -> int:
         return len(self._subscribers)
-
-    @property
-    def idle(self) -> bool:
-        return not self._subscribers
 
     def audiences(self) -> Iterable[Audience]:
         return [view.audience for view in self.views]

@@ -1,6 +1,6 @@
 """Commands: what one connection says, once it is known who it is, and what is answered."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol, assert_never
 
@@ -167,7 +167,7 @@ class Commands:
             case messages.Untrack():
                 topic = self._topic(command.topic)
                 self._rights.give_up(topic, "presence")
-                self._ack(command.id, self._hub.untrack(self._speaker, topic))
+                self._hub.untrack(self._speaker, topic, self._acknowledge(command.id))
             case messages.AskPresence():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "presence")
@@ -258,9 +258,8 @@ class Commands:
         if topics.table_of(command.topic) is not None:
             raise Forbidden("A table's topic carries its rows alone: be present on a topic with a slash.")
         self._rights.take(command.topic, "presence")
-        self._ack(
-            command.id, self._hub.track(self._speaker, command.topic, self._member(command.state), command.state)
-        )
+        member = self._member(command.state)
+        self._hub.track(self._speaker, command.topic, member, command.state, self._acknowledge(command.id))
 
     def _member(self, state: dict[str, Any]) -> str:
         """Whose presence a state is: the user's, else whom it names, else the connection's."""
@@ -273,6 +272,15 @@ class Commands:
     def _topic(self, topic: str) -> str:
         return topics.canonical(topic, self._project)
 
-    def _ack(self, id: str | UnsetType, cursor: str) -> None:
-        if id is not UNSET:
-            self._speaker.send(messages.Ack(id, cursor))
+    def _acknowledge(self, id: str | UnsetType) -> Callable[[Outcome | AerostackError], None] | None:
+        """The answer to a command when it has taken effect; None for a command without an id."""
+        if id is UNSET:
+            return None
+
+        def done(outcome: Outcome | AerostackError) -> None:
+            if isinstance(outcome, AerostackError):
+                self._speaker.send(messages.Error.of(outcome, id=id))
+            else:
+                self._speaker.send(messages.Ack(id, outcome.cursor))
+
+        return done

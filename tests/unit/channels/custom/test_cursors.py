@@ -1,41 +1,54 @@
-"""Cursors over a change of the database's epoch."""
+"""Cursors over a change of the journal's epoch, and the events that one item causes."""
+
+from collections.abc import Callable
 
 from aerostack_realtime.channels.custom.cursors import Cursors
 
 
-def unheard(epoch: str, position: int) -> bool:
-    return False
+class Epochs:
+    """The epochs of a journal: the last one is now."""
+
+    def __init__(
+        self, *epochs: str, understands: Callable[[str, int], bool] = lambda epoch, position: False
+    ) -> None:
+        self.epochs = list(epochs)
+        self.understands = understands
+
+    @property
+    def epoch(self) -> str:
+        return self.epochs[-1]
 
 
 def test_a_cursor_names_its_position() -> None:
-    cursors = Cursors(lambda: "e", unheard)
+    cursors = Cursors(Epochs("e"))
     assert cursors.at(5) == "e.5"
     assert cursors.position("e.5") == 5
 
 
-def test_what_this_process_never_gave_is_before_everything() -> None:
-    cursors = Cursors(lambda: "e", unheard)
-    assert [cursors.position(each) for each in ("", "x", "other.5", "e.", ".5", "e." + "9" * 20)] == [-1] * 6
+def test_cursors_that_no_journal_gave_are_before_everything() -> None:
+    cursors = Cursors(Epochs("e"))
+    malformed = ("", "x", "other.5", "e.", ".5", "e.-1", "e." + "9" * 20)
+    assert [cursors.place(each) for each in malformed] == [(-1, 0)] * len(malformed)
 
 
-def test_a_cursor_from_before_a_backup_was_restored_is_understood_while_the_process_lives() -> None:
-    epochs = ["before"]
-    cursors = Cursors(lambda: epochs[-1], unheard)
+def test_a_cursor_from_before_a_restored_backup_is_understood_while_the_process_lives() -> None:
+    epochs = Epochs("before")
+    cursors = Cursors(epochs)
     old = cursors.at(5)
-    epochs.append("after")
+    epochs.epochs.append("after")
     assert cursors.at(6) == "after.6"
     assert cursors.position(old) == 5
-    assert Cursors(lambda: epochs[-1], unheard).position(old) == -1, "but not by the next process"
+    assert Cursors(epochs).position(old) == -1, "but not by the next process"
 
 
-def test_the_cursor_of_one_position_is_of_the_epoch_at_that_moment() -> None:
-    epochs = ["before"]
-    cursors = Cursors(lambda: epochs[-1], unheard)
-    assert [cursors.at(5), cursors.at(5)] == ["before.5", "before.5"]
-    epochs.append("after")
-    assert [cursors.at(5), cursors.at(5)] == ["after.5", "after.5"]
-
-
-def test_a_cursor_of_an_earlier_run_is_understood_as_far_as_the_database_does() -> None:
-    cursors = Cursors(lambda: "now", lambda epoch, position: epoch == "earlier" and position <= 5)
+def test_a_cursor_of_an_earlier_run_is_understood_as_far_as_the_journal_does() -> None:
+    cursors = Cursors(Epochs("now", understands=lambda epoch, position: epoch == "earlier" and position <= 5))
     assert [cursors.position(each) for each in ("earlier.5", "earlier.6", "other.5")] == [5, -1, -1]
+
+
+def test_events_of_one_item_have_cursors_of_their_own_and_the_last_is_the_items() -> None:
+    cursors = Cursors(Epochs("e"))
+    given = [cursors.of_part(8, part, 3) for part in (1, 2, 3)]
+    assert given == ["e.7-1", "e.7-2", "e.8"]
+    assert [cursors.place(each) for each in given] == [(7, 1), (7, 2), (8, 0)]
+    assert cursors.place("e.7-x") == (7, 0)

@@ -11,22 +11,24 @@ def said(changes: list[Change]) -> list[tuple[str, str, bytes]]:
 
 def test_join_update_and_leave() -> None:
     presence = Presence()
-    assert said(presence.track("c1", "ann", b"{}", NOW)) == [("presence:join", "ann", b"{}")]
-    assert said(presence.track("c1", "ann", b'{"x":1}', NOW)) == [("presence:update", "ann", b'{"x":1}')]
+    assert said(presence.track("c1", "ann", b"{}", NOW, 1)) == [("presence:join", "ann", b"{}")]
+    assert said(presence.track("c1", "ann", b'{"x":1}', NOW, 2)) == [("presence:update", "ann", b'{"x":1}')]
     assert said(presence.untrack("c1")) == [("presence:leave", "ann", b'{"x":1}')]
     assert presence.members() == []
 
 
 def test_the_same_state_again_is_nothing() -> None:
     presence = Presence()
-    presence.track("c1", "ann", b"{}", NOW)
-    assert presence.track("c1", "ann", b"{}", NOW) == []
+    presence.track("c1", "ann", b"{}", NOW, 3)
+    assert presence.track("c1", "ann", b"{}", NOW, 4) == []
 
 
 def test_several_connections_of_one_user_are_one_member() -> None:
     presence = Presence()
-    presence.track("c1", "ann", b'{"tab":1}', NOW)
-    assert said(presence.track("c2", "ann", b'{"tab":2}', NOW + 5)) == [("presence:update", "ann", b'{"tab":2}')]
+    presence.track("c1", "ann", b'{"tab":1}', NOW, 5)
+    assert said(presence.track("c2", "ann", b'{"tab":2}', NOW + 5, 6)) == [
+        ("presence:update", "ann", b'{"tab":2}')
+    ]
     assert [(member.user_id, member.since) for member in presence.members()] == [("ann", NOW)]
     assert said(presence.untrack("c2")) == [("presence:update", "ann", b'{"tab":1}')]
     assert said(presence.untrack("c1")) == [("presence:leave", "ann", b'{"tab":1}')]
@@ -34,8 +36,8 @@ def test_several_connections_of_one_user_are_one_member() -> None:
 
 def test_an_older_connection_that_leaves_changes_nothing() -> None:
     presence = Presence()
-    presence.track("c1", "ann", b'{"tab":1}', NOW)
-    presence.track("c2", "ann", b'{"tab":2}', NOW)
+    presence.track("c1", "ann", b'{"tab":1}', NOW, 7)
+    presence.track("c2", "ann", b'{"tab":2}', NOW, 8)
     assert presence.untrack("c1") == []
 
 
@@ -45,8 +47,22 @@ def test_untracking_what_is_not_tracked_is_nothing() -> None:
 
 def test_a_connection_that_becomes_someone_else_leaves_first() -> None:
     presence = Presence()
-    presence.track("c1", "ann", b"{}", NOW)
-    assert said(presence.track("c1", "bob", b"{}", NOW)) == [
+    presence.track("c1", "ann", b"{}", NOW, 9)
+    assert said(presence.track("c1", "bob", b"{}", NOW, 10)) == [
         ("presence:leave", "ann", b"{}"),
         ("presence:join", "bob", b"{}"),
     ]
+
+
+def test_the_state_tracked_last_counts_in_whatever_order_a_node_learns_it() -> None:
+    presence = Presence()
+    presence.track("c2", "ann", b'{"tab":2}', NOW, 9, since=NOW - 5)
+    assert presence.track("c1", "ann", b'{"tab":1}', NOW, 7, since=NOW - 5) == []
+    assert [(bytes(member.state), member.since) for member in presence.members()] == [(b'{"tab":2}', NOW - 5)]
+
+
+def test_members_are_in_the_order_they_joined_also_when_learnt_later() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b"{}", NOW, 9)
+    presence.track("c2", "bob", b"{}", NOW, 10, since=NOW - 5)
+    assert [member.user_id for member in presence.members(1)] == ["bob"]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.channels.custom.clock import HEADROOM_US, RESERVE_US, HybridClock, mark_above
+from aerostack_realtime.backplane.clock import HEADROOM_US, RESERVE_US, HybridClock, mark_above
 
 HOUR = 3_600_000_000
 

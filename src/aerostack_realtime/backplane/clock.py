@@ -33,7 +33,8 @@ class HybridClock:
 
     def __init__(self, now: Callable[[], int], last: int, mark: int, reserve: Callable[[int], None]) -> None:
         self._now = now
-        self._wall = last
+        self.at = last
+        """The time of the newest position, in µs since the Unix epoch. It never goes back."""
         self._last = last
         self._mark = mark
         self._asked = mark
@@ -47,16 +48,20 @@ class HybridClock:
     @property
     def timestamp(self) -> int:
         """When the newest position was handed out, in ms since the Unix epoch."""
-        return max(self._wall, self._last) // 1000
+        return self.at // 1000
 
     def next(self) -> int:
-        now = self._wall = self._now()
+        now = self._now()
         last = self._last
         if now + RESERVE_US // 2 > self._asked or last + HEADROOM_US // 2 > self._asked:
             self._asked = mark_above(now, last)
             self._reserve(self._asked)
         position = now if last < now <= self._mark - HEADROOM_US else last + 1
         self._last = position
+        if now > self.at:
+            self.at = now
+        if position > self.at:
+            self.at = position
         return position
 
     def reserved(self, mark: int) -> None:

@@ -1,0 +1,93 @@
+"""Events that wait for a commit: a persisted one for its own, and later ones of its channel behind it.
+
+A function of the journal: every node holds and releases the same events at the same items.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from aerostack_realtime.backplane.items import Publish, Settlement
+
+
+class PendingEvent(Struct, gc=False):
+    """An event in its place. `node` accepted it; `timestamp` is in ms since the Unix epoch.
+
+    `item` is a publish; without one the event is presence, and `frames` are ready to be sent.
+    """
+
+    topic: str
+    position: int
+    node: str
+    timestamp: int
+    settled: bool
+    item: Publish | None = None
+    frames: Sequence[bytes] = ()
+
+
+class HoldQueues:
+    """The held events of all channels, by topic. False when nothing is held."""
+
+    __slots__ = ("_queues", "_unsettled")
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[PendingEvent]] = {}
+        self._unsettled: dict[int, PendingEvent] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def holds(self, topic: str) -> bool:
+        """Whether an event of the channel waits for a commit, so that every later one waits too."""
+        return topic in self._queues
+
+    def hold(self, event: PendingEvent) -> None:
+        """Keep an event in its place until it is settled and all events before it are released."""
+        queue = self._queues.get(event.topic)
+        if queue is None:
+            queue = self._queues[event.topic] = deque()
+        queue.append(event)
+        if not event.settled:
+            self._unsettled[event.position] = event
+
+    def settle(self, settlement: Settlement) -> PendingEvent | None:
+        """Settle the persisted publish at a position: a stored one may be released now, any other one is dropped.
+
+        Returns it, or None when nothing is held there.
+        """
+        event = self._unsettled.pop(settlement.position, None)
+        if event is None:
+            return None
+        if settlement.outcome == "stored":
+            event.timestamp = settlement.created_at
+            event.settled = True
+        else:
+            self._queues[event.topic].remove(event)
+        return event
+
+    def release(self, topic: str) -> list[PendingEvent]:
+        """The events of a channel that do not wait any more, in their order."""
+        queue = self._queues.get(topic)
+        if queue is None:
+            return []
+        released = []
+        while queue and queue[0].settled:
+            released.append(queue.popleft())
+        if not queue:
+            del self._queues[topic]
+        return released
+
+    def unsettled(self, of: Callable[[str], bool]) -> list[PendingEvent]:
+        """The persisted publishes of certain nodes that wait for their Settle."""
+        return [event for event in self._unsettled.values() if of(event.node)]
+
+    def drop_after(self, position: int) -> Iterable[str]:
+        """Drop the events after a position. Returns the topics they belong to, of which others may be released."""
+        touched = []
+        for topic, queue in self._queues.items():
+            if queue and queue[-1].position > position:
+                touched.append(topic)
+                while queue and queue[-1].position > position:
+                    self._unsettled.pop(queue.pop().position, None)
+        return touched
