@@ -14,7 +14,7 @@ WORKERS ?= 3
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions reference fuzz clean
+.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel reference fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -46,6 +46,19 @@ test-node: install
 test-browser: install .tools/chromium
 	npm run test:browser
 
+test-pythons: install .tools/sqlite3 .tools/initdb ## unit and flow tests on each Python that is installed; PYTHONS="3.11 3.13"
+	@ran=; for version in $(PYTHONS); do \
+	  python=$$(scripts/python $$version) || { echo "Python $$version: not installed here, not tested"; continue; }; \
+	  echo "Python $$version"; tools=.tools/python-$$version; ran="$$ran $$version"; \
+	  [ -d $$tools ] || $$python -m venv $$tools; \
+	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt; \
+	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev; \
+	  $$tools/bin/pytest tests/unit tests/flow -n $(WORKERS) --dist loadfile $(ARGS); \
+	done; echo "tested on Python$$ran"; [ -n "$$ran" ]
+
+wheel: install ## dist/: the Python package with its pages
+	$(BIN)/python -m build --quiet --outdir dist
+
 bench: install ## us and the peers on the same work; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
@@ -58,6 +71,7 @@ faults: install .tools/sqlite3 .tools/initdb ## kill, cut, fill and restore a ru
 outage: install .tools/initdb ## a line to PostgreSQL that is away for long; ARGS="--seconds 3600"
 	$(BIN)/python -m tests.outage $(ARGS)
 
+PYTHONS ?= 3.11 3.12 3.13 3.14
 VERSIONS ?= 13 14 15 16 17 18
 # Not "wrapping": it needs pg_resetwal, which these programs come without; `make test` has it.
 test-versions: install .tools/sqlite3 .tools/initdb ## what concerns PostgreSQL, on each of its versions; VERSIONS="13 18"
