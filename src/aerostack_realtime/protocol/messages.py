@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, UnknownType
+from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS, exceeds
 
 Operation = Literal["INSERT", "UPDATE", "DELETE"]
 Filter = dict[str, Any]
@@ -218,7 +219,7 @@ Reply = (
 
 
 class _Envelope(Struct):
-    """What can be read of a command that is otherwise wrong, so that the error names what it answers."""
+    """The readable part of an invalid command, so that the error can name the command that it answers."""
 
     type: Any = UNSET
     topic: Any = UNSET
@@ -235,38 +236,42 @@ encode = msgspec.json.Encoder().encode
 
 
 class InvalidCommand(Exception):
-    """A frame that is no command; `reply` is the error to answer, with the frame's topic and id if any."""
+    """A frame that is not a command. `reply` is the error to answer, with the frame's topic and id if any."""
 
     def __init__(self, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET) -> None:
         super().__init__(error.message)
         self.reply = Error.of(error, topic, id)
 
 
-def decode_command(frame: bytes) -> Command:
-    """The command in a text frame. Raises InvalidCommand with the `error` to answer."""
+def decode_command(frame: bytes, nesting: int = DEFAULT_LEVELS) -> Command:
+    """The command in a text frame of at most `nesting` levels. Raises InvalidCommand."""
+    if exceeds(frame, nesting):
+        names = (UNSET, UNSET) if exceeds(frame, MAX_LEVELS) else _names(frame)
+        raise InvalidCommand(too_deep(nesting), *names)
     try:
         if not frame.isascii():
             frame.decode()  # msgspec does not look inside the strings of a Raw
         return _decode_command(frame)
     except msgspec.ValidationError as invalid:
-        envelope = _envelope(frame)
-        kind = envelope.type
+        kind = _envelope(frame).type
         error: AerostackError
         if isinstance(kind, str) and kind not in COMMAND_TYPES:
             error = UnknownType(f"There is no command of type {kind[:64]!r}; see docs/protocol.md §3.")
         else:
             error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
-        raise InvalidCommand(error, _text(envelope.topic), _text(envelope.id)) from None
-    except RecursionError:
-        raise InvalidCommand(BadMessage("The frame is nested too deeply; flatten its data.")) from None
+        raise InvalidCommand(error, *_names(frame)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise InvalidCommand(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
 
 
+def too_deep(nesting: int) -> BadMessage:
+    """The error for JSON of more than `nesting` levels."""
+    return BadMessage(f"The JSON is nested deeper than {nesting} levels; flatten its data.")
+
+
 def error_for(frame: bytes, error: AerostackError) -> Error:
-    """The `error` to answer to a frame that is not looked into; it names the frame's topic and id if any."""
-    envelope = _envelope(frame)
-    return Error.of(error, _text(envelope.topic), _text(envelope.id))
+    """The `error` to answer to a frame that is not decoded; it names the frame's topic and id if there are any."""
+    return Error.of(error, *_names(frame))
 
 
 def decode_reply(frame: bytes | str) -> Reply | None:
@@ -290,6 +295,12 @@ def _envelope(frame: bytes) -> _Envelope:
         return _decode_envelope(frame)
     except (msgspec.DecodeError, RecursionError):
         return _Envelope()
+
+
+def _names(frame: bytes) -> tuple[str | UnsetType, str | UnsetType]:
+    """The topic and the id of a frame, as far as they can be read."""
+    envelope = _envelope(frame)
+    return _text(envelope.topic), _text(envelope.id)
 
 
 def _text(value: Any) -> str | UnsetType:

@@ -4,7 +4,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS
+
 LARGEST: Final = 1 << 50
+MIN_LEVELS: Final = 8
+"""A command with a filter or a state has four levels of its own."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,6 +22,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest frame in bytes; a larger one is refused with `too_large`."""
     frame_bytes_hard: int = 1024 * 1024
     """A frame above this size is not read; the connection closes with 1009."""
+    nesting: int = DEFAULT_LEVELS
+    """Levels of arrays and objects inside each other in a frame or a body; at most 500."""
     buffer_bytes: int = 4 * 1024 * 1024
     """Bytes that may wait for one subscriber; above that it is a slow consumer."""
     fragments: int = 128
@@ -87,6 +93,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         for name in self.__struct_fields__:
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name} is a number from 0 to {LARGEST:_}")
+        if not MIN_LEVELS <= self.nesting <= MAX_LEVELS:
+            raise ValueError(f"nesting is a number from {MIN_LEVELS} to {MAX_LEVELS}")
 
 
 UNLIMITED: Final = Limits(
