@@ -15,7 +15,7 @@ const SEGMENT = /^[\w\-.:@~+]+$/
  * Throws AerostackError `invalid_topic`.
  */
 export function canonical(topic: string, project: string): string {
-  const segments = topic.split('/')
+  const segments = topic.replace(/\/$/, '').split('/')
   if (segments.length > 2 && segments.at(-1) === project) segments.pop()
   if (segments.length === 1) segments.unshift(TABLE)
   const bare = segments.join('/')

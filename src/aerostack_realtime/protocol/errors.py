@@ -1,84 +1,112 @@
 """The errors of the protocol, one class per code of docs/protocol.md §7.
 
     AerostackError
-    ├── BadMessage  UnknownType  InvalidTopic  InvalidFilter  TooLarge      the client's fault
-    ├── Unauthorized  Forbidden  TokenExpired                              who it is, or what it may not do
-    ├── NotFound                                                           no such table
-    ├── RateLimited  Overloaded  Unavailable                               retryable
-    └── Internal                                                           the server's fault
+    ├── BadMessage (QueryFailed)  UnknownType  InvalidTopic  InvalidFilter  TooLarge    the client's fault
+    ├── Unauthorized (InvalidKey)  Forbidden  TokenExpired              authentication and authorization
+    ├── NotFound                                                        no such table
+    ├── RateLimited  Overloaded  Unavailable (ServerClosing)            retryable
+    └── Internal                                                        the server's fault
 
-A message says what was wrong and what to do next, and holds no secret: it is sent to the client as it is.
+A message says what was wrong and what to do next. It is sent to the client as it is, so it holds no secret.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AerostackError(Exception):
     """An error with a protocol code.
 
     `code` is the word on the wire, `status` the HTTP status that carries it, `retryable` whether the same
-    request may succeed later.
+    request may succeed later, and `published_code` the name that the published SDKs have for it.
     """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    published_code: ClassVar[str] = "INTERNAL_ERROR"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
+    def body(self) -> dict[str, Any]:
+        """The JSON body of an HTTP answer."""
+        error = {"code": self.code, "message": self.message}
+        return {"error": error, "code": self.published_code, "message": self.message}
+
 
 class BadMessage(AerostackError):
     code = "bad_message"
     status = 400
+    published_code = "VALIDATION_ERROR"
+
+
+class QueryFailed(BadMessage):
+    """The database refused a statement."""
+
+    published_code = "DB_QUERY_FAILED"
 
 
 class UnknownType(AerostackError):
     code = "unknown_type"
     status = 400
+    published_code = "VALIDATION_ERROR"
 
 
 class InvalidTopic(AerostackError):
     code = "invalid_topic"
     status = 400
+    published_code = "VALIDATION_ERROR"
 
 
 class InvalidFilter(AerostackError):
     code = "invalid_filter"
     status = 400
+    published_code = "VALIDATION_ERROR"
 
 
 class TooLarge(AerostackError):
     code = "too_large"
     status = 413
+    published_code = "VALIDATION_ERROR"
 
 
 class Unauthorized(AerostackError):
     code = "unauthorized"
     status = 401
+    published_code = "AUTH_INVALID_CREDENTIALS"
+
+
+class InvalidKey(Unauthorized):
+    """An API key that is missing or that this server does not know."""
+
+    published_code = "AUTH_INVALID_KEY"
 
 
 class Forbidden(AerostackError):
     code = "forbidden"
     status = 403
+    published_code = "AUTH_INVALID_CREDENTIALS"
 
 
 class TokenExpired(AerostackError):
     code = "token_expired"
     status = 401
+    published_code = "AUTH_INVALID_CREDENTIALS"
 
 
 class NotFound(AerostackError):
     code = "not_found"
     status = 404
+    published_code = "VALIDATION_ERROR"
 
 
 class RateLimited(AerostackError):
-    """`seconds`: when it is worth another try, where that is known."""
+    """`seconds` is how long to wait before the next attempt."""
 
     code = "rate_limited"
     status = 429
+    published_code = "RATE_LIMIT_EXCEEDED"
     retryable = True
 
     def __init__(self, message: str, seconds: int = 1) -> None:
@@ -96,6 +124,13 @@ class Unavailable(AerostackError):
     code = "unavailable"
     status = 503
     retryable = True
+
+
+class ServerClosing(Unavailable):
+    """The server is shutting down."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is closing; try again in a moment.")
 
 
 class Internal(AerostackError):

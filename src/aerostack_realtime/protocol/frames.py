@@ -6,6 +6,8 @@ A text frame is built once and the same bytes are written to every subscriber, s
 from struct import Struct
 from typing import Final
 
+from aerostack_realtime.protocol import messages
+
 PING: Final = b"\x89\x00"
 LARGEST_ROWS: Final = 32 * 2**20
 """Bytes of rows in one frame, whatever the settings: a client that takes frames of 64 MiB takes every frame."""
@@ -27,6 +29,11 @@ def text(payload: bytes) -> bytes:
     if size < 65536:
         return _MEDIUM(_TEXT, 126, size) + payload
     return _LONG(_TEXT, 127, size) + payload
+
+
+def encode(reply: messages.Reply) -> bytes:
+    """The text frame of a message."""
+    return text(messages.encode(reply))
 
 
 def payload(frame: bytes) -> bytes:

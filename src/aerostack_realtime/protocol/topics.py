@@ -21,15 +21,16 @@ def canonical(topic: str, project: str) -> str:
 
     `orders` and `table/orders` become `table/orders/P`, `chat/general` becomes `chat/general/P`. A topic of
     three or more segments whose last is the project is canonical already; one of two is not, since the
-    shortest canonical topic has three.
+    shortest canonical topic has three. A trailing `/` is an empty project, which means this one.
 
     Raises InvalidTopic.
     """
     if len(topic) > MAX_BYTES + len(TABLE) + 2 + len(project):
         raise _too_long(topic)
-    if not _SEGMENTS.fullmatch(topic):
+    named = topic.removesuffix("/")
+    if not _SEGMENTS.fullmatch(named):
         raise InvalidTopic(f"A topic is made of {_ALLOWED}; {topic[:80]!r} is not.")
-    segments = topic.split("/")
+    segments = named.split("/")
     if len(segments) >= 3 and segments[-1] == project:
         segments.pop()
     if len(segments) == 2 and segments[0] == TABLE:
@@ -46,6 +47,11 @@ def _too_long(topic: str) -> InvalidTopic:
     return InvalidTopic(f"A topic is 1 to {MAX_BYTES} bytes long; this one has {len(topic.encode())}.")
 
 
+def without_project(canonical_topic: str) -> str:
+    """A canonical topic as rules and settings write it: `chat/general/P` is `chat/general`."""
+    return canonical_topic.rpartition("/")[0]
+
+
 @lru_cache(REMEMBERED)
 def table_of(canonical_topic: str) -> str | None:
     """The table whose row changes a canonical topic carries, or None for a custom channel."""
@@ -54,6 +60,6 @@ def table_of(canonical_topic: str) -> str | None:
 
 
 def like(pattern: str) -> re.Pattern[str]:
-    """What matches the topics (without their project) that a pattern of the settings means: `*` stands for any
-    characters."""
+    """An expression for the topics, without their project, that a pattern of the settings means. `*` stands for
+    any characters."""
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
