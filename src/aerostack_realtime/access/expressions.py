@@ -1,7 +1,7 @@
 """Expressions of rules: CEL, compiled once, by the runtime that the language's own authors maintain.
 
-It checks names and types when it compiles, knows no loops without a bound and matches by RE2, so an
-expression cannot run away: docs/decisions/004-rules-are-cel-in-its-authors-runtime.md has the figures.
+It checks names and types when it compiles, has no unbounded loops, and matches by RE2, so an expression always
+ends: docs/decisions/004-rules-are-cel-in-its-authors-runtime.md has the figures.
 """
 
 import re
@@ -18,6 +18,8 @@ USER_CLAIMS: Final = "user.claims"
 _MESSAGE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _TAKEN: Final = re.compile(r"variable '(\w+)' declared multiple times")
 _CLAIMS: Final = re.compile(r"\buser\s*\.\s*claims\b(?:\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\())?")
+_TOKEN: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|&&|\|\||[?()\[\]{}]""")
+"""A string, or a sign that decides where an operand of `&&` ends."""
 
 
 class ExpressionError(ValueError):
@@ -25,13 +27,13 @@ class ExpressionError(ValueError):
 
 
 class Failed(Exception):
-    """An expression that gave no value for what it was asked. Its message is for the log only."""
+    """An expression that has no value for these variables. Its message is for the log only."""
 
 
 class Expression:
     """A compiled expression over `user.id`, `user.claims` and `names`. Raises ExpressionError.
 
-    With `row` a row stands in it as a map; with `boolean` it has to be a yes or no.
+    With `row` it has a row as a map named `row`; with `boolean` its value must be true or false.
     """
 
     def __init__(
@@ -47,12 +49,12 @@ class Expression:
         kind = self._program.return_type()
         if boolean and kind not in (cel.Type.BOOL, cel.Type.DYN):
             raise ExpressionError(f"line 1, column 1: a rule is true or false; this one is a {kind.name()}")
-        opaque = "//" in source or "`" in source  # comments and quoted names: too clever to read by a pattern
+        opaque = "//" in source or "`" in source  # comments and quoted names, which the patterns cannot read
         self._uses_id = opaque or re.search(r"\buser\s*\.\s*id\b", source) is not None
         self._claims = frozenset([""] if opaque else _CLAIMS.findall(source))
 
     def __call__(self, bindings: Mapping[str, Any]) -> Any:
-        """Its value. Raises Failed when there is none: a missing claim, a wrong type, a spent budget."""
+        """Its value. Raises Failed when there is none: a missing claim, a wrong type, an exhausted budget."""
         try:
             value = self._program.eval(data=bindings)
             kind = value.type()
@@ -71,7 +73,7 @@ class Expression:
         raise Failed(f"it is neither true nor false but a {type(value).__name__}")
 
     def group(self, user: Mapping[str, Any]) -> bytes:
-        """What of a user the expression can see: users with the same get the same answers."""
+        """The part of a user that the expression can see: users with an equal part get equal answers."""
         claims = user[USER_CLAIMS]
         seen: Any = claims if "" in self._claims else {name: claims.get(name) for name in self._claims}
         missing = [name for name in seen if name not in claims]
@@ -95,3 +97,25 @@ def _where(message: str) -> str:
     if found is None or int(found[1]) < 1:
         return "line 1, column 1: the expression is nested too deeply"
     return f"line {found[1]}, column {found[2]}: {found[3]}"
+
+
+def conjuncts(source: str) -> list[str]:
+    """The operands of the outermost `&&` of an expression; the expression itself where there is none.
+
+    It stays whole with a comment, with a triple-quoted string, and with `||` or `?:` outside of brackets.
+    """
+    if "//" in source or '"""' in source or "'''" in source:
+        return [source]
+    found, depth, begin = [], 0, 0
+    for token in _TOKEN.finditer(source):
+        text = token[0]
+        if text in "([{":
+            depth += 1
+        elif text in ")]}":
+            depth -= 1
+        elif depth == 0 and text in ("||", "?"):
+            return [source]
+        elif depth == 0 and text == "&&":
+            found.append(source[begin : token.start()].strip())
+            begin = token.end()
+    return [*found, source[begin:].strip()]

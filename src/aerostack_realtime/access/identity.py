@@ -1,4 +1,4 @@
-"""Who someone is: API keys and tokens in, an `Identity` out."""
+"""Authentication: API keys and tokens in, an `Identity` out."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -9,17 +9,17 @@ from msgspec import Struct
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import SECRET_ALGORITHM, Tokens
-from aerostack_realtime.protocol.errors import Unauthorized
+from aerostack_realtime.protocol.errors import InvalidKey, Unauthorized
 
 Kind = Literal["anonymous", "user", "server"]
 
 
 class Identity(Struct, frozen=True):
-    """Who a connection or a request speaks for.
+    """The user or server that a connection or a request acts for.
 
-    `server` has every right; a `user` has an id that a token proves; an `anonymous` one has the id it claims,
-    if any, and rules do not see it. `expires` is in seconds since the Unix epoch, None: never. `key` is the
-    fingerprint of the API key that was used.
+    `server` has every right. A `user` has an id that a token proves. An `anonymous` one has the id that it
+    claims, if any, and rules do not see that id. `expires` is in seconds since the Unix epoch; None means never.
+    `key` is the fingerprint of the API key that was used.
     """
 
     kind: Kind
@@ -32,10 +32,10 @@ class Identity(Struct, frozen=True):
 class Authenticator:
     """Checks credentials.
 
-    A publishable key alone proves nobody: its client is anonymous, and may do what the rules let anyone do.
-    `anonymous` lets clients in without any credentials, too; with `claimed_ids` they may say which user they
-    are, and are believed. `open_access` is for development: everyone is let in as who they claim to be, and a
-    key that is no secret key counts as publishable.
+    A publishable key alone proves no user: its client is anonymous, and may do what the rules allow to anyone.
+    `anonymous` admits clients without any credentials as well. With `claimed_ids` anonymous clients name their
+    own user id, without proof. `open_access` is for development: both of these hold. Wrong credentials are
+    refused in every case.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class Authenticator:
         self._tokens = tokens
         self._anonymous = anonymous or open_access
         self.claimed_ids = claimed_ids or open_access
-        self._open = open_access
         self._revocations = Revocations() if revocations is None else revocations
         self._now = now
 
     def identify(self, key: str | None, token: str | None, user_id: str | None = None) -> Identity | None:
         """The identity that the credentials prove; None when there are none and anonymous is not allowed.
 
-        `token` is a JWT or, as server SDKs send it, a secret key. `user_id` is what an anonymous client
-        claims. Raises Unauthorized, TokenExpired.
+        `token` is a JWT or, as server SDKs send it, a secret key. A `token` equal to `key` is that key.
+        `user_id` is the id that an anonymous client claims. Raises InvalidKey, Unauthorized, TokenExpired, and
+        Unavailable while keys are not fetched yet.
         """
         if token and (secret := self._secret.find(token)):
             return Identity("server", key=secret)
         if key and (secret := self._secret.find(key)):
-            return self._user(token, secret) if token else Identity("server", user_id, key=secret)
+            return self._user(token, secret) if token and token != key else Identity("server", user_id, key=secret)
         known = self._publishable.find(key) if key else None
-        if key and known is None and not self._open:
-            raise Unauthorized("This API key is not known here; check the key, and the project's settings.")
-        if token:
+        if key and known is None:
+            raise InvalidKey("This API key is not known here; check the key, and the project's settings.")
+        if token and token != key:
             return self._user(token, known)
         if not self._anonymous and known is None:
             return None
         return Identity("anonymous", (user_id or None) if self.claimed_ids else None, key=known)
 
     def expired(self, identity: Identity) -> bool:
-        """Whether the token that proved an identity has expired since."""
+        """Whether the token that proved an identity has expired."""
         return identity.expires is not None and identity.expires < self._now()
 
     def _user(self, token: str, key: str | None) -> Identity:

@@ -1,4 +1,4 @@
-"""What one identity may do, decided once and remembered."""
+"""The permissions of one identity, decided once and remembered."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,27 +7,41 @@ from msgspec import Struct
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.access.rules import Action, Membership, Rules, Verdict
+from aerostack_realtime.access.rules import Action, Explanation, Membership, RuleName, Rules, Verdict
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 
 MAX_REMEMBERED: Final = 1000
-"""Verdicts kept per connection; beyond, they are forgotten together and decided anew."""
+"""Verdicts kept per connection. Beyond this, all are forgotten and decided again."""
 ANSWER_SECONDS: Final = 60.0
-"""How long an answer of an `authorize` function holds."""
+"""How long an answer of an `authorize` function is used."""
 
 IsMember = Callable[[Membership], bool]
-"""Whether a row is in its table now. Raises Unavailable while that is not known."""
+"""Whether a row is in its table now. Raises Unavailable while that is unknown."""
 
 
 class Undecided(Exception):
-    """The answer has to be asked of the user's own function first: await `Permissions.ask` with this."""
+    """The `authorize` function has to be asked first: await `Permissions.ask` with this exception."""
 
     def __init__(self, topic: str, action: Action, verdict: Verdict) -> None:
         super().__init__(topic, action)
         self.topic = topic
         self.action = action
         self.verdict = verdict
+
+
+class Denied(Forbidden):
+    """The rules deny an action. `rule` names the rule that decided, and `part` what of it: the action, its
+    `members` or its `authorize`. Both are for the audit log; the message does not contain them."""
+
+    def __init__(self, message: str, rule: RuleName | None, part: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.part = part
+
+    def facts(self) -> dict[str, str]:
+        """What the audit log records of it."""
+        return {"rule": "none matched"} if self.rule is None else {"rule": str(self.rule), "part": self.part}
 
 
 class _Answer(Struct):
@@ -49,20 +63,20 @@ class Permissions:
         self._answers: dict[tuple[str, Action], _Answer] = {}
 
     def check(self, topic: str, action: Action) -> Membership | None:
-        """The membership that the permission hangs on, if any. Raises Forbidden, Undecided, Unavailable."""
+        """The membership that the permission depends on, if any. Raises Denied, Undecided, Unavailable."""
         verdict = self._verdicts.get((topic, action))
         if verdict is None:
             verdict = self._decide(topic, action)
         if not verdict.allowed:
-            raise _forbidden(topic, action)
+            raise _denied(topic, action, verdict, action)
         if verdict.hook is not None and not self._answered(topic, action, verdict):
-            raise _forbidden(topic, action)
+            raise _denied(topic, action, verdict, "authorize")
         if verdict.member is not None and not self._is_member(verdict.member):
-            raise _forbidden(topic, action)
+            raise _denied(topic, action, verdict, "members")
         return verdict.member
 
     def allows(self, topic: str, action: Action) -> bool:
-        """The same as a yes or no. Raises Undecided, Unavailable."""
+        """Whether `check` succeeds. Raises Undecided, Unavailable."""
         try:
             self.check(topic, action)
         except Forbidden:
@@ -70,17 +84,17 @@ class Permissions:
         return True
 
     async def ask(self, undecided: Undecided) -> None:
-        """Ask the user's function; its answer is there for the next `check`."""
+        """Ask the `authorize` function; the next `check` uses its answer."""
         hook = undecided.verdict.hook
         assert hook is not None, "only a hook leaves something undecided"
         topic, action = undecided.topic, undecided.action
-        allowed = await hook.ask(self.identity, topic.rpartition("/")[0], action)
+        allowed = await hook.ask(self.identity, topics.without_project(topic), action)
         if len(self._answers) >= MAX_REMEMBERED:
             self._answers.clear()
         self._answers[topic, action] = _Answer(allowed, self._now() + ANSWER_SECONDS)
 
     async def settle(self, topic: str, action: Action) -> None:
-        """`check`, waiting for what is undecided. Raises Forbidden, Unavailable."""
+        """`check`, asking the `authorize` function where it is needed. Raises Denied, Unavailable."""
         try:
             self.check(topic, action)
         except Undecided as undecided:
@@ -88,8 +102,12 @@ class Permissions:
             self.check(topic, action)
 
     def scope(self, table: str) -> Scope:
-        """What is seen of a table. Raises Forbidden."""
+        """The rows and columns of a table that are visible. Raises Forbidden."""
         return self._rules.scope(self.identity, table)
+
+    def explain(self, topic: str, action: Action) -> Explanation:
+        """The verdict of the rules with its reason. Memberships and `authorize` are not asked."""
+        return self._rules.explain(self.identity, topic, action)
 
     def _decide(self, topic: str, action: Action) -> Verdict:
         if len(self._verdicts) >= MAX_REMEMBERED:
@@ -104,13 +122,12 @@ class Permissions:
         return answer.allowed
 
 
-def _forbidden(topic: str, action: Action) -> Forbidden:
-    """One message for whatever rule said no: it tells nothing of what is there."""
+def _denied(topic: str, action: Action, verdict: Verdict, part: str) -> Denied:
+    """One message whichever rule denies, so that it discloses nothing about what exists."""
+    message = f"The rules of this server do not let you {_DOING[action]} here."
     if action == "publish" and topics.table_of(topic) is not None:
-        return Forbidden(
-            "Row changes come from the database alone: write to the table, or use a topic with a slash."
-        )
-    return Forbidden(f"The rules of this server do not let you {_DOING[action]} here.")
+        message = "Row changes come from the database alone: write to the table, or use a topic with a slash."
+    return Denied(message, verdict.rule, part)
 
 
 _DOING: Final[dict[Action, str]] = {

@@ -1,6 +1,6 @@
-"""Rules: identity × topic × action → allowed or not, and which rows of a table are seen.
+"""Rules: identity × topic × action → allowed or not, and which rows of a table are visible.
 
-The first rule whose pattern matches a topic decides; where none matches, nobody but the server may.
+The first rule whose pattern matches a topic decides. Where no rule matches, only the server is allowed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,14 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from aerostack_realtime.access import hooks
-from aerostack_realtime.access.expressions import USER_CLAIMS, USER_ID, Expression, ExpressionError, Failed
+from aerostack_realtime.access.expressions import (
+    USER_CLAIMS,
+    USER_ID,
+    Expression,
+    ExpressionError,
+    Failed,
+    conjuncts,
+)
 from aerostack_realtime.access.hooks import Hook
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.patterns import Pattern
@@ -24,7 +31,7 @@ _NAMES: Final = ("topic", "action")
 
 
 class RuleError(ValueError):
-    """A rule that means nothing; the message says which one, where, and why."""
+    """A rule that cannot be used. The message names the rule, the place in it, and the reason."""
 
 
 class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,19 +72,52 @@ class TableRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Membership(Struct, frozen=True):
-    """A row that has to be in a table: these columns with these values, as text."""
+    """A row that a table must contain: these columns with these values, as text."""
 
     table: str
     columns: tuple[str, ...]
     values: tuple[str, ...]
 
 
+class RuleName(Struct, frozen=True):
+    """A rule as an operator finds it: its section, its position there (from 1), its pattern or table."""
+
+    section: Literal["channels", "tables"]
+    number: int
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"[[{self.section}]] number {self.number} ({self.pattern})"
+
+
 class Verdict(Struct, frozen=True):
-    """`allowed`, provided that `member` is in the table and `hook` says so, where they are given."""
+    """`allowed`, provided that `member` is in its table and `hook` agrees, where they are given. `rule` is the
+    rule that decided; None for the server, to which no rule applies, and where no rule matched."""
 
     allowed: bool
     member: Membership | None = None
     hook: Hook | None = None
+    rule: RuleName | None = None
+
+
+Part = Literal["server", "no_rule", "action", "members", "rows_only"]
+
+
+class Explanation(Struct, frozen=True):
+    """Why a verdict is as it is.
+
+    `part` is the part of the rule that decided: `action` for the word or expression of the action, `members`
+    for a membership without a value for one of its columns, `rows_only` for a publish on a table. `source` is
+    the word or expression as written. `false` is the first operand of `&&` that is not true, and `failure` why
+    it has no value. `variables` is what the pattern's variables stand for.
+    """
+
+    verdict: Verdict
+    part: Part
+    source: str | None = None
+    false: str | None = None
+    failure: str | None = None
+    variables: dict[str, str] = {}
 
 
 ALLOWED: Final = Verdict(True)
@@ -89,7 +129,7 @@ class Rules:
 
     def __init__(self, channels: Sequence[ChannelRule] = (), tables: Sequence[TableRule] = ()) -> None:
         self._channels = [_Channel(rule, number) for number, rule in enumerate(channels, 1)]
-        self._tables = {rule.name: _Table(rule) for rule in tables}
+        self._tables = {rule.name: _Table(rule, number) for number, rule in enumerate(tables, 1)}
         if len(self._tables) != len(tables):
             raise RuleError("[[tables]]: two rules are for the same table; keep one of them")
         self.memberships: frozenset[tuple[str, tuple[str, ...]]] = frozenset(
@@ -102,22 +142,42 @@ class Rules:
             return ALLOWED
         user = bindings(identity)
         if (table := topics.table_of(topic)) is not None:
-            rule = self._tables.get(table) or self._tables.get("*")
-            return ALLOWED if rule is not None and rule.allows(identity, user, action) else DENIED
-        written = topic.rpartition("/")[0]
+            rule = self._of_table(table)
+            return DENIED if rule is None else rule.decide(identity, user, action)
+        written = topics.without_project(topic)
         for channel in self._channels:
             variables = channel.pattern.match(written)
             if variables is not None:
                 return channel.decide(identity, {**user, **variables, "topic": written, "action": action}, action)
         return DENIED
 
+    def explain(self, identity: Identity, topic: str, action: Action) -> Explanation:
+        """The same verdict with its reason. It evaluates expressions again, so it is for operators, not for
+        the hot path."""
+        if identity.kind == "server":
+            return Explanation(ALLOWED, "server")
+        user = bindings(identity)
+        if (table := topics.table_of(topic)) is not None:
+            rule = self._of_table(table)
+            return Explanation(DENIED, "no_rule") if rule is None else rule.explain(identity, user, action)
+        written = topics.without_project(topic)
+        for channel in self._channels:
+            variables = channel.pattern.match(written)
+            if variables is not None:
+                known = {**user, **variables, "topic": written, "action": action}
+                return channel.explain(identity, known, action, variables)
+        return Explanation(DENIED, "no_rule")
+
+    def _of_table(self, table: str) -> "_Table | None":
+        return self._tables.get(table) or self._tables.get("*")
+
     def scope(self, identity: Identity, table: str) -> Scope:
-        """What `identity` sees of a table that it may subscribe to. Raises Forbidden."""
+        """The rows and columns that `identity` sees of a table. Raises Forbidden."""
         if identity.kind == "server":
             return EVERYTHING
-        rule = self._tables.get(table) or self._tables.get("*")
+        rule = self._of_table(table)
         if rule is None:
-            raise Forbidden(f"No rule of this server is for the table {table!r}.")
+            raise Forbidden(f"This server has no rule for the table {table!r}.")
         return rule.rows.scope(bindings(identity))
 
 
@@ -134,7 +194,7 @@ def broken_rules(
     names: set[str] = set()
     for index, table in enumerate(tables):
         try:
-            _Table(table)
+            _Table(table, index + 1)
         except RuleError as error:
             found.append(("tables", index, str(error)))
         if table.name in names:
@@ -144,7 +204,7 @@ def broken_rules(
 
 
 def bindings(identity: Identity) -> dict[str, Any]:
-    """What expressions know of an identity: its id only where a token proves it."""
+    """The variables that expressions have for an identity: its id only where a token proves it."""
     if identity.kind != "user":
         return {USER_CLAIMS: {}}
     return {USER_ID: identity.user_id, USER_CLAIMS: identity.claims}
@@ -154,9 +214,11 @@ class _Word:
     """A word or an expression of a rule."""
 
     def __init__(self, written: str, names: Sequence[str], where: str) -> None:
+        self.written = written
         self.word = written if written in WORDS else None
+        self._names = names
         if self.word is None and written.strip().isidentifier():
-            raise RuleError(f"{where}: {written!r} is none of {', '.join(WORDS)}, and no expression")
+            raise RuleError(f"{where}: {written!r} is none of {', '.join(WORDS)}, and not an expression")
         try:
             self._expression = None if self.word else Expression(written, names)
         except ExpressionError as error:
@@ -169,6 +231,22 @@ class _Word:
             except Failed:
                 return False
         return self.word == "anyone" or (self.word == "authenticated" and identity.kind == "user")
+
+    def explain(self, verdict: Verdict, known: Mapping[str, Any], variables: dict[str, str]) -> Explanation:
+        """A verdict for which this word or expression is the reason."""
+        operand, failure = None, None
+        if self._expression is not None and not verdict.allowed:
+            for operand in conjuncts(self.written):
+                try:
+                    if not Expression(operand, self._names).holds(known):
+                        break
+                except Failed as failed:
+                    failure = str(failed)
+                    break
+                except ExpressionError:  # an operand that cannot stand alone: the whole is the reason
+                    operand = self.written
+                    break
+        return Explanation(verdict, "action", self.written, operand, failure, variables)
 
 
 class _Members:
@@ -187,7 +265,7 @@ class _Members:
             raise RuleError(f"{where}: {error}") from None
 
     def of(self, known: Mapping[str, Any]) -> Membership | None:
-        """The row that has to be there; None when a value for it is missing."""
+        """The row that the table must contain; None when a value for it is missing."""
         try:
             values = [each(known) if isinstance(each, Expression) else each for each in self._values]
         except Failed:
@@ -212,18 +290,29 @@ class _Channel:
         self._words: dict[Action, _Word] = {
             action: _Word(getattr(rule, action) or default, names, f"{where}, {action}") for action in ACTIONS
         }
+        self._name = RuleName("channels", number, rule.topic)
+        self._denied = Verdict(False, rule=self._name)
 
     def decide(self, identity: Identity, known: Mapping[str, Any], action: Action) -> Verdict:
         if not self._words[action].allows(identity, known):
-            return DENIED
+            return self._denied
         member = None
         if self.members is not None and (member := self.members.of(known)) is None:
-            return DENIED
-        return Verdict(True, member, self.hook)
+            return self._denied
+        return Verdict(True, member, self.hook, self._name)
+
+    def explain(
+        self, identity: Identity, known: Mapping[str, Any], action: Action, variables: dict[str, str]
+    ) -> Explanation:
+        verdict = self.decide(identity, known, action)
+        word = self._words[action]
+        if not verdict.allowed and word.allows(identity, known):
+            return Explanation(verdict, "members", variables=variables)
+        return word.explain(verdict, known, variables)
 
 
 class _Table:
-    def __init__(self, rule: TableRule) -> None:
+    def __init__(self, rule: TableRule, number: int) -> None:
         where = f'[[tables]] name = "{rule.name}"'
         self._subscribe = _Word(rule.subscribe, _NAMES, f"{where}, subscribe")
         self._presence = _Word(rule.presence or rule.subscribe, _NAMES, f"{where}, presence")
@@ -233,12 +322,23 @@ class _Table:
             self.rows = Rows(rule.name, rule.rows, rule.columns)
         except ExpressionError as error:
             raise RuleError(f"{where}, rows: {error}") from None
+        name = RuleName("tables", number, rule.name)
+        self._allowed, self._denied = Verdict(True, rule=name), Verdict(False, rule=name)
 
-    def allows(self, identity: Identity, user: Mapping[str, Any], action: Action) -> bool:
+    def decide(self, identity: Identity, user: Mapping[str, Any], action: Action) -> Verdict:
         if action == "publish":
-            return False
-        word = self._presence if action == "presence" else self._subscribe
-        return word.allows(identity, {**user, "topic": "", "action": action})
+            return self._denied
+        known = {**user, "topic": "", "action": action}
+        return self._allowed if self._word(action).allows(identity, known) else self._denied
+
+    def explain(self, identity: Identity, user: Mapping[str, Any], action: Action) -> Explanation:
+        verdict = self.decide(identity, user, action)
+        if action == "publish":
+            return Explanation(verdict, "rows_only")
+        return self._word(action).explain(verdict, {**user, "topic": "", "action": action}, {})
+
+    def _word(self, action: Action) -> _Word:
+        return self._presence if action == "presence" else self._subscribe
 
 
 def as_text(value: object) -> str | None:

@@ -132,6 +132,11 @@ class Tokens:
             raise TokenExpired("The token has expired; get a new one and connect again.")
 
 
+def is_token(credential: str) -> bool:
+    """Whether a credential has the shape of a JWT, which an API key does not have."""
+    return credential.count(".") == 2
+
+
 def _verified(token: str, keys: Sequence[TokenKey]) -> Claims:
     reason = "its signature is wrong"
     for key in keys:

@@ -1,4 +1,4 @@
-"""Credentials: who they prove someone to be. What is wrong with a token is in test_tokens.py."""
+"""Credentials: the identity they prove. Invalid tokens are in test_tokens.py."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from aerostack_realtime.access.identity import Authenticator, Identity, sign
 from aerostack_realtime.access.keys import Keys, hashed
 from aerostack_realtime.access.revocations import Revocation, Revocations
 from aerostack_realtime.access.tokens import Tokens, secret_key
-from aerostack_realtime.protocol.errors import Unauthorized
+from aerostack_realtime.protocol.errors import InvalidKey, Unauthorized
 
 NOW = 1_763_912_345
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
@@ -68,8 +68,23 @@ def test_a_claimed_user_id_counts_only_where_it_is_told_to() -> None:
     assert identified(believing, "public-one", None, "ann") == ("anonymous", "ann")
 
 
-def test_in_development_a_client_is_whom_it_claims_to_be() -> None:
-    assert authenticator(open_access=True).identify("anything", None, "ann") == Identity("anonymous", "ann")
+def test_open_access_believes_a_claimed_id_and_refuses_wrong_credentials() -> None:
+    development = authenticator(open_access=True)
+    assert development.identify(None, None, "ann") == Identity("anonymous", "ann")
+    with pytest.raises(InvalidKey, match="not known here"):
+        development.identify("anything", None, "ann")
+    with pytest.raises(Unauthorized, match="not valid"):
+        development.identify(None, token("another-secret-of-thirty-two-bytes"))
+
+
+def test_a_key_sent_twice_is_one_key() -> None:
+    assert identified(authenticator(), "public-one", "public-one") == ("anonymous", None)
+    assert identified(authenticator(), "secret-one", "secret-one") == ("server", None)
+
+
+def test_a_secret_key_may_act_for_a_user() -> None:
+    assert identified(authenticator(), "secret-one", None, "ann") == ("server", "ann")
+    assert identified(authenticator(), "secret-one", token()) == ("user", "ann")
 
 
 def test_an_unknown_key_is_refused() -> None:
