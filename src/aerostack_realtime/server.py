@@ -11,14 +11,13 @@ from importlib.metadata import version
 from typing import Final
 
 from aiohttp import web
-from msgspec import Struct
 
 from aerostack_realtime import config
+from aerostack_realtime.access.authentication import Access, prepared
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.jwks import KeySet
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.revocations import Revocations
-from aerostack_realtime.access.tokens import TokenKey, Tokens
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.log import Bounds
@@ -30,9 +29,9 @@ from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Database, MessageStore, Retention
 from aerostack_realtime.database.factory import claim, open_database
 from aerostack_realtime.gateway.fetch import fetch
-from aerostack_realtime.gateway.http import static
-from aerostack_realtime.gateway.http.admin import Admin, stored
-from aerostack_realtime.gateway.http.api import HttpApi, answering
+from aerostack_realtime.gateway.http import api, static
+from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
+from aerostack_realtime.gateway.http.middleware import surrounding
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot, PendingSockets
 from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.listener import Listener
@@ -43,7 +42,7 @@ from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session, Transport
 from aerostack_realtime.protocol import close_codes
-from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +98,15 @@ async def _run(
         changes.listeners = (memberships, hub)
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
-        authentication = await _authentication(settings, database)
+        access = _access(settings)
+        revocations = await stored_revocations(database)
+        authenticator = await prepared(access, revocations, time.time)
         guard = Guard(rules, memberships, time.monotonic)
         proxies = Proxies(settings.trusted_proxies)
         pending_sockets = PendingSockets(settings.limits, proxies, time.monotonic)
-        endpoint, app = _application(settings, hub, database, authentication, guard, proxies, pending_sockets)
+        endpoint, app = _application(
+            settings, hub, database, authenticator, revocations, guard, proxies, pending_sockets
+        )
         listener = Listener(
             app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
         )
@@ -118,14 +121,14 @@ async def _run(
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
                     tasks.create_task(_renew(certificate, renew)),
-                    *(tasks.create_task(each.keep()) for each in authentication.key_sets),
+                    *(tasks.create_task(each.keep()) for each in access.key_sets),
                 ]
                 _freeze_gc()
                 ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
                 hub.flush()
-                endpoint.close(close_codes.GOING_AWAY, "the server is going away: connect again")
+                endpoint.close(close_codes.RESTART, "the server is restarting: connect again")
                 for task in owned:
                     task.cancel()
         finally:
@@ -214,53 +217,27 @@ def _level(fails: bool) -> int:
     return logging.DEBUG if fails else logging.WARNING
 
 
-class _Authentication(Struct):
-    """Who checks credentials, and what that takes."""
-
-    authenticator: Authenticator
-    revocations: Revocations
-    key_sets: list[KeySet]
-
-
-async def _authentication(settings: Settings, database: Database) -> _Authentication:
-    """Read what was revoked, and fetch the key sets once; a provider that is down is asked again later."""
-    revocations = await stored(database)
-    fixed = config.fixed_token_keys(settings)
-    key_sets = [
-        KeySet(rule.jwks, rule.algorithm, fetch, issuer=rule.issuer, audience=rule.audience)
-        for rule in settings.token_keys
-        if rule.jwks is not None and rule.algorithm is not None
-    ]
-    await asyncio.gather(*(each.refresh() for each in key_sets))
-
-    def keys() -> list[TokenKey]:
-        return [*fixed, *(key for each in key_sets for key in each.keys)] if key_sets else fixed
-
-    def unknown() -> None:
-        for each in key_sets:
-            each.want()
-        if not all(each.keys for each in key_sets):
-            raise Unavailable("The keys that check this token could not be fetched yet; try again in a moment.")
-
-    checks_tokens = config.checks_tokens(settings)
-    authenticator = Authenticator(
+def _access(settings: Settings) -> Access:
+    return Access(
         secret_keys=Keys(settings.secret_keys),
         publishable_keys=Keys(settings.publishable_keys),
-        tokens=Tokens(keys, time.time, unknown) if checks_tokens else None,
+        fixed_keys=config.fixed_token_keys(settings),
+        key_sets=[
+            KeySet(rule.jwks, rule.algorithm, fetch, issuer=rule.issuer, audience=rule.audience)
+            for rule in settings.token_keys
+            if rule.jwks is not None and rule.algorithm is not None
+        ],
         anonymous=settings.anonymous,
-        claimed_ids=settings.anonymous and not checks_tokens,
         open_access=settings.open_access,
-        revocations=revocations,
-        now=time.time,
     )
-    return _Authentication(authenticator, revocations, key_sets)
 
 
 def _application(
     settings: Settings,
     hub: Hub,
     database: Database,
-    authentication: _Authentication,
+    authenticator: Authenticator,
+    revocations: Revocations,
     guard: Guard,
     proxies: Proxies,
     pending_sockets: PendingSockets,
@@ -275,7 +252,7 @@ def _application(
             version=VERSION,
             hub=hub,
             database=database,
-            authenticator=authentication.authenticator,
+            authenticator=authenticator,
             guard=guard,
             limits=settings.limits,
             now=time.monotonic,
@@ -283,7 +260,7 @@ def _application(
         )
 
     endpoint = WebSocketEndpoint(
-        authenticator=authentication.authenticator,
+        authenticator=authenticator,
         origins=origins,
         limits=settings.limits,
         project=settings.project,
@@ -292,20 +269,20 @@ def _application(
         pending_sockets=pending_sockets,
         open_session=open_session,
     )
-    api = HttpApi(
-        callers=HttpRateLimiter(settings.limits, time.monotonic),
-        proxies=proxies,
+    routes = api.routes(
         project=settings.project,
         hub=hub,
         database=database,
-        authenticator=authentication.authenticator,
+        authenticator=authenticator,
         guard=guard,
-        admin=Admin(lambda: endpoint.sessions, authentication.revocations, database, time.time),
+        admin=Admin(lambda: endpoint.sessions, revocations, database, time.time),
+        rates=HttpRateLimiter(settings.limits, time.monotonic),
+        proxies=proxies,
         limits=settings.limits,
         version=VERSION,
     )
-    app = web.Application(middlewares=[answering(origins)], client_max_size=settings.limits.body_bytes)
-    app.add_routes([web.get("/api/realtime", endpoint.handle), *api.routes(), *static.routes()])
+    app = web.Application(middlewares=[surrounding(origins, proxies)], client_max_size=settings.limits.body_bytes)
+    app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *static.routes()])
     return endpoint, app
 
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.database("sqlite")
 
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
+SECRET_KEY = "ac_secret_dev"
 SECRET = "a token secret of more than 32 characters"
 CLOSED = f'token_secret = "{SECRET}"\npublishable_keys = ["pk_known_to_the_server"]'
 
@@ -28,7 +29,8 @@ def token(user: str = "ann", *, lives: float = 60, secret: str = SECRET, **claim
 async def test_the_first_frame_says_who_is_connected_to_what(node: "ServerProcess") -> None:
     wire = await Wire.open(node.url, query={"userId": "ann"})
     connected = await wire.next()
-    assert sorted(connected) == ["connectionId", "heartbeat", "type", "userId", "version"]
+    assert sorted(connected) == ["connectionId", "heartbeat", "limits", "type", "userId", "version"]
+    assert connected["limits"] == {"frameBytes": 65536, "nesting": 128}
     assert (connected["type"], connected["userId"], connected["heartbeat"]) == ("connected", "ann", 25)
     nobody = await Wire.open(node.url)
     assert (await nobody.next())["userId"] is None
@@ -41,9 +43,9 @@ async def test_the_first_frame_says_who_is_connected_to_what(node: "ServerProces
     [
         ([], None),
         (["aerostack-v1"], "aerostack-v1"),
-        (["aerostack-key.k", "aerostack-v1"], "aerostack-v1"),
-        (["aerostack-key.k", "other"], "other"),
-        (["aerostack-key.k"], "aerostack-key.k"),
+        ([f"aerostack-key.{SECRET_KEY}", "aerostack-v1"], "aerostack-v1"),
+        ([f"aerostack-key.{SECRET_KEY}", "other"], "other"),
+        ([f"aerostack-key.{SECRET_KEY}"], f"aerostack-key.{SECRET_KEY}"),
         (["chat", "other"], "chat"),
     ],
 )
@@ -161,14 +163,20 @@ async def test_an_expired_token_is_warned_of_and_then_receives_nothing(serve: Se
     renews.drop()
 
 
-async def test_a_connection_does_not_change_its_user(serve: Serve, dial: Dial) -> None:
+async def test_a_wrong_token_leaves_the_connection_as_it_was(serve: Serve, dial: Dial) -> None:
     server = await serve(CLOSED)
     wire = await dial(server, query={"token": token("ann")})
-    wire.say("auth", token=token("bob"))
-    assert (await wire.hear("error"))["code"] == "forbidden"
     wire.say("auth", token="wrong")
     assert (await wire.hear("error"))["code"] == "unauthorized"
     assert (await wire.publish("a/b", 1))["type"] == "ack"
+
+
+async def test_another_users_token_closes_the_connection(serve: Serve, dial: Dial) -> None:
+    server = await serve(CLOSED)
+    wire = await dial(server, query={"token": token("ann")})
+    wire.say("auth", token=token("bob"))
+    assert (await wire.hear("error"))["code"] == "unauthorized"
+    assert (await wire.ended()).code == 4401
 
 
 async def test_credentials_in_the_query_can_be_turned_off(serve: Serve) -> None:

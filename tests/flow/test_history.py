@@ -90,9 +90,7 @@ async def test_fifty_are_given_unless_more_are_asked_for(node: "ServerProcess", 
     assert len(await http.history("history/many", limit=1000)) == 61
 
 
-@pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"limit": -1}, {"before": "x"}, {"before": -1}]
-)
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": "x"}, {"limit": -1}, {"before": "x"}, {"before": -1}])
 async def test_a_page_out_of_bounds_is_refused(http: Http, query: dict[str, Any]) -> None:
     status, body = await http.get(PATH, room="history/bounds", **query)
     assert (status, body["error"]["code"]) == (400, "bad_message")

@@ -179,9 +179,12 @@ async def test_a_crowd_is_shown_to_a_bound(serve: Serve, people: People) -> None
 
 async def test_a_page_of_history_is_bounded(serve: Serve, calls: Calls) -> None:
     server = await serve(settings("history_page = 5"))
-    for limit, status in ((5, 200), (6, 400)):
-        found, _ = await calls(server).get("/api/v1/public/realtime/history", room="a/b", limit=limit)
-        assert found == status
+    http = calls(server)
+    for number in range(7):
+        event = {"topic": "a/b", "event": "e", "data": number, "persist": True}
+        assert (await http.post("/api/v1/realtime/publish", event))[0] == 200
+    for limit, expected in ((4, 4), (5, 5), (6, 5), (5000, 5)):
+        assert len(await http.history("a/b", limit=limit)) == expected
 
 
 async def test_a_message_in_many_fragments_is_bounded_by_its_size(serve: Serve, people: People) -> None:

@@ -48,7 +48,7 @@ async def test_what_was_acknowledged_is_in_history_after_a_restart(
     await asyncio.gather(*speaking)
     if how != "kill":
         assert code == 0
-        assert [getattr(end, "code", None) for end in ends] == [1001] * 4
+        assert [getattr(end, "code", None) for end in ends] == [1012] * 4
     await server.start()
     http, stored = calls(server), set[str]()
     before: dict[str, int] = {}
@@ -106,7 +106,7 @@ async def test_the_last_events_before_the_end_are_delivered(server: "ServerProce
     assert [event["data"] for event in await hearer.events(100)] == list(range(100))
     with pytest.raises(Closed) as closed:
         await hearer.next()
-    assert closed.value.code == 1001
+    assert closed.value.code == 1012
     hearer.drop()
     await ending
 
@@ -130,7 +130,7 @@ async def test_who_comes_while_the_server_ends_is_refused(server: "ServerProcess
     ending = asyncio.create_task(server.terminate())
     with pytest.raises(Closed) as told:
         await silent.next()
-    assert told.value.code == 1001
+    assert told.value.code == 1012
     writer.write(
         f"GET /api/realtime HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()

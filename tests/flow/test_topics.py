@@ -64,7 +64,21 @@ async def test_a_topic_has_up_to_256_bytes(node: "ServerProcess", dial: Dial) ->
 
 @pytest.mark.parametrize(
     "written",
-    ["", "/", "a//b", "/a", "a/", "a b/c", "a/\u00e9", "a/b\u0000", "a/b?c", "a/b#c", "a/%20", "table/a/b", "a/*"],
+    [
+        "",
+        "/",
+        "a//b",
+        "/a",
+        "a//",
+        "a b/c",
+        "a/\u00e9",
+        "a/b\u0000",
+        "a/b?c",
+        "a/b#c",
+        "a/%20",
+        "table/a/b",
+        "a/*",
+    ],
 )
 @pytest.mark.parametrize("command", ["subscribe", "unsubscribe", "publish", "track", "untrack", "presence"])
 async def test_a_malformed_topic_is_invalid_in_every_command(

@@ -72,14 +72,20 @@ class Wire:
         cls,
         url: str,
         *,
-        query: Mapping[str, str] = {},
+        path: str = "/api/realtime",
+        query: Mapping[str, str | None] = {},
         raw_query: str = "",
         protocols: Sequence[str] = ("aerostack-v1",),
         headers: Sequence[tuple[str, str]] = (),
         source: str | None = None,
     ) -> Self:
-        """Shake hands, from the address `source` if one is given. Raises Refused."""
+        """Shake hands, from the address `source` if one is given. Raises Refused.
+
+        The query names the project `default`; a parameter that is None is left out.
+        """
         parts = urlsplit(url)
+        given = {"projectId": "default", **query}
+        parameters = urlencode({name: value for name, value in given.items() if value is not None})
         peer = socket.create_connection(
             (parts.hostname, parts.port), source_address=(source, 0) if source else None
         )
@@ -87,7 +93,7 @@ class Wire:
         reader, writer = await asyncio.open_connection(sock=peer, limit=RECEIVE_BYTES)
         try:
             lines = [
-                f"GET /api/realtime?{urlencode({'projectId': 'default', **query})}{raw_query} HTTP/1.1",
+                f"GET {path}?{parameters}{raw_query} HTTP/1.1",
                 f"Host: {parts.netloc}",
                 "Upgrade: websocket",
                 "Connection: Upgrade",

@@ -2,23 +2,44 @@
 keep to before there is anyone to complain to."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.http import headers
-from aerostack_realtime.gateway.http.api import error_response
+from aerostack_realtime.gateway.http.answers import error_response
 from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.protocol.errors import BadMessage, RateLimited
 
 IDLE_SECONDS: Final = 75
-"""How long a connection is kept for a next request: longer than proxies keep theirs, not aiohttp's hour."""
+"""How long a connection is kept for the next request: longer than proxies keep theirs, not aiohttp's hour."""
+_SLASHES: Final = re.compile("/{2,}")
+
+
+MakeRequest = Callable[..., BaseRequest]
+"""Makes a request of its parsed head and what aiohttp knows besides."""
+
+
+def merging_slashes(make: MakeRequest) -> MakeRequest:
+    """Requests whose doubled slashes in the path are one, since published clients send `//api/realtime`."""
+
+    def request(head: RawRequestMessage, *context: Any) -> BaseRequest:
+        path, mark, query = head.path.partition("?")
+        if "//" in path and path.startswith("/"):  # not the absolute form, http://…
+            merged = _SLASHES.sub("/", path)
+            url = head.url.with_path(merged, encoded=True, keep_query=True)
+            head = head._replace(path=merged + mark + query, url=url)
+        return make(head, *context)
+
+    return request
 
 
 class HttpProtocol(RequestHandler):

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from aerostack_realtime.gateway import audit
-from aerostack_realtime.gateway.http_protocol import HttpProtocol
+from aerostack_realtime.gateway.http_protocol import HttpProtocol, merging_slashes
 from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.protocol.errors import RateLimited
@@ -37,6 +37,9 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the port (the one the system chose when `port` is 0). Raises OSError."""
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None, "the runner was set up"
+        server.request_factory = merging_slashes(server.request_factory)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self._protocol,

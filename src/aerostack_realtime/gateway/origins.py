@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+ORIGIN_REFUSED: Final = "Pages of this origin may not connect: add it to origins in the settings."
 _WRITTEN: Final = re.compile(
     r"https?://(\*\.[a-z0-9-]+\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE
 )
@@ -14,11 +15,11 @@ _WRITTEN: Final = re.compile(
 
 class Origins:
     """Allows the server's own origin and the listed ones: `https://app.example.com`, exact, and
-    `https://*.example.com` for every sub-domain of it. Raises ValueError for what is written otherwise.
+    `https://*.example.com` for every sub-domain of it. Raises ValueError for any other form.
 
     `loopback` is for development: every loopback origin is allowed, and the server answers only to the names
-    of this machine and to addresses. Another name could be made to point here by whoever owns it, and its page
-    would be of our own origin (DNS rebinding).
+    of this machine and to addresses. The owner of any other name could point it to this machine, and a page of
+    that name would then have the server's own origin (DNS rebinding).
     """
 
     def __init__(self, allowed: Sequence[str], *, loopback: bool) -> None:
@@ -33,7 +34,7 @@ class Origins:
         self._loopback = loopback
 
     def allows(self, origin: str | None, host: str | None) -> bool:
-        """Whether a request with these Origin and Host headers may pass; without Origin it is no page's."""
+        """Whether a request with these Origin and Host headers may pass. Only pages send an Origin."""
         if origin is None:
             return True
         origin = origin.lower().rstrip("/")

@@ -1,16 +1,19 @@
-"""Where a request comes from, also behind proxies that are trusted to say so."""
+"""The address that a request comes from, also behind trusted proxies."""
 
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from aiohttp import hdrs
+from aiohttp.web import BaseRequest
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN: Final = "unknown"
 _SUBSCRIBER_BITS: Final = 64
-"""An IPv6 client has a whole /64 to choose its addresses from (RFC 6177), so it counts as one."""
+"""An IPv6 client can choose its addresses from a whole /64 (RFC 6177), so a /64 counts as one client."""
 REMEMBERED: Final = 4096
-"""Peers whose address is remembered as parsed: that is 4 µs of a connect, and clients come back."""
+"""Parsed peer addresses that are remembered: parsing is 4 µs of a connect, and clients reconnect."""
 
 
 class Proxies:
@@ -19,9 +22,13 @@ class Proxies:
     def __init__(self, trusted: Sequence[str]) -> None:
         self._trusted: list[Network] = [ipaddress.ip_network(each, strict=False) for each in trusted]
 
+    def of(self, request: BaseRequest) -> str:
+        """The address of the client that sent a request."""
+        return self.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+
     def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
-        """The client's address: the last one on the way that is no trusted proxy, so that what a client
-        itself writes into the header is never believed."""
+        """The client's address: the last hop that is not a trusted proxy, so that addresses which a client
+        writes into the header itself are never used."""
         if not (self._trusted and forwarded):
             return _named(peer or "")
         hops = [each.strip() for header in forwarded for each in header.split(",") if each.strip()]

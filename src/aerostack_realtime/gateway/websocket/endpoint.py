@@ -5,19 +5,26 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway import audit, projects
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter, ConnectionSlot, PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
-from aerostack_realtime.gateway.origins import Origins
+from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket import handshake
 from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, WebSocketProtocol
 from aerostack_realtime.gateway.websocket.session import Session, Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized, Unavailable
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Forbidden,
+    RateLimited,
+    ServerClosing,
+    Unauthorized,
+)
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
@@ -105,16 +112,11 @@ class WebSocketEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
-            raise Forbidden("Pages of this origin may not connect: add it to origins in the settings.")
+            raise Forbidden(ORIGIN_REFUSED)
         protocols = offered(request)
         if not handshake.proper(request, protocols):
             return web.json_response(
-                {
-                    "error": {
-                        "code": "bad_message",
-                        "message": "This is a WebSocket endpoint: connect with one.",
-                    }
-                },
+                BadMessage("This is a WebSocket endpoint; connect with a WebSocket client.").body(),
                 status=426,
                 headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
             )
@@ -129,7 +131,7 @@ class WebSocketEndpoint:
     def _serve(self, socket: WebSocketProtocol, request: web.Request, protocols: list[str], rest: bytes) -> None:
         """Accept the upgrade, and say in the same write what a session, or who is refused, is told first."""
         accepted = handshake.answer(request, select(protocols))
-        address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+        address = self._proxies.of(request)
         try:
             self._lobby.forwarded(request.remote, address)
             identity = self._identify(request, protocols)
@@ -155,7 +157,7 @@ class WebSocketEndpoint:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise Unavailable("The server is going away: connect again in a moment.")
+            raise ServerClosing
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
@@ -166,9 +168,7 @@ class WebSocketEndpoint:
         if token is None:
             scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
             token = bearer.strip() if scheme.lower() == "bearer" else None
-        project = request.query.get("projectId", self._project)
-        if project != self._project:
-            raise Forbidden(f"This server holds no project {project[:64]!r}: check projectId.")
+        projects.require(request.query.get("projectId"), self._project)
         return self._authenticator.identify(key, token, request.query.get("userId"))
 
 
@@ -185,4 +185,4 @@ def _refused(refusal: AerostackError) -> bytes:
         code = close_codes.RESTART
     elif refusal.status == Unauthorized.status:
         code = close_codes.UNAUTHORIZED
-    return frames.text(messages.encode(messages.Error.of(refusal))) + frames.close(code, refusal.code)
+    return frames.encode(messages.Error.of(refusal)) + frames.close(code, refusal.code)

@@ -1,7 +1,6 @@
 """A session: what one connection says, and what is answered. It knows no socket and no aiohttp."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,12 +9,12 @@ from typing import Final, Protocol
 from msgspec import UNSET
 
 from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.access.permissions import Permissions
+from aerostack_realtime.access.permissions import Denied, Permissions
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.channels.fanout.subscriber import hand
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
-from aerostack_realtime.gateway import audit
+from aerostack_realtime.gateway import audit, failures
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
@@ -26,15 +25,12 @@ from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     Forbidden,
-    Internal,
     InvalidTopic,
     RateLimited,
     TokenExpired,
     TooLarge,
     Unauthorized,
 )
-
-log = logging.getLogger(__name__)
 
 DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
@@ -149,8 +145,10 @@ class Session:
     def greeting(self) -> bytes:
         """The frame that its peer gets first."""
         heartbeat = self._limits.heartbeat_seconds
-        hello = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version)
-        return frames.text(messages.encode(hello))
+        limits = messages.Limits(self._limits.frame_bytes, self._limits.nesting)
+        return frames.encode(
+            messages.Connected(self.connection_id, self.user_id, heartbeat, self._version, limits)
+        )
 
     @property
     def user_id(self) -> str | None:
@@ -167,7 +165,7 @@ class Session:
     def send(self, reply: messages.Reply) -> None:
         """Write a reply; a peer that does not take its replies is too slow as well."""
         if self.closed is None:
-            self._write(frames.text(messages.encode(reply)))
+            self._write(frames.encode(reply))
 
     def overflow(self) -> None:
         self.close(close_codes.SLOW_CONSUMER, "too slow: resume from your cursor")
@@ -275,13 +273,13 @@ class Session:
             self._bad(messages.error_for(frame, error))
             return None
         try:
-            command = messages.decode_command(frame)
+            command = messages.decode_command(frame, self._limits.nesting)
         except messages.InvalidCommand as refused:
             self._bad(refused.reply)
             return None
         try:
             if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
-                self.fail(command, RateLimited("More bytes are published than the limits allow; wait a moment."))
+                self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
                 if self._throttle.abusive:
                     self.close(close_codes.LIMIT, "too many bytes")
                 return None
@@ -307,7 +305,9 @@ class Session:
             return None
         known = self._identity
         if known is not None and known.kind == "user" and known.user_id != identity.user_id:
-            raise Forbidden("This connection is another user's; open a new one to change users.")
+            self.send(messages.Error.of(Unauthorized("This connection belongs to another user; connect again.")))
+            self.close(close_codes.UNAUTHORIZED, "another user's token")
+            return None
         try:
             self._slot.become(identity.user_id)
         except RateLimited as error:
@@ -336,7 +336,7 @@ class Session:
             hand(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
-        error = RateLimited("More messages come than the limits allow; wait a moment.")
+        error = RateLimited("Message rate limit exceeded; retry in a moment.")
         self.send(messages.error_for(frame, error))
         if self._throttle.abusive:
             self.close(close_codes.LIMIT, "too many messages")
@@ -353,11 +353,11 @@ class Session:
     def fail(self, command: messages.Command, failure: Exception) -> None:
         """Answer a command that failed."""
         if not isinstance(failure, AerostackError):
-            reference = secrets.token_hex(4)
-            log.error("internal error %s while handling a %s", reference, type(command).__name__, exc_info=failure)
-            failure = Internal(f"The server failed; its log has the details under {reference}.")
+            failure = failures.internal(failure, f"a command of type {type(command).__name__}")
         if isinstance(failure, Forbidden):
-            self._audit("refused", command=type(command).__name__.lower(), topic=getattr(command, "topic", None))
+            rule = failure.facts() if isinstance(failure, Denied) else {}
+            name = type(command).__name__.lower()
+            self._audit("refused", command=name, topic=getattr(command, "topic", None), **rule)
         topic = getattr(command, "topic", UNSET)
         if topic is not UNSET:
             with suppress(InvalidTopic):

@@ -1,0 +1,92 @@
+"""What surrounds every HTTP call: origins (CORS), headers, and errors as JSON."""
+
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from aerostack_realtime.access.permissions import Denied
+from aerostack_realtime.gateway import audit, failures
+from aerostack_realtime.gateway.http import headers
+from aerostack_realtime.gateway.http.answers import as_json, error_response
+from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
+from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+)
+
+ALLOWED_HEADERS: Final = ", ".join(
+    (
+        "Authorization",
+        "Content-Type",
+        "X-Aerostack-Key",
+        "X-API-Key",
+        "X-Request-ID",
+        "X-SDK-Version",
+        "X-Project-Id",
+        "x-aerostack-function",
+    )
+)
+"""What pages may send: our own clients the first three, the published ones the others as well."""
+
+
+def surrounding(origins: Origins, proxies: Proxies) -> Middleware:
+    """The middleware: pages of allowed origins may read the answers (CORS), and errors become JSON with their
+    status. Refusals are written to the audit log with the client's address."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        allowed = origins.allows(origin, request.headers.get("Host"))
+        response: web.StreamResponse
+        if not origins.serves(request.headers.get("Host")):
+            response = error_response(Forbidden("aerostack dev answers to localhost and to addresses only."))
+        elif request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            response = web.Response(status=204)
+        elif not allowed:
+            _record_refusal(request, proxies, reason="origin", origin=origin)
+            response = error_response(Forbidden(ORIGIN_REFUSED))
+        else:
+            response = await _answer(request, handler, proxies)
+        if response.prepared:
+            return response
+        headers.protect(response, secure=request.secure)
+        if origin is not None and allowed:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+            response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+    return middleware
+
+
+async def _answer(request: web.Request, handler: Handler, proxies: Proxies) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except AerostackError as error:
+        if error.status in (Unauthorized.status, Forbidden.status):
+            rule = error.facts() if isinstance(error, Denied) else {}
+            _record_refusal(request, proxies, reason=error.code, **rule)
+        return error_response(error)
+    except web.HTTPRequestEntityTooLarge:
+        return error_response(TooLarge("The body is too large for this call."))
+    except web.HTTPException as answer:
+        if answer.status < 400:
+            raise
+        text = f"{request.method} {request.path[:200]}: {answer.reason}. /openapi.json describes the calls."
+        refusal = NotFound(text) if answer.status == NotFound.status else BadMessage(text)
+        return as_json(refusal.body(), answer.status, answer.headers.get("Allow"))
+    except Exception as failure:
+        return error_response(failures.internal(failure, f"{request.method} {request.path}"))
+
+
+def _record_refusal(request: web.Request, proxies: Proxies, **facts: str | None) -> None:
+    audit.record("refused", address=proxies.of(request), call=request.path, **facts)
