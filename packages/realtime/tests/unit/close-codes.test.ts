@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest'
+import { nextStep } from '../../src/close-codes.js'
+import { connected, settled } from '../support/network.js'
+
+describe('the next step after a close code', () => {
+  test.each([
+    [1000, 'reconnect'],
+    [1001, 'reconnect'],
+    [1006, 'reconnect'],
+    [1012, 'reconnect'],
+    [4000, 'reconnect'],
+    [4399, 'reconnect'],
+    [4400, 'stop'],
+    [4401, 'renew token'],
+    [4403, 'stop'],
+    [4410, 'stop'],
+    [4429, 'reconnect late'],
+    [4500, 'stop'],
+    [4899, 'stop'],
+    [4900, 'reconnect'],
+    [4999, 'reconnect'],
+  ])('%i: %s', (code, step) => {
+    expect(nextStep(code)).toBe(step)
+  })
+})
+
+test.each([4400, 4403, 4408, 4410, 4899])('close code %i stops the client', async (code) => {
+  const made = await connected()
+  made.socket.drop(code, 'not welcome')
+  await made.clock.pass(100_000)
+  expect(made.client.status).toBe('disconnected')
+  expect(made.sockets).toHaveLength(1)
+  expect(made.errors).toHaveLength(1)
+})
+
+test.each([1000, 1001, 1012, 4000, 4399, 4900])('close code %i reconnects', async (code) => {
+  const made = await connected()
+  made.socket.drop(code)
+  await made.clock.pass(1_000)
+  expect(made.sockets).toHaveLength(2)
+  expect(made.errors).toEqual([])
+})
+
+test('close code 4429 reconnects after the longest back-off', async () => {
+  const made = await connected()
+  made.socket.drop(4429)
+  await made.clock.pass(29_999)
+  expect(made.sockets).toHaveLength(1)
+  await made.clock.pass(1)
+  expect(made.sockets).toHaveLength(2)
+})
+
+test('close code 4401 asks for another token, once', async () => {
+  const tokens = ['old', 'new', 'newer']
+  const made = await connected({ getToken: () => tokens.shift() })
+  made.socket.drop(4401)
+  await settled()
+  expect(made.socket.protocols).toContain('aerostack-token.new')
+  made.socket.drop(4401, 'Sign in.')
+  await settled()
+  expect(made.client.status).toBe('disconnected')
+  expect(made.errors).toEqual(['unauthorized'])
+})
