@@ -1,5 +1,12 @@
 /** The seam for tests: a network of sockets that a test plays the server of, and a clock it moves by hand. */
-import { type Client, type ClientOptions, type Clock, createClient, type Socket } from '../../src/index.js'
+import {
+  type Client,
+  type ClientOptions,
+  type Clock,
+  createClient,
+  type Limits,
+  type Socket,
+} from '../../src/index.js'
 import type { ClientFrame, Row, ServerFrame } from '../../src/protocol.js'
 
 export class TestSocket implements Socket {
@@ -28,8 +35,9 @@ export class TestSocket implements Socket {
     this.onmessage?.({ data: JSON.stringify(frame) })
   }
 
-  accept(heartbeat = 25): void {
-    this.say({ type: 'connected', connectionId: 'c-1', userId: null, heartbeat, version: 'test' })
+  /** Accept the connection. Without `limits` it is an older server, whose limits are the defaults. */
+  accept(heartbeat = 25, limits?: Limits): void {
+    this.say({ type: 'connected', connectionId: 'c-1', userId: null, heartbeat, version: 'test', limits })
   }
 
   drop(code = 1006, reason = ''): void {
