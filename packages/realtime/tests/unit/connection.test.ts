@@ -120,36 +120,6 @@ test('what a socket says after it was left is not heard', async () => {
   expect(made.client.status).toBe('reconnecting')
 })
 
-test.each([4400, 4403, 4408])('close code %i is final', async (code) => {
-  const made = await connected()
-  made.socket.drop(code, 'so it is')
-  await made.clock.pass(100_000)
-  expect(made.client.status).toBe('disconnected')
-  expect(made.sockets).toHaveLength(1)
-  expect(made.errors).toHaveLength(1)
-})
-
-test('close code 4429 is followed by the longest pause', async () => {
-  const made = await connected()
-  made.socket.drop(4429)
-  await made.clock.pass(29_999)
-  expect(made.sockets).toHaveLength(1)
-  await made.clock.pass(1)
-  expect(made.sockets).toHaveLength(2)
-})
-
-test('close code 4401 asks for another token, once', async () => {
-  const tokens = ['old', 'new', 'newer']
-  const made = await connected({ getToken: () => tokens.shift() })
-  made.socket.drop(4401)
-  await settled()
-  expect(made.socket.protocols).toContain('aerostack-token.new')
-  made.socket.drop(4401, 'Sign in.')
-  await settled()
-  expect(made.client.status).toBe('disconnected')
-  expect(made.errors).toEqual(['unauthorized'])
-})
-
 test('without getToken 4401 is final, until setToken', async () => {
   const made = bench({ token: 'old' })
   const connecting = made.client.connect()
@@ -160,6 +130,39 @@ test('without getToken 4401 is final, until setToken', async () => {
   made.client.setToken('new')
   await settled()
   expect(made.socket.protocols).toContain('aerostack-token.new')
+})
+
+test('a refusal rejects connect with the sentence of the server', async () => {
+  const made = bench()
+  const connecting = made.client.connect()
+  await settled()
+  const message = "This server holds no project 'other': check projectId."
+  made.socket.say({ type: 'error', code: 'forbidden', message, retryable: false })
+  made.socket.drop(4403, 'forbidden')
+  await expect(connecting).rejects.toMatchObject({ code: 'forbidden', message })
+  expect(made.errors).toEqual([])
+})
+
+test('a refusal that is retryable is reported and retried', async () => {
+  const made = bench()
+  made.client.connect()
+  await settled()
+  made.socket.say({ type: 'error', code: 'unavailable', message: 'The server stops.', retryable: true })
+  made.socket.drop(1012, 'unavailable')
+  expect(made.errors).toEqual(['unavailable'])
+  await made.clock.pass(1_000)
+  expect(made.sockets).toHaveLength(2)
+})
+
+test('a first attempt that fails names the possible causes', async () => {
+  const errors: string[] = []
+  const made = bench({ onError: ({ message }) => errors.push(message) })
+  made.client.connect()
+  await settled()
+  made.socket.drop()
+  await made.clock.pass(1_000)
+  made.socket.drop()
+  expect(errors).toEqual([expect.stringMatching(/does not answer.*`url`.*`origins`/)])
 })
 
 test('getToken is asked at every connection, and a failure of it is told and tried again', async () => {

@@ -70,7 +70,7 @@ describe('a channel', () => {
     channel.subscribe()
     await settled()
     made.socket.accept()
-    expect(made.socket.sent.map(({ type }) => type)).toContain('track')
+    expect(made.socket.sent.map(({ type }) => type)).toEqual(['subscribe', 'track'])
     expect(made.socket.last('track').state).toEqual(ada)
     made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
     await tracked

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { AerostackError } from '../../src/index.js'
-import { type ClientFrame, decode, encode } from '../../src/protocol.js'
+import { type ClientFrame, decode, encode, type ServerFrame } from '../../src/protocol.js'
 import { canonical } from '../../src/topic.js'
 
 function spec<T>(name: string): T[] {
@@ -29,7 +29,28 @@ describe('topics', () => {
   )
 })
 
+/** Fails to compile when a type of frame is missing. */
+const KNOWN: Record<ServerFrame['type'], true> = {
+  connected: true,
+  subscribed: true,
+  unsubscribed: true,
+  event: true,
+  chat_message: true,
+  db_change: true,
+  snapshot: true,
+  presence: true,
+  ack: true,
+  error: true,
+  authenticated: true,
+  pong: true,
+}
+
 describe('frames', () => {
+  test('the client knows every type that the server sends', () => {
+    const sent = spec<{ frame: ServerFrame }>('server-frames').map(({ frame }) => frame.type)
+    expect(sent.filter((type) => !KNOWN[type])).toEqual([])
+  })
+
   test.each(spec<{ name: string; frame: object }>('server-frames'))('read: $name', ({ frame }) => {
     expect(decode(JSON.stringify(frame))).toEqual(frame)
   })
