@@ -3,7 +3,7 @@
  * reference's ChatRoom, build. Also: the tarball loads by `import` and by `require`, and its types resolve for both.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -43,6 +43,10 @@ try {
     ].map((name) => `${name}@${versions[name]}`),
   )
 
+  for (const name of ['LICENSE', 'README.md'])
+    if (!existsSync(join(app, 'node_modules/aerostack-realtime', name)))
+      throw new Error(`The tarball has no ${name}.`)
+
   cpSync(join(home, 'tests/reference/ChatRoom.tsx'), join(app, 'ChatRoom.tsx'))
   write('vite.config.ts', `import react from '@vitejs/plugin-react'\nexport default { plugins: [react()] }`)
   write('index.html', '<div id="root"></div><script type="module" src="/main.tsx"></script>')
@@ -63,29 +67,32 @@ try {
   if (count('aerostack-v1') !== 1) throw new Error('The built app does not contain the client.')
   const apart = chunks.find((chunk) => chunk.includes('onupgradeneeded'))
   if (!apart || apart.includes('aerostack-v1'))
-    throw new Error('What keeps publishes is not a chunk of its own.')
+    throw new Error('The store of the outbox is not a chunk of its own.')
 
-  const names = 'createClient, liveTable, AerostackProvider, useTable'
-  // Node has no IndexedDB: that this is what is told shows that the chunk for it was found.
+  const names = 'createClient, createServer, liveTable, AerostackProvider, useTable'
+  // Node has no IndexedDB: this error shows that the chunk that needs it was found.
   const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')
     createClient({ url: 'http://localhost', persistOutbox: true, onError: ({ code, message }) => {
       if (code !== 'storage' || !message.includes('indexedDB')) throw new Error(message)
-      console.log('told')
+      console.log('reported')
     } })`
   write(
     'esm.mjs',
     `import { createClient } from 'aerostack-realtime'
     import { liveTable } from 'aerostack-realtime/table'
+    import { createServer } from 'aerostack-realtime/server'
     import { AerostackProvider, useTable } from 'aerostack-realtime/react'\n${use}`,
   )
   write(
     'cjs.cjs',
     `const { createClient } = require('aerostack-realtime')
     const { liveTable } = require('aerostack-realtime/table')
+    const { createServer } = require('aerostack-realtime/server')
     const { AerostackProvider, useTable } = require('aerostack-realtime/react')\n${use}`,
   )
   for (const file of ['esm.mjs', 'cjs.cjs'])
-    if (run('node', file).trim() !== 'told') throw new Error(`${file} did not load what keeps publishes.`)
+    if (run('node', file).trim() !== 'reported')
+      throw new Error(`${file} did not load the store of the outbox.`)
 
   const typed = (load) => `${load}
     const client = createClient()

@@ -1,5 +1,6 @@
-/** What every platform has to manage: run with the server's address; prints `ok`. */
+/** A program that must run on every platform. Its argument is the server's address; it prints `ok`. */
 import { createClient } from 'aerostack-realtime'
+import { createServer } from 'aerostack-realtime/server'
 import { liveTable } from 'aerostack-realtime/table'
 
 const [url] = process.argv.slice(2)
@@ -17,9 +18,20 @@ const [member] = await room.presence()
 const items = liveTable(realtime, 'items', { order: 'id', limit: 2 })
 await new Promise((resolve) => items.subscribe(({ stale }) => stale || resolve()))
 
-const found = [text, message.data.text, member.state.name, ...items.rows.map(({ id }) => id), ...errors].join(
-  ' ',
-)
-if (found !== 'hello hello Ada 1 2') throw new Error(`Wrong: ${found}`)
+const sdk = createServer({ url, secretKey: 'ac_secret_dev' })
+const emitted = new Promise((resolve) => room.on('shipped', ({ data }) => resolve(data)))
+await sdk.socket.emit('shipped', 'order 1', 'chat/smoke')
+const { results } = await sdk.db.query('SELECT COUNT(*) AS n FROM items')
+
+const found = [
+  await emitted,
+  results[0].n,
+  text,
+  message.data.text,
+  member.state.name,
+  ...items.rows.map(({ id }) => id),
+  ...errors,
+].join(' ')
+if (found !== 'order 1 3 hello hello Ada 1 2') throw new Error(`Wrong: ${found}`)
 console.log('ok')
 realtime.disconnect()

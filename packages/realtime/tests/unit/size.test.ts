@@ -23,3 +23,7 @@ test('the core is at most 7.5 KiB, minified and compressed', async () => {
 test('live tables add at most 3 KiB', async () => {
   expect(await size('table/index.ts')).toBeLessThanOrEqual(3 * 1024)
 })
+
+test('the server SDK is at most 3 KiB', async () => {
+  expect(await size('server/index.ts')).toBeLessThanOrEqual(3 * 1024)
+})
