@@ -24,7 +24,7 @@ const server = spawn(
 try {
   let url
   for await (const line of createInterface(server.stdout)) {
-    url = /listening on (http:\S+)/.exec(line)?.[1]
+    url = /listening on (http:[^\s,]+)/.exec(line)?.[1]
     if (url) break
   }
   server.stdout.resume()
