@@ -1,14 +1,14 @@
-/** Who is signed in, as far as a browser can tell: the claims of a token, which only the server can verify. */
+/** The signed-in user as the token describes it. Only the server can verify a token. */
 export interface User {
   id: string
   name: string
-  /** Nobody is signed in; the id lasts as long as the page. */
+  /** True when nobody is signed in. The id then lasts as long as the page. */
   anonymous?: boolean
   // biome-ignore lint/suspicious/noExplicitAny: the other claims of the token
   [claim: string]: any
 }
 
-/** The user a JWT speaks of, with all its claims; undefined when it is not a JWT or names no `sub`. */
+/** The user of a JWT, with all its claims; undefined when it is not a JWT or has no `sub`. */
 export function userOf(token: string): User | undefined {
   try {
     const base64 = (token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/')
@@ -22,7 +22,7 @@ export function userOf(token: string): User | undefined {
   }
 }
 
-/** A user for whoever has not signed in, so that code that names the user works before anybody did. */
+/** The user when nobody is signed in, so that code that needs `user.id` works anyway. */
 export function anonymous(id: string): User {
   return { id, name: 'Anonymous', anonymous: true }
 }

@@ -2,7 +2,7 @@ import type { Channel, ChannelOptions, Events, Member, RealtimePayload, Status }
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'react'
 import { useAerostack } from './provider.js'
 
-/** The connection's status; `idle` on the server. */
+/** The status of the connection; `idle` while rendering on a server. */
 export function useStatus(): Status {
   const { realtime } = useAerostack()
   const subscribe = useCallback((changed: () => void) => realtime.onStatusChange(changed), [realtime])
@@ -13,14 +13,14 @@ export function useStatus(): Status {
   )
 }
 
-/** A handle on `topic` that nobody has subscribed yet; the same one for as long as topic and options stay. */
+/** A handle on `topic` that is not subscribed yet; the same one as long as topic and options do not change. */
 export function useHandle<E extends Events>(topic: string, options?: ChannelOptions): Channel<E> {
   const { realtime } = useAerostack()
-  const written = JSON.stringify(options ?? {})
-  return useMemo(() => realtime.channel<E>(topic, JSON.parse(written)), [realtime, topic, written])
+  const json = JSON.stringify(options ?? {})
+  return useMemo(() => realtime.channel<E>(topic, JSON.parse(json)), [realtime, topic, json])
 }
 
-/** A channel that is subscribed while the component is mounted. Components on one topic share one subscription. */
+/** A channel that is subscribed while mounted. Components on one topic share one subscription. */
 export function useChannel<E extends Events = Events>(topic: string, options?: ChannelOptions): Channel<E> {
   const channel = useHandle<E>(topic, options)
   useEffect(() => {
@@ -30,14 +30,31 @@ export function useChannel<E extends Events = Events>(topic: string, options?: C
   return channel
 }
 
-/** Call `listener` for an event of `topic` while mounted; it may be a new function at every render. */
-export function useEvent<E extends Events = Events, K extends keyof E & string = string>(
+/**
+ * Call `listener` for an event of `topic` while mounted. The listener may be a new function at every render.
+ *
+ * `useEvent<Typing>(…)` names the type of the data, `useEvent<Events, 'typing'>(…)` the events of the channel.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: untyped unless the app names a type
+export function useEvent<T = any>(
+  topic: string,
+  event: string,
+  listener: (payload: RealtimePayload<T>) => unknown,
+  options?: ChannelOptions,
+): void
+export function useEvent<E extends Events, K extends keyof E & string>(
   topic: string,
   event: K,
   listener: (payload: RealtimePayload<E[K]>) => unknown,
   options?: ChannelOptions,
+): void
+export function useEvent(
+  topic: string,
+  event: string,
+  listener: (payload: RealtimePayload) => unknown,
+  options?: ChannelOptions,
 ): void {
-  const channel = useHandle<E>(topic, options)
+  const channel = useHandle(topic, options)
   const latest = useRef(listener)
   useEffect(() => {
     latest.current = listener
@@ -48,10 +65,10 @@ export function useEvent<E extends Events = Events, K extends keyof E & string =
   }, [channel, event])
 }
 
-const NOBODY: readonly Member[] = []
+const NO_MEMBERS: readonly Member[] = []
 
-/** Who is present on `topic`; with `state`, this user is one of them while mounted. */
-// biome-ignore lint/suspicious/noExplicitAny: what a state holds is the app's affair
+/** The members of `topic`. With `state`, this user is one of them while mounted. */
+// biome-ignore lint/suspicious/noExplicitAny: a member's state is whatever the app tracks
 export function usePresence<S extends object = any>(topic: string, state?: S): readonly Member<S>[] {
   const channel = useHandle(topic)
   const subscribe = useCallback(
@@ -62,15 +79,15 @@ export function usePresence<S extends object = any>(topic: string, state?: S): r
     },
     [channel],
   )
-  const written = state && JSON.stringify(state)
+  const json = state && JSON.stringify(state)
   useEffect(() => {
-    if (written) channel.track(JSON.parse(written))
-  }, [channel, written])
-  const present = written !== undefined
+    if (json) channel.track(JSON.parse(json))
+  }, [channel, json])
+  const present = json !== undefined
   useEffect(() => (present ? () => channel.untrack() : undefined), [channel, present])
   return useSyncExternalStore(
     subscribe,
     () => channel.members,
-    () => NOBODY,
+    () => NO_MEMBERS,
   )
 }

@@ -2,20 +2,23 @@ import type { AerostackError, HistoryMessage, RealtimePayload } from 'aerostack-
 import { useCallback, useEffect, useMemo, useState } from 'react'
 import { useHandle } from './channel.js'
 
+/** Options of `useHistory`. */
 export interface HistoryOptions {
   /** Messages per page, 1 to 1000. Default 50. */
   pageSize?: number
-  /** Events of these names are added as they happen; publish them with `persist: true`. */
+  /** Add events of these names as they happen. Publish them with `persist: true`. */
   live?: string | readonly string[]
 }
 
+/** What `useHistory` returns. */
 export interface History<T> {
-  /** Oldest first, as they are displayed. */
+  /** Oldest first, as apps display them. */
   messages: readonly HistoryMessage<T>[]
   loading: boolean
   error: AerostackError | null
-  /** There may be older ones. */
+  /** Whether there may be older messages. */
   hasMore: boolean
+  /** Load the page before the oldest message. */
   loadMore(): Promise<void>
 }
 
@@ -28,8 +31,8 @@ interface Pages<T> {
 
 const EMPTY: Pages<never> = { messages: [], hasMore: true, loading: true, error: null }
 
-/** The persisted messages of `topic`, a page at a time, and with `live` the new ones as they come. */
-// biome-ignore lint/suspicious/noExplicitAny: untyped unless the app says better
+/** The persisted messages of `topic`, page by page, and with `live` new ones as they arrive. */
+// biome-ignore lint/suspicious/noExplicitAny: untyped unless the app names a type
 export function useHistory<T = any>(topic: string, options: HistoryOptions = {}): History<T> {
   const { pageSize = 50, live = [] } = options
   const names = [live].flat().join('\n')
@@ -63,7 +66,7 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
     const add = (payload: RealtimePayload) => setPages((pages) => withEvent(pages, payload))
     for (const name of names.split('\n')) channel.on(name, add)
     channel.on('gap', first)
-    channel.subscribe().then(first, first) // once delivery is certain, so that none falls between
+    channel.subscribe().then(first, first) // once delivery is certain, so that no message is missed in between
     return () => {
       mounted = false
       channel.unsubscribe()
@@ -74,7 +77,7 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
   return useMemo(() => ({ ...pages, loadMore }), [pages, loadMore])
 }
 
-/** `pages` with another page, newest first as the server gives it. */
+/** `pages` with another page, which is newest first as the server sends it. */
 function withPage<T>(pages: Pages<T>, page: HistoryMessage<T>[], pageSize: number): Pages<T> {
   const messages = inOrder([...pages.messages, ...page])
   return { messages, hasMore: page.length === pageSize, loading: false, error: null }
@@ -88,7 +91,7 @@ function withEvent<T>(pages: Pages<T>, payload: RealtimePayload<T>): Pages<T> {
   return { ...pages, messages: inOrder([...pages.messages, message]) }
 }
 
-/** Oldest first, each once: a message that came live and then with a page is the page's. */
+/** Oldest first, each once. A message that arrived live and again with a page is replaced by the one of the page. */
 function inOrder<T>(messages: HistoryMessage<T>[]): HistoryMessage<T>[] {
   const once = new Map(messages.map((message) => [message.id, message]))
   return [...once.values()].sort((one, other) => one.created_at - other.created_at)

@@ -5,6 +5,12 @@ export type { User } from './auth.js'
 export { useChannel, useEvent, usePresence, useStatus } from './channel.js'
 export { type History, type HistoryOptions, useHistory } from './history.js'
 export {
+  type SubscriptionOptions,
+  type SubscriptionState,
+  useRealtimeStatus,
+  useSubscription,
+} from './legacy.js'
+export {
   AerostackProvider,
   type AerostackProviderProps,
   type Auth,

@@ -8,30 +8,36 @@ import {
   useMemo,
   useRef,
   useState,
+  useSyncExternalStore,
 } from 'react'
 import { anonymous, type User, userOf } from './auth.js'
 
+/** Properties of `AerostackProvider`. Those without a comment are options of `createClient`. */
 export interface AerostackProviderProps {
   children?: ReactNode
-  /** Use this client; the app connects and configures it. Otherwise one is made of the properties below. */
+  /** Use this client, which the app configures and connects. Otherwise the provider creates one. */
   client?: Client
-  url?: string
+  url?: ClientOptions['url']
+  baseUrl?: ClientOptions['baseUrl']
   projectId?: string
   apiKey?: string
-  /** Who an anonymous user is; else made up for as long as the page lives. */
+  /** The id of an anonymous user. Default: a random one, for as long as the page lives. */
   userId?: string
   token?: string | null
   getToken?: ClientOptions['getToken']
-  /** Who the user is, for apps without tokens; else the token's claims say it. */
+  /** The user, for apps without tokens. Default: the claims of the token. */
   user?: User
+  maxReconnectAttempts?: number
   onError?: ClientOptions['onError']
-  /** Whatever else `createClient` takes; read once. */
+  /** All other options of `createClient`. They are read once. */
   options?: ClientOptions
 }
 
+/** What `useAuth` returns. */
 export interface Auth {
-  /** The one signed in, or an anonymous user: never null, so `user.id` is always there. */
+  /** The signed-in user, or an anonymous one: never null. */
   user: User
+  /** The token in use. */
   token: string | null
   signIn(token: string): void
   signOut(): void
@@ -44,13 +50,14 @@ interface Context {
 
 const AerostackContext = createContext<Context | null>(null)
 
-/** Gives the tree below it a client, connected while it is mounted. */
+/** Provides a client to the components below it, connected while it is mounted. */
 export function AerostackProvider(props: AerostackProviderProps): ReactNode {
   const { children, token: given } = props
   const [made] = useState(() => `anonymous-${Math.random().toString(36).slice(2, 12)}`)
   const guest = props.userId ?? made
   const [token, setToken] = useState(given ?? props.client?.token ?? null)
-  const user = useUser(props.user, token, guest)
+  const hydrated = useHydrated()
+  const user = useUser(props.user, token, props.userId ?? (hydrated ? made : 'anonymous'))
   const client = useClient(props, guest, setToken)
 
   useEffect(() => (given === undefined ? undefined : setToken(given)), [given])
@@ -65,21 +72,33 @@ export function AerostackProvider(props: AerostackProviderProps): ReactNode {
   return createElement(AerostackContext.Provider, { value: context }, children)
 }
 
-function useUser(given: User | undefined, token: string | null, guest: string): User {
-  const written = JSON.stringify(given) // one object per content, so that effects may depend on it
-  return useMemo(
-    () => (written ? JSON.parse(written) : ((token && userOf(token)) ?? anonymous(guest))),
-    [written, token, guest],
+const NEVER_CHANGES = () => () => {}
+
+/** False on a server and while its HTML is hydrated, when nothing random may be rendered; true afterwards. */
+function useHydrated(): boolean {
+  return useSyncExternalStore(
+    NEVER_CHANGES,
+    () => true,
+    () => false,
   )
 }
 
-/** The client of the properties; a new one only when the place or the key it connects with changes. */
+function useUser(given: User | undefined, token: string | null, guest: string): User {
+  const json = JSON.stringify(given) // one object per content, so that effects may depend on it
+  return useMemo(
+    () => (json ? JSON.parse(json) : ((token && userOf(token)) ?? anonymous(guest))),
+    [json, token, guest],
+  )
+}
+
+/** The client for these properties; a new one only when the server, project, key or user changes. */
 function useClient(
   props: AerostackProviderProps,
   guest: string,
   onToken: (token: string | null) => void,
 ): Client {
-  const { client, url, projectId, apiKey, user } = props
+  const { client, url = props.baseUrl, projectId, apiKey, user, maxReconnectAttempts } = props
+  const addresses = JSON.stringify(url)
   const latest = useRef(props)
   useEffect(() => {
     latest.current = props
@@ -91,6 +110,7 @@ function useClient(
     if (client) return client
     const options: ClientOptions = { ...props.options, token: props.token ?? null, userId }
     if (url) options.url = url
+    if (maxReconnectAttempts !== undefined) options.maxReconnectAttempts = maxReconnectAttempts
     if (projectId) options.projectId = projectId
     if (apiKey) options.apiKey = apiKey
     if (renewable)
@@ -102,12 +122,12 @@ function useClient(
     const made = createClient(options)
     if (props.onError) made.onError((error) => latest.current.onError?.(error))
     return made
-  }, [client, url, projectId, apiKey, userId, renewable])
+  }, [client, addresses, projectId, apiKey, userId, renewable, maxReconnectAttempts])
 }
 
 const holders = new WeakMap<Client, number>()
 
-/** Keep `client` connected until released; StrictMode's release and return within a tick changes nothing. */
+/** Keep `client` connected until released. A release and a new hold within one tick (StrictMode) change nothing. */
 function hold(client: Client): () => void {
   holders.set(client, (holders.get(client) ?? 0) + 1)
   client.connect()
@@ -125,13 +145,13 @@ function useProvided(hook: string): Context {
   return context
 }
 
-/** The client, by the two names it has: `realtime`, and `sdk` for code written against the whole SDK. */
+/** The client. `realtime`, `sdk` and `sdk.realtime` are the same object. */
 export function useAerostack(): { realtime: Client; sdk: Client; projectId: string } {
   const { client } = useProvided('useAerostack')
   return useMemo(() => ({ realtime: client, sdk: client, projectId: client.projectId }), [client])
 }
 
-/** Who is signed in. */
+/** The signed-in user and token. */
 export function useAuth(): Auth {
   return useProvided('useAuth').auth
 }

@@ -4,22 +4,23 @@ import type { AnyRow } from './window.js'
 
 type Column<R> = keyof NoInfer<R> & string
 
+/** Options of `liveTable`. */
 export interface TableOptions<R = AnyRow> {
-  /** See the table as the view of these conditions. */
-  filter?: Filter
-  /** `'column'`, or `'-column'` for the largest first. Without it: as the server gives them, new rows last. */
+  /** Only the rows that match. */
+  filter?: Filter<NoInfer<R>>
+  /** `'column'`, or `'-column'` for descending order. Without it: as the server sends them, new rows last. */
   order?: Column<R> | `-${Column<R>}`
-  /** The first so many of the order, at most 10,000. */
+  /** At most this many rows, up to 10,000. */
   limit?: number
-  /** The columns that name a row; its primary key. Default `id`. */
+  /** The primary key: the column or columns that identify a row. Default `id`. */
   key?: Column<R> | readonly Column<R>[]
-  /** What the server does while this client does not keep up: `latest` skips what a row was in between. */
+  /** What the server does while this client does not keep up: `latest` sends only the net change of each row. */
   slow?: ChannelOptions['slow']
-  /** Rows to begin with, e.g. those the page was rendered with. */
+  /** Rows to show until the snapshot arrives, such as those of a server-rendered page. */
   initial?: readonly R[]
 }
 
-/** What the tables of one client share: by what is wanted, the store and how many want it. */
+/** A store, and how many open tables use it. */
 interface Shared {
   store: Store<AnyRow>
   users: number
@@ -27,8 +28,8 @@ interface Shared {
 const clients = new WeakMap<Client, Map<string, Shared>>()
 
 /**
- * The rows of a table, or of a view of it, kept equal to what the database holds. Tables of one client with the
- * same options share one.
+ * The rows of a table, or of a view of it, kept equal to the database. Tables of one client with the same options share
+ * their rows.
  *
  * Throws AerostackError `invalid_topic`.
  */
@@ -40,18 +41,18 @@ export function liveTable<R extends AnyRow = AnyRow>(
   return new LiveTable<R>(client, table, options).open()
 }
 
-/** A handle on live rows: they are, while it is open. */
+/** A handle on live rows. They are kept up to date while it is open. */
 export class LiveTable<R extends AnyRow = AnyRow> {
   readonly #client: Client
   readonly #topic: string
   readonly #options: StoreOptions<R>
   readonly #name: string
-  /** How it was when it was closed. */
+  /** The state when it was closed. */
   #last: TableState<R>
   readonly #listeners = new Map<(state: TableState<R>) => void, () => void>()
   #shared: Shared | undefined
 
-  /** Makes a handle that is not open yet. */
+  /** Creates a handle that is not open yet. */
   constructor(client: Client, table: string, options: TableOptions<R> = {}) {
     const { filter, order, limit, slow, initial } = options
     const key = [options.key ?? 'id'].flat()
@@ -64,30 +65,33 @@ export class LiveTable<R extends AnyRow = AnyRow> {
     this.#last = { rows: initial ?? [], loading: !initial, stale: true, error: null }
   }
 
-  /** The rows and how they are, as one immutable object: another one whenever anything changed. */
+  /** Everything below as one immutable object, replaced whenever anything changes. */
   get state(): TableState<R> {
     const shared = this.#shared ?? clients.get(this.#client)?.get(this.#name)
     return (shared?.store.state as TableState<R> | undefined) ?? this.#last
   }
 
-  /** A new array whenever they change; a row that did not change is the same object. */
+  /** The rows; a new array whenever they change. A row that did not change stays the same object. */
   get rows(): readonly R[] {
     return this.state.rows
   }
 
+  /** Whether there are no rows to show yet. */
   get loading(): boolean {
     return this.state.loading
   }
 
+  /** Whether the rows are of an earlier moment. */
   get stale(): boolean {
     return this.state.stale
   }
 
+  /** Why there are no rows, or no new ones. */
   get error(): AerostackError | null {
     return this.state.error
   }
 
-  /** Call `listener` after every change, while open; returns how to stop. */
+  /** Call `listener` after every change, while open. Returns a function that stops it. */
   subscribe(listener: (state: TableState<R>) => void): () => void {
     const each = (state: TableState<R>) => listener(state)
     this.#listeners.set(each, this.#listen(each))
@@ -97,7 +101,7 @@ export class LiveTable<R extends AnyRow = AnyRow> {
     }
   }
 
-  /** Make the rows live. Idempotent. */
+  /** Keep the rows up to date. Idempotent. */
   open(): this {
     if (this.#shared) return this
     const tables = clients.get(this.#client) ?? new Map<string, Shared>()
@@ -110,7 +114,7 @@ export class LiveTable<R extends AnyRow = AnyRow> {
     return this
   }
 
-  /** Let go of the rows, unless another of the same options is opened within the same tick. Idempotent. */
+  /** Stop, unless a table with the same options opens within the same tick. Idempotent. */
   close(): void {
     const shared = this.#shared
     if (!shared) return

@@ -1,9 +1,9 @@
-/** The order that a database gives rows, learned from its snapshots: how text and NULL sort is its own affair. */
+/** The database's sort order, learned from snapshots: databases differ in how they sort text and NULL. */
 import type { Row } from '../protocol.js'
 
 type Compare = (one: unknown, other: unknown) => number
 
-/** By code points, as SQLite's BINARY and PostgreSQL's "C" do; JavaScript's `<` goes by UTF-16 units. */
+/** By code points, like SQLite's BINARY and PostgreSQL's "C". JavaScript's `<` compares UTF-16 units. */
 function binary(one: string, other: string): number {
   if (one === other) return 0
   let at = 0
@@ -11,12 +11,12 @@ function binary(one: string, other: string): number {
   return rank(one.charCodeAt(at)) - rank(other.charCodeAt(at))
 }
 
-/** Surrogates stand for code points above all others; past the end comes first. */
+/** Surrogates belong to the highest code points; the end of a text comes first. */
 function rank(unit: number): number {
   return Number.isNaN(unit) ? -1 : unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit
 }
 
-/** As SQLite's NOCASE. */
+/** Like SQLite's NOCASE. */
 function caseless(one: string, other: string): number {
   return binary(folded(one), folded(other))
 }
@@ -29,7 +29,7 @@ const { compare: linguistic } = new Intl.Collator('en')
 
 const NUMBER = /^-?(\d+(\.\d+)?(e[+-]?\d+)?|Infinity)$/i
 
-/** Numbers that JSON has no room for stand as strings: large integers, exact decimals, infinities. */
+/** Large integers, exact decimals and infinities are strings in JSON. */
 function isNumber(value: unknown): boolean {
   return typeof value !== 'string' || NUMBER.test(value)
 }
@@ -50,12 +50,12 @@ function sorts(nulls: 1 | -1, text: (one: string, other: string) => number, numb
   }
 }
 
-/** The ways that a column may be sorted, the likeliest first. */
+/** All ways in which a column may be sorted, the most likely first. */
 const WAYS: readonly Compare[] = [binary, caseless, linguistic].flatMap((text) =>
   [false, true].flatMap((numbers) => [sorts(-1, text, numbers), sorts(1, text, numbers)]),
 )
 
-/** One column, and the ways to sort it that no snapshot has contradicted. */
+/** One column, and the ways to sort it that agree with all snapshots. */
 class Sorting {
   readonly #column: string
   readonly #sign: 1 | -1
@@ -67,8 +67,8 @@ class Sorting {
   }
 
   /**
-   * Positive when `one` comes after `other`; undefined when the ways that are left do not agree. When none is left,
-   * a `guess` is the likeliest.
+   * Positive when `one` comes after `other`; undefined when the remaining ways disagree. When none remains, `guess`
+   * allows the most likely one.
    */
   compare(one: Row, other: Row, guess: boolean): number | undefined {
     const [a, b] = [one[this.#column] ?? null, other[this.#column] ?? null]
@@ -80,7 +80,7 @@ class Sorting {
     return verdict === undefined || others.length ? undefined : this.#sign * verdict
   }
 
-  /** The database put `one` before `other`, and no column before this one told them apart. */
+  /** The database put `one` before `other`, which are equal in all earlier columns. */
   learn(one: Row, other: Row): void {
     const [a, b] = [one[this.#column] ?? null, other[this.#column] ?? null]
     const kept = this.#ways.filter((way) => this.#sign * way(a, b) <= 0)
@@ -88,7 +88,7 @@ class Sorting {
   }
 }
 
-/** `order` is `column` or `-column`; rows that are equal by it are in the order of their keys. */
+/** `order` is `column` or `-column`. Equal rows are in the order of their keys. */
 export class Order {
   readonly #sortings: readonly Sorting[]
 
@@ -98,7 +98,7 @@ export class Order {
     this.#sortings = first ? [first, ...columns] : columns
   }
 
-  /** Positive when `one` comes after `other`; undefined when that is not certain. */
+  /** Positive when `one` comes after `other`; undefined when it is not certain. */
   compare(one: Row, other: Row, guess = false): number | undefined {
     for (const sorting of this.#sortings) {
       const verdict = sorting.compare(one, other, guess)
@@ -107,7 +107,7 @@ export class Order {
     return 0
   }
 
-  /** Take rows in the database's order. */
+  /** Learn from rows in the database's order. */
   learn(rows: readonly Row[]): void {
     rows.slice(1).forEach((row, index) => {
       const before = rows[index] as Row

@@ -1,4 +1,4 @@
-/** The rows of one view kept live: a snapshot, then its changes, and a new snapshot when that is not enough. */
+/** Keeps the rows of one view up to date: a snapshot, then its changes, and a new snapshot when that is not enough. */
 import {
   AerostackError,
   type ChannelOptions,
@@ -12,14 +12,15 @@ import { type AnyRow, type Change, Window, type WindowOptions } from './window.j
 
 export type { AnyRow }
 
-/** Never changed, but replaced by another whenever anything in it is different. */
+/** The state of a live table. It is immutable: whenever anything changes, another object replaces it. */
 export interface TableState<R> {
-  /** What the view held at one moment, never a mixture of two. */
+  /** The rows of the view at one moment, never a mixture of two moments. */
   readonly rows: readonly R[]
-  /** There are no rows yet to show. */
+  /** Whether there are no rows to show yet. */
   readonly loading: boolean
-  /** The rows are of an earlier moment: away from the server, or waiting for rows that are missing. */
+  /** Whether the rows are of an earlier moment: the client is disconnected, or waits for missing rows. */
   readonly stale: boolean
+  /** Why there are no rows, or no new ones. */
   readonly error: AerostackError | null
 }
 
@@ -29,9 +30,10 @@ export interface StoreOptions<R> extends WindowOptions {
   initial: readonly R[] | undefined
 }
 
-const NOTHING = { resolve() {}, reject() {} }
+/** Errors reach the store by `failed`. */
+const IGNORED = { resolve() {}, reject() {} }
 
-/** One view of a table, shared by all that want the same. It is a subscriber of the table's topic. */
+/** One view of a table, shared by all live tables with the same options. A subscriber of the table's topic. */
 export class Store<R extends AnyRow> implements Subscriber {
   state: TableState<R>
   wants: SnapshotRequest | undefined
@@ -46,13 +48,13 @@ export class Store<R extends AnyRow> implements Subscriber {
   readonly #listeners = new Set<(state: TableState<R>) => void>()
   readonly #stop: () => void
   #closed = false
-  /** The parts of the snapshot that is coming in, by the id of what asked for it. */
+  /** The parts of the snapshot that have arrived, and the id of its request. */
   #incoming: { id: string | undefined; rows: R[] } | undefined
-  /** Where the snapshot stands. */
+  /** The cursor of the snapshot. */
   #cursor: string | undefined
-  /** The changes since it was asked for, some of which it has already; until it is known to have all of those. */
+  /** The changes since the snapshot was requested, until it is certain which of them it contains already. */
   #meanwhile: Change<R>[] | undefined
-  /** Raised with whatever makes an earlier wait void. */
+  /** Increases with everything that makes an earlier wait obsolete. */
   #turn = 0
 
   constructor(client: Client, topic: string, options: StoreOptions<R>) {
@@ -63,7 +65,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     this.policy = { slow, key: slow === 'latest' ? key : undefined }
     this.#window = new Window(options)
     this.state = { rows: initial ?? [], loading: !initial, stale: true, error: null }
-    // Without an order the first rows are those by key, which need not be the table's primary key.
+    // Without an order, a limit means the first rows by key, which need not be the table's primary key.
     const by = order || (limit !== undefined ? key[0] : undefined)
     this.#request = by ? { order: by, limit: this.#window.size } : true
     this.wants = this.#request
@@ -84,7 +86,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     this.#client.internals.subscriptions.detach(this.#topic, this)
   }
 
-  // --- what its subscription tells -----------------------------------------------------------------------
+  // --- called by the subscription ------------------------------------------------------------------------
 
   load({ id, rows, cursor, last }: SnapshotFrame): void {
     if (this.#incoming?.id !== id) this.#incoming = { id, rows: [] }
@@ -98,9 +100,9 @@ export class Store<R extends AnyRow> implements Subscriber {
   }
 
   /**
-   * Everything after the subscription's cursor follows. When that is where the snapshot stands, the rows are there.
-   * Otherwise changes that the snapshot has already come first. Each brings the whole row, so applying them again
-   * does no harm once the last of them has come; which is certain when the server has answered a later question.
+   * Everything after the subscription's cursor follows. If that is the cursor of the snapshot, the rows are complete.
+   * Otherwise changes that the snapshot contains already come first. Each carries the whole row, so it is harmless to
+   * apply them again once the last of them has arrived, which is certain when the server has answered a later request.
    */
   live(): void {
     if (this.wants) return
@@ -128,17 +130,17 @@ export class Store<R extends AnyRow> implements Subscriber {
 
   // --- inside --------------------------------------------------------------------------------------------
 
-  /** Who is refused is let go; every connection is another chance. */
+  /** A refused subscriber is detached. Every new connection is another chance. */
   #status(status: Status): void {
     if (status !== 'connected') this.#set({ stale: true })
     else if (this.wants) this.#attach()
   }
 
   #attach(): void {
-    if (!this.#closed) this.#client.internals.subscriptions.attach(this.#topic, this, NOTHING)
+    if (!this.#closed) this.#client.internals.subscriptions.attach(this.#topic, this, IGNORED)
   }
 
-  /** The rows stay as they are until a new snapshot is there. */
+  /** Request a new snapshot. The rows stay as they are until it arrives. */
   #reload(): void {
     this.wants = this.#request
     this.#turn++
@@ -152,7 +154,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     this.#apply(meanwhile, { loading: false, stale: false, error: null }, true)
   }
 
-  /** `again`: the snapshot may have some of the changes already. */
+  /** `again`: the snapshot may contain some of the changes already. */
   #apply(changes: readonly Change<R>[], so: Partial<TableState<R>> = {}, again = false): void {
     this.#attempt(() => {
       const fits = (change: Change<R>) => (again || this.#window.fits(change)) && this.#window.apply(change)
@@ -161,7 +163,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     })
   }
 
-  /** Do what rows may be unfit for. */
+  /** Run a step that fails for rows without a unique key. */
   #attempt(step: () => void): void {
     try {
       step()
@@ -171,7 +173,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     }
   }
 
-  #tell(listener: (state: TableState<R>) => void): void {
+  #notify(listener: (state: TableState<R>) => void): void {
     try {
       listener(this.state)
     } catch (error) {
@@ -190,7 +192,7 @@ export class Store<R extends AnyRow> implements Subscriber {
     if (equal(state.rows, before.rows)) state.rows = before.rows
     if ((Object.keys(state) as (keyof TableState<R>)[]).every((name) => state[name] === before[name])) return
     this.state = state
-    for (const listener of [...this.#listeners]) this.#tell(listener)
+    for (const listener of [...this.#listeners]) this.#notify(listener)
   }
 }
 

@@ -1,8 +1,9 @@
-/** The rows of a view as pure state: all of them, or the first few of an order with some in reserve. */
+/** The rows of a view as pure state: all of them, or the first few of an order and some in reserve. */
 import { AerostackError, type Operation } from 'aerostack-realtime'
 import { Order } from './order.js'
 
-// biome-ignore lint/suspicious/noExplicitAny: rows are what the app says they are
+/** A row of any table. */
+// biome-ignore lint/suspicious/noExplicitAny: untyped unless the app names a type
 export type AnyRow = Record<string, any>
 
 export interface Change<R> {
@@ -14,7 +15,7 @@ export interface Change<R> {
 export interface WindowOptions {
   order: string | undefined
   limit: number | undefined
-  /** The columns that name a row. */
+  /** The columns that identify a row. */
   key: readonly string[]
 }
 
@@ -22,13 +23,13 @@ export interface WindowOptions {
 const SERVER_LIMIT = 10_000
 
 /**
- * With a limit, `held` are the first rows of the view: all that there are up to `bound`, which is the last one of
- * the snapshot. Rows beyond it are unknown; when too many of those held have left, a new snapshot is needed.
+ * With a limit, `held` are the first rows of the view: all rows up to `bound`, the last row of the snapshot. Rows
+ * beyond it are unknown. When too many of the held rows have left, a new snapshot is necessary.
  *
- * A method that returns false has left the window useless until the next `load`.
+ * After a method has returned false, the window is unusable until the next `load`.
  */
 export class Window<R extends AnyRow> {
-  /** How many rows to ask for: with a limit some more, so that one that leaves is replaced at once. */
+  /** How many rows to request: more than the limit, so that a row that leaves is replaced at once. */
   readonly size: number | undefined
   readonly #options: WindowOptions
   readonly #order: Order | undefined
@@ -48,7 +49,7 @@ export class Window<R extends AnyRow> {
     return this.#held.slice(0, this.#options.limit)
   }
 
-  /** Begin with a snapshot. Those of `before` that are equal to its rows stand for them. Throws AerostackError. */
+  /** Start with a snapshot. Equal rows of `before` are kept as objects. Throws AerostackError. */
   load(rows: readonly R[], before: readonly R[]): void {
     const shown = new Map(before.map((row) => [this.#name(row), row]))
     this.#order?.learn(rows)
@@ -56,19 +57,17 @@ export class Window<R extends AnyRow> {
     this.#held = rows.map((row) => kept(shown.get(this.#name(row)), row))
     for (const row of this.#held) this.#known.set(this.#name(row), row)
     if (this.#known.size < rows.length)
-      throw this.#nameless(
-        'Rows have the same %: say with `key` what tells them apart, the primary key at best.',
-      )
+      throw this.#nameless('Several rows have the same %: pass the primary key as `key`.')
     this.#bound = rows.length === this.size ? this.#held.at(-1) : undefined
   }
 
-  /** Whether a change leaves each row a name of its own; if not, a new snapshot tells. Throws AerostackError. */
+  /** Whether keys are still unique after a change. If not, a new snapshot is necessary. Throws AerostackError. */
   fits({ operation, data, old }: Change<R>): boolean {
     const renamed = operation === 'INSERT' || (old && this.#name(old) !== this.#name(data))
     return !renamed || !this.#known.has(this.#name(data))
   }
 
-  /** Apply a change; false when its place cannot be known. Throws AerostackError. */
+  /** Apply a change. Returns false when the place of the row is not certain. Throws AerostackError. */
   apply({ operation, data, old = data }: Change<R>): boolean {
     const known = this.#known.get(this.#name(old)) ?? this.#known.get(this.#name(data))
     const at = known ? this.#held.indexOf(known) : -1
@@ -86,7 +85,7 @@ export class Window<R extends AnyRow> {
     return true
   }
 
-  /** After changes: false when rows are missing. Lets go of those that are too many. */
+  /** Call after changes. Forgets rows beyond the reserve. Returns false when rows are missing. */
   settle(): boolean {
     const { limit } = this.#options
     if (limit === undefined || this.size === undefined) return true
@@ -97,7 +96,7 @@ export class Window<R extends AnyRow> {
     return !this.#bound || this.#held.length >= limit
   }
 
-  /** Where a row belongs, given where it was: -1 when it is beyond the bound, undefined when that is not certain. */
+  /** The index for a row that was at `before`: -1 when it is beyond the bound, undefined when it is not certain. */
   #place(row: R, before: number): number | undefined {
     const order = this.#order
     if (!order) return before < 0 ? this.#held.length : before
@@ -120,7 +119,7 @@ export class Window<R extends AnyRow> {
     const { key } = this.#options
     const values = key.map((column) => row[column])
     if (values.includes(undefined))
-      throw this.#nameless('The rows have no column %: say with `key` what names a row.')
+      throw this.#nameless('The rows have no column %: pass the primary key as `key`.')
     return JSON.stringify(values)
   }
 
@@ -133,7 +132,7 @@ function reserve(limit: number): number {
   return Math.max(5, Math.ceil(limit / 2))
 }
 
-/** `before` when it is equal to `row`, so that what did not change keeps its identity. */
+/** `before` if it is equal to `row`, so that a row that did not change stays the same object. */
 function kept<R>(before: R | undefined, row: R): R {
   return before !== undefined && JSON.stringify(before) === JSON.stringify(row) ? before : row
 }
