@@ -110,7 +110,7 @@ class _Output:
                 raise NotStarted(f"it ended with code {process.wait()}: {self._last()}")
             self._said.append(line.strip())
             if "listening on http://" in line:
-                return int(line.split("listening on http://")[1].split()[0].rstrip("/").rsplit(":", 1)[1])
+                return int(line.split("listening on http://")[1].split()[0].rstrip("/,").rsplit(":", 1)[1])
         raise NotStarted(f"not ready after {_START_S:.0f} s: {self._last()}")
 
     def _last(self) -> str:

@@ -10,7 +10,7 @@ import { test } from '@playwright/test'
 const ROOT = join(import.meta.dirname, '../..')
 const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
 const AEROSTACK = process.env.AEROSTACK ?? join(ROOT, '.venv/bin/aerostack')
-const LISTENING = /listening on (http:\/\/\S+)/
+const LISTENING = /listening on (http:\/\/[^\s,]+)/
 
 export class Server {
   url = ''
