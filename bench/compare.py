@@ -1,7 +1,7 @@
-"""Two versions of ours side by side: `python -m bench.before DIRECTORY`, a checkout of the other one.
+"""Two versions of the server side by side: `python -m bench.compare DIRECTORY`, a checkout of the other one.
 
-They take turns on the same work in one run, `--rounds` times; the one in the middle of each counts, and the
-ratio says what a change did. Nothing has to be installed in the other: its `src` is put before ours on the path.
+They take turns on the same work in one run, `--rounds` times; the median of each counts, and the ratio is the
+effect of a change. Nothing has to be installed in the other checkout: its `src` comes first on the path.
 """
 
 import argparse
@@ -58,7 +58,7 @@ FIGURES: dict[str, tuple[Workload, tuple[tuple[str, Figure], ...]]] = {
 
 def main() -> int:
     """Print the figures of both and their ratio; 1 when anything was lost, repeated or out of order."""
-    parser = argparse.ArgumentParser(prog="python -m bench.before", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
     parser.add_argument("directory", type=Path, help="a checkout of the version before")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is done; the middle one counts")
     parser.add_argument("--only", action="append", choices=FIGURES, help="a workload (may be repeated)")

@@ -1,8 +1,8 @@
-"""Ours alone, `python -m bench.comeback`: thousands of clients return after a restart of the server.
+"""Thousands of clients reconnect after a restart of the server: `python -m bench.reconnect`.
 
 Half of the clients are subscribed to a table, half to rooms of ten. Each does what the SDKs do: it notices the
-end, waits as the SDK's back-off says, connects, and continues from its cursor. While the server is down, rows are
-written, which every client of the table has to get; a client is back when it has what it missed.
+end, waits as the SDK's back-off says, connects, and resumes from its cursor. While the server is down, rows are
+written, which every client of the table must receive; a client is back when it has what it missed.
 """
 
 import argparse
@@ -177,7 +177,7 @@ def plan(directory: Path, port: int) -> Plan:
     return Plan(command, cwd=directory)
 
 
-async def comeback(
+async def reconnect(
     count: int, how: signal.Signals, directory: Path, host: ExitStack, keeper: ThreadPoolExecutor
 ) -> Outcome:
     """Connect `count` clients, end the server by `how`, start it again, and wait until all are back."""
@@ -251,7 +251,7 @@ def report(found: Outcome) -> str:
         ("server CPU until then; peak of a core", f"{found.cpu:.2f} s; {found.cpu_peak:.0%}"),
         ("memory before; peak after", f"{found.memory_before / 2**20:.0f}; {found.memory_peak / 2**20:.0f} MiB"),
     ]
-    return table(["comeback", "value"], rows)
+    return table(["reconnect", "value"], rows)
 
 
 def main() -> None:
@@ -270,7 +270,7 @@ def main() -> None:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         suppress(KeyboardInterrupt),
     ):
-        print(report(runner.run(comeback(options.clients, how, directory, host, keeper))))
+        print(report(runner.run(reconnect(options.clients, how, directory, host, keeper))))
 
 
 if __name__ == "__main__":

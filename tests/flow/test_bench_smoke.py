@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from bench.changes import on_fresh_server, speed
-from bench.comeback import comeback, report
 from bench.contenders import OURS
 from bench.databases import DATABASES, POSTGRES, Database, started
 from bench.generator import Outcome, offer
@@ -20,6 +19,7 @@ from bench.load.dialects import DIALECTS
 from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
 from bench.load.writer import TABLE
+from bench.reconnect import reconnect, report
 from bench.servers import Running
 from bench.snapshot import filled, on_filled
 from bench.transaction import bulk, large
@@ -71,11 +71,9 @@ def test_two_generator_processes_see_the_same_messages(server: Running) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_clients_come_back_after_a_restart_with_what_they_missed(
-    tmp_path: Path, how: signal.Signals
-) -> None:
+async def test_clients_reconnect_after_a_restart_without_loss(tmp_path: Path, how: signal.Signals) -> None:
     with ThreadPoolExecutor(1) as keeper, ExitStack() as host:
-        found = await comeback(30, how, tmp_path, host, keeper)
+        found = await reconnect(30, how, tmp_path, host, keeper)
     assert (len(found.back), found.gaps) == (30, 0)
     assert found.gone < found.listens
     assert "| clients" in report(found)
