@@ -121,6 +121,7 @@ class Peer:
         self.url = ""
         self.lines: asyncio.Queue[Line] = asyncio.Queue()
         self.statuses: list[int] = []  # HTTP answers to the next upgrades, instead of a connection
+        self.history = b""  # the body of every history call's answer
 
     def client(self, **settings: Any) -> RealtimeClient:
         return RealtimeClient(self.url, **{"backoff": quick(), **settings})
@@ -144,6 +145,9 @@ class Peer:
         await line.greet(heartbeat, limits)
         return line
 
+    async def answer_history(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.history, content_type="application/json")
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.statuses:
             return web.Response(status=self.statuses.pop(0))
@@ -162,6 +166,7 @@ async def peer() -> AsyncIterator[Peer]:
     peer = Peer()
     app = web.Application()
     app.router.add_get("/api/realtime", peer.handle)
+    app.router.add_get("/api/v1/public/realtime/history", peer.answer_history)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

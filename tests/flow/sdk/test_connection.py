@@ -9,6 +9,7 @@ from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     Forbidden,
+    Internal,
     NotFound,
     Unauthorized,
     Unavailable,
@@ -187,3 +188,84 @@ async def test_nonsense_from_the_server_is_told_and_survived(peer: "Peer") -> No
         publishing = asyncio.create_task(realtime.channel("chat/room").publish("message"))
         await line.say("ack", id=(await line.hear("publish"))["id"])
         await publishing
+
+
+async def test_an_expiring_token_is_renewed_on_the_open_connection(peer: "Peer") -> None:
+    tokens = iter(["second"])
+    errors: list[AerostackError] = []
+    async with peer.client(token="first", get_token=lambda: next(tokens)) as realtime:
+        realtime.on_error(errors.append)
+        line = await peer.meet(realtime)
+        await line.say("error", code="token_expired", message="The token has expired.", retryable=False)
+        assert (await line.hear("auth"))["token"] == "second"
+        await line.say("authenticated", userId="ann")
+        assert errors == []
+
+
+async def test_an_expired_token_without_get_token_is_reported(peer: "Peer") -> None:
+    errors: asyncio.Queue[AerostackError] = asyncio.Queue()
+    async with peer.client(token="first") as realtime:
+        realtime.on_error(errors.put_nowait)
+        line = await peer.meet(realtime)
+        await line.say("error", code="token_expired", message="The token has expired.", retryable=False)
+        assert (await errors.get()).code == "token_expired"
+
+
+async def test_an_address_without_a_server_is_one_sentence(peer: "Peer") -> None:
+    peer.statuses = [404]
+    async with peer.client() as realtime:
+        with pytest.raises(NotFound, match=r"There is no Aerostack server at http://127.0.0.1:\d+ \(HTTP 404\)"):
+            await realtime.connect()
+
+
+async def test_a_revoked_right_ends_presence_for_good(peer: "Peer") -> None:
+    async with peer.client() as realtime:
+        realtime.on_error(lambda _: None)
+        line = await peer.meet(realtime)
+        channel = realtime.channel("chat/room")
+        tracking = asyncio.create_task(channel.track({"name": "Ann"}))
+        await line.say("ack", id=(await line.hear("track"))["id"])
+        await tracking
+        subscribing = asyncio.create_task(channel.subscribe())
+        await line.confirm(await line.hear("subscribe"))
+        await subscribing
+        iterating = asyncio.ensure_future(anext(aiter(channel)))
+        await line.say("unsubscribed", topic=line.room, reason="forbidden")
+        with pytest.raises(Forbidden):
+            await iterating
+        await line.socket.close(code=1012)
+        line = await peer.greeted()
+        publishing = asyncio.create_task(channel.publish("message"))
+        await line.say("ack", id=(await line.frames.get())["id"])  # neither subscribe nor track comes first
+        await publishing
+
+
+def stored(depth: int) -> bytes:
+    """The answer to a history call: one message whose data has that many levels."""
+    data = b"[" * depth + b"]" * depth
+    message = b'{"id":"1","room_id":"r","user_id":"","event":"e","created_at":1,"data":%b}' % data
+    return b'{"messages":[%b]}' % message
+
+
+async def test_history_reads_messages_at_the_largest_nesting_of_a_server(peer: "Peer") -> None:
+    async with peer.client() as realtime:
+        peer.history = stored(500)
+        assert len(await realtime.history("chat/room")) == 1
+
+
+async def test_history_nested_too_deeply_for_python_is_a_bad_message(peer: "Peer") -> None:
+    async with peer.client() as realtime:
+        peer.history = stored(100_000)
+        with pytest.raises(BadMessage, match="nested deeper"):
+            await realtime.channel("chat/room").get_history()
+
+
+NO_HISTORY = [b"", b"{", b"[]", b'{"messages":[{"id":1}]}', b"<html>", b'{"messages":["\xff"]}']
+
+
+@pytest.mark.parametrize("body", NO_HISTORY)
+async def test_an_unreadable_history_answer_is_an_internal_error(peer: "Peer", body: bytes) -> None:
+    async with peer.client() as realtime:
+        peer.history = body
+        with pytest.raises(Internal, match="cannot be read"):
+            await realtime.history("chat/room")

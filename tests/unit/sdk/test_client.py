@@ -41,6 +41,15 @@ def test_one_topic_is_one_channel_however_it_is_written() -> None:
     assert channel.topic == "orders"
 
 
+def test_without_a_project_topics_are_sent_without_it() -> None:
+    for project in (None, ""):
+        realtime = RealtimeClient("http://127.0.0.1:9", project_id=project)
+        channel = realtime.channel("orders")
+        assert realtime.channel("table/orders") is channel
+        assert channel._subscription.wire_topic == "table/orders"
+        assert realtime.channel("chat/general")._subscription.wire_topic == "chat/general"
+
+
 def test_a_channel_with_listeners_is_held() -> None:
     realtime = client()
     first = id(realtime.channel("chat/room").on("message", ignore))

@@ -79,3 +79,38 @@ def test_ids_are_long_and_unique() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(id) >= 22 for id in ids)  # 128 bits
+
+
+async def test_the_oldest_command_can_be_failed() -> None:
+    outbox = Outbox()
+    first, second = outbox.add("a", b"1"), outbox.add("b", b"2")
+    assert outbox.fail_oldest(Forbidden("no"))
+    with pytest.raises(Forbidden):
+        await first
+    assert not second.done()
+    outbox.withdraw("b")
+    assert not outbox.fail_oldest(Forbidden("no"))
+
+
+async def test_of_equal_frames_the_oldest_is_the_largest() -> None:
+    outbox = Outbox()
+    first, second = outbox.add("a", b"11"), outbox.add("b", b"22")
+    assert outbox.fail_largest(TooLarge("too large"))
+    with pytest.raises(TooLarge):
+        await first
+    assert not second.done()
+
+
+async def test_invalid_frames_fail_with_their_own_error() -> None:
+    outbox = Outbox()
+    small, large = outbox.add("a", b"1"), outbox.add("b", b"22")
+
+    def check(frame: bytes) -> None:
+        if len(frame) > 1:
+            raise TooLarge("2 bytes")
+
+    outbox.fail_invalid(check)
+    with pytest.raises(TooLarge, match="2 bytes"):
+        await large
+    assert not small.done()
+    assert list(outbox.frames()) == [b"1"]

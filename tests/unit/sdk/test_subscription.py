@@ -3,9 +3,18 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from aerostack_realtime.protocol.messages import DbChange, Event, Member, Operation, Presence, Subscribed
+from aerostack_realtime.protocol.messages import (
+    ChatMessage,
+    DbChange,
+    Event,
+    Member,
+    Operation,
+    Presence,
+    Snapshot,
+    Subscribed,
+)
 from aerostack_realtime.sdk.payload import Payload
-from aerostack_realtime.sdk.subscription import SEEN_LIMIT, Subscription
+from aerostack_realtime.sdk.subscription import SEEN_LIMIT, State, Subscription
 
 ROOM = "chat/room/default"
 
@@ -275,3 +284,70 @@ def test_a_listener_is_removed_alone_or_with_all_of_its_event() -> None:
     assert subscription.handlers(payload) == [two]
     subscription.remove_listener("message")
     assert not subscription.has_listeners
+
+
+def test_a_legacy_chat_message_keeps_its_type() -> None:
+    reply = ChatMessage(ROOM, "chat_message", raw({"text": "hi"}), 1, "id", "c1", "ann")
+    payload = subscribed().receive(reply)
+    assert payload is not None
+    assert (payload.type, payload.event, payload.data) == ("chat_message", "chat_message", {"text": "hi"})
+    assert payload.user_id == "ann"
+
+
+def table() -> Subscription:
+    return Subscription("orders", "table/orders/default", snapshot=Raw(b"true"))
+
+
+def rows(id: str, *keys: int, last: bool = True) -> Snapshot:
+    return Snapshot("table/orders/default", [raw({"id": key}) for key in keys], "c1", last, id)
+
+
+def test_a_snapshot_goes_through_its_states() -> None:
+    subscription = table()
+    states = [subscription.state]
+    assert subscription.request("1").snapshot == Raw(b"true")
+    states.append(subscription.state)
+    subscription.confirm(Subscribed("table/orders/default", "c0", None, "1"))
+    states.append(subscription.state)
+    parts = [subscription.load(rows("1", 1, last=False)), subscription.load(rows("1", 2))]
+    states.append(subscription.state)
+    subscription.lost()
+    states.append(subscription.state)
+    assert states == [State.OFF, State.REQUESTED, State.LOADING, State.LIVE, State.SUSPENDED]
+    assert [(part.data.first, part.data.last) for part in parts if part] == [(True, False), (False, True)]
+
+
+def test_a_loaded_snapshot_resumes_by_its_cursor() -> None:
+    subscription = table()
+    subscription.request("1")
+    subscription.confirm(Subscribed("table/orders/default", "c0", None, "1"))
+    payload = subscription.load(rows("1", 1))
+    assert payload is not None
+    subscription.handled(payload)
+    subscription.lost()
+    again = subscription.request("2")
+    assert (again.since, again.snapshot) == ("c1", Raw(b"null"))
+
+
+def test_a_connection_lost_while_loading_asks_for_all_rows_again() -> None:
+    subscription = table()
+    subscription.request("1")
+    subscription.confirm(Subscribed("table/orders/default", "c0", None, "1"))
+    subscription.load(rows("1", 1, last=False))
+    subscription.lost()
+    assert subscription.state is State.STALE
+    again = subscription.request("2")
+    assert (again.since, again.snapshot) == (None, Raw(b"true"))
+    subscription.confirm(Subscribed("table/orders/default", "c5", None, "2"))
+    payload = subscription.load(rows("2", 1, 2))
+    assert payload is not None
+    assert payload.data.first
+
+
+def test_a_gap_of_a_snapshot_loads_the_rows_again() -> None:
+    subscription = table()
+    subscription.request("1")
+    subscription.confirm(Subscribed("table/orders/default", "c0", None, "1"))
+    subscription.load(rows("1", 1))
+    assert subscription.confirm(Subscribed("table/orders/default", "c9", recovered=False)) is None
+    assert subscription.state is State.STALE
