@@ -181,3 +181,47 @@ class Sentinel(RedisServer):
 
     def _arguments(self) -> tuple[str, ...]:
         return ("--sentinel",)
+
+
+class WatchedRedis:
+    """A master, a replica, and three Sentinels that fail over to the replica."""
+
+    NAME = "main"
+
+    def __init__(self) -> None:
+        self.master = RedisServer.started()
+        self.replica = RedisServer.started(replicaof=f"127.0.0.1 {self.master.port}")
+        self.sentinels = [Sentinel(self.NAME, self.master, quorum=2) for _ in range(3)]
+        for sentinel in self.sentinels:
+            sentinel.start()
+        for sentinel in self.sentinels:
+            self._await_complete(sentinel)
+
+    @property
+    def url(self) -> str:
+        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{places}/{self.NAME}"
+
+    def fail_over(self) -> None:
+        """Command one; the old master stays up, and writable until the Sentinels demote it."""
+        self.sentinels[0].command("SENTINEL", "FAILOVER", self.NAME)
+
+    def remove(self) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.remove()
+
+    def _await_complete(self, sentinel: Sentinel) -> None:
+        end = time.monotonic() + PATIENCE
+        while not self._complete(sentinel):
+            assert time.monotonic() < end, "the Sentinels do not see each other and the replica"
+
+    def _complete(self, sentinel: Sentinel) -> bool:
+        """Whether it knows the other Sentinels and a replica that is in step."""
+        others = sentinel.command("SENTINEL", "SENTINELS", self.NAME)
+        replicas = [fields(found) for found in sentinel.command("SENTINEL", "REPLICAS", self.NAME)]
+        return len(others) == 2 and any(found.get("master-link-status") == "ok" for found in replicas)
+
+
+def fields(pairs: list[bytes]) -> dict[str, str]:
+    """A flat list of names and values."""
+    return {name.decode(): value.decode() for name, value in zip(pairs[::2], pairs[1::2], strict=True)}

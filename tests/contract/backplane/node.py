@@ -73,6 +73,17 @@ class Recorder:
         """What was reported after the start."""
         return self.began_calls[1:]
 
+    async def until_gap(self) -> None:
+        await self.until(lambda: bool(self.gaps))
+
+    async def until_reach(self, *reports: str) -> None:
+        """Until exactly these reports were made: "cut off", "reconnected"."""
+        await self.until(lambda: self.reach == [*reports])
+
+    async def until_more(self, count: int = 100) -> None:
+        wanted = len(self.entries) + count
+        await self.until(lambda: len(self.entries) >= wanted)
+
     async def until_item(self, item: AnyItem) -> Entry:
         await self.until(lambda: any(entry.item == item for entry in self.entries))
         return next(entry for entry in self.entries if entry.item == item)
@@ -142,6 +153,16 @@ class Node:
                 with suppress(AerostackError):
                     return self.append()
                 await asyncio.sleep(TICK)
+
+    async def until_refused(self) -> AerostackError:
+        """Append until the journal takes nothing more; its reason."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    self.append()
+                except AerostackError as error:
+                    return error
+                await asyncio.sleep(0)
 
     async def _publish(self) -> None:
         while True:

@@ -35,9 +35,12 @@ _WAITING: Final = "Too many messages wait for the journal; retry in a moment."
 
 
 class _Batch(Struct):
+    """`position` is what the server answered; 0 until then, and for an answer that was lost."""
+
     sequence: int
     items: int
     blob: bytes
+    position: int = 0
 
 
 class Target(Struct, frozen=True):
@@ -77,7 +80,7 @@ class Appender:
         self.batches = 0
 
     @property
-    def bytes(self) -> int:
+    def backlog(self) -> int:
         """How much was accepted and not read back yet."""
         return self._bytes
 
@@ -99,6 +102,17 @@ class Appender:
         unconfirmed = self._unconfirmed
         while unconfirmed and unconfirmed[0].sequence <= sequence:
             self._bytes -= len(unconfirmed.popleft().blob)
+
+    def unreadable(self, since: int, until: int) -> list[tuple[int, bytes]]:
+        """The batches, by position, that were appended in this range and cannot be read back: the log was trimmed
+        before this node had read them. They are confirmed by this."""
+        found: list[tuple[int, bytes]] = []
+        unconfirmed = self._unconfirmed
+        while unconfirmed and since < unconfirmed[0].position <= until:
+            batch = unconfirmed.popleft()
+            self._bytes -= len(batch.blob)
+            found.append((batch.position, batch.blob))
+        return found
 
     def attach(self, target: Target) -> None:
         """Append to this server from now on, first what the log lacks. It must have been read to its end."""
@@ -155,6 +169,7 @@ class Appender:
             return
         if not isinstance(reply, ServerError | ConnectionLost):
             self._flying = None
+            batch.position = reply
             if self.refusal is not None:
                 log.info("the journal can be appended to again")
                 self._accept()

@@ -111,7 +111,7 @@ class RedisJournal:
 
     async def start(self, listener: JournalListener) -> None:
         self._listener = listener
-        self._reader = LogReader(self._node, listener, self._appender.confirmed)
+        self._reader = LogReader(self._node, listener, self._appender.confirmed, self._appender.unreadable)
         try:
             async with asyncio.timeout(self._settings.start_seconds):
                 await self._connect(starting=True)

@@ -41,14 +41,22 @@ class LogReader:
 
     `last` is the position that was handed over last, `entry` the one of the newest entry, where reading goes on.
     `confirmed(sequence)` is called when a batch of `node` was read back, before its items enter. A batch that a
-    node appended twice, because the answer to the first append was lost, enters once.
+    node appended twice, because the answer to the first append was lost, enters once. `unreadable` gives the own
+    batches that were trimmed before they were read: they enter from memory, so that every own item enters.
     """
 
-    def __init__(self, node: str, listener: JournalListener, confirmed: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        node: str,
+        listener: JournalListener,
+        confirmed: Callable[[int], None],
+        unreadable: Callable[[int, int], list[tuple[int, bytes]]],
+    ) -> None:
         self._node = node
         self._entered = listener.entered
         self._began = listener.began
         self._confirmed = confirmed
+        self._unreadable = unreadable
         self._sequences: dict[str, _Sequence] = {}
         self.at = 0
         self.last = 0
@@ -71,26 +79,35 @@ class LogReader:
         self.entry = position
         if not self.generation:
             self.begin(number, position if count == b"0" else previous)
-        elif number != self.generation or previous != self.last:
+        elif number != self.generation:
             since, self.generation = self.last, number
             self.last = position if count == b"0" else max(previous, since)
             self._began(since, previous)
+        elif previous != self.last:
+            for own, batch in self._unreadable(self.last, previous):
+                self._skip_to(own - 1)
+                self._take(own, batch)
+            self._skip_to(previous)
         if count == b"0":
             self.last = position
         else:
-            self._take(position, int(count), blob)
+            self._take(position, blob)
+            self.last = position + int(count) - 1
         return len(blob)
 
-    def _take(self, position: int, count: int, blob: bytes) -> None:
+    def _skip_to(self, position: int) -> None:
+        if position != self.last:
+            since, self.last = self.last, position
+            self._began(since, position)
+
+    def _take(self, position: int, blob: bytes) -> None:
         batch = _decoded(blob)
-        end = position + count - 1
         if self._repeated(batch):
-            self.last = end
             return
         if batch.node == self._node:
             self._confirmed(batch.sequence)
         entered, at, node = self._entered, self.at, batch.node
-        self.items += count
+        self.items += len(batch.items)
         for index, item in enumerate(batch.items):
             if isinstance(item, Raw):
                 known = _known(item, optional=index in batch.optional)
@@ -99,7 +116,6 @@ class LogReader:
                 item = known
             self.last = position + index
             entered(position + index, at, node, item)
-        self.last = end
 
     def _repeated(self, batch: Batch | _LooseBatch) -> bool:
         sequence = self._sequences.get(batch.node)

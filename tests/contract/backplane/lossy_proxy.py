@@ -1,0 +1,70 @@
+"""A way to Redis that loses answers: what was sent arrives, and what comes back does not."""
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+CHUNK = 1 << 16
+
+
+class LossyProxy:
+    """Forwards both ways. After `lose_next_answer`, the connection on which the next append is sent is reset once
+    the server has answered it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._armed = False
+        self.lost = 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def lose_next_answer(self) -> None:
+        self._armed = True
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, back]
+        doomed = asyncio.Event()
+        self._links.add(asyncio.create_task(self._requests(reader, back, doomed)))
+        self._links.add(asyncio.create_task(self._answers(there, writer, doomed)))
+
+    async def _requests(
+        self, near: asyncio.StreamReader, far: asyncio.StreamWriter, doomed: asyncio.Event
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await near.read(CHUNK):
+                if self._armed and b"EVALSHA" in data:
+                    self._armed = False
+                    doomed.set()
+                far.write(data)
+        far.close()
+
+    async def _answers(self, far: asyncio.StreamReader, near: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
+        with suppress(ConnectionError):
+            while data := await far.read(CHUNK):
+                if doomed.is_set():
+                    self.lost += 1
+                    break
+                near.write(data)
+        near.transport.abort()

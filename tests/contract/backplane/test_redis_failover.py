@@ -1,0 +1,93 @@
+"""A Redis with a replica and three Sentinels: what a failover does to the nodes. See also test_redis_faults.py."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.backplane.conftest import RedisCluster
+from tests.contract.backplane.node import Node, settle
+from tests.redis import WatchedRedis, free_port
+
+
+@pytest.fixture
+def watched() -> Iterator[WatchedRedis]:
+    watched = WatchedRedis()
+    yield watched
+    watched.remove()
+
+
+@pytest.fixture
+async def cluster(watched: WatchedRedis, tmp_path: Path) -> AsyncIterator[RedisCluster]:
+    async with RedisCluster(watched.url, tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def nodes(cluster: RedisCluster) -> list[Node]:
+    """Three nodes that publish all the time."""
+    nodes = [await cluster.join(name) for name in ("a", "b", "c")]
+    await settle(*nodes)
+    for node in nodes:
+        node.publish_steadily()
+    await _until_more(nodes)
+    return nodes
+
+
+async def _until_more(nodes: list[Node]) -> None:
+    """Until each node has been handed another hundred items."""
+    for node in nodes:
+        await node.heard.until_more()
+
+
+async def _moved(nodes: list[Node], watched: WatchedRedis) -> None:
+    """Until all nodes are on the replica, and quiet."""
+    for node in nodes:
+        await node.heard.until_gap()
+    for node in nodes:
+        await node.quiet()
+    await settle(*nodes)
+    assert watched.replica.command("ROLE")[0] == b"master"
+    assert len({node.journal.epoch for node in nodes}) == 1
+
+
+async def test_the_master_is_killed(watched: WatchedRedis, nodes: list[Node]) -> None:
+    watched.master.kill()
+    await _moved(nodes, watched)
+
+
+async def test_a_replica_that_lacks_acknowledged_items_becomes_the_master(
+    watched: WatchedRedis, nodes: list[Node]
+) -> None:
+    watched.replica.command("REPLICAOF", "127.0.0.1", free_port())  # it follows nobody
+    await _until_more(nodes)
+    watched.master.kill()
+    await _moved(nodes, watched)
+    assert any(gap.until < gap.since for node in nodes for gap in node.heard.gaps), "items were lost"
+
+
+async def test_the_master_is_frozen_and_comes_back_as_a_second_one(
+    watched: WatchedRedis, nodes: list[Node]
+) -> None:
+    watched.master.freeze()
+    await _moved(nodes, watched)
+    watched.master.thaw()
+    await settle(*nodes)
+
+
+async def test_a_commanded_failover_leaves_two_masters(watched: WatchedRedis, nodes: list[Node]) -> None:
+    watched.fail_over()
+    await _moved(nodes, watched)
+
+
+async def test_a_minority_of_sentinels_decides_nothing(watched: WatchedRedis, nodes: list[Node]) -> None:
+    for sentinel in watched.sentinels[1:]:
+        sentinel.kill()
+    await _until_more(nodes)
+    watched.sentinels[0].command("SENTINEL", "REMOVE", watched.NAME)
+    watched.sentinels[0].command("SENTINEL", "MONITOR", watched.NAME, "127.0.0.1", watched.replica.port, 1)
+    await _until_more(nodes)
+    for node in nodes:
+        await node.quiet()
+    await settle(*nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]

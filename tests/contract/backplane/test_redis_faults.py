@@ -1,0 +1,195 @@
+"""What each failure of Redis does to the nodes.
+
+Every test runs the checker over all nodes at its end, so an item that is lost without a reported gap, repeated, or
+out of order fails it.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+from tests.contract.backplane.conftest import RedisCluster
+from tests.contract.backplane.lossy_proxy import LossyProxy
+from tests.contract.backplane.node import Node, publish, settle
+from tests.redis import RedisServer
+
+
+@pytest.fixture
+async def nodes(redis_cluster: RedisCluster) -> list[Node]:
+    """Three nodes that publish all the time."""
+    return await _publishing(redis_cluster)
+
+
+async def _publishing(cluster: RedisCluster) -> list[Node]:
+    nodes = [await cluster.join(name) for name in ("a", "b", "c")]
+    await settle(*nodes)
+    for node in nodes:
+        node.publish_steadily()
+    for node in nodes:
+        await node.heard.until_more()
+    return nodes
+
+
+async def _quiet(nodes: list[Node]) -> None:
+    for node in nodes:
+        await node.quiet()
+    await settle(*nodes)
+
+
+async def _until_gap(nodes: list[Node]) -> None:
+    for node in nodes:
+        await node.heard.until_gap()
+
+
+async def _until_cut_off(nodes: list[Node]) -> None:
+    for node in nodes:
+        await node.heard.until_reach("cut off")
+
+
+async def test_redis_restarts_with_its_data_and_a_gap_is_reported(tmp_path: Path) -> None:
+    server = RedisServer.started(appendonly="yes", appendfsync="always")
+    try:
+        async with RedisCluster(server.url, tmp_path) as cluster:
+            nodes = await _publishing(cluster)
+            server.kill()
+            server.start()
+            await _until_gap(nodes)
+            await _quiet(nodes)
+            assert {node.journal.epoch for node in nodes} == {"2"}
+            assert all(node.heard.gaps[0].until >= node.heard.gaps[0].since for node in nodes)
+    finally:
+        server.remove()
+
+
+async def test_redis_restarts_empty_and_a_gap_is_reported(redis_server: RedisServer, nodes: list[Node]) -> None:
+    redis_server.kill()
+    redis_server.start()
+    await _until_gap(nodes)
+    await _quiet(nodes)
+    assert {gap.until for node in nodes for gap in node.heard.gaps} == {0}
+
+
+async def test_a_frozen_redis_cuts_nodes_off_and_loses_nothing(
+    redis_server: RedisServer, nodes: list[Node]
+) -> None:
+    redis_server.freeze()
+    await _until_cut_off(nodes)
+    for node in nodes:
+        with pytest.raises(Unavailable):
+            node.append()
+    redis_server.thaw()
+    for node in nodes:
+        await node.heard.until_reach("cut off", "reconnected")
+    await _quiet(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+
+
+async def test_a_redis_that_stalls_for_a_second_goes_unnoticed(
+    redis_server: RedisServer, nodes: list[Node]
+) -> None:
+    redis_server.command("DEBUG", "SLEEP", "1")
+    await _quiet(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+    assert [node.heard.reach for node in nodes] == [[], [], []]
+
+
+async def test_flushall_is_reported_as_a_gap(redis_server: RedisServer, nodes: list[Node]) -> None:
+    redis_server.command("FLUSHALL")
+    await _until_gap(nodes)
+    await _quiet(nodes)
+
+
+async def test_flushall_is_noticed_by_nodes_that_append_nothing(
+    redis_server: RedisServer, redis_cluster: RedisCluster
+) -> None:
+    nodes = [await redis_cluster.join(name) for name in ("a", "b")]
+    await settle(*nodes)
+    redis_server.command("FLUSHALL")
+    await _until_gap(nodes)
+
+
+async def test_a_deleted_log_is_reported_to_the_node_that_had_not_read_it(
+    redis_server: RedisServer, nodes: list[Node]
+) -> None:
+    redis_server.command("DEL", "{ae:default}:log")
+    await _quiet(nodes)
+
+
+async def test_killed_connections_lose_and_repeat_nothing(redis_server: RedisServer, nodes: list[Node]) -> None:
+    for _ in range(10):
+        redis_server.command("CLIENT", "KILL", "TYPE", "normal")
+        await settle(*nodes)
+    await _quiet(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+
+
+async def test_a_full_redis_refuses_publishes_and_loses_nothing(
+    redis_server: RedisServer, nodes: list[Node]
+) -> None:
+    redis_server.command("CONFIG", "SET", "maxmemory", "1")
+    a = nodes[0]
+    error = await a.until_refused()
+    assert isinstance(error, Overloaded)
+    assert "out of memory" in error.message
+    redis_server.command("CONFIG", "SET", "maxmemory", "0")
+    await _quiet(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+
+
+@pytest.fixture
+async def lossy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
+    async with LossyProxy(redis_server.port) as proxy:
+        yield proxy
+
+
+async def test_an_append_whose_answer_is_lost_enters_once(redis_cluster: RedisCluster, lossy: LossyProxy) -> None:
+    a, b = await redis_cluster.join("a", url=lossy.url), await redis_cluster.join("b")
+    for number in range(1, 6):
+        lossy.lose_next_answer()
+        a.append()
+        await settle(a, b)
+        assert lossy.lost == number
+    assert a.heard.gaps == []
+
+
+async def test_time_and_positions_grow_when_the_clock_of_redis_goes_back_an_hour(
+    redis_server: RedisServer, redis_cluster: RedisCluster
+) -> None:
+    a = await redis_cluster.join("a")
+    before = await a.heard.until_item(a.append())
+    hour = 3_600_000_000
+    for field in ("a", "c"):  # as if the clock had been an hour ahead until now
+        redis_server.command("HINCRBY", "{ae:default}:head", field, hour)
+    first = await a.heard.until_item(a.append(publish("an hour ahead")))
+    second = await a.heard.until_item(a.append(publish("still an hour ahead")))
+    assert first.at >= before.at + hour
+    assert second.at >= first.at
+    assert second.position > first.position > before.position
+
+
+async def test_the_database_may_be_away_while_redis_stays(
+    redis_cluster: RedisCluster, nodes: list[Node], redis_server: RedisServer
+) -> None:
+    for arbiter in redis_cluster.arbiters:
+        arbiter.reachable = False
+    redis_server.command("CLIENT", "KILL", "TYPE", "normal")
+    await settle(*nodes)
+    await _quiet(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+
+
+async def test_no_generation_begins_while_the_database_is_away(
+    redis_cluster: RedisCluster, nodes: list[Node], redis_server: RedisServer
+) -> None:
+    for arbiter in redis_cluster.arbiters:
+        arbiter.reachable = False
+    redis_server.kill()
+    redis_server.start()
+    await _until_cut_off(nodes)
+    assert [node.heard.gaps for node in nodes] == [[], [], []]
+    for arbiter in redis_cluster.arbiters:
+        arbiter.reachable = True
+    await _until_gap(nodes)
+    await _quiet(nodes)
