@@ -5,16 +5,24 @@ import { createRequire } from 'node:module'
 import { build } from 'esbuild'
 
 process.chdir(import.meta.dirname)
-const dist = `node_modules/.dist-${process.pid}` // others may be reading the last build until this one is complete
+const dist = `node_modules/.dist-${process.pid}` // others may read the last build until this one is complete
 
 const sources = readdirSync('src', { recursive: true })
   .filter((name) => name.endsWith('.ts'))
   .map((name) => `src/${name}`)
 const target = 'es2022'
 
-const platform = 'node' // names what a CommonJS file exports, so that `import()` of it finds that
+const platform = 'node' // annotates the exports of CommonJS files, which `import()` needs
 for (const format of ['esm', 'cjs'])
-  await build({ entryPoints: sources, outbase: 'src', outdir: `${dist}/${format}`, format, target, platform })
+  await build({
+    entryPoints: sources,
+    outbase: 'src',
+    outdir: `${dist}/${format}`,
+    sourcemap: true,
+    format,
+    target,
+    platform,
+  })
 writeFileSync(`${dist}/cjs/package.json`, '{ "type": "commonjs" }\n')
 
 const require = createRequire(import.meta.url)
@@ -22,9 +30,9 @@ const tsc = require.resolve('typescript/package.json').replace(/package\.json$/,
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', `${dist}/esm`], {
   stdio: 'inherit',
 })
-cpSync(`${dist}/esm`, `${dist}/cjs`, { recursive: true, filter: (path) => !path.endsWith('.js') })
+cpSync(`${dist}/esm`, `${dist}/cjs`, { recursive: true, filter: (path) => !/\.js(\.map)?$/.test(path) })
 
-/** Entries by the name of their file in the browser, beside which the others stand. */
+/** The files of the browser build, which import each other as neighbours. */
 const BROWSER = {
   aerostack: 'src/index.ts',
   'aerostack-table': 'src/table/index.ts',
@@ -44,13 +52,13 @@ for (const [name, entry] of Object.entries(BROWSER))
     external: ['react'],
     plugins: [
       {
-        name: 'the others stand beside it',
+        name: 'neighbours',
         setup: ({ onResolve }) => {
-          const beside = (path) => () => ({ path, external: true })
-          onResolve({ filter: /^aerostack-realtime$/ }, beside('./aerostack.js'))
-          onResolve({ filter: /^aerostack-realtime\/table$/ }, beside('./aerostack-table.js'))
-          onResolve({ filter: /^\.\/outbox-store\.js$/ }, beside('./aerostack-outbox-store.js'))
-          onResolve({ filter: /^\.\/filter\.js$/ }, beside('./aerostack-filter.js'))
+          const neighbour = (path) => () => ({ path, external: true })
+          onResolve({ filter: /^aerostack-realtime$/ }, neighbour('./aerostack.js'))
+          onResolve({ filter: /^aerostack-realtime\/table$/ }, neighbour('./aerostack-table.js'))
+          onResolve({ filter: /^\.\/outbox-store\.js$/ }, neighbour('./aerostack-outbox-store.js'))
+          onResolve({ filter: /^\.\/filter\.js$/ }, neighbour('./aerostack-filter.js'))
         },
       },
     ],

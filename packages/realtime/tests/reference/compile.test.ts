@@ -40,3 +40,19 @@ test('with the type arguments put back, strictly', { timeout: 60_000 }, async ()
     rmSync(strict, { recursive: true })
   }
 })
+
+test('the programs of the README compile, strictly', { timeout: 60_000 }, async () => {
+  const programs = mkdtempSync(join(here, 'strict-'))
+  try {
+    const readme = readFileSync(join(here, '../../README.md'), 'utf8')
+    const blocks = [...readme.matchAll(/^```tsx?\n(import .*?)^```/gms)].map(([, code = '']) => code)
+    expect(blocks).toHaveLength(3)
+    for (const [index, code] of blocks.entries()) writeFileSync(join(programs, `Program${index}.tsx`), code)
+    const config = JSON.parse(readFileSync(join(here, 'strict.json'), 'utf8'))
+    config.compilerOptions.types = ['node']
+    writeFileSync(join(programs, 'tsconfig.json'), JSON.stringify(config))
+    expect(await compile(programs)).toBe('')
+  } finally {
+    rmSync(programs, { recursive: true })
+  }
+})
