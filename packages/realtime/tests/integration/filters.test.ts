@@ -79,7 +79,7 @@ async function follow(client: Client, filters: Filter[]): Promise<() => Promise<
   }
 }
 
-test('what one client shows by many filters is what the server shows by each', {
+test('client and server agree on every filter', {
   timeout: 60_000,
 }, async () => {
   const types = COLUMNS.map((name) => `${name} ${VALUES[name]?.[0]}`)

@@ -33,7 +33,7 @@ function client(target: { url: string }, userId: string): Client {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
 
-test('an acknowledgement lost on its way: the message is sent again and arrives once', async () => {
+test('a message whose acknowledgement is lost arrives once', async () => {
   const server = await started()
   const cable = await through(server)
   const heard = new Heard<unknown>()
@@ -54,7 +54,7 @@ test('an acknowledgement lost on its way: the message is sent again and arrives 
   expect((await room.getHistory()).map(({ data }) => data)).toEqual([true])
 })
 
-test('a server killed again and again: every persisted message is stored and heard once, in order', async () => {
+test('repeated kills lose, repeat and reorder no persisted message', async () => {
   const server = await started()
   const heard = new Heard<RealtimePayload>()
   await client(server, 'bob').channel('chat/kill').on('message', heard.add).subscribe()
@@ -75,7 +75,7 @@ test('a server killed again and again: every persisted message is stored and hea
   expect(heard.rest).toEqual([])
 })
 
-test('who was away for long continues after the cursor it kept', async () => {
+test('a client continues after a cursor that it kept', async () => {
   const server = await started()
   const first = client(server, 'bob')
   const before = new Heard<RealtimePayload>()
@@ -99,7 +99,7 @@ test('who was away for long continues after the cursor it kept', async () => {
   expect(after.rest).toEqual([])
 })
 
-test('a listener that throws or never ends stalls nobody, and what it did not finish comes again', async () => {
+test('an unfinished event is delivered again to the next client', async () => {
   const server = await started()
   const errors = new Heard<string>()
   const bob = clientOf(server, { userId: 'bob', onError: ({ code }) => errors.add(code) })

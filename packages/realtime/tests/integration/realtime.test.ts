@@ -34,7 +34,7 @@ function statuses(of: Client): Heard<Status> {
   return heard
 }
 
-test('two clients chat, the sender hears itself, and history has it', async () => {
+test('a message reaches other clients, its sender and history', async () => {
   const [ada, bob] = [client({ userId: 'ada' }), client({ userId: 'bob' })]
   const heard = new Heard<RealtimePayload>()
   await ada.channel('chat/two').on('message', heard.add).subscribe()
@@ -58,7 +58,7 @@ test('history is newest first and pages by created_at', async () => {
   expect(older.map(({ data }) => data)).toEqual([2, 1])
 })
 
-test('calls in any order: publish and track before subscribe before connect', async () => {
+test('publish and track work before subscribe and connect', async () => {
   const one = client({ userId: 'ada' })
   const channel = one.channel('chat/order')
   const acked = channel.publish('message', 1)
@@ -69,7 +69,7 @@ test('calls in any order: publish and track before subscribe before connect', as
   expect((await joined.next()).data).toEqual({ userId: 'ada' })
 })
 
-test('row changes arrive, each view its own', async () => {
+test('each channel receives the row changes of its view', async () => {
   const all = new Heard<RealtimePayload>()
   const open = new Heard<RealtimePayload>()
   const one = client()
@@ -97,7 +97,7 @@ test('row changes arrive, each view its own', async () => {
   expect(open.rest).toEqual([])
 })
 
-test('one view alone is made by the server', async () => {
+test('the server filters for a single view', async () => {
   const paid = new Heard<RealtimePayload>()
   await client()
     .channel('orders', { filter: { total: { gte: 10 }, status: { in: ['paid'] } } })
@@ -108,7 +108,7 @@ test('one view alone is made by the server', async () => {
   expect(paid.rest).toEqual([])
 })
 
-test('presence: joins, updates, members and leaves', async () => {
+test('presence reports joins, updates, members and leaves', async () => {
   const [ada, bob] = [client({ userId: 'ada' }), client({ userId: 'bob' })]
   const heard = new Heard<RealtimePayload>()
   const room = ada.channel('room/1')
@@ -127,7 +127,7 @@ test('presence: joins, updates, members and leaves', async () => {
   expect(await heard.next()).toMatchObject({ event: 'presence:leave', data: { userId: 'bob' } })
 })
 
-test('who left while this client was away has left, and who stayed has not joined again', async () => {
+test('after a reconnection only real presence changes are reported', async () => {
   const cable = await through()
   const ada = client({ userId: 'ada', random: () => 0.999 }, cable)
   const heard = new Heard<string>()
@@ -151,7 +151,7 @@ test('who left while this client was away has left, and who stayed has not joine
   expect(ada.channel('room/away').members).toMatchObject([{ userId: 'cy' }])
 })
 
-test('a refusal comes typed, on the promise', async () => {
+test('a refusal rejects its promise with a typed error', async () => {
   await expect(client().channel('no_such_table').subscribe()).rejects.toMatchObject({
     code: 'not_found',
     retryable: false,
@@ -165,7 +165,7 @@ test('a refusal comes typed, on the promise', async () => {
   })
 })
 
-test('a killed socket: everything is restored, and nothing is missed or repeated', async () => {
+test('after a lost connection nothing is missed or repeated', async () => {
   const cable = await through()
   const one = client({ userId: 'ada', random: () => 0.999 }, cable)
   const other = client({ userId: 'bob' })
@@ -193,7 +193,7 @@ test('a killed socket: everything is restored, and nothing is missed or repeated
   expect(heard.rest).toEqual([])
 })
 
-test('a half-open connection is noticed and replaced', async () => {
+test('a half-open connection is detected and replaced', async () => {
   const cable = await through()
   // half a minute of silence passes in a tenth of a second
   const clock = {
@@ -211,7 +211,7 @@ test('a half-open connection is noticed and replaced', async () => {
   expect((await heard.next()).data).toBe('while away')
 })
 
-test('a killed server: on its return persisted messages and row changes go on without a gap', {
+test('after a server restart messages and rows continue without a gap', {
   timeout: 30_000,
 }, async () => {
   const own = await new Server().start()
@@ -243,7 +243,7 @@ test('a killed server: on its return persisted messages and row changes go on wi
   }
 })
 
-test('a wrong token ends in an error that says so', async () => {
+test('a wrong token rejects with the reason', async () => {
   const errors = new Heard<AerostackError>()
   const one = client({ token: 'a.b.c', onError: errors.add })
   await expect(one.connect()).rejects.toMatchObject({ code: 'unauthorized' })

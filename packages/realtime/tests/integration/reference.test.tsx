@@ -37,7 +37,7 @@ function page(of: Client, id: string, children: ReactNode): ReactNode {
   )
 }
 
-test('ChatRoom shows what another client says, once', async () => {
+test('ChatRoom shows a message of another client once', async () => {
   const ada = client('ada')
   render(page(ada, 'ada', <ChatRoom roomId="1" />))
   await ada.channel('chat/1').subscribe() // shares the component's subscription: it is certain now
@@ -45,7 +45,7 @@ test('ChatRoom shows what another client says, once', async () => {
   expect(await screen.findAllByText('Bob: hello')).toHaveLength(1)
 })
 
-test('OnlineUsers shows those who are there, in two pages at once', async () => {
+test('OnlineUsers shows the members in two pages at once', async () => {
   render(page(client('ada'), 'ada', <OnlineUsers roomId="1" />))
   await screen.findByText('1 online')
   const bob = render(page(client('bob'), 'bob', <OnlineUsers roomId="1" />))
@@ -60,7 +60,7 @@ function Orders() {
   return <p>{loading ? 'loading' : rows.map(({ id }) => id).join(' ')}</p>
 }
 
-test('useTable keeps a view of a table', async () => {
+test('useTable shows a view of a table', async () => {
   await server.query('CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT)')
   await server.query("INSERT INTO orders VALUES (1, 'open'), (2, 'paid'), (3, 'open')")
   render(page(client('ada'), 'ada', <Orders />))

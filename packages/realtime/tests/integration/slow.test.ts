@@ -38,14 +38,14 @@ async function board(options: ChannelOptions): Promise<RealtimePayload[]> {
   return told
 }
 
-test('latest: the newest of each key', async () => {
+test('latest delivers the newest event of each key', async () => {
   const numbers = (await board({ slow: 'latest', key: 'id' })).map(({ data }) => data.n)
   expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
   expect(numbers.slice(-3)).toEqual([MANY - 3, MANY - 2, MANY - 1])
   expect(numbers.length).toBeLessThan(MANY)
 })
 
-test('drop: a gap that says how many', async () => {
+test('drop reports a gap with the number of events', async () => {
   const told = await board({ slow: 'drop' })
   const gaps = told.filter(({ event }) => event === 'gap')
   const dropped = gaps.reduce((sum, { data }) => sum + data.dropped, 0)
@@ -79,7 +79,7 @@ test.each(['latest', 'drop'] as const)('%s: live rows are right when they have c
   ])
 })
 
-test('a policy that a table cannot keep is refused', async () => {
+test('a policy that a table does not support is refused', async () => {
   const { server, ada } = await stage()
   await server.query('CREATE TABLE things(id INTEGER PRIMARY KEY)')
   const refusal = ada.channel('things', { slow: 'latest' }).subscribe()

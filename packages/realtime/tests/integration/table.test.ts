@@ -42,7 +42,7 @@ const numbered = (count: number) =>
   `WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < ${count})
    INSERT INTO orders SELECT i, 'open', i FROM c`
 
-test('a top list stays the top while rows come, change and go', async () => {
+test('a limited view stays correct while rows come, change and go', async () => {
   await server.query(numbered(40))
   const top = liveTable(client(), 'orders', { filter: { status: 'open' }, order: '-total', limit: 3 })
   await becomes(top, fresh)
@@ -57,7 +57,7 @@ test('a top list stays the top while rows come, change and go', async () => {
   expect(top.rows).toEqual(await server.query(best))
 })
 
-test('a server killed and started: the rows go on where they were, and keep their identity', async () => {
+test('rows resume after a server restart and keep their identity', async () => {
   await server.query(numbered(3))
   const orders = liveTable(client(), 'orders')
   const [first] = (await becomes(orders, fresh)).rows
@@ -70,7 +70,7 @@ test('a server killed and started: the rows go on where they were, and keep thei
   expect(orders.rows[0]).toBe(first)
 })
 
-test('a server killed while it sends a snapshot: the rows are those of the next one', async () => {
+test('a snapshot interrupted by a kill is requested again', async () => {
   await server.query(numbered(20_000))
   let parts = 0
   let kill = () => {}
@@ -94,7 +94,7 @@ test('a server killed while it sends a snapshot: the rows are those of the next 
   expect(orders.rows[0]?.id).toBe(11)
 })
 
-test('views of one table with different filters and a channel on it, under a writer', async () => {
+test('different views and a channel on one table agree with it', async () => {
   await server.query(numbered(300))
   const one = client()
   const inserted: number[] = []
@@ -123,7 +123,7 @@ test('views of one table with different filters and a channel on it, under a wri
   expect(inserted).toEqual([...Array.from({ length: 40 }, (_, index) => 301 + index), 400, 401])
 })
 
-test('a table that is dropped and made anew is shown anew', async () => {
+test('a table that is dropped and created again is loaded again', async () => {
   await server.query(numbered(2))
   const orders = liveTable(client({ onError: () => {} }), 'orders')
   await becomes(orders, fresh)

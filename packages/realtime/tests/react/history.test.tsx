@@ -34,7 +34,7 @@ describe('useHistory', () => {
     expect(result.current.messages.map(({ id }) => id).toSorted()).toEqual(['m-e:3', 'm-e:4', 'm-e:5'])
   })
 
-  test('loadMore goes back until there is no more', async () => {
+  test('loadMore loads older pages until the last one', async () => {
     const pages = [[message(4), message(3)], [message(2), message(1)], []]
     const asked: (string | null)[] = []
     const fetch = async (url: unknown) => {

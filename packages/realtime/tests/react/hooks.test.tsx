@@ -37,7 +37,7 @@ describe('hooks', () => {
     expect(types(made)).toEqual(['subscribe'])
   })
 
-  test('useChannel is one channel through renders, subscribed while mounted', async () => {
+  test('useChannel returns one channel, subscribed while mounted', async () => {
     const made = await connected()
     const heard: unknown[] = []
     const { result, rerender, unmount } = renderHook(
@@ -61,7 +61,7 @@ describe('hooks', () => {
     expect(types(made)).toEqual(['subscribe', 'unsubscribe'])
   })
 
-  test('usePresence shares members, keeps its array while nothing changes, and updates its state in place', async () => {
+  test('usePresence keeps its array and updates its state in place', async () => {
     const made = await connected()
     const { result, rerender, unmount } = renderHook(
       ({ at }) => usePresence('chat/1', { userId: 'ada', at }),
@@ -95,7 +95,7 @@ describe('hooks', () => {
   })
 })
 
-test('what the server does while this page is slow is asked for by useChannel, useEvent and useTable', async () => {
+test('useChannel, useEvent and useTable pass the slow policy on', async () => {
   const made = await connected()
   renderHook(
     () => {

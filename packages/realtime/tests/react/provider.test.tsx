@@ -29,7 +29,7 @@ function Page() {
 describe('the provider', () => {
   const token = (claims: object) => `h.${btoa(JSON.stringify(claims))}.s`
 
-  test('a token’s claims are the user; signing in and out changes it', async () => {
+  test('the claims of the token are the user, after signIn and signOut', async () => {
     const made = await connected()
     const { result } = renderHook(() => useAuth(), {
       wrapper: ({ children }) => <AerostackProvider client={made.client}>{children}</AerostackProvider>,
@@ -48,7 +48,7 @@ describe('the provider', () => {
     expect(made.socket.protocols).toEqual(['aerostack-v1'])
   })
 
-  test('a given user is the same object through renders', async () => {
+  test('a given user stays the same object across renders', async () => {
     const made = await connected()
     const { result, rerender } = renderHook(() => useAuth(), { wrapper: within(made) })
     const { user } = result.current
@@ -56,7 +56,7 @@ describe('the provider', () => {
     expect(result.current.user).toBe(user)
   })
 
-  test('makes one client, connects it on mount and leaves on unmount, in StrictMode too', async () => {
+  test('creates one client, connected while mounted, in StrictMode too', async () => {
     const made = bench()
     const sockets: string[] = []
     const Network = class {
@@ -88,7 +88,7 @@ describe('the provider', () => {
     expect(sockets.at(-1)).toBe('closed')
   })
 
-  test('renders on a server, where nothing connects', () => {
+  test('renders on a server without connecting', () => {
     const made = bench()
     const html = renderToString(
       <AerostackProvider client={made.client}>
@@ -99,7 +99,7 @@ describe('the provider', () => {
     expect(made.sockets).toHaveLength(0)
   })
 
-  test('a hook without it says so', () => {
+  test('a hook without a provider throws', () => {
     expect(() => renderToString(<Page />)).toThrow('useAerostack needs an <AerostackProvider> above it.')
   })
 })

@@ -20,7 +20,7 @@ describe('the reference', () => {
     expect(screen.getAllByText('Bob: hello')).toHaveLength(1)
   })
 
-  test('leaving one of two ChatRooms leaves the other its messages', async () => {
+  test('unmounting one ChatRoom does not affect another', async () => {
     const made = await connected()
     const one = render(<ChatRoom roomId="1" />, { wrapper: within(made) })
     render(<ChatRoom roomId="1" />, { wrapper: within(made) })
@@ -32,7 +32,7 @@ describe('the reference', () => {
     expect(types(made)).toEqual(['subscribe'])
   })
 
-  test('another room is another subscription', async () => {
+  test('another room leads to another subscription', async () => {
     const made = await connected()
     const view = render(<ChatRoom roomId="1" />, { wrapper: within(made) })
     view.rerender(<ChatRoom roomId="2" />)
@@ -44,7 +44,7 @@ describe('the reference', () => {
     ])
   })
 
-  test('OnlineUsers is present and shows who is, and who leaves', async () => {
+  test('OnlineUsers is present and shows members who join and leave', async () => {
     const made = await connected()
     const view = render(<OnlineUsers roomId="1" />, { wrapper: within(made) })
     await settled()

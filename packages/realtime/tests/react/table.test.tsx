@@ -41,7 +41,7 @@ describe('useTable', () => {
     })
   }
 
-  test('shows the rows of the view, then what becomes of them', async () => {
+  test('shows the rows of the view, then their changes', async () => {
     const made = await connected()
     const options = { filter: { status: 'open' }, order: 'id', limit: 2 } as const
     const { result } = renderHook(() => useTable('orders', { ...options }), { wrapper: within(made) })
@@ -66,7 +66,7 @@ describe('useTable', () => {
     expect(types(made)).toEqual(['subscribe'])
   })
 
-  test('begins with rows it was given, and keeps those that are as they were', async () => {
+  test('starts with initial rows and keeps those that are equal', async () => {
     const made = await connected()
     const initial = [{ id: 1 }, { id: 2, n: 0 }]
     const { result } = renderHook(() => useTable('orders', { initial }), { wrapper: within(made) })
@@ -76,7 +76,7 @@ describe('useTable', () => {
     expect(result.current.rows[0]).toBe(initial[0])
   })
 
-  test('two components with the same options share one, and a third that comes later has its rows at once', async () => {
+  test('components with the same options share rows, late ones too', async () => {
     const made = await connected()
     const wrapper = within(made)
     const one = renderHook(() => useTable('orders'), { wrapper })
@@ -102,7 +102,7 @@ describe('useTable', () => {
     expect(rendered.splice(0)).toEqual([2])
   })
 
-  test('a render that is thrown away asks for nothing', async () => {
+  test('an abandoned render sends no request', async () => {
     const made = await connected()
     const page = (status: string) => (
       <AerostackProvider client={made.client}>
@@ -120,7 +120,7 @@ describe('useTable', () => {
     expect(types(made)).toEqual(['subscribe'])
   })
 
-  test('other options are other rows', async () => {
+  test('other options lead to other rows', async () => {
     const made = await connected()
     const { result, rerender } = renderHook(({ status }) => useTable('orders', { filter: { status } }), {
       wrapper: within(made),
@@ -136,7 +136,7 @@ describe('useTable', () => {
     expect(result.current.rows).toEqual([{ id: 2 }])
   })
 
-  test('says why there are no rows', async () => {
+  test('returns the error when there are no rows', async () => {
     const made = await connected()
     const { result } = renderHook(() => useTable('ordres'), { wrapper: within(made) })
     const { id = '' } = made.socket.last('subscribe')

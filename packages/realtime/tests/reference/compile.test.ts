@@ -20,11 +20,11 @@ async function compile(project: string): Promise<string> {
   )
 }
 
-test('word for word', { timeout: 60_000 }, async () => {
+test('the code of the reference compiles word for word', { timeout: 60_000 }, async () => {
   expect(await compile(here)).toBe('')
 })
 
-test('with the type arguments put back, strictly', { timeout: 60_000 }, async () => {
+test('the code of the reference compiles strictly, with its types', { timeout: 60_000 }, async () => {
   const strict = mkdtempSync(join(here, 'strict-'))
   try {
     for (const name of readdirSync(here).filter((name) => name.endsWith('.tsx'))) {

@@ -32,7 +32,7 @@ async function reconnect(made: Bench): Promise<TestSocket> {
   return made.socket
 }
 
-test('the first subscribe connects; it resolves with the channel when the server has answered', async () => {
+test('subscribe connects and resolves with the channel', async () => {
   const made = bench()
   const channel = made.client.channel('chat/general')
   const subscribing = channel.subscribe()
@@ -44,7 +44,7 @@ test('the first subscribe connects; it resolves with the channel when the server
   expect(channel.cursor).toBe('e:7')
 })
 
-test('listeners hear their event and `*` hears all, with the topic as it was written', async () => {
+test('listeners receive their event, `*` receives all', async () => {
   const made = await connected()
   const heard: string[] = []
   const channel = made.client.channel('chat/general')
@@ -61,7 +61,7 @@ test('listeners hear their event and `*` hears all, with the topic as it was wri
   expect(heard).toEqual(['chat/general hello m-e:1 e:1', '* message', '* typing'])
 })
 
-test('a table channel hears INSERT, UPDATE and DELETE', async () => {
+test('a table channel receives INSERT, UPDATE and DELETE', async () => {
   const made = await connected()
   const heard: RealtimePayload[] = []
   const channel = made.client.channel('orders')
@@ -94,7 +94,7 @@ test('a table channel hears INSERT, UPDATE and DELETE', async () => {
   ])
 })
 
-test('two handles share one subscription, and the last to go ends it', async () => {
+test('handles share one subscription until the last unsubscribes', async () => {
   const made = await connected()
   const heard: string[] = []
   const one = made.client.channel('chat/general').on('message', () => heard.push('one'))
@@ -113,7 +113,7 @@ test('two handles share one subscription, and the last to go ends it', async () 
   expect(types(made.socket)).toEqual(['subscribe', 'unsubscribe'])
 })
 
-test('unmounting and mounting again within a tick costs nothing on the wire', async () => {
+test('unsubscribe and subscribe within a tick send nothing', async () => {
   const made = await live()
   const seen: unknown[] = []
   const channel = made.client.channel('chat/general')
@@ -127,7 +127,7 @@ test('unmounting and mounting again within a tick costs nothing on the wire', as
   expect(types(made.socket)).toEqual(['subscribe'])
 })
 
-test('a channel may be subscribed again after it was left', async () => {
+test('a channel may subscribe again after unsubscribe', async () => {
   const made = await connected()
   const channel = made.client.channel('chat/general')
   channel.subscribe()
@@ -140,7 +140,7 @@ test('a channel may be subscribed again after it was left', async () => {
   await again
 })
 
-test('a reconnection resumes every subscription after what was handled', async () => {
+test('a reconnection resumes each subscription at its cursor', async () => {
   const made = await live()
   const orders = made.client.channel('orders')
   orders.subscribe()
@@ -165,7 +165,7 @@ test('a repeated event does not reach the listener', async () => {
   expect(made.seen).toEqual(['e:1', 'e:2', 'e:3'])
 })
 
-test('the cursor waits for a listener that has not finished, and the event does not come twice', async () => {
+test('the cursor waits for unfinished listeners', async () => {
   const made = await connected()
   const seen: unknown[] = []
   let finish = () => {}
@@ -189,7 +189,7 @@ test('the cursor waits for a listener that has not finished, and the event does 
   expect(channel.cursor).toBe('e:2')
 })
 
-test('however many events came since one that is not finished, none of them reaches the listener twice', async () => {
+test('no event is repeated after a long unfinished one', async () => {
   const made = await connected()
   const seen: unknown[] = []
   made.client
@@ -209,7 +209,7 @@ test('however many events came since one that is not finished, none of them reac
   expect(seen).toHaveLength(3_000)
 })
 
-test('a gap is told, after a reconnection and in the midst of a live subscription', async () => {
+test('a gap is reported after a reconnection and while live', async () => {
   const made = await live()
   const gaps: RealtimePayload[] = []
   made.client
@@ -239,7 +239,7 @@ test('an app continues from a cursor of its own', async () => {
   expect(gaps).toEqual([{ reason: 'not_recovered', since: 'e:2' }])
 })
 
-test('a refused subscribe rejects for those who wait', async () => {
+test('a refused subscribe rejects', async () => {
   const made = await connected()
   const subscribing = made.client.channel('ordres').subscribe()
   const { id = '' } = made.socket.last('subscribe')
@@ -252,7 +252,7 @@ test('a refused subscribe rejects for those who wait', async () => {
   expect(made.errors).toEqual([])
 })
 
-test('a refused subscribe that nobody waits for is told to onError, and never unhandled', async () => {
+test('a refused subscribe that nobody awaits goes to onError', async () => {
   const made = await connected()
   made.client.channel('ordres').subscribe()
   const { id = '' } = made.socket.last('subscribe')
@@ -261,7 +261,7 @@ test('a refused subscribe that nobody waits for is told to onError, and never un
   expect(made.errors).toEqual(['not_found'])
 })
 
-test('a server that was not able to subscribe is asked again', async () => {
+test('a retryable refusal of subscribe is retried', async () => {
   const made = await connected()
   made.client.channel('chat/general').subscribe()
   const { id = '' } = made.socket.last('subscribe')
@@ -270,14 +270,14 @@ test('a server that was not able to subscribe is asked again', async () => {
   expect(types(made.socket)).toEqual(['subscribe', 'subscribe'])
 })
 
-test('an error that names no call is told to onError', async () => {
+test('an error that names no command goes to onError', async () => {
   const made = await live()
   made.socket.say({ type: 'error', code: 'forbidden', message: 'No.', retryable: false, topic: TOPIC })
   made.socket.say({ type: 'unsubscribed', topic: TOPIC, reason: 'Dropped.' })
   expect(made.errors).toEqual(['forbidden', 'unavailable'])
 })
 
-test('a listener that throws is told to onError and stops no one else', async () => {
+test('a listener that throws is reported and stops no other listener', async () => {
   const made = await live()
   const heard: unknown[] = []
   made.client
@@ -296,18 +296,18 @@ test('a listener that throws is told to onError and stops no one else', async ()
   expect(made.errors).toEqual(['listener', 'listener'])
 })
 
-test('a topic that is none throws at once', () => {
+test('an invalid topic throws at once', () => {
   expect(() => bench().client.channel('a b')).toThrow(expect.objectContaining({ code: 'invalid_topic' }))
 })
 
-test('handles with one filter share it on the wire', async () => {
+test('handles with the same filter share it on the wire', async () => {
   const made = await connected()
   made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
   made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
   expect(made.socket.sent).toMatchObject([{ type: 'subscribe', filter: { status: 'open' } }])
 })
 
-test('handles with different filters share a wider subscription, and each sees its own view', async () => {
+test('handles with different filters each receive their own view', async () => {
   const made = await connected()
   const heard: string[] = []
   const topic = 'table/orders/default'
@@ -335,7 +335,7 @@ test('handles with different filters share a wider subscription, and each sees i
   expect(heard).toEqual(['open: INSERT 0', 'open: DELETE 0', 'paid: INSERT 0'])
 })
 
-test('an answer to an earlier question is not taken for the last one', async () => {
+test('the answer to an earlier request is ignored', async () => {
   const made = await connected()
   const narrow = made.client.channel('orders', { filter: { status: 'open' } }).subscribe()
   const { topic, id = '' } = made.socket.last('subscribe')
@@ -349,7 +349,7 @@ test('an answer to an earlier question is not taken for the last one', async () 
   expect(wide.cursor).toBe('c:2')
 })
 
-test('presence: false asks for none, and a handle that wants it asks again', async () => {
+test('presence: false applies until another handle wants presence', async () => {
   const made = await connected()
   made.client.channel('chat/general', { presence: false }).subscribe()
   expect(made.socket.last('subscribe').presence).toBe(false)
@@ -357,7 +357,7 @@ test('presence: false asks for none, and a handle that wants it asks again', asy
   expect(made.socket.last('subscribe').presence).toBeUndefined()
 })
 
-test('what the server does while this client is slow is asked for, and again after a reconnection', async () => {
+test('the slow policy is sent on subscribe and on reconnection', async () => {
   const made = await connected()
   made.client.channel('chat/general', { slow: 'latest', key: 'id' }).subscribe()
   expect(made.socket.last('subscribe')).toMatchObject({ slow: 'latest', key: 'id' })
@@ -365,13 +365,13 @@ test('what the server does while this client is slow is asked for, and again aft
   expect((await reconnect(made)).last('subscribe')).toMatchObject({ slow: 'latest', key: 'id', since: 'e:0' })
 })
 
-test('without a policy nothing is said of it', async () => {
+test('without a slow policy the fields are absent', async () => {
   const made = await live()
   expect(Object.keys(made.socket.last('subscribe'))).not.toContain('slow')
   expect(Object.keys(made.socket.last('subscribe'))).not.toContain('key')
 })
 
-test('handles that do not agree on a policy get every event; those that agree what they asked for', async () => {
+test('handles with different slow policies receive every event', async () => {
   const made = await connected()
   const cursors = { slow: 'latest', key: 'id' } as const
   made.client.channel('chat/general', cursors).subscribe()
@@ -384,7 +384,7 @@ test('handles that do not agree on a policy get every event; those that agree wh
   expect(made.socket.last('subscribe').slow).toBeUndefined()
 })
 
-test('dropped events are told as a gap with their number, and the channel goes on behind them', async () => {
+test('dropped events are reported as a gap with their number', async () => {
   const made = await connected()
   const heard: RealtimePayload[] = []
   const channel = made.client.channel('chat/general', { slow: 'drop' }).on('*', (each) => heard.push(each))

@@ -6,7 +6,7 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
-test('the address carries project and user, the sub-protocols the credentials', async () => {
+test('the address has project and user, sub-protocols credentials', async () => {
   const { client, sockets } = bench({
     url: 'https://server/',
     projectId: 'shop',
@@ -20,7 +20,7 @@ test('the address carries project and user, the sub-protocols the credentials', 
   expect(sockets[0]?.protocols).toEqual(['aerostack-v1', 'aerostack-key.ac_1', 'aerostack-token.a.b.c'])
 })
 
-test('connected means that the server has accepted', async () => {
+test('the status is connected once the server has accepted', async () => {
   const { client, sockets } = bench()
   const statuses: Status[] = []
   client.onStatusChange((status) => statuses.push(status))
@@ -32,7 +32,7 @@ test('connected means that the server has accepted', async () => {
   expect(statuses).toEqual(['connecting', 'connected'])
 })
 
-test('a late status listener is told the status that is', async () => {
+test('a late status listener receives the current status', async () => {
   const { client } = await connected()
   const statuses: Status[] = []
   const stop = client.onStatusChange((status) => statuses.push(status))
@@ -42,7 +42,7 @@ test('a late status listener is told the status that is', async () => {
   expect(statuses).toEqual(['connected'])
 })
 
-test('a lost socket is followed by others with growing pauses', async () => {
+test('pauses between attempts to reconnect grow', async () => {
   const { clock, sockets, socket, client } = await connected()
   socket.drop()
   expect(client.status).toBe('reconnecting')
@@ -57,7 +57,7 @@ test('a lost socket is followed by others with growing pauses', async () => {
   expect(sockets).toHaveLength(7)
 })
 
-test('after a success the pauses begin anew', async () => {
+test('pauses start again after a successful connection', async () => {
   const made = await connected()
   made.socket.drop()
   await made.clock.pass(1_000)
@@ -70,7 +70,7 @@ test('after a success the pauses begin anew', async () => {
   expect(made.sockets).toHaveLength(4)
 })
 
-test('a server that does not answer at all is left after ten seconds', async () => {
+test('an attempt without an answer ends after ten seconds', async () => {
   const { client, clock, socket, sockets, errors } = await (async () => {
     const made = bench()
     made.client.connect()
@@ -85,7 +85,7 @@ test('a server that does not answer at all is left after ten seconds', async () 
   expect(sockets).toHaveLength(2)
 })
 
-test('silence is answered by a ping, and silence after that by another socket', async () => {
+test('a silent server gets a ping, then another connection is made', async () => {
   const made = await connected()
   await made.clock.pass(24_999)
   expect(made.socket.sent).toEqual([])
@@ -101,7 +101,7 @@ test('silence is answered by a ping, and silence after that by another socket', 
   expect(made.client.status).toBe('reconnecting')
 })
 
-test('a server that talks is not pinged', async () => {
+test('a server that sends frames is not pinged', async () => {
   const made = await connected()
   for (let i = 0; i < 10; i++) {
     await made.clock.pass(20_000)
@@ -110,7 +110,7 @@ test('a server that talks is not pinged', async () => {
   expect(made.socket.sent).toEqual([])
 })
 
-test('what a socket says after it was left is not heard', async () => {
+test('frames of an abandoned socket are ignored', async () => {
   const made = await connected()
   const [first] = made.sockets
   first?.drop()
@@ -120,7 +120,7 @@ test('what a socket says after it was left is not heard', async () => {
   expect(made.client.status).toBe('reconnecting')
 })
 
-test('without getToken 4401 is final, until setToken', async () => {
+test('without getToken 4401 stops the client until setToken', async () => {
   const made = bench({ token: 'old' })
   const connecting = made.client.connect()
   await settled()
@@ -165,7 +165,7 @@ test('a first attempt that fails names the possible causes', async () => {
   expect(errors).toEqual([expect.stringMatching(/does not answer.*`url`.*`origins`/)])
 })
 
-test('getToken is asked at every connection, and a failure of it is told and tried again', async () => {
+test('a failing getToken is reported and called again', async () => {
   let failing = true
   const made = bench({
     getToken: async () => {
@@ -181,7 +181,7 @@ test('getToken is asked at every connection, and a failure of it is told and tri
   expect(made.socket.protocols).toContain('aerostack-token.fresh')
 })
 
-test('token_expired is answered with a new token on the same socket', async () => {
+test('token_expired leads to a new token on the same connection', async () => {
   const tokens = ['old', 'new']
   const made = await connected({ getToken: () => tokens.shift() })
   made.socket.say({ type: 'error', code: 'token_expired', message: 'Expired.', retryable: false })
@@ -189,7 +189,7 @@ test('token_expired is answered with a new token on the same socket', async () =
   expect(made.socket.sent).toEqual([{ type: 'auth', token: 'new' }])
 })
 
-test('setToken tells the server; no token means a new connection as nobody', async () => {
+test('setToken sends the token; null reconnects without one', async () => {
   const made = await connected({ token: 'one' })
   made.client.setToken('two')
   expect(made.socket.sent).toEqual([{ type: 'auth', token: 'two' }])
@@ -199,7 +199,7 @@ test('setToken tells the server; no token means a new connection as nobody', asy
   expect(made.socket.protocols).toEqual(['aerostack-v1'])
 })
 
-test('disconnect stays away; connect comes back', async () => {
+test('disconnect lasts until connect', async () => {
   const made = await connected()
   made.client.disconnect()
   await made.clock.pass(100_000)
@@ -220,7 +220,7 @@ test('disconnect while connecting rejects connect and opens nothing later', asyn
   expect(made.sockets).toHaveLength(0)
 })
 
-test('connect, `online` and a page that becomes visible do not wait for the back-off', async () => {
+test('connect, `online` and a visible page skip the back-off', async () => {
   const page = new EventTarget()
   vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
   vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page))
@@ -242,7 +242,7 @@ test('connect, `online` and a page that becomes visible do not wait for the back
   expect(made.sockets).toHaveLength(3)
 })
 
-test('`offline` makes it ask at once whether anybody is there, so that the status does not stay wrong', async () => {
+test('`offline` checks the connection at once', async () => {
   const page = new EventTarget()
   vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
   vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page))
@@ -255,7 +255,7 @@ test('`offline` makes it ask at once whether anybody is there, so that the statu
   made.client.disconnect()
 })
 
-test('a platform without WebSocket is told what to do', async () => {
+test('a platform without WebSocket gets a helpful error', async () => {
   vi.stubGlobal('WebSocket', undefined)
   const made = bench()
   const { createClient } = await import('../../src/index.js')
@@ -264,7 +264,7 @@ test('a platform without WebSocket is told what to do', async () => {
   expect(client.status).toBe('disconnected')
 })
 
-test('a frame that is none is told, and the connection stays', async () => {
+test('an unreadable frame is reported and the connection stays open', async () => {
   const made = await connected()
   made.socket.onmessage?.({ data: 'hello' })
   expect(made.errors).toEqual(['bad_message'])

@@ -53,7 +53,7 @@ describe('the rows in the view are those that the server shows', () => {
   })
 })
 
-describe('a change, seen through a view', () => {
+describe('a change in a view', () => {
   const open = { id: 1, status: 'open' }
   const paid = { id: 1, status: 'paid' }
   const filter = { status: 'open' }
@@ -75,12 +75,12 @@ describe('a change, seen through a view', () => {
     const change = { operation: 'UPDATE', data: { ...open, total: 2 }, old: open } as const
     expect(changeInView(filter, change)).toBe(change)
   })
-  test('a row that was never in is nothing', () => {
+  test('a row outside of the view is no change', () => {
     expect(changeInView(filter, { operation: 'UPDATE', data: paid, old: paid })).toBeUndefined()
     expect(changeInView(filter, { operation: 'INSERT', data: paid })).toBeUndefined()
     expect(changeInView(filter, { operation: 'DELETE', data: paid, old: paid })).toBeUndefined()
   })
-  test('INSERT and DELETE of a row in the view stand', () => {
+  test('INSERT and DELETE of a row in the view stay the same', () => {
     expect(changeInView(filter, { operation: 'INSERT', data: open })).toEqual({
       operation: 'INSERT',
       data: open,

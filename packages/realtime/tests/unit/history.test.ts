@@ -12,7 +12,7 @@ function answering(status: number, body: unknown): { fetch: typeof fetch; reques
   }
 }
 
-test('history is asked for with the canonical room and the credentials', async () => {
+test('history is requested with the canonical room and credentials', async () => {
   const { fetch, requests } = answering(200, { messages: [{ id: '1' }] })
   const { client } = bench({ fetch, apiKey: 'ac_1', token: 'a.b.c' })
   expect(await client.channel('chat/general').getHistory(20, 99)).toEqual([{ id: '1' }])
@@ -23,7 +23,7 @@ test('history is asked for with the canonical room and the credentials', async (
   expect(requests[0]?.headers.get('Authorization')).toBe('Bearer a.b.c')
 })
 
-test('a refusal is the server’s error, typed', async () => {
+test('a refusal rejects with the error of the server', async () => {
   const { fetch } = answering(403, { error: { code: 'forbidden', message: 'Not yours.' } })
   const { client } = bench({ fetch })
   await expect(client.channel('chat/general').getHistory()).rejects.toMatchObject({
@@ -33,7 +33,7 @@ test('a refusal is the server’s error, typed', async () => {
   })
 })
 
-test('a network that fails is a retryable error', async () => {
+test('a network failure is a retryable error', async () => {
   const fetch = () => Promise.reject(new TypeError('fetch failed'))
   const { client } = bench({ fetch })
   await expect(client.channel('chat/general').getHistory()).rejects.toMatchObject({

@@ -13,7 +13,7 @@ function presence(event: string, data: { userId: string }, snapshot = false): Ev
 }
 
 describe('members', () => {
-  test('a join of a known member is nothing, or an update when its state differs', () => {
+  test('a join of a known member is an update, or nothing', () => {
     const members: Members = new Map()
     expect(applyPresence(members, presence('join', ada))?.event).toBe('presence:join')
     expect(applyPresence(members, presence('join', ada, true))).toBeUndefined()
@@ -22,7 +22,7 @@ describe('members', () => {
     )
   })
 
-  test('an update of an unknown member is a join, a leave of one nothing', () => {
+  test('an update of an unknown member is a join', () => {
     const members: Members = new Map()
     expect(applyPresence(members, presence('update', ada))?.event).toBe('presence:join')
     expect(applyPresence(members, presence('leave', bob))).toBeUndefined()
@@ -30,7 +30,7 @@ describe('members', () => {
     expect(members.size).toBe(0)
   })
 
-  test('the server’s list makes leaves, updates and joins of the difference', () => {
+  test('the list of the server leads to leaves, updates and joins', () => {
     const members: Members = new Map()
     applyPresence(members, presence('join', ada))
     applyPresence(members, presence('join', bob))
@@ -47,7 +47,7 @@ describe('members', () => {
     expect(joins(members)).toHaveLength(2)
   })
 
-  test('the state that stands is the one tracked last by a handle that still tracks', () => {
+  test('the state tracked last by a present handle counts', () => {
     const tracking = new Tracking()
     const [one, two] = [{}, {}]
     tracking.track(topic, one, { n: 1 })
@@ -63,7 +63,7 @@ describe('members', () => {
 })
 
 describe('a channel', () => {
-  test('tracks before it subscribes and before it is connected, as the reference does', async () => {
+  test('tracks once, before it subscribes and connects', async () => {
     const made = bench()
     const channel = made.client.channel('chat/general')
     const tracked = channel.track(ada)
@@ -76,7 +76,7 @@ describe('a channel', () => {
     await tracked
   })
 
-  test('is present again after a reconnection, with the state that stands', async () => {
+  test('is present again after a reconnection with its last state', async () => {
     const made = await connected()
     const channel = made.client.channel('chat/general')
     channel.track(ada)
@@ -89,7 +89,7 @@ describe('a channel', () => {
     expect(made.socket.last('track').state).toEqual({ ...ada, n: 999 })
   })
 
-  test('that untracks while away is not present after', async () => {
+  test('that untracks while disconnected is not present afterwards', async () => {
     const made = await connected()
     const channel = made.client.channel('chat/general')
     channel.track(ada)
@@ -114,7 +114,7 @@ describe('a channel', () => {
     expect(made.socket.sent.at(-1)?.type).toBe('untrack')
   })
 
-  test('hears who is there, also when it comes late to a shared subscription', async () => {
+  test('receives the present members when it joins late', async () => {
     const made = await connected()
     made.client.channel('chat/general').subscribe()
     made.socket.subscribed()
@@ -129,7 +129,7 @@ describe('a channel', () => {
     expect(late.members).toMatchObject([{ userId: 'ada', state: ada }])
   })
 
-  test('hears who left while it was away, and no join twice', async () => {
+  test('receives leaves it missed, and no join twice', async () => {
     const made = await connected()
     const heard: string[] = []
     const channel = made.client
@@ -151,7 +151,7 @@ describe('a channel', () => {
     expect(channel.members).toHaveLength(1)
   })
 
-  test('asks who is present without a subscription', async () => {
+  test('returns the members without a subscription', async () => {
     const made = await connected()
     const asked = made.client.channel('chat/general').presence()
     const { id } = made.socket.last('presence')

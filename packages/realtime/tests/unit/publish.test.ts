@@ -16,7 +16,7 @@ test('a publish resolves with its acknowledgement', async () => {
   expect(await acked).toEqual({ id, cursor: 'e:1', timestamp: 5 })
 })
 
-test('publishes made before the connection are sent on it, in order', async () => {
+test('publishes made before the connection are sent in order', async () => {
   const made = bench()
   const channel = made.client.channel('chat/general')
   for (const n of [1, 2, 3]) channel.publish('message', n)
@@ -25,7 +25,7 @@ test('publishes made before the connection are sent on it, in order', async () =
   expect(made.socket.sent).toMatchObject([{ data: 1 }, { data: 2 }, { data: 3 }])
 })
 
-test('what was not acknowledged is sent again under the same id, what was is not', async () => {
+test('only unacknowledged publishes are sent again, under their ids', async () => {
   const made = await connected()
   const channel = made.client.channel('chat/general')
   const first = channel.publish('message', 1)
@@ -44,7 +44,7 @@ test('what was not acknowledged is sent again under the same id, what was is not
   await third
 })
 
-test('what is sent again is what was published, whatever became of the object', async () => {
+test('changes to an object after publish have no effect', async () => {
   const made = bench()
   const data = { text: 'before' }
   made.client.channel('chat/general').publish('message', data)
@@ -54,7 +54,7 @@ test('what is sent again is what was published, whatever became of the object', 
   expect(made.socket.last('publish').data).toEqual({ text: 'before' })
 })
 
-test('a refused publish rejects, typed', async () => {
+test('a refused publish rejects with a typed error', async () => {
   const made = await connected()
   const publishing = made.client.channel('chat/general').publish('message', 1)
   const { id } = made.socket.last('publish')
@@ -63,7 +63,7 @@ test('a refused publish rejects, typed', async () => {
   expect(made.errors).toEqual([])
 })
 
-test('a refused publish that nobody waits for is told to onError', async () => {
+test('a refused publish that nobody awaits goes to onError', async () => {
   const made = await connected()
   made.client.channel('chat/general').publish('message', 1)
   const { id } = made.socket.last('publish')
@@ -72,14 +72,14 @@ test('a refused publish that nobody waits for is told to onError', async () => {
   expect(made.errors).toEqual(['forbidden'])
 })
 
-test('data that is not JSON is refused before it is sent', async () => {
+test('data without a JSON form is refused before it is sent', async () => {
   const made = await connected()
   const publishing = made.client.channel('chat/general').publish('message', 1n)
   await expect(publishing).rejects.toMatchObject({ code: 'bad_message' })
   expect(made.socket.sent).toEqual([])
 })
 
-test('when the server ends the connection for good, whoever waits is told, and onError once for the rest', async () => {
+test('a final close rejects all calls and reports one error', async () => {
   const made = await connected()
   const channel = made.client.channel('chat/general')
   const waited = channel.publish('message', 1)

@@ -63,7 +63,7 @@ describe('frames', () => {
     expect(() => decode(text)).toThrow(AerostackError)
   })
 
-  test('what is not JSON cannot be sent', () => {
+  test('data without a JSON form cannot be sent', () => {
     const data: unknown[] = []
     data.push(data)
     const frame: ClientFrame = { type: 'publish', topic: 'a/b', event: 'e', data, id: '1' }

@@ -155,7 +155,7 @@ class World {
   }
 }
 
-test('under any interleaving each event is heard once and in order, and what is missing is told', async () => {
+test('every event is delivered once and in order, or reported as a gap', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const world = new World()

@@ -32,7 +32,7 @@ const numbered = (count: number) => Array.from({ length: count }, (_, index) => 
 const ids = ({ rows }: { rows: readonly { id?: unknown }[] }) => rows.map(({ id }) => id)
 
 describe('rows', () => {
-  test('are there when the last part of the snapshot is, and then follow the changes', async () => {
+  test('appear with the last part of the snapshot and follow changes', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     const states: TableState<object>[] = []
@@ -53,7 +53,7 @@ describe('rows', () => {
     expect(sent(made)).toEqual(['snapshot'])
   })
 
-  test('may be named by other columns than `id`, and by several', async () => {
+  test('may have a key of other columns than `id`, or of several', async () => {
     const made = await connected()
     const seats = liveTable(made.client, 'orders', { key: ['row', 'seat'] })
     made.socket.snapshot([
@@ -68,7 +68,7 @@ describe('rows', () => {
     ])
   })
 
-  test('of which two have the same name are an error that says so', async () => {
+  test('with the same key are an error', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders', { key: 'page' })
     made.socket.snapshot([{ page: 'a' }, { page: 'b' }, { page: 'a' }])
@@ -90,7 +90,7 @@ describe('rows', () => {
     expect(orders).toMatchObject({ stale: false, rows: [data], error: null })
   })
 
-  test('without the column that names them are an error that says so, and harm nobody else', async () => {
+  test('without the key column are an error for this table only', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     const heard: unknown[] = []
@@ -105,14 +105,14 @@ describe('rows', () => {
     expect(heard).toEqual(['b'])
   })
 
-  test('a channel has none', async () => {
+  test('are not available for a channel', async () => {
     const { client } = await connected()
     expect(() => liveTable(client, 'chat/general')).toThrow(
       expect.objectContaining({ code: 'invalid_topic' }),
     )
   })
 
-  test('a listener that throws is told to onError and stops no one else', async () => {
+  test('a listener that throws is reported and stops no other listener', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     const heard: unknown[] = []
@@ -127,7 +127,7 @@ describe('rows', () => {
 })
 
 describe('a limit', () => {
-  test('asks for some in reserve, so that one that leaves is replaced at once', async () => {
+  test('requests a reserve, so a row that leaves is replaced at once', async () => {
     const made = await connected()
     const top = liveTable(made.client, 'orders', { order: 'id', limit: 2 })
     expect(made.socket.last('subscribe').snapshot).toEqual({ order: 'id', limit: 7 })
@@ -137,7 +137,7 @@ describe('a limit', () => {
     expect(sent(made)).toEqual(['snapshot'])
   })
 
-  test('when the reserve is used up the old rows stay until the new ones are there', async () => {
+  test('keeps the old rows until new ones replace a used-up reserve', async () => {
     const made = await connected()
     const top = liveTable(made.client, 'orders', { order: 'id', limit: 2 })
     made.socket.snapshot(numbered(7))
@@ -151,7 +151,7 @@ describe('a limit', () => {
     expect(sent(made)).toEqual(['snapshot', 'snapshot'])
   })
 
-  test('a view that has fewer rows never asks again', async () => {
+  test('requests nothing more when the view has fewer rows', async () => {
     const made = await connected()
     const top = liveTable(made.client, 'orders', { order: 'id', limit: 2 })
     made.socket.snapshot(numbered(3))
@@ -161,7 +161,7 @@ describe('a limit', () => {
     expect(sent(made)).toEqual(['snapshot'])
   })
 
-  test('when two ways to sort text disagree the database is asked, and its answer is remembered', async () => {
+  test('asks the database once when two sort orders disagree', async () => {
     const made = await connected()
     const names = liveTable(made.client, 'orders', { order: 'name', limit: 5 })
     made.socket.snapshot([{ id: 1, name: 'ann' }])
@@ -176,7 +176,7 @@ describe('a limit', () => {
     expect(sent(made)).toEqual(['snapshot', 'snapshot'])
   })
 
-  test('large integers and decimals, which come as text, are numbers once the database has shown it', async () => {
+  test('sorts large integers and decimals as the database does', async () => {
     const made = await connected()
     const top = liveTable(made.client, 'orders', { order: '-n', limit: 5 })
     made.socket.snapshot([
@@ -190,7 +190,7 @@ describe('a limit', () => {
 })
 
 describe('the network', () => {
-  test('after a reconnection the rows go on by cursor, without a new snapshot', async () => {
+  test('a reconnection resumes without a new snapshot', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     made.socket.snapshot([{ id: 1 }])
@@ -209,7 +209,7 @@ describe('the network', () => {
     expect(sent(made)).toEqual(['subscribe', 'presence'])
   })
 
-  test('a gap is repaired by a new snapshot; equal rows keep their identity', async () => {
+  test('a gap leads to a new snapshot; equal rows stay the same object', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     made.socket.snapshot([{ id: 1 }, { id: 2 }])
@@ -223,7 +223,7 @@ describe('the network', () => {
     expect(orders.rows[0]).toBe(first)
   })
 
-  test('a gap in the midst of it as well', async () => {
+  test('a gap during a snapshot leads to a new one', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     made.socket.snapshot([{ id: 1 }])
@@ -233,7 +233,7 @@ describe('the network', () => {
     expect(orders).toMatchObject({ rows: [], stale: false })
   })
 
-  test('a snapshot that was cut short is asked for again, and its parts are forgotten', async () => {
+  test('an interrupted snapshot is discarded and requested again', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     const { topic, id = '' } = made.socket.last('subscribe')
@@ -248,8 +248,8 @@ describe('the network', () => {
   })
 })
 
-describe('one topic, several who want different things of it', () => {
-  test('a snapshot for one costs the others nothing: they go on from where they were', async () => {
+describe('several subscribers of one topic', () => {
+  test('a snapshot for one does not interrupt the others', async () => {
     const made = await connected()
     const heard: unknown[] = []
     made.client
@@ -274,7 +274,7 @@ describe('one topic, several who want different things of it', () => {
     expect(heard).toEqual([1, 1, 2])
   })
 
-  test('a refused snapshot is an error of the one who wanted it', async () => {
+  test('a refused snapshot is an error of its table only', async () => {
     const made = await connected()
     const good = liveTable(made.client, 'orders')
     made.socket.snapshot([{ id: 1 }])
@@ -289,7 +289,7 @@ describe('one topic, several who want different things of it', () => {
     expect(good.error).toBeNull()
   })
 
-  test('one that was refused is asked for again on the next connection', async () => {
+  test('a refused snapshot is requested again on the next connection', async () => {
     const made = await connected({ token: 'a.b.c' })
     const orders = liveTable(made.client, 'orders')
     const { id = '' } = made.socket.last('subscribe')
@@ -301,7 +301,7 @@ describe('one topic, several who want different things of it', () => {
     expect(orders).toMatchObject({ rows: [{ id: 1 }], error: null, stale: false })
   })
 
-  test('a server that was not able to is asked again', async () => {
+  test('a snapshot is requested again after a retryable error', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     const { id = '' } = made.socket.last('subscribe')
@@ -312,7 +312,7 @@ describe('one topic, several who want different things of it', () => {
     expect(orders).toMatchObject({ rows: [{ id: 1 }], error: null, loading: false })
   })
 
-  test('a dropped table is an error of its rows', async () => {
+  test('a dropped table is an error of its live table', async () => {
     const made = await connected()
     const orders = liveTable(made.client, 'orders')
     made.socket.snapshot([{ id: 1 }])
@@ -321,7 +321,7 @@ describe('one topic, several who want different things of it', () => {
     expect(made.errors).toEqual(['not_found'])
   })
 
-  test('handles with the same options share one; the last to close ends it, and rows stay readable', async () => {
+  test('tables with the same options share rows until the last closes', async () => {
     const made = await connected()
     const one = liveTable(made.client, 'orders', { limit: 2 })
     const two = liveTable(made.client, 'table/orders', { limit: 2, key: 'id' })
