@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-PORT ?= 8787
+# Without PORT the demo takes 8787 or the next free port.
+PORT ?=
 DB ?= demo.db
 # Three test processes on two cores: the flow tests mostly wait for servers of their own.
 WORKERS ?= 3
@@ -21,9 +22,8 @@ help: ## what can be made
 
 install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual environment, the npm packages, the built pages
 
-demo: install ## the server on the embedded default, with the examples and sample data
-	@$(BIN)/python examples/seed.py $(DB)
-	@exec $(BIN)/aerostack dev --db $(DB) --port $(PORT)
+demo: install ## the server on a SQLite file, with the examples and sample data; PORT=8788
+	@exec $(BIN)/aerostack demo --no-browser --db $(DB) $(if $(PORT),--port $(PORT))
 
 check: install ## format, lint, strict types, import layers, English; Python and TypeScript
 	$(BIN)/ruff format --check $(PY)

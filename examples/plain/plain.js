@@ -3,7 +3,9 @@ import { createClient } from '/sdk/aerostack.js'
 const element = (id) => document.getElementById(id)
 const me = crypto.randomUUID().slice(0, 8)
 
-const realtime = createClient({ userId: me })
+const projectId = document.querySelector('meta[name=aerostack-project]').content // the server's
+
+const realtime = createClient({ userId: me, projectId })
 realtime.onStatusChange((status) => {
   element('status').value = status
 })

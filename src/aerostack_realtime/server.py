@@ -282,7 +282,8 @@ def _application(
         version=VERSION,
     )
     app = web.Application(middlewares=[surrounding(origins, proxies)], client_max_size=settings.limits.body_bytes)
-    app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *static.routes()])
+    pages = static.routes(project=settings.project, examples=settings.open_access)
+    app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
     return endpoint, app
 
 

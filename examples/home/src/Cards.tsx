@@ -4,19 +4,19 @@ const EXAMPLES = [
   {
     name: 'Chat',
     path: 'chat/',
-    shows: 'History, presence and typing. A message shows when it comes back.',
+    shows: 'History, presence and typing. A message appears once the server has confirmed it.',
     Glyph: ChatGlyph,
   },
   {
     name: 'Todos',
     path: 'todos/',
-    shows: 'Rows of a table kept live, and who is editing which.',
+    shows: 'The live rows of a table, and who is editing which row.',
     Glyph: TodosGlyph,
   },
   {
     name: 'Dashboard',
     path: 'dashboard/?simulate',
-    shows: 'Published figures beside figures that follow from rows.',
+    shows: 'Published figures, and figures computed from live rows.',
     Glyph: DashboardGlyph,
   },
   {
@@ -28,7 +28,7 @@ const EXAMPLES = [
   {
     name: 'Auction',
     path: 'auction/',
-    shows: 'Two bids at once: the database decides, all see one price.',
+    shows: 'Two bids at once: the database decides, and everyone sees one price.',
     Glyph: AuctionGlyph,
   },
   {

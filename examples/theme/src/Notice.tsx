@@ -1,14 +1,14 @@
 import { useAerostack } from 'aerostack-realtime/react'
 import { useEffect, useState } from 'react'
 
-/** The last thing that went wrong and that no other part of the page has shown, until it is dismissed. */
+/** The last error that no other part of the page shows, until it is dismissed. */
 export function Notice() {
   const { realtime } = useAerostack()
   const [error, setError] = useState<Error & { code?: string }>()
   useEffect(() => realtime.onError(setError), [realtime])
   useEffect(() => {
     const uncaught = (event: PromiseRejectionEvent) => {
-      event.preventDefault() // it is told here, not in the console
+      event.preventDefault() // shown here instead of in the console
       setError(event.reason)
     }
     addEventListener('unhandledrejection', uncaught)
@@ -19,6 +19,12 @@ export function Notice() {
     <div className="notice" role="alert">
       <p>
         {error.code && <code>{error.code}</code>} {error.message}
+        {error.code === 'not_found' && (
+          <>
+            {' '}
+            <code>aerostack demo</code> creates the tables of the examples.
+          </>
+        )}
       </p>
       <button type="button" className="button" onClick={() => setError(undefined)}>
         Dismiss

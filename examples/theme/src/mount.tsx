@@ -10,7 +10,14 @@ export function mount(app: ReactNode): void {
   if (!root) throw new Error('index.html has no element with the id "root".')
   createRoot(root).render(
     <StrictMode>
-      <AerostackProvider user={currentPerson()}>{app}</AerostackProvider>
+      <AerostackProvider user={currentPerson()} projectId={projectOfServer()}>
+        {app}
+      </AerostackProvider>
     </StrictMode>,
   )
+}
+
+/** The server writes its project into the page. */
+function projectOfServer(): string {
+  return document.querySelector<HTMLMetaElement>('meta[name=aerostack-project]')?.content ?? 'default'
 }

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from aerostack_realtime.cli import check, client, database, keys, node, settings, tables
+from aerostack_realtime.cli import check, client, database, demo, keys, node, settings, tables
 from aerostack_realtime.cli.console import out
 from aerostack_realtime.server import VERSION
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(node.dev)
 app.command()(node.serve)
+app.command()(demo.demo)
 app.command()(settings.init)
 app.command("config")(settings.show)
 app.command()(check.check)

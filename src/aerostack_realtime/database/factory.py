@@ -56,8 +56,9 @@ class Backend(Struct, frozen=True):
 
     `accepts` says whether an address names such a database, `shown` is the address as it may be printed, `open`
     opens it (without `follow` for a command that receives no changes), and `check` lists what is wrong with it,
-    each with its fix. `creates` says whether a server would create the database, and `claim` makes the caller its
-    only server. All raise DatabaseUnusable with one sentence that says what to do.
+    each with its fix. `creates` says whether a server would create the database, `file` whether it is a SQLite
+    file, and `claim` makes the caller its only server. All raise DatabaseUnusable with one
+    sentence that says what to do.
     """
 
     accepts: Callable[[str], bool]
@@ -65,6 +66,7 @@ class Backend(Struct, frozen=True):
     open: Open
     check: Callable[[str, Sections], Awaitable[list[str]]]
     creates: Callable[[str], bool]
+    file: bool
     claim: Callable[[str], Claim]
 
 
@@ -126,6 +128,7 @@ BACKENDS: Final = (
         open=_open_postgres,
         check=_check_postgres,
         creates=lambda _: False,
+        file=False,
         claim=lambda _: _Unclaimed(),
     ),
     Backend(
@@ -134,6 +137,7 @@ BACKENDS: Final = (
         open=_open_sqlite,
         check=_check_sqlite,
         creates=lambda path: not Path(path).exists(),
+        file=True,
         claim=lambda path: ServerLock(Path(path)),
     ),
 )

@@ -1,6 +1,7 @@
 import { type FormEvent, useState } from 'react'
 
-const SUGGESTED = ['chat/general', 'orders', 'todos', 'dashboard/metrics', 'cursors/map']
+const FIRST = 'chat/general'
+const SUGGESTED = [FIRST, 'orders', 'todos', 'dashboard/metrics', 'cursors/map']
 
 export function SubscribeForm(props: {
   topics: readonly string[]
@@ -11,8 +12,7 @@ export function SubscribeForm(props: {
   const [topic, setTopic] = useState('')
   const submit = (event: FormEvent) => {
     event.preventDefault()
-    if (!topic.trim()) return
-    onSubscribe(topic.trim())
+    onSubscribe(topic.trim() || FIRST) // an empty field shows it as a placeholder
     setTopic('')
   }
   return (
@@ -24,7 +24,7 @@ export function SubscribeForm(props: {
           className="field mono"
           list="suggested"
           value={topic}
-          placeholder="chat/general"
+          placeholder={FIRST}
           autoComplete="off"
           autoCapitalize="off"
           spellCheck={false}
@@ -39,7 +39,7 @@ export function SubscribeForm(props: {
           Subscribe
         </button>
       </div>
-      <p className="label">With a slash it is a channel, without one the rows of a table.</p>
+      <p className="label">A topic with a slash is a channel; without one it is a table.</p>
       {topics.length > 0 && (
         <ul className="topics" aria-label="Subscribed topics">
           {topics.map((name) => (

@@ -1,5 +1,6 @@
-"""What the server serves to browsers: the way in, the examples, and the client as ES modules."""
+"""Files for browsers: the client as ES modules and, for development, the home page and the examples."""
 
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,10 @@ _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/ht
 _HEADERS: Final = {"Content-Security-Policy": headers.PAGES}
 
 
+_PROJECT: Final = '<meta name="aerostack-project" content="'
+"""How a page learns which project the server holds; the pages are built with `default`."""
+
+
 def missing() -> str | None:
     """What to say when the pages were not built; None when they are there."""
     if all(path.is_file() for path in BUILT):
@@ -22,15 +27,34 @@ def missing() -> str | None:
     return "The browser client and the pages are not built: run `make install` in the source tree."
 
 
-def routes() -> list[web.RouteDef]:
+def routes(*, project: str, examples: bool) -> list[web.RouteDef]:
+    """The client for browsers at `/sdk/`; with `examples` also the home page and the examples, which connect to
+    `project`, else one line at `/`."""
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return _file(request, project)
+
+    served = [web.get("/{path:sdk/.*}", page)]
+    if not examples:
+        return [*served, web.get("/", _running)]
     return [
-        web.get("/", _page),
-        web.get("/{path:(?:sdk|examples|assets)/.*}", _page),
-        web.get("/examples", _page),
+        *served,
+        web.get("/", page),
+        web.get("/{path:(?:examples|assets)/.+}", page),
+        web.get("/{path:examples/?}", _home),
     ]
 
 
-async def _page(request: web.Request) -> web.StreamResponse:
+async def _running(_request: web.Request) -> web.Response:
+    return web.Response(text="Aerostack Realtime is running.\n")
+
+
+async def _home(_request: web.Request) -> web.Response:
+    """The list of the examples is on the home page."""
+    raise web.HTTPFound("/#examples")
+
+
+def _file(request: web.Request, project: str) -> web.StreamResponse:
     path = (ROOT / request.path.lstrip("/")).resolve()
     if not path.is_relative_to(ROOT.resolve()):
         raise web.HTTPNotFound
@@ -43,6 +67,10 @@ async def _page(request: web.Request) -> web.StreamResponse:
             return web.Response(text=note + "\n", status=404)
         raise web.HTTPNotFound
     content_type = _TYPES.get(path.suffix, "application/octet-stream")
+    if path.suffix == ".html":
+        text = path.read_text().replace(f'{_PROJECT}default"', f'{_PROJECT}{escape(project)}"')
+        cache = {"Cache-Control": "no-cache"}
+        return web.Response(text=text, content_type=content_type, headers={**_HEADERS, **cache})
     immutable = path.parent.name == "assets"
     cache = {"Cache-Control": "public, max-age=31536000, immutable" if immutable else "no-cache"}
     return web.FileResponse(path, headers={**_HEADERS, **cache, "Content-Type": content_type})
