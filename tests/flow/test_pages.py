@@ -37,7 +37,7 @@ async def development(command: str, directory: Path, *arguments: str) -> AsyncIt
     )
     assert process.stdout is not None, "it is a pipe"
     line = (await process.stdout.readline()).decode()
-    yield line.split("listening on ")[1].split(",")[0]
+    yield line.split("listening on ")[1].strip()
     process.kill()
     await process.communicate()
 

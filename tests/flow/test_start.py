@@ -33,7 +33,7 @@ class Development:
         )
         assert self._process.stdout is not None, "it is a pipe"
         line = (await self._process.stdout.readline()).decode()
-        return line.split("listening on ")[1].split(",")[0]
+        return line.split("listening on ")[1].strip()
 
     async def __aexit__(self, *_: object) -> None:
         if self._process.returncode is None:

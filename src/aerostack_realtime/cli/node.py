@@ -118,7 +118,7 @@ def serve_development(settings: Settings, then: Callable[[str], None] | None = N
     def ready(url: str) -> None:
         where = "" if url == "http://127.0.0.1:8787" else f" --url {url}"
         project = "" if settings.project == "default" else f" --project {settings.project}"
-        out.print(f"aerostack: listening on {url}, open in a browser", markup=False)
+        out.print(f"aerostack: page and server listening on {url}", markup=False)
         out.print(f"  secret key  {DEV_SECRET_KEY}", markup=False)
         out.print(f"  database    {shown(settings.database)}, project {settings.project!r}", markup=False)
         out.print(f"  try         aerostack listen chat/general{where}{project}", markup=False)
