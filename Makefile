@@ -17,7 +17,7 @@ WEB := src/aerostack_realtime/web
 
 .PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel reference fuzz clean
 
-help: ## what can be made
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
 install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual environment, the npm packages, the built pages
@@ -34,7 +34,7 @@ check: install ## format, lint, strict types, import layers, English; Python and
 	npm run check -w aerostack-realtime
 	npm run check:web
 
-test: check test-python test-node test-browser ## everything that has to pass
+test: check test-python test-node test-browser ## all checks and tests
 
 test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
@@ -59,22 +59,22 @@ test-pythons: install .tools/sqlite3 .tools/initdb ## unit and flow tests on eac
 wheel: install ## dist/: the Python package with its pages
 	$(BIN)/python -m build --quiet --outdir dist
 
-bench: install ## us and the peers on the same work; writes bench/RESULTS.md
+bench: install ## this server and its peers on the same work; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
 bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 	$(BIN)/python -m bench --quick
 
-faults: install .tools/sqlite3 .tools/initdb ## kill, cut, fill and restore a running server; ARGS="--seed 1 --seconds 60"
+faults: install .tools/sqlite3 .tools/initdb ## inject faults into a running server and check for losses; ARGS="--seed 1 --seconds 60"
 	$(BIN)/python -m tests.faults $(ARGS)
 
-outage: install .tools/initdb ## a line to PostgreSQL that is away for long; ARGS="--seconds 3600"
+outage: install .tools/initdb ## a long interruption of the connection to PostgreSQL; ARGS="--seconds 3600"
 	$(BIN)/python -m tests.outage $(ARGS)
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
 VERSIONS ?= 13 14 15 16 17 18
 # Not "wrapping": it needs pg_resetwal, which these programs come without; `make test` has it.
-test-versions: install .tools/sqlite3 .tools/initdb ## what concerns PostgreSQL, on each of its versions; VERSIONS="13 18"
+test-versions: install .tools/sqlite3 .tools/initdb ## the PostgreSQL tests on each of its versions; VERSIONS="13 18"
 	@for version in $(VERSIONS); do \
 	  echo "PostgreSQL $$version"; programs=$$(scripts/postgres $$version); \
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
@@ -84,7 +84,7 @@ reference: install ## docs/reference/settings.md, from the settings' structs
 	@mkdir -p docs/reference
 	$(BIN)/python -m aerostack_realtime.config.reference > docs/reference/settings.md
 
-fuzz: install ## what is parsed and what is done with it, on random input
+fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600
 
 clean: ## remove what was installed and built here

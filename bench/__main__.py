@@ -45,7 +45,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(text: str) -> None:
-    head = "# Measured side by side\n\nMade by `make bench`; how and why in [README.md](README.md).\n\n"
+    head = "# Measured side by side\n\nWritten by `make bench`; the method is in [README.md](README.md).\n\n"
     (BENCH / "RESULTS.md").write_text(head + text)
 
 

@@ -78,7 +78,7 @@ class Report:
         if capacity:
             parts += [
                 "## Server CPU per delivery, the server's core saturated\n\n"
-                "User and system time of the whole process tree; in brackets how many times ours.",
+                "User and system time of the whole process tree; in brackets relative to Aerostack Realtime.",
                 self._table(capacity, _cpu),
                 "## Deliveries per second on one core",
                 self._table(capacity, _rate),
@@ -86,8 +86,8 @@ class Report:
         if latency:
             parts += [
                 "## Latency, ms: p50 / p99 / p99.9\n\n"
-                "From the time a message was due to be sent, to its arrival at each subscriber; the"
-                " generator's own cost included. The wide one runs at half of what the slowest can do.",
+                "From the time at which a message was due until it reached each subscriber, including the"
+                " generator's own cost. The wide workload runs at half of what the slowest contender can do.",
                 self._table(latency, _latency),
             ]
         if latency and by_shape["half"]:
@@ -134,7 +134,7 @@ class Report:
             "## How busy the cores were: server / load generator\n\n"
             "† marks a figure that the generator limited (its core busy, the server's not): the rate could"
             " be higher, the CPU per delivery stands. ‡ marks one where neither core was busy with the work:"
-            " other processes had them, or the two waited for each other.\n\n" + self._table(capacity, _shares)
+            " other processes used them, or the two waited for each other.\n\n" + self._table(capacity, _shares)
         )
 
     def _notes(self) -> str:
