@@ -73,7 +73,10 @@ export class Channel<E extends Events = Events> {
       presence,
       policy: { slow, key },
       deliver: (payload) => this.#deliver({ ...payload, topic }),
-      unsubscribe: () => this.#end(),
+      unsubscribe: () => {
+        this.#listeners.clear()
+        internals.subscriptions.detach(canonical, this.#subscriber)
+      },
       off: (event, listener) => this.#listeners.get(event)?.delete(listener),
     }
   }
@@ -170,11 +173,6 @@ export class Channel<E extends Events = Events> {
   #targets(): readonly Subscriber[] {
     if (this.#used) return [this.#subscriber]
     return this.#internals.subscriptions.get(this.canonical)?.subscribers ?? []
-  }
-
-  #end(): void {
-    this.#listeners.clear()
-    this.#internals.subscriptions.detach(this.canonical, this.#subscriber)
   }
 
   #deliver(payload: RealtimePayload): Promise<unknown> | undefined {

@@ -86,7 +86,7 @@ export class Client {
       urls: this.#origins.map((origin) => socketUrl(origin, projectId, userId)),
       Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
       token: () => this.#currentToken(),
-      renewable: () => options.getToken !== undefined,
+      renewable: (token) => options.getToken !== undefined || this.#token !== token,
       opened: (limits) => this.#opened(limits),
       received: (frame) => this.#received(frame),
       status: (status) => this.#statusChanged(status),

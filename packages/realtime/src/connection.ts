@@ -45,8 +45,8 @@ export interface ConnectionOptions {
   apiKey?: string | undefined
   /** Called before every attempt. */
   token: () => Promise<string | null>
-  /** Whether calling `token` again may return another one. */
-  renewable: () => boolean
+  /** Whether calling `token` again may return another one than `token`. */
+  renewable: (token: string | null) => boolean
   /** Attempts to reconnect before the client gives up. */
   maxAttempts: number
   clock: Clock
@@ -173,7 +173,7 @@ export class Connection {
       if (turn === this.#turn) this.#receive(data)
     }
     socket.onclose = ({ code, reason }) => {
-      if (turn === this.#turn) this.#closed(code, reason)
+      if (turn === this.#turn) this.#closed(code, reason, token)
     }
     socket.onerror = () => {} // a close event follows
     return socket
@@ -226,19 +226,16 @@ export class Connection {
     this.#retry()
   }
 
-  #closed(code: number, reason: string): void {
+  #closed(code: number, reason: string, token: string | null): void {
     this.#abandon(undefined, code)
     const step = nextStep(code)
-    if (step === 'renew token' && !this.#renewed && this.#options.renewable()) {
+    if (step === 'renew token' && !this.#renewed && this.#options.renewable(token)) {
       this.#renewed = true
       this.#become('reconnecting')
       this.#open()
     } else if (step === 'renew token' || step === 'stop') {
-      const closed = new AerostackError(
-        errorCodeOfClose(code),
-        `${reason || 'Closed by the server'} (${code})`,
-      )
-      this.#end(this.#refusal ?? closed)
+      const said = this.#refusal?.message ?? `${reason || 'Closed by the server'} (${code})`
+      this.#end(new AerostackError(errorCodeOfClose(code), said))
     } else this.#retry(step === 'reconnect late')
   }
 

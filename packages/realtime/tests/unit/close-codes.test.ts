@@ -61,3 +61,15 @@ test('close code 4401 asks for another token, once', async () => {
   expect(made.client.status).toBe('disconnected')
   expect(made.errors).toEqual(['unauthorized'])
 })
+
+test('setToken to another user reconnects after close code 4401', async () => {
+  const made = await connected({ token: 'ada' })
+  made.client.setToken('bob')
+  expect(made.socket.sent).toEqual([{ type: 'auth', token: 'bob' }])
+  made.socket.drop(4401, 'another user')
+  await settled()
+  expect(made.socket.protocols).toContain('aerostack-token.bob')
+  made.socket.accept()
+  expect(made.client.status).toBe('connected')
+  expect(made.errors).toEqual([])
+})

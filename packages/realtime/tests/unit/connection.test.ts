@@ -143,6 +143,18 @@ test('a refusal rejects connect with the sentence of the server', async () => {
   expect(made.errors).toEqual([])
 })
 
+test('setToken connects again after an expired token', async () => {
+  const made = bench({ token: 'old' })
+  const connecting = made.client.connect()
+  await settled()
+  made.socket.say({ type: 'error', code: 'token_expired', message: 'Expired.', retryable: false })
+  made.socket.drop(4401, 'token_expired')
+  await expect(connecting).rejects.toMatchObject({ code: 'unauthorized', message: 'Expired.' })
+  made.client.setToken('new')
+  await settled()
+  expect(made.socket.protocols).toContain('aerostack-token.new')
+})
+
 test('a refusal that is retryable is reported and retried', async () => {
   const made = bench()
   made.client.connect()
