@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { AerostackError, Client, RealtimePayload, Status } from '../../src/index.js'
-import { Cable, clientOf, Heard, Server } from '../support/server.js'
+import { Cable, clientOf, Heard, Server, Unlimited } from '../support/server.js'
 
 const server = new Server()
 const clients: Client[] = []
@@ -248,4 +248,81 @@ test('a wrong token rejects with the reason', async () => {
   const one = client({ token: 'a.b.c', onError: errors.add })
   await expect(one.connect()).rejects.toMatchObject({ code: 'unauthorized' })
   expect(one.status).toBe('disconnected')
+})
+
+test('a publish above the limits rejects and later ones arrive', async () => {
+  const one = client({ userId: 'ada' })
+  const heard = new Heard<unknown>()
+  const room = one.channel('chat/limits').on('message', ({ data }) => heard.add(data))
+  await room.subscribe()
+  const nested = (levels: number): unknown => (levels ? [nested(levels - 1)] : 0)
+  for (const data of ['x'.repeat(70_000), 'x'.repeat(1_200_000)])
+    await expect(room.publish('message', data)).rejects.toMatchObject({ code: 'too_large', retryable: false })
+  await expect(room.publish('message', nested(128))).rejects.toMatchObject({ code: 'bad_message' })
+  await room.publish('message', nested(127))
+  expect(await heard.next()).toEqual(nested(127))
+  expect(one.status).toBe('connected')
+})
+
+test('a frame that the server does not read rejects alone', async () => {
+  const one = clientOf(server, { random: () => 0.999, WebSocket: Unlimited })
+  clients.push(one)
+  const seen = statuses(one)
+  await one.connect()
+  const room = one.channel('chat/1009')
+  const large = expect(room.publish('message', 'x'.repeat(1_200_000))).rejects.toMatchObject({
+    code: 'too_large',
+  })
+  const small = room.publish('message', 'small', { persist: true })
+  await large
+  await small
+  await seen.until((status) => status === 'reconnecting')
+  await seen.until((status) => status === 'connected')
+  expect((await room.getHistory()).map(({ data }) => data)).toEqual(['small'])
+})
+
+test('a client without a project uses the one of the server', async () => {
+  const shop = await new Server('--project', 'shop').start()
+  try {
+    const heard = new Heard<RealtimePayload>()
+    const [ada, bob] = [client({ userId: 'ada' }, shop), client({ userId: 'bob', projectId: 'shop' }, shop)]
+    await ada.channel('chat/1').on('message', heard.add).subscribe()
+    await bob.channel('chat/1').publish('message', 'hello', { persist: true })
+    expect(await heard.next()).toMatchObject({ topic: 'chat/1', data: 'hello' })
+    expect(await ada.channel('chat/1').getHistory()).toHaveLength(1)
+    const refused = client({ projectId: 'other' }, shop).connect()
+    await expect(refused).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringContaining("'other'"),
+    })
+  } finally {
+    await shop.remove()
+  }
+})
+
+test('a client moves on to another server when one is killed', async () => {
+  const servers = [await new Server().start(), await new Server().start()]
+  try {
+    const one = client({ url: servers.map(({ url }) => url), random: () => 0.999 })
+    const seen = statuses(one)
+    await one.connect()
+    await servers[0]?.kill()
+    await seen.until((status) => status === 'reconnecting')
+    await seen.until((status) => status === 'connected')
+    const room = one.channel('chat/1')
+    await room.publish('message', 1, { persist: true })
+    expect(await room.getHistory()).toHaveLength(1)
+  } finally {
+    for (const each of servers) await each.remove()
+  }
+})
+
+test('a legacy chat message is persisted and delivered', async () => {
+  const heard = new Heard<RealtimePayload>()
+  const one = client({ userId: 'ada' })
+  const room = one.chatRoom('general').on('chat_message', heard.add)
+  await room.subscribe()
+  one.sendChat('general', 'hello')
+  expect((await heard.next()).data).toMatchObject({ roomId: 'general', text: 'hello', userId: 'ada' })
+  expect(await room.getHistory()).toHaveLength(1)
 })

@@ -8,7 +8,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import WebSocket from 'ws'
-import { type Client, type ClientOptions, createClient, type SocketConstructor } from '../../src/index.js'
+import {
+  type Client,
+  type ClientOptions,
+  type Socket as ClientSocket,
+  createClient,
+  type SocketConstructor,
+} from '../../src/index.js'
 
 const ROOT = join(import.meta.dirname, '../../../..')
 const SECRET = 'ac_secret_dev'
@@ -23,6 +29,7 @@ function postgres(call: 'create_database' | 'drop_database', name: string): void
 }
 
 export class Server {
+  readonly #options: readonly string[]
   readonly #directory = mkdtempSync(join(tmpdir(), 'aerostack-'))
   readonly #name = `test_${randomUUID()}`
   #database: string | undefined
@@ -33,10 +40,15 @@ export class Server {
     return `http://127.0.0.1:${this.port}`
   }
 
-  /** Start, on the port it had before if it had one; resolves when it listens. */
+  /** `options` of `aerostack dev`. */
+  constructor(...options: string[]) {
+    this.#options = options
+  }
+
+  /** Start, on the same port as before if there was one. Resolves when the server listens. */
   async start(): Promise<this> {
     this.#database ??= this.#made()
-    const args = ['dev', '--port', String(this.port), '--db', this.#database]
+    const args = ['dev', '--port', String(this.port), '--db', this.#database, ...this.#options]
     const child = spawn(join(ROOT, '.venv/bin/aerostack'), args, {
       cwd: this.#directory,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -191,6 +203,33 @@ export class Cable {
 /** A client of the real server. */
 export function clientOf(target: { url: string }, options: ClientOptions = {}): Client {
   return createClient({ url: target.url, WebSocket: WebSocket as unknown as SocketConstructor, ...options })
+}
+
+/** A socket that hides the limits of the server, so that the client sends frames of any size. */
+export class Unlimited implements ClientSocket {
+  onmessage: ClientSocket['onmessage'] = null
+  onclose: ClientSocket['onclose'] = null
+  onerror: ClientSocket['onerror'] = null
+  readonly #socket: WebSocket
+
+  constructor(url: string, protocols: string[]) {
+    this.#socket = new WebSocket(url, protocols)
+    this.#socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(String(data))
+      if (frame.type === 'connected') frame.limits = { frameBytes: Number.MAX_VALUE }
+      this.onmessage?.({ data: JSON.stringify(frame) })
+    }
+    this.#socket.onclose = ({ code, reason }) => this.onclose?.({ code, reason })
+    this.#socket.onerror = () => {} // a close event follows
+  }
+
+  send(text: string): void {
+    this.#socket.send(text)
+  }
+
+  close(code?: number): void {
+    this.#socket.close(code)
+  }
 }
 
 /** Things that happen, to be awaited one after another in the order they came. */
