@@ -29,6 +29,9 @@ class JournalListener(Protocol):
         items in (`since`, `until`] were skipped, and those in (`until`, `since`] are not in the surviving journal.
         Nothing is ever skipped without this call. Items that this node appended and that have not entered are
         appended again by the journal itself, in their order; those that have entered are not.
+
+        During the call, `epoch` is that of what follows, and all that follows has positions above `last`: items
+        up to there may have entered on other nodes.
         """
 
     def cut_off(self) -> None:

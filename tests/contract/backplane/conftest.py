@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from time import time_ns
 from typing import Any, Protocol
 
 import pytest
 
+from aerostack_realtime.backplane.factory import open_journal
 from aerostack_realtime.backplane.redis.address import parse_address
 from aerostack_realtime.backplane.redis.journal import RedisJournal, RedisSettings
 from tests.contract.backplane.arbiter import SqliteGenerations
@@ -16,9 +18,50 @@ from tests.redis import RedisServer
 
 
 class Cluster(Protocol):
-    """Nodes on one journal."""
+    """Nodes on one journal; the memory journal has one at a time."""
 
     async def join(self, name: str) -> Node: ...
+
+
+class Mark:
+    """Where the memory journal keeps its high-water mark."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    async def high_water(self) -> int:
+        return self.position
+
+    async def raise_high_water(self, position: int) -> None:
+        self.position = max(self.position, position)
+
+
+class MemoryCluster:
+    """The nodes of a memory journal, which follow each other."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._mark = Mark()
+        self._stack = AsyncExitStack()
+
+    async def join(self, name: str) -> Node:
+        await self._stack.aclose()
+        journal = open_journal(
+            "memory",
+            arbiter=None,
+            store=self._mark,
+            now=lambda: time_ns() // 1000,
+            epoch=lambda: "1",
+            understands=lambda epoch, position: epoch == "1" and position > 1,
+        )
+        node = await self._stack.enter_async_context(Node(journal))
+        self.nodes.append(node)
+        return node
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+        for node in self.nodes:
+            assert violations(node) == []
 
 
 class RedisCluster:
@@ -69,7 +112,14 @@ async def redis_cluster(redis_server: RedisServer, tmp_path: Path) -> AsyncItera
         yield cluster
 
 
-@pytest.fixture(params=["redis"])
+@pytest.fixture
+async def memory_cluster() -> AsyncIterator[MemoryCluster]:
+    cluster = MemoryCluster()
+    yield cluster
+    await cluster.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     made: Cluster = request.getfixturevalue(f"{request.param}_cluster")
     return made

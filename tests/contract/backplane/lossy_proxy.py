@@ -16,6 +16,8 @@ class LossyProxy:
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._armed = False
         self.lost = 0
         self.port = 0
@@ -23,6 +25,13 @@ class LossyProxy:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+    def hold(self) -> None:
+        """Hold answers back until `release`."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
 
     def lose_next_answer(self) -> None:
         self._armed = True
@@ -66,5 +75,6 @@ class LossyProxy:
                 if doomed.is_set():
                     self.lost += 1
                     break
+                await self._flowing.wait()
                 near.write(data)
         near.transport.abort()

@@ -3,12 +3,31 @@
 import asyncio
 
 from aerostack_realtime.backplane.items import Beat, Hello
+from aerostack_realtime.protocol.errors import Overloaded
 from tests.contract.backplane.conftest import Cluster, RedisCluster
 from tests.contract.backplane.node import Recorder, publish, settle
+from tests.redis import RedisServer
 
 
-async def test_every_node_gets_every_item_its_own_included(cluster: Cluster) -> None:
-    a, b = await cluster.join("a"), await cluster.join("b")
+async def test_a_node_gets_what_it_appends(cluster: Cluster) -> None:
+    a = await cluster.join("a")
+    for item in (publish("one"), Hello("a", "1.0"), Beat(connections=3)):
+        entry = await a.heard.until_item(a.append(item))
+        assert entry.node == a.journal.node
+        assert entry.position == a.journal.last
+    assert a.heard.reach == []
+
+
+async def test_the_first_report_is_where_the_journal_begins(cluster: Cluster) -> None:
+    a = await cluster.join("a")
+    entry = await a.heard.until_item(a.append())
+    (began,) = a.heard.began_calls
+    assert (began.since, began.after) == (0, 0)
+    assert began.until < entry.position
+
+
+async def test_every_node_gets_every_item_its_own_included(redis_cluster: RedisCluster) -> None:
+    a, b = await redis_cluster.join("a"), await redis_cluster.join("b")
     items = [a.append(publish("one")), b.append(Hello("b", "1.0")), a.append(Beat(connections=3))]
     for item in items:
         await a.heard.until_item(item)
@@ -17,7 +36,7 @@ async def test_every_node_gets_every_item_its_own_included(cluster: Cluster) -> 
     assert a.heard.entries == b.heard.entries
 
 
-async def test_items_of_one_step_keep_their_order_and_share_a_batch(cluster: Cluster) -> None:
+async def test_items_of_one_step_keep_their_order_(cluster: Cluster) -> None:
     a = await cluster.join("a")
     for _ in range(5000):
         a.append()
@@ -25,17 +44,19 @@ async def test_items_of_one_step_keep_their_order_and_share_a_batch(cluster: Clu
     assert [entry.item for entry in a.heard.entries] == a.accepted
 
 
-async def test_a_newcomer_gets_what_the_journal_still_holds_before_start_returns(cluster: Cluster) -> None:
-    a = await cluster.join("a")
+async def test_a_newcomer_gets_what_the_journal_still_holds_before_start_returns(
+    redis_cluster: RedisCluster,
+) -> None:
+    a = await redis_cluster.join("a")
     items = [a.append() for _ in range(200)]
     await settle(a)
-    b = await cluster.join("b")
+    b = await redis_cluster.join("b")
     assert [entry.item for entry in b.heard.entries][: len(items)] == items
     assert b.journal.last == b.heard.entries[-1].position
     assert b.heard.began_calls[0].since == 0
 
 
-async def test_positions_go_on_after_all_nodes_left(cluster: Cluster) -> None:
+async def test_a_later_node_gives_higher_positions(cluster: Cluster) -> None:
     a = await cluster.join("a")
     before = await a.heard.until_item(a.append())
     b = await cluster.join("b")
@@ -70,3 +91,40 @@ async def test_what_waits_is_appended_before_the_journal_closes(redis_cluster: R
     leaving.append(last)
     await leaving.close()
     await a.heard.until_item(last)
+
+
+async def test_a_trimmed_journal_begins_at_its_floor_for_a_newcomer(redis_cluster: RedisCluster) -> None:
+    a = await redis_cluster.join("a", max_log=2_000_000)
+    for _ in range(500):
+        for _ in range(10):
+            item = a.append()
+        await a.heard.until_item(item)
+    floor = a.heard.entries[2505].position
+    a.journal.trim(floor)
+    await settle(a)
+    b = await redis_cluster.join("b")
+    assert b.heard.entries[0].position > a.heard.entries[0].position
+    assert b.heard.began_calls[0].until < b.heard.entries[0].position
+    assert b.heard.entries == a.heard.entries[-len(b.heard.entries) :]
+    assert b.heard.entries[0].position <= floor
+
+
+async def test_too_much_waiting_is_refused_and_never_enters(
+    redis_cluster: RedisCluster, redis_server: RedisServer
+) -> None:
+    a = await redis_cluster.join("a", max_waiting=10_000)
+    redis_server.freeze()
+    error = await a.until_refused()
+    assert isinstance(error, Overloaded)
+    redis_server.thaw()
+    await settle(a)
+
+
+async def test_a_full_log_refuses_until_it_is_trimmed(redis_cluster: RedisCluster) -> None:
+    a = await redis_cluster.join("a", max_log=50_000)
+    error = await a.until_refused()
+    assert isinstance(error, Overloaded)
+    assert "no room" in error.message
+    await a.heard.until(lambda: a.heard.entries[-1].item == a.accepted[-1])
+    a.journal.trim(a.journal.last)
+    await settle(a)

@@ -193,3 +193,19 @@ async def test_no_generation_begins_while_the_database_is_away(
         arbiter.reachable = True
     await _until_gap(nodes)
     await _quiet(nodes)
+
+
+async def test_a_node_slower_than_the_log_is_told_of_the_gap(
+    redis_server: RedisServer, redis_cluster: RedisCluster, lossy: LossyProxy
+) -> None:
+    a, b = await redis_cluster.join("a"), await redis_cluster.join("b", url=lossy.url)
+    await settle(a, b)
+    lossy.hold()
+    b.append()
+    await a.heard.until(lambda: a.heard.entries[-1].item == b.accepted[-1])
+    await a.heard.until_item(a.append())
+    redis_server.command("XTRIM", "{ae:default}:log", "MAXLEN", "0")
+    lossy.release()
+    await settle(a, b)
+    assert a.heard.gaps == []
+    assert b.heard.gaps != []

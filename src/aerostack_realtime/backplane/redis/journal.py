@@ -129,9 +129,7 @@ class RedisJournal:
         self._appender.append(item)
 
     def trim(self, floor: int) -> None:
-        if floor > self._appender.floor:
-            self._appender.floor = floor
-            self._window.trimmed(floor)
+        self._appender.floor = max(self._appender.floor, self._window.trim(floor))
 
     async def close(self) -> None:
         session, self._session = self._session, None

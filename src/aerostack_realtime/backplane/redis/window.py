@@ -8,7 +8,8 @@ from typing import Final
 from msgspec import Struct
 
 STEP_US: Final = 1_000_000
-"""The size is known at one position per second of the journal's time."""
+STEPS: Final = 64
+"""The size is known at one position per second of the journal's time, and per 1/64 of the limit."""
 KEPT_US: Final = 30_000_000
 """What a node that joins, or was away for a moment, must find: the newest 30 seconds are never given up."""
 ENTRY_BYTES: Final = 100
@@ -26,6 +27,7 @@ class LogWindow:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._step = limit // STEPS
         self._total = 0
         self._marks: deque[_Mark] = deque()
 
@@ -40,14 +42,17 @@ class LogWindow:
 
     def read(self, position: int, at: int, size: int) -> None:
         """An entry was read that begins at `position`."""
-        if not self._marks or at - self._marks[-1].at >= STEP_US:
+        marks = self._marks
+        if not marks or at - marks[-1].at >= STEP_US or self._total - marks[-1].before >= self._step:
             self._marks.append(_Mark(position, at, self._total))
         self._total += size + ENTRY_BYTES
 
-    def trimmed(self, floor: int) -> None:
-        """What is below `floor` is gone."""
+    def trim(self, floor: int) -> int:
+        """Nothing below `floor` is needed any more; where an entry begins up to which all may go. That is not above
+        `floor`: an entry holds many positions, and is removed as a whole."""
         while len(self._marks) > 1 and self._marks[1].position <= floor:
             self._marks.popleft()
+        return self._marks[0].position if self._marks and self._marks[0].position <= floor else 0
 
     def cleared(self) -> None:
         """The log was lost, and begins anew."""

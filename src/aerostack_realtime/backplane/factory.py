@@ -1,0 +1,59 @@
+"""Which engine of the journal an address names."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from aerostack_realtime.backplane.base import Generations, Journal, JournalUnusable
+from aerostack_realtime.backplane.memory import HighWater, MemoryJournal
+from aerostack_realtime.backplane.redis.address import is_redis_url, parse_address
+from aerostack_realtime.backplane.redis.journal import DEFAULTS, RedisJournal, RedisSettings
+
+MEMORY: Final = "memory"
+
+
+def check_backplane(url: str, *, clustered: bool) -> None:
+    """Whether a journal could be opened at `url`, as far as the address tells. `clustered` is whether the database
+    can decide for several nodes. Raises JournalUnusable."""
+    if url == MEMORY:
+        return
+    if not is_redis_url(url):
+        raise JournalUnusable(
+            "The backplane is `memory` (one node), or the address of a Redis: redis://, rediss://, unix:// or "
+            "redis+sentinel://."
+        )
+    parse_address(url)
+    if not clustered:
+        raise JournalUnusable(
+            "Several nodes need PostgreSQL as their database: name one by `--database postgresql://…`, or set the "
+            "backplane to `memory`."
+        )
+
+
+def open_journal(
+    url: str,
+    *,
+    arbiter: Generations | None,
+    store: HighWater,
+    now: Callable[[], int],
+    epoch: Callable[[], str],
+    understands: Callable[[str, int], bool],
+    redis: RedisSettings = DEFAULTS,
+) -> Journal:
+    """A journal that is not started yet. Call it on the event loop.
+
+    `arbiter` is None when the database is not PostgreSQL; it serves Redis, the arguments after it serve the memory
+    journal. `now` is the wall clock in µs since the Unix epoch. Raises JournalUnusable with one sentence that says
+    what to do, and never quotes a password.
+    """
+    check_backplane(url, clustered=arbiter is not None)
+    if arbiter is None or url == MEMORY:
+        return MemoryJournal(store=store, now=now, epoch=epoch, understands=understands)
+    return RedisJournal(parse_address(url), arbiter, secrets.token_hex(8), settings=redis, now=now)
+
+
+def shown(url: str) -> str:
+    """The address as it may be printed: without credentials."""
+    return str(parse_address(url)) if is_redis_url(url) else url
