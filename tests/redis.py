@@ -71,6 +71,15 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     @property
+    def tls_port(self) -> int:
+        return int(self._settings["tls-port"])
+
+    @property
+    def version(self) -> str:
+        lines = self.command("INFO", "server").decode().splitlines()
+        return str(next(line.partition(":")[2] for line in lines if line.startswith("redis_version:")))
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "it runs"
         return self._process.pid

@@ -20,7 +20,7 @@ from tests.redis import RedisServer
 class Cluster(Protocol):
     """Nodes on one journal; the memory journal has one at a time."""
 
-    async def join(self, name: str) -> Node: ...
+    async def join(self, node_name: str, /) -> Node: ...
 
 
 class Mark:
@@ -44,7 +44,7 @@ class MemoryCluster:
         self._mark = Mark()
         self._stack = AsyncExitStack()
 
-    async def join(self, name: str) -> Node:
+    async def join(self, node_name: str, /) -> Node:
         await self._stack.aclose()
         journal = open_journal(
             "memory",
@@ -78,13 +78,13 @@ class RedisCluster:
         self._cluster = cluster
         self._stack = AsyncExitStack()
 
-    def journal(self, name: str, *, url: str | None = None, **settings: Any) -> RedisJournal:
+    def journal(self, node_name: str, /, *, url: str | None = None, **settings: Any) -> RedisJournal:
         arbiter = SqliteGenerations(self._directory / f"{self._cluster}.db", self._cluster)
         self.arbiters.append(arbiter)
-        return RedisJournal(parse_address(url or self.url), arbiter, name, settings=RedisSettings(**settings))
+        return RedisJournal(parse_address(url or self.url), arbiter, node_name, settings=RedisSettings(**settings))
 
-    async def join(self, name: str, *, url: str | None = None, **settings: Any) -> Node:
-        node = await self._stack.enter_async_context(Node(self.journal(name, url=url, **settings)))
+    async def join(self, node_name: str, /, *, url: str | None = None, **settings: Any) -> Node:
+        node = await self._stack.enter_async_context(Node(self.journal(node_name, url=url, **settings)))
         self.nodes.append(node)
         return node
 

@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
     """Commands in, replies out, in order. Use `open`."""
 
     def __init__(self) -> None:
+        self.tls = False
         self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=_NOTHING)
         self._expected: deque[Answered] = deque()
         self._transport: asyncio.Transport | None = None
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
             else:
                 context = tls.context() if tls else None
                 _, connection = await loop.create_connection(cls, endpoint.host, endpoint.port, ssl=context)
+                connection.tls = tls is not None
         return connection
 
     @property

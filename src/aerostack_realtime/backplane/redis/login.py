@@ -135,9 +135,11 @@ async def _ask(connection: Connection, endpoint: Endpoint, *parts: str) -> Reply
     except NotRedis:
         raise JournalUnusable(f"What listens at {endpoint} is not Redis: check the host and the port.") from None
     except ConnectionLost as error:
+        hint = "asks for a client certificate, add cert=FILE&key=FILE"
+        if not connection.tls:
+            hint = "expects TLS, write rediss://"
         raise ServerUnreachable(
-            f"Redis at {endpoint} broke the connection off ({error}): check that it runs; if it listens with TLS, "
-            "write rediss://."
+            f"Redis at {endpoint} closed the connection ({error}): check that it runs; if it {hint}."
         ) from None
 
 

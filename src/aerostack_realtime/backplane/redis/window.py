@@ -48,7 +48,7 @@ class LogWindow:
         self._total += size + ENTRY_BYTES
 
     def trim(self, floor: int) -> int:
-        """Nothing below `floor` is needed any more; where an entry begins up to which all may go. That is not above
+        """Nothing below `floor` is needed any more; the entry up to which all may go, 0 for none. It is not above
         `floor`: an entry holds many positions, and is removed as a whole."""
         while len(self._marks) > 1 and self._marks[1].position <= floor:
             self._marks.popleft()
