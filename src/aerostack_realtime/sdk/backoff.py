@@ -12,9 +12,9 @@ LONGEST: Final = 30.0
 class Backoff:
     """Waits of 1, 2, 4, 8 … 30 seconds, each shortened by up to half at random.
 
-    The jitter keeps the clients of a restarted server from returning all at once; it only ever shortens, so
-    the figures are upper bounds. A connection starts the series anew once it has held for `longest` seconds:
-    a server that accepts and drops at once is not hammered.
+    The jitter keeps the clients of a restarted server from reconnecting all at once. It only shortens, so the
+    figures are upper bounds. The series restarts after a connection has lasted `longest` seconds, so that a server
+    that accepts and drops connections is not flooded.
 
     `random` returns a float in [0, 1); `clock` returns seconds and never goes back.
     """
@@ -50,7 +50,7 @@ class Backoff:
         return self._shortened(bound)
 
     def longest(self) -> float:
-        """The seconds to wait when the server asks to be left alone for as long as possible."""
+        """The seconds to wait after a connection or rate limit was reached."""
         self._opened = None
         self._next = self._longest
         return self._shortened(self._longest)

@@ -170,8 +170,8 @@ class Channel:
 
     # --- publishing --------------------------------------------------------------------------------------
 
-    async def publish(self, event: str, data: Any = None, *, persist: bool = False) -> Ack:
-        """Send `data` (any JSON value) to the channel's subscribers, including this client.
+    async def publish(self, event: str, data: Any = None, *, persist: bool = False, echo: bool = True) -> Ack:
+        """Send `data` (any JSON value) to the channel's subscribers; without `echo` not to this client.
 
         Returns when the server has accepted it; with `persist`, when it is stored and part of the history. Without
         a connection the call waits; messages are sent in order once there is one, and each is delivered once. When
@@ -181,7 +181,7 @@ class Channel:
         Forbidden, or a retryable error.
         """
         id = new_id()
-        command = messages.Publish(self._subscription.wire_topic, event, _raw(data), persist, id)
+        command = messages.Publish(self._subscription.wire_topic, event, _raw(data), persist, id, echo)
         ack = await self._answer(id, command, messages.Ack)
         return Ack(ack.id, ack.cursor or None, ack.timestamp or None, ack.duplicate is True)
 

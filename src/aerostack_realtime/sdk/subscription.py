@@ -252,9 +252,12 @@ class Subscription:
             self.state = State.STALE
 
     def end(self) -> None:
-        """The user or the server ended it. A later request starts from that time on."""
+        """The user or the server ended it. A later request starts from that time on; one that never began still
+        continues after its first cursor."""
+        if self.state is not State.REQUESTED:
+            self._start = None
         self.state = State.OFF
-        self._start = self._request = self._gap_end = None
+        self._request = self._gap_end = None
         self._seen.clear()
         self.members.clear()
 

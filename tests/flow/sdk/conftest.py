@@ -1,4 +1,4 @@
-"""Clients of the real server, collectors for what they hear, and a peer that misbehaves as told."""
+"""Clients of the real server, recorders of their events, and a scripted server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
 
-class Heard:
-    """What a channel's handlers were told, to be awaited."""
+class EventRecorder:
+    """Records the payloads that a channel delivers, so that tests can await them."""
 
     def __init__(self) -> None:
         self.payloads: list[Payload] = []
@@ -47,7 +47,7 @@ class Heard:
 
 
 def quick() -> Backoff:
-    """A back-off that does not slow the tests."""
+    """A back-off that does not slow down the tests."""
     return Backoff(0.02, 0.1)
 
 
@@ -69,12 +69,12 @@ async def connect(server: "ServerProcess") -> AsyncIterator[Callable[..., Awaita
 
 
 @pytest.fixture
-def heard() -> type[Heard]:
-    return Heard
+def recorder() -> type[EventRecorder]:
+    return EventRecorder
 
 
 class Line:
-    """The peer's end of one accepted connection."""
+    """The server's end of one accepted connection."""
 
     room = "chat/room/default"
 
@@ -83,20 +83,20 @@ class Line:
         self.protocols = protocols
         self.frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def say(self, type: str, **fields: Any) -> None:
+    async def send(self, type: str, **fields: Any) -> None:
         await self.socket.send_str(msgspec.json.encode({"type": type, **fields}).decode())
 
-    async def greet(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> None:
+    async def send_connected(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> None:
         more = {"limits": limits} if limits else {}
-        await self.say("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test", **more)
+        await self.send("connected", connectionId="c", userId=None, heartbeat=heartbeat, version="test", **more)
 
     async def confirm(self, subscribe: dict[str, Any], cursor: str = "c0", recovered: bool | None = None) -> None:
-        await self.say("subscribed", topic=self.room, cursor=cursor, recovered=recovered, id=subscribe["id"])
+        await self.send("subscribed", topic=self.room, cursor=cursor, recovered=recovered, id=subscribe["id"])
 
-    async def admit(self, realtime: RealtimeClient, listener: Heard) -> None:
+    async def admit(self, realtime: RealtimeClient, listener: EventRecorder) -> None:
         """Let a client subscribe to the room."""
         subscribing = asyncio.create_task(realtime.channel("chat/room").on("*", listener).subscribe())
-        await self.confirm(await self.hear("subscribe"))
+        await self.confirm(await self.receive("subscribe"))
         await subscribing
 
     async def message(self, number: int) -> None:
@@ -105,17 +105,17 @@ class Line:
 
     async def event(self, event: str, data: Any, cursor: str, **fields: Any) -> None:
         position = {"cursor": cursor, "id": f"id {cursor}", "timestamp": 1}
-        await self.say("event", topic=self.room, event=event, data=data, **position, **fields)
+        await self.send("event", topic=self.room, event=event, data=data, **position, **fields)
 
-    async def hear(self, type: str) -> dict[str, Any]:
-        """The next frame of that type; others are passed over."""
+    async def receive(self, type: str) -> dict[str, Any]:
+        """The next frame of that type; others are skipped."""
         while (frame := await self.frames.get())["type"] != type:
             pass
         return frame
 
 
 class Peer:
-    """A server that does nothing by itself: the test takes its connections and answers them."""
+    """A scripted server: the test accepts its connections and answers them."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -126,12 +126,12 @@ class Peer:
     def client(self, **settings: Any) -> RealtimeClient:
         return RealtimeClient(self.url, **{"backoff": quick(), **settings})
 
-    async def meet(
+    async def connect(
         self, realtime: RealtimeClient, heartbeat: float = 25, limits: dict[str, int] | None = None
     ) -> Line:
         """Connect the client to this peer."""
         connecting = asyncio.create_task(realtime.connect())
-        line = await self.greeted(heartbeat, limits)
+        line = await self.accept(heartbeat, limits)
         await connecting
         return line
 
@@ -139,10 +139,10 @@ class Peer:
         """The next connection."""
         return await self.lines.get()
 
-    async def greeted(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> Line:
-        """The next connection, greeted."""
+    async def accept(self, heartbeat: float = 25, limits: dict[str, int] | None = None) -> Line:
+        """The next connection, after its `connected` frame."""
         line = await self.line()
-        await line.greet(heartbeat, limits)
+        await line.send_connected(heartbeat, limits)
         return line
 
     async def answer_history(self, request: web.Request) -> web.Response:

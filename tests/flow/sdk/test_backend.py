@@ -15,7 +15,7 @@ from tests.flow.sdk.conftest import quick
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
     Serve = Callable[[str], Awaitable[ServerProcess]]
 
@@ -87,10 +87,10 @@ async def test_revoke_invalidates_one_token_or_all_of_a_user(serve: "Serve") -> 
             await backend.revoke()
 
 
-async def test_the_project_is_optional(serve: "Serve", heard: "type[Heard]") -> None:
+async def test_the_project_is_optional(serve: "Serve", recorder: "type[EventRecorder]") -> None:
     server = await serve('project = "shop"\nanonymous = true')
     for project in (None, "", "shop"):
-        listener, rows = heard(), heard()
+        listener, rows = recorder(), recorder()
         async with Aerostack(server.url, api_key=server.secret_key, project_id=project) as sdk:
             await sdk.db.query("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY)")
             channel = await sdk.realtime.channel("chat/general").on("message", listener).subscribe()

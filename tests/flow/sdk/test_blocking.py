@@ -24,16 +24,16 @@ with Aerostack(sys.argv[1], api_key=sys.argv[2]) as sdk:
     sdk.publish("chat/general", "message", "first", persist=True)
     sdk.socket.emit("message", "second", "chat/general", persist=True)
     print([message.data for message in sdk.history("chat/general")])
-    heard = threading.Event()
+    received = threading.Event()
 
     def write():
-        while not heard.is_set():
+        while not received.is_set():
             sdk.db.query("UPDATE orders SET total = total + 1 WHERE id = 2")
 
     writer = threading.Thread(target=write)
     writer.start()
     print(next(sdk.listen("orders")).operation)
-    heard.set()
+    received.set()
     writer.join()
 """
 
@@ -62,7 +62,7 @@ async def test_threads_share_one_object(server: "ServerProcess") -> None:
     assert await asyncio.to_thread(work) == 100
 
 
-async def test_errors_are_those_of_the_async_sdk_and_a_closed_object_starts_anew(
+async def test_errors_match_the_async_sdk_and_a_closed_object_restarts(
     server: "ServerProcess",
 ) -> None:
     def work() -> list[dict[str, object]]:

@@ -14,22 +14,22 @@ from aerostack_realtime.sdk.payload import Payload
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 pytestmark = pytest.mark.database("sqlite")
 
 Connect = Callable[..., Awaitable[Aerostack]]
 
 
-async def test_two_clients_chat(connect: Connect, heard: "type[Heard]") -> None:
+async def test_two_clients_chat(connect: Connect, recorder: "type[EventRecorder]") -> None:
     ann, bob = await connect("ann"), await connect("bob")
-    heard_by_ann, heard_by_bob = heard(), heard()
-    await ann.realtime.channel("chat/general").on("message", heard_by_ann).subscribe()
-    await bob.realtime.channel("chat/general").on("message", heard_by_bob).subscribe()
+    received_by_ann, received_by_bob = recorder(), recorder()
+    await ann.realtime.channel("chat/general").on("message", received_by_ann).subscribe()
+    await bob.realtime.channel("chat/general").on("message", received_by_bob).subscribe()
 
     ack = await bob.realtime.channel("chat/general").publish("message", {"text": "hello"})
 
-    for listener in (heard_by_ann, heard_by_bob):
+    for listener in (received_by_ann, received_by_bob):
         [payload] = await listener.first(1)
         assert payload.topic == "chat/general"
         assert payload.type == "event"
@@ -39,9 +39,9 @@ async def test_two_clients_chat(connect: Connect, heard: "type[Heard]") -> None:
         assert payload.timestamp == ack.timestamp
 
 
-async def test_the_server_side_emits(connect: Connect, heard: "type[Heard]") -> None:
+async def test_the_server_side_emits(connect: Connect, recorder: "type[EventRecorder]") -> None:
     sdk = await connect()
-    listener = heard()
+    listener = recorder()
     await sdk.realtime.channel("notifications/42").on("message", listener).subscribe()
     ack = await sdk.socket.emit("message", {"text": "shipped"}, "notifications/42")
     [payload] = await listener.first(1)
@@ -49,17 +49,19 @@ async def test_the_server_side_emits(connect: Connect, heard: "type[Heard]") -> 
     assert payload.cursor == ack.cursor
 
 
-async def test_events_arrive_in_the_order_they_were_published(connect: Connect, heard: "type[Heard]") -> None:
+async def test_events_arrive_in_the_order_they_were_published(
+    connect: Connect, recorder: "type[EventRecorder]"
+) -> None:
     ann, bob = await connect("ann"), await connect("bob")
-    listener = heard()
+    listener = recorder()
     await ann.realtime.channel("chat/general").on("*", listener).subscribe()
     channel = bob.realtime.channel("chat/general")
     await asyncio.gather(*(channel.publish("message", number, persist=number % 3 == 0) for number in range(200)))
     assert [payload.data for payload in await listener.first(200)] == list(range(200))
 
 
-async def test_no_call_needs_a_connection_first(server: "ServerProcess", heard: "type[Heard]") -> None:
-    listener = heard()
+async def test_no_call_needs_a_connection_first(server: "ServerProcess", recorder: "type[EventRecorder]") -> None:
+    listener = recorder()
     async with RealtimeClient(server.url, api_key=server.secret_key) as realtime:
         channel = realtime.channel("chat/general").on("message", listener)
         assert realtime.status == "idle"
@@ -68,9 +70,11 @@ async def test_no_call_needs_a_connection_first(server: "ServerProcess", heard: 
         assert [member.user_id for member in await channel.presence()] == ["ann"]
 
 
-async def test_star_hears_everything_and_off_ends_it(connect: Connect, heard: "type[Heard]") -> None:
+async def test_star_receives_everything_and_off_removes_a_listener(
+    connect: Connect, recorder: "type[EventRecorder]"
+) -> None:
     sdk = await connect()
-    everything, messages = heard(), heard()
+    everything, messages = recorder(), recorder()
     channel = sdk.realtime.channel("chat/general").on("*", everything).on("message", messages)
     await channel.subscribe()
     await channel.publish("message", 1)
@@ -82,11 +86,11 @@ async def test_star_hears_everything_and_off_ends_it(connect: Connect, heard: "t
     assert [payload.data for payload in messages.payloads] == [1]
 
 
-async def test_a_failing_handler_harms_nothing_else(
-    connect: Connect, heard: "type[Heard]", caplog: pytest.LogCaptureFixture
+async def test_a_failing_handler_is_isolated(
+    connect: Connect, recorder: "type[EventRecorder]", caplog: pytest.LogCaptureFixture
 ) -> None:
     sdk = await connect()
-    listener = heard()
+    listener = recorder()
 
     async def broken(_: Payload) -> None:
         raise RuntimeError("my bug")
@@ -99,9 +103,9 @@ async def test_a_failing_handler_harms_nothing_else(
     assert sdk.realtime.status == "connected"
 
 
-async def test_a_handler_may_use_its_own_channel(connect: Connect, heard: "type[Heard]") -> None:
+async def test_a_handler_may_use_its_own_channel(connect: Connect, recorder: "type[EventRecorder]") -> None:
     sdk = await connect()
-    answers = heard()
+    answers = recorder()
     channel = sdk.realtime.channel("chat/general")
 
     async def answer(payload: Payload) -> None:
@@ -133,10 +137,10 @@ async def test_async_iteration(connect: Connect) -> None:
 
 
 async def test_leaving_the_loop_keeps_the_subscription_for_the_handlers(
-    connect: Connect, heard: "type[Heard]"
+    connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     sdk = await connect()
-    listener = heard()
+    listener = recorder()
     channel = await sdk.realtime.channel("chat/general").on("message", listener).subscribe()
     publishing = asyncio.create_task(channel.publish("message", 1))
     async for event in channel:
@@ -147,17 +151,17 @@ async def test_leaving_the_loop_keeps_the_subscription_for_the_handlers(
     assert [payload.data for payload in await listener.first(2)] == [1, 2]
 
 
-async def test_unsubscribing_ends_it_and_a_new_subscription_starts_then(
-    connect: Connect, heard: "type[Heard]"
+async def test_a_subscription_after_unsubscribe_starts_from_now(
+    connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann, bob = await connect("ann"), await connect("bob")
-    before, after = heard(), heard()
+    before, after = recorder(), recorder()
     channel = await ann.realtime.channel("chat/general").on("message", before).subscribe()
     await channel.unsubscribe()
     await bob.realtime.channel("chat/general").publish("message", "missed")
     await channel.on("message", after).subscribe()
-    await bob.realtime.channel("chat/general").publish("message", "heard")
-    assert [payload.data for payload in await after.first(1)] == ["heard"]
+    await bob.realtime.channel("chat/general").publish("message", "received")
+    assert [payload.data for payload in await after.first(1)] == ["received"]
     assert before.payloads == []
 
 
@@ -194,9 +198,9 @@ async def test_refusals_are_typed_errors_on_the_call(connect: Connect) -> None:
     assert sdk.realtime.status == "connected"
 
 
-async def test_disconnecting_is_final_until_connect(connect: Connect, heard: "type[Heard]") -> None:
+async def test_disconnecting_is_final_until_connect(connect: Connect, recorder: "type[EventRecorder]") -> None:
     sdk = await connect()
-    listener = heard()
+    listener = recorder()
     statuses: list[str] = []
     end = sdk.realtime.on_status_change(statuses.append)
     channel = await sdk.realtime.channel("chat/general").on("message", listener).subscribe()

@@ -18,25 +18,25 @@ from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
 
 if TYPE_CHECKING:
-    from tests.flow.sdk.conftest import Heard, Peer
+    from tests.flow.sdk.conftest import EventRecorder, Peer
 
 
 async def test_it_connects_as_the_protocol_says(peer: "Peer") -> None:
     async with peer.client(api_key="key1", token="jwt1") as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         assert line.protocols == "aerostack-v1,aerostack-key.key1,aerostack-token.jwt1"
         assert realtime.status == "connected"
 
 
-async def test_it_keeps_trying_a_server_that_is_not_well(peer: "Peer") -> None:
+async def test_it_retries_a_failing_server(peer: "Peer") -> None:
     peer.statuses = [503, 502, 500]
     async with peer.client() as realtime:
         connecting = asyncio.create_task(realtime.connect())
-        await peer.greeted()
+        await peer.accept()
         await connecting
 
 
-async def test_it_keeps_trying_a_server_that_is_not_there() -> None:
+async def test_it_retries_an_unreachable_server() -> None:
     slept = asyncio.Event()
     attempts = []
 
@@ -71,9 +71,9 @@ async def test_a_final_close_code_ends_it(peer: "Peer", code: int) -> None:
     async with peer.client() as realtime:
         errors: asyncio.Queue[AerostackError] = asyncio.Queue()
         realtime.on_error(errors.put_nowait)
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         publishing = asyncio.create_task(realtime.channel("chat/room").publish("message"))
-        await line.hear("publish")
+        await line.receive("publish")
         await line.socket.close(code=code, message=b"because")
         with pytest.raises(AerostackError, match="because"):
             await publishing
@@ -82,11 +82,11 @@ async def test_a_final_close_code_ends_it(peer: "Peer", code: int) -> None:
         assert peer.lines.empty()
 
 
-async def test_the_reason_of_a_refusal_is_told_as_the_server_worded_it(peer: "Peer") -> None:
+async def test_a_refusal_carries_the_sentence_of_the_server(peer: "Peer") -> None:
     async with peer.client() as realtime:
         connecting = asyncio.create_task(realtime.connect())
         line = await peer.line()
-        await line.say("error", code="token_expired", message="The token expired at noon.", retryable=False)
+        await line.send("error", code="token_expired", message="The token expired at noon.", retryable=False)
         await line.socket.close(code=4401, message=b"token_expired")
         with pytest.raises(AerostackError, match="at noon") as refused:
             await connecting
@@ -103,66 +103,66 @@ async def test_a_new_token_is_fetched_when_the_old_one_is_refused(peer: "Peer") 
         connecting = asyncio.create_task(realtime.connect())
         first = await peer.line()
         await first.socket.close(code=4401)
-        second = await peer.greeted()
+        second = await peer.accept()
         await connecting
         assert "aerostack-token.first" in first.protocols
         assert "aerostack-token.second" in second.protocols
         await second.socket.close(code=4401)
-        assert "aerostack-token.third" in (await peer.greeted()).protocols
+        assert "aerostack-token.third" in (await peer.accept()).protocols
 
 
-async def test_set_token_speaks_on_the_open_connection_and_revives_a_refused_one(peer: "Peer") -> None:
+async def test_set_token_is_sent_at_once_and_reconnects_after_a_refusal(peer: "Peer") -> None:
     async with peer.client(token="first") as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         realtime.set_token("second")
-        assert (await line.hear("auth"))["token"] == "second"
+        assert (await line.receive("auth"))["token"] == "second"
         await line.socket.close(code=4401)
-        line = await peer.greeted()
+        line = await peer.accept()
         assert "aerostack-token.second" in line.protocols
         ended = asyncio.Event()
         realtime.on_error(lambda _: ended.set())
         await line.socket.close(code=4401)
         await ended.wait()
         realtime.set_token("third")
-        assert "aerostack-token.third" in (await peer.greeted()).protocols
+        assert "aerostack-token.third" in (await peer.accept()).protocols
         await realtime.connect()
 
 
-async def test_a_silent_server_is_pinged_then_left(peer: "Peer") -> None:
+async def test_a_silent_server_is_pinged_then_disconnected(peer: "Peer") -> None:
     async with peer.client() as realtime:
-        line = await peer.meet(realtime, heartbeat=1)
-        await line.hear("ping")
-        await peer.greeted()  # it was never answered
+        line = await peer.connect(realtime, heartbeat=1)
+        await line.receive("ping")
+        await peer.accept()  # it was never answered
         await realtime.connect()
 
 
 async def test_an_answered_ping_keeps_the_connection(peer: "Peer") -> None:
     async with peer.client() as realtime:
-        line = await peer.meet(realtime, heartbeat=1)
+        line = await peer.connect(realtime, heartbeat=1)
         for _ in range(2):
-            await line.hear("ping")
-            await line.say("pong")
+            await line.receive("ping")
+            await line.send("pong")
         assert peer.lines.empty()
         assert realtime.status == "connected"
 
 
-async def test_a_subscription_ended_by_the_server_is_told_and_ends_its_iterations(peer: "Peer") -> None:
+async def test_a_subscription_ended_by_the_server_ends_its_iterations(peer: "Peer") -> None:
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         iterating = asyncio.ensure_future(anext(aiter(realtime.channel("chat/room"))))
-        frame = await line.hear("subscribe")
+        frame = await line.receive("subscribe")
         await line.confirm(frame)
-        await line.say("unsubscribed", topic=line.room, reason="You may no longer read it.")
+        await line.send("unsubscribed", topic=line.room, reason="You may no longer read it.")
         with pytest.raises(Unavailable, match="no longer"):
             await iterating
 
 
-async def test_data_too_deep_to_be_read_is_told_and_skipped(peer: "Peer", heard: "type[Heard]") -> None:
+async def test_unreadable_nesting_is_reported_and_skipped(peer: "Peer", recorder: "type[EventRecorder]") -> None:
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
-    listener = heard()
+    listener = recorder()
     async with peer.client() as realtime:
         realtime.on_error(errors.put_nowait)
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, listener)
         for depth in (5000, 960):  # beyond the frame's reading, and perhaps beyond the data's alone
             data = "[" * depth + "]" * depth
@@ -176,17 +176,17 @@ async def test_data_too_deep_to_be_read_is_told_and_skipped(peer: "Peer", heard:
         assert realtime.status == "connected"
 
 
-async def test_nonsense_from_the_server_is_told_and_survived(peer: "Peer") -> None:
+async def test_malformed_frames_are_reported_and_skipped(peer: "Peer") -> None:
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
     async with peer.client() as realtime:
         realtime.on_error(errors.put_nowait)
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.socket.send_str("{")
         await line.socket.send_str('{"type":"event"}')
-        await line.say("from_the_future")
+        await line.send("from_the_future")
         assert [(await errors.get()).code for _ in range(2)] == ["bad_message", "bad_message"]
         publishing = asyncio.create_task(realtime.channel("chat/room").publish("message"))
-        await line.say("ack", id=(await line.hear("publish"))["id"])
+        await line.send("ack", id=(await line.receive("publish"))["id"])
         await publishing
 
 
@@ -195,10 +195,10 @@ async def test_an_expiring_token_is_renewed_on_the_open_connection(peer: "Peer")
     errors: list[AerostackError] = []
     async with peer.client(token="first", get_token=lambda: next(tokens)) as realtime:
         realtime.on_error(errors.append)
-        line = await peer.meet(realtime)
-        await line.say("error", code="token_expired", message="The token has expired.", retryable=False)
-        assert (await line.hear("auth"))["token"] == "second"
-        await line.say("authenticated", userId="ann")
+        line = await peer.connect(realtime)
+        await line.send("error", code="token_expired", message="The token has expired.", retryable=False)
+        assert (await line.receive("auth"))["token"] == "second"
+        await line.send("authenticated", userId="ann")
         assert errors == []
 
 
@@ -206,8 +206,8 @@ async def test_an_expired_token_without_get_token_is_reported(peer: "Peer") -> N
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
     async with peer.client(token="first") as realtime:
         realtime.on_error(errors.put_nowait)
-        line = await peer.meet(realtime)
-        await line.say("error", code="token_expired", message="The token has expired.", retryable=False)
+        line = await peer.connect(realtime)
+        await line.send("error", code="token_expired", message="The token has expired.", retryable=False)
         assert (await errors.get()).code == "token_expired"
 
 
@@ -221,22 +221,22 @@ async def test_an_address_without_a_server_is_one_sentence(peer: "Peer") -> None
 async def test_a_revoked_right_ends_presence_for_good(peer: "Peer") -> None:
     async with peer.client() as realtime:
         realtime.on_error(lambda _: None)
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         channel = realtime.channel("chat/room")
         tracking = asyncio.create_task(channel.track({"name": "Ann"}))
-        await line.say("ack", id=(await line.hear("track"))["id"])
+        await line.send("ack", id=(await line.receive("track"))["id"])
         await tracking
         subscribing = asyncio.create_task(channel.subscribe())
-        await line.confirm(await line.hear("subscribe"))
+        await line.confirm(await line.receive("subscribe"))
         await subscribing
         iterating = asyncio.ensure_future(anext(aiter(channel)))
-        await line.say("unsubscribed", topic=line.room, reason="forbidden")
+        await line.send("unsubscribed", topic=line.room, reason="forbidden")
         with pytest.raises(Forbidden):
             await iterating
         await line.socket.close(code=1012)
-        line = await peer.greeted()
+        line = await peer.accept()
         publishing = asyncio.create_task(channel.publish("message"))
-        await line.say("ack", id=(await line.frames.get())["id"])  # neither subscribe nor track comes first
+        await line.send("ack", id=(await line.frames.get())["id"])  # neither subscribe nor track comes first
         await publishing
 
 

@@ -11,7 +11,7 @@ from aerostack_realtime.sdk.aerostack import Aerostack
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 pytestmark = pytest.mark.database("sqlite")
 
@@ -31,9 +31,9 @@ asyncio.run(main())
 """
 
 
-async def test_join_update_and_leave(connect: Connect, heard: "type[Heard]") -> None:
+async def test_join_update_and_leave(connect: Connect, recorder: "type[EventRecorder]") -> None:
     ann, bob = await connect("ann"), await connect("bob")
-    listener = heard()
+    listener = recorder()
     await ann.realtime.channel("room/1").on("*", listener).subscribe()
     room = bob.realtime.channel("room/1")
     await room.track({"userId": "bob", "name": "Bob"})
@@ -47,10 +47,10 @@ async def test_join_update_and_leave(connect: Connect, heard: "type[Heard]") -> 
     ]
 
 
-async def test_a_late_joiner_sees_who_is_there(connect: Connect, heard: "type[Heard]") -> None:
+async def test_a_late_joiner_sees_who_is_there(connect: Connect, recorder: "type[EventRecorder]") -> None:
     ann, bob = await connect("ann"), await connect("bob")
     await ann.realtime.channel("room/1").track({"userId": "ann", "name": "Ann"})
-    listener = heard()
+    listener = recorder()
     channel = await bob.realtime.channel("room/1").on("presence:join", listener).subscribe()
     assert [each.user_id for each in await listener.first(1)] == ["ann"]
     [member] = await channel.presence()
@@ -58,9 +58,11 @@ async def test_a_late_joiner_sees_who_is_there(connect: Connect, heard: "type[He
     assert member.since > 1_500_000_000_000
 
 
-async def test_two_connections_of_one_user_are_one_member(connect: Connect, heard: "type[Heard]") -> None:
+async def test_two_connections_of_one_user_are_one_member(
+    connect: Connect, recorder: "type[EventRecorder]"
+) -> None:
     ann, phone, laptop = await connect("ann"), await connect("bob"), await connect("bob")
-    listener = heard()
+    listener = recorder()
     watching = await ann.realtime.channel("room/1").on("*", listener).subscribe()
     await phone.realtime.channel("room/1").track({"userId": "bob", "on": "one"})
     await laptop.realtime.channel("room/1").track({"userId": "bob", "on": "one"})
@@ -70,9 +72,11 @@ async def test_two_connections_of_one_user_are_one_member(connect: Connect, hear
     assert [each.name for each in await listener.first(2)] == ["presence:join", "presence:leave"]
 
 
-async def test_a_killed_process_leaves(server: "ServerProcess", connect: Connect, heard: "type[Heard]") -> None:
+async def test_a_killed_process_leaves(
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
+) -> None:
     ann = await connect("ann")
-    listener = heard()
+    listener = recorder()
     await ann.realtime.channel("room/1").on("*", listener).subscribe()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", TRACKING_CLIENT, server.url), stdout=asyncio.subprocess.PIPE

@@ -9,7 +9,7 @@ from aerostack_realtime.sdk.payload import Payload
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 Connect = Callable[..., Awaitable[Aerostack]]
 Shell = Callable[[str], Awaitable[str]]
@@ -26,12 +26,12 @@ async def reconnecting(sdk: Aerostack) -> None:
 
 
 async def test_subscriptions_are_restored_and_events_go_on(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann, bob = await connect("ann"), await connect("bob")
     statuses: list[str] = []
     ann.realtime.on_status_change(statuses.append)
-    listener = heard()
+    listener = recorder()
     await ann.realtime.channel("chat/general").on("message", listener).subscribe()
     await server.kill()
     await reconnecting(ann)
@@ -44,10 +44,10 @@ async def test_subscriptions_are_restored_and_events_go_on(
 
 
 async def test_publishes_made_while_away_arrive_once_and_in_order(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann = await connect("ann")
-    listener = heard()
+    listener = recorder()
     channel = await ann.realtime.channel("chat/general").on("message", listener).subscribe()
     await server.kill()
     await reconnecting(ann)
@@ -60,12 +60,12 @@ async def test_publishes_made_while_away_arrive_once_and_in_order(
     assert [message.data for message in history] == list(range(19, -1, -1))
 
 
-async def test_rows_written_while_the_server_was_down_are_heard_once(
-    server: "ServerProcess", connect: Connect, shell: Shell, heard: "type[Heard]"
+async def test_rows_written_while_the_server_was_down_arrive_once(
+    server: "ServerProcess", connect: Connect, shell: Shell, recorder: "type[EventRecorder]"
 ) -> None:
     ann = await connect("ann")
     await ann.db.query("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT)")
-    listener = heard()
+    listener = recorder()
     await ann.realtime.channel("orders").on("*", listener).subscribe()
     await ann.db.query("INSERT INTO orders VALUES (1, 'before')")
     await listener.first(1)
@@ -79,10 +79,10 @@ async def test_rows_written_while_the_server_was_down_are_heard_once(
 
 
 async def test_presence_comes_back_without_a_join_told_twice(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann, bob, cat = await connect("ann"), await connect("bob"), await connect("cat")
-    listener = heard()
+    listener = recorder()
     room = await ann.realtime.channel("room/1").on("*", listener).subscribe()
     await bob.realtime.channel("room/1").track({"userId": "bob"})
     await cat.realtime.channel("room/1").track({"userId": "cat"})
@@ -111,10 +111,10 @@ async def test_presence_comes_back_without_a_join_told_twice(
 
 
 async def test_a_terminated_server_is_waited_for(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann = await connect("ann")
-    listener = heard()
+    listener = recorder()
     channel = await ann.realtime.channel("chat/general").on("message", listener).subscribe()
     await server.terminate()
     await reconnecting(ann)
@@ -124,10 +124,10 @@ async def test_a_terminated_server_is_waited_for(
 
 
 async def test_what_the_restarted_server_forgot_is_a_gap(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann = await connect("ann")
-    messages, gaps = heard(), heard()
+    messages, gaps = recorder(), recorder()
     channel = await ann.realtime.channel("chat/general").on("message", messages).on("gap", gaps).subscribe()
     await channel.publish("message", "not persisted")
     await messages.first(1)

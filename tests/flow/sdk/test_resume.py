@@ -10,20 +10,22 @@ from aerostack_realtime.sdk.delivery import BUFFER
 from aerostack_realtime.sdk.payload import Payload
 
 if TYPE_CHECKING:
-    from tests.flow.sdk.conftest import Heard, Line, Peer
+    from tests.flow.sdk.conftest import EventRecorder, Line, Peer
 
 
-async def test_a_reconnect_resumes_after_the_last_handled_event(peer: "Peer", heard: "type[Heard]") -> None:
-    listener = heard()
+async def test_a_reconnect_resumes_after_the_last_handled_event(
+    peer: "Peer", recorder: "type[EventRecorder]"
+) -> None:
+    listener = recorder()
     async with peer.client() as realtime:
         realtime.channel("chat/room")
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, listener)
         await line.message(1)
         await listener.first(1)
         await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
+        line = await peer.accept()
+        frame = await line.receive("subscribe")
         assert frame["since"] == "c1"
         await line.confirm(frame, "c1", recovered=True)
         await line.message(1)
@@ -31,96 +33,98 @@ async def test_a_reconnect_resumes_after_the_last_handled_event(peer: "Peer", he
         assert [payload.data for payload in await listener.first(2)] == [1, 2]
 
 
-async def test_what_cannot_be_resumed_is_told_as_a_gap(peer: "Peer", heard: "type[Heard]") -> None:
-    everything, gaps = heard(), heard()
+async def test_a_failed_resumption_is_reported_as_a_gap(peer: "Peer", recorder: "type[EventRecorder]") -> None:
+    everything, gaps = recorder(), recorder()
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, everything)
         channel = realtime.channel("chat/room").on("gap", gaps)
         await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
+        line = await peer.accept()
+        frame = await line.receive("subscribe")
         await line.confirm(frame, "e2.7", recovered=False)
         assert (await gaps.first(1))[0].data == {"reason": "not_recovered", "since": "c0"}
         assert (await everything.first(1))[0].name == "gap"
-        await line.say("subscribed", topic=line.room, cursor="e3.1", recovered=False)
+        await line.send("subscribed", topic=line.room, cursor="e3.1", recovered=False)
         assert (await gaps.first(2))[1].cursor == "e3.1"
-        await line.say("ack", id="nobody")
+        await line.send("ack", id="nobody")
         assert channel.cursor == "e3.1"
 
 
-async def test_unacknowledged_publishes_are_sent_again_under_their_ids_in_order(peer: "Peer") -> None:
+async def test_unacknowledged_publishes_are_resent_in_order_with_their_ids(peer: "Peer") -> None:
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         channel = realtime.channel("chat/room")
         publishing = [asyncio.create_task(channel.publish("message", number)) for number in range(3)]
-        sent = [await line.hear("publish") for _ in range(3)]
-        await line.say("ack", id=sent[1]["id"], cursor="c1", timestamp=1)
+        sent = [await line.receive("publish") for _ in range(3)]
+        await line.send("ack", id=sent[1]["id"], cursor="c1", timestamp=1)
         await publishing[1]
         await line.socket.close(code=1012)
         away = asyncio.create_task(channel.publish("message", 3))
-        line = await peer.greeted()
-        again = [await line.hear("publish") for _ in range(3)]
+        line = await peer.accept()
+        again = [await line.receive("publish") for _ in range(3)]
         assert [frame["data"] for frame in again] == [0, 2, 3]
         assert [frame["id"] for frame in again[:2]] == [sent[0]["id"], sent[2]["id"]]
         for frame in again:
-            await line.say("ack", id=frame["id"], cursor="c2", timestamp=2, duplicate=frame["data"] == 0)
+            await line.send("ack", id=frame["id"], cursor="c2", timestamp=2, duplicate=frame["data"] == 0)
         acks = await asyncio.gather(*publishing, away)
         assert [ack.duplicate for ack in acks] == [True, False, False, False]
 
 
 async def test_a_cancelled_publish_is_not_sent_again(peer: "Peer") -> None:
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         channel = realtime.channel("chat/room")
         cancelled = asyncio.create_task(channel.publish("message", 1))
-        await line.hear("publish")
+        await line.receive("publish")
         cancelled.cancel()
         await line.socket.close(code=1012)
         kept = asyncio.create_task(channel.publish("message", 2))
-        line = await peer.greeted()
-        frame = await line.hear("publish")
+        line = await peer.accept()
+        frame = await line.receive("publish")
         assert frame["data"] == 2
-        await line.say("ack", id=frame["id"])
+        await line.send("ack", id=frame["id"])
         await kept
 
 
-async def test_a_subscription_that_is_not_restored_is_told(peer: "Peer", heard: "type[Heard]") -> None:
-    listener = heard()
+async def test_a_subscription_that_is_not_restored_is_told(peer: "Peer", recorder: "type[EventRecorder]") -> None:
+    listener = recorder()
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
     async with peer.client() as realtime:
         realtime.on_error(errors.put_nowait)
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, listener)
         await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
-        await line.say(
+        line = await peer.accept()
+        frame = await line.receive("subscribe")
+        await line.send(
             "error", code="forbidden", message="Not any more.", retryable=False, topic=line.room, id=frame["id"]
         )
         assert isinstance(await errors.get(), Forbidden)
         assert not realtime.channel("chat/room").subscribed
 
 
-async def test_a_channel_whose_handlers_lag_is_paused_and_caught_up(peer: "Peer", heard: "type[Heard]") -> None:
-    release, listener = asyncio.Event(), heard()
+async def test_a_channel_whose_handlers_lag_is_paused_and_caught_up(
+    peer: "Peer", recorder: "type[EventRecorder]"
+) -> None:
+    release, listener = asyncio.Event(), recorder()
 
     async def lagging(payload: Payload) -> None:
         await release.wait()
         listener(payload)
 
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
-        await line.admit(realtime, heard())
+        line = await peer.connect(realtime)
+        await line.admit(realtime, recorder())
         realtime.channel("chat/room").on("message", lagging)
         for number in range(1, BUFFER + 100):
             await line.message(number)
-        await line.hear("unsubscribe")  # the others of this connection are read on
+        await line.receive("unsubscribe")  # the others of this connection are read on
         publishing = asyncio.create_task(realtime.channel("chat/other").publish("message"))
-        await line.say("ack", id=(await line.hear("publish"))["id"])
+        await line.send("ack", id=(await line.receive("publish"))["id"])
         await publishing
         release.set()
-        frame = await line.hear("subscribe")
+        frame = await line.receive("subscribe")
         last = int(frame["since"].removeprefix("c"))
         await line.confirm(frame, frame["since"], recovered=True)
         for number in range(last + 1, BUFFER + 100):
@@ -129,45 +133,45 @@ async def test_a_channel_whose_handlers_lag_is_paused_and_caught_up(peer: "Peer"
         assert [payload.data for payload in payloads] == list(range(1, BUFFER + 100))
 
 
-async def test_a_restoration_the_server_has_no_time_for_is_tried_again(
-    peer: "Peer", heard: "type[Heard]", monkeypatch: pytest.MonkeyPatch
+async def test_a_subscription_that_meets_an_overloaded_server_is_retried(
+    peer: "Peer", recorder: "type[EventRecorder]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aerostack_realtime.sdk.session._RETRY_SECONDS", 0.01)
-    listener = heard()
+    listener = recorder()
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, listener)
         await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
-        await line.say("error", code="overloaded", message="Later.", retryable=True, id=frame["id"])
-        frame = await line.hear("subscribe")
+        line = await peer.accept()
+        frame = await line.receive("subscribe")
+        await line.send("error", code="overloaded", message="Later.", retryable=True, id=frame["id"])
+        frame = await line.receive("subscribe")
         await line.confirm(frame, "c0", recovered=True)
         await line.message(1)
         assert [payload.data for payload in await listener.first(1)] == [1]
 
 
-async def test_presence_that_changed_while_away_is_told_by_its_difference(
-    peer: "Peer", heard: "type[Heard]"
+async def test_a_reconnect_reports_the_difference_in_presence(
+    peer: "Peer", recorder: "type[EventRecorder]"
 ) -> None:
     async def joined(line: "Line", user_id: str, cursor: str, **fields: Any) -> None:
         await line.event("presence:join", {"userId": user_id}, cursor, userId=user_id, **fields)
 
-    listener = heard()
+    listener = recorder()
     async with peer.client() as realtime:
-        line = await peer.meet(realtime)
+        line = await peer.connect(realtime)
         await line.admit(realtime, listener)
         await joined(line, "bob", "c1")
         await joined(line, "cat", "c2")
         await listener.first(2)
         await line.socket.close(code=1012)
-        line = await peer.greeted()
-        frame = await line.hear("subscribe")
+        line = await peer.accept()
+        frame = await line.receive("subscribe")
         await line.confirm(frame, "c2", recovered=True)
         await joined(line, "bob", "c2", snapshot=True)
         await joined(line, "dan", "c2", snapshot=True)
-        frame = await line.hear("presence")
+        frame = await line.receive("presence")
         members = [{"userId": user, "state": {"userId": user}, "since": 1} for user in ("bob", "dan")]
-        await line.say("presence", topic=line.room, members=members, id=frame["id"])
+        await line.send("presence", topic=line.room, members=members, id=frame["id"])
         told = [(each.name, each.user_id) for each in (await listener.first(4))[2:]]
         assert told == [("presence:join", "dan"), ("presence:leave", "cat")]

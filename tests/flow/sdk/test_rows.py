@@ -9,7 +9,7 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Unaut
 from aerostack_realtime.sdk.aerostack import Aerostack
 
 if TYPE_CHECKING:
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 Connect = Callable[..., Awaitable[Aerostack]]
 Shell = Callable[[str], Awaitable[str]]
@@ -17,10 +17,10 @@ Shell = Callable[[str], Awaitable[str]]
 ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total DOUBLE PRECISION)"
 
 
-async def test_what_the_sdk_writes_is_heard(connect: Connect, heard: "type[Heard]") -> None:
+async def test_what_the_sdk_writes_is_heard(connect: Connect, recorder: "type[EventRecorder]") -> None:
     sdk = await connect()
     await sdk.db.query(ORDERS)
-    listener = heard()
+    listener = recorder()
     channel = await sdk.realtime.channel("orders").on("*", listener).subscribe()
     await sdk.db.query("INSERT INTO orders VALUES (?, ?, ?)", [1, "pending", 99.99])
     await sdk.db.query("UPDATE orders SET status = ? WHERE id = ?", ["shipped", 1])
@@ -38,8 +38,8 @@ async def test_what_the_sdk_writes_is_heard(connect: Connect, heard: "type[Heard
     assert outcome.count == 1
 
 
-async def test_who_continues_after_a_results_cursor_hears_what_came_after_it(
-    connect: Connect, heard: "type[Heard]"
+async def test_a_channel_can_continue_after_the_cursor_of_a_result(
+    connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     sdk = await connect()
     await sdk.db.query(ORDERS)
@@ -47,25 +47,27 @@ async def test_who_continues_after_a_results_cursor_hears_what_came_after_it(
     await channel.unsubscribe()
     outcome = await sdk.db.query("INSERT INTO orders (id) VALUES (1)")
     await sdk.db.query("INSERT INTO orders (id) VALUES (2)")
-    listener = heard()
+    listener = recorder()
     other = await connect()
     await other.realtime.channel("orders", since=outcome.cursor).on("*", listener).subscribe()
     assert [each.data["id"] for each in await listener.first(1)] == [2]
 
 
-async def test_what_another_program_writes_is_heard(connect: Connect, shell: Shell, heard: "type[Heard]") -> None:
+async def test_writes_of_another_program_are_delivered(
+    connect: Connect, shell: Shell, recorder: "type[EventRecorder]"
+) -> None:
     sdk = await connect()
     await sdk.db.query(ORDERS)
-    listener = heard()
+    listener = recorder()
     await sdk.realtime.channel("orders").on("INSERT", listener).subscribe()
     await shell("INSERT INTO orders VALUES (1, 'pending', 1.5), (2, 'pending', 2.5)")
     assert [each.data["id"] for each in await listener.first(2)] == [1, 2]
 
 
-async def test_a_filter_limits_the_rows(connect: Connect, heard: "type[Heard]") -> None:
+async def test_a_filter_limits_the_rows(connect: Connect, recorder: "type[EventRecorder]") -> None:
     sdk = await connect()
     await sdk.db.query(ORDERS)
-    listener = heard()
+    listener = recorder()
     channel = sdk.realtime.channel("orders", filter={"status": "open"}).on("*", listener)
     await channel.subscribe()
     with pytest.raises(ValueError, match="another filter"):
@@ -81,10 +83,10 @@ async def test_a_filter_limits_the_rows(connect: Connect, heard: "type[Heard]") 
     assert told == [("INSERT", 1), ("DELETE", 1)]
 
 
-async def test_another_process_continues_after_a_cursor(connect: Connect, heard: "type[Heard]") -> None:
+async def test_another_process_continues_after_a_cursor(connect: Connect, recorder: "type[EventRecorder]") -> None:
     first = await connect()
     await first.db.query(ORDERS)
-    before, after = heard(), heard()
+    before, after = recorder(), recorder()
     channel = await first.realtime.channel("orders").on("INSERT", before).subscribe()
     await first.db.query("INSERT INTO orders (id) VALUES (1)")
     await before.first(1)

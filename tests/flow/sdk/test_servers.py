@@ -14,7 +14,7 @@ from tests.flow.databases import Databases
 from tests.flow.sdk.conftest import quick
 
 if TYPE_CHECKING:
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 pytestmark = pytest.mark.database("sqlite")
 
@@ -44,9 +44,9 @@ async def connections(server: ServerProcess) -> int:
 
 
 async def test_a_client_fails_over_when_its_server_is_killed(
-    pair: list[ServerProcess], heard: "type[Heard]"
+    pair: list[ServerProcess], recorder: "type[EventRecorder]"
 ) -> None:
-    listener = heard()
+    listener = recorder()
     async with client(pair) as sdk:
         room = await sdk.realtime.channel("room/1").on("*", listener).subscribe()
         await room.track({"userId": "ann"})

@@ -10,7 +10,7 @@ from tests.flow.proxy import Proxy
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
-    from tests.flow.sdk.conftest import Heard
+    from tests.flow.sdk.conftest import EventRecorder
 
 Connect = Callable[..., Awaitable[Aerostack]]
 
@@ -19,10 +19,10 @@ MANY = 300
 """Times DATA it is more than the network between takes on."""
 
 
-async def test_latest_brings_the_newest_of_each_key(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+async def test_latest_delivers_the_newest_event_of_each_key(
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
-    listener, ann = heard(), await connect("ann")
+    listener, ann = recorder(), await connect("ann")
     async with Proxy(server.url) as network:
         bob = await connect("bob", url=network.url)
         cursors = bob.realtime.channel("board/1", slow="latest", key="id").on("*", listener)
@@ -40,10 +40,10 @@ async def test_latest_brings_the_newest_of_each_key(
     assert len(moved) < MANY
 
 
-async def test_drop_tells_how_many_by_a_gap(
-    server: "ServerProcess", connect: Connect, heard: "type[Heard]"
+async def test_drop_reports_the_number_of_dropped_events_as_a_gap(
+    server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
-    listener, ann = heard(), await connect("ann")
+    listener, ann = recorder(), await connect("ann")
     async with Proxy(server.url) as network:
         bob = await connect("bob", url=network.url)
         await bob.realtime.channel("board/1", slow="drop").on("*", listener).subscribe()
@@ -61,7 +61,7 @@ async def test_drop_tells_how_many_by_a_gap(
 
 
 @pytest.mark.parametrize("slow", ["latest", "drop"])
-async def test_a_live_table_is_right_after_it_was_slow(
+async def test_a_live_table_is_correct_after_a_slow_period(
     server: "ServerProcess", connect: Connect, slow: Any
 ) -> None:
     ann = await connect("ann")

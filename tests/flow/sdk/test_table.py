@@ -82,9 +82,7 @@ async def test_a_limit_keeps_the_first_and_replaces_one_that_leaves(sdk: Aerosta
 
 
 @pytest.mark.parametrize("order", ["status", "-status", None])
-async def test_rows_that_are_equal_are_in_the_order_of_their_keys_beyond_every_limit(
-    sdk: Aerostack, order: str | None
-) -> None:
+async def test_equal_rows_are_ordered_by_key_at_any_limit(sdk: Aerostack, order: str | None) -> None:
     """The rows lie in the table in another order, and there are more than a client keeps."""
     await sdk.db.query("DELETE FROM orders")
     for id in range(60, 0, -1):
@@ -111,7 +109,7 @@ async def test_it_goes_on_over_a_kill_of_the_server(sdk: Aerostack, server: "Ser
         assert list(rows) == [1, 3]
 
 
-async def test_after_a_gap_it_is_loaded_again_and_tells_what_that_changed(
+async def test_a_gap_loads_the_rows_again_and_reports_the_changes(
     sdk: Aerostack, shell: Callable[[str], Awaitable[str]]
 ) -> None:
     told = Told()
@@ -130,7 +128,7 @@ async def test_after_a_gap_it_is_loaded_again_and_tells_what_that_changed(
 
 
 @pytest.mark.database("sqlite")
-async def test_after_a_restore_of_the_file_it_is_loaded_again_and_tells_what_that_changed(
+async def test_a_restored_file_is_loaded_again_and_reported_as_changes(
     sdk: Aerostack, shell: Callable[[str], Awaitable[str]], tmp_path: Any
 ) -> None:
     told = Told()
@@ -146,7 +144,7 @@ async def test_after_a_restore_of_the_file_it_is_loaded_again_and_tells_what_tha
         assert {key: row["total"] for key, row in rows.items()} == {1: 10, 2: 20, 3: 30}
 
 
-async def test_rows_that_their_key_does_not_tell_apart_are_refused(sdk: Aerostack) -> None:
+async def test_rows_with_duplicate_keys_are_refused(sdk: Aerostack) -> None:
     await sdk.db.query("CREATE TABLE visits(page TEXT, at INTEGER)")
     await sdk.db.query("INSERT INTO visits VALUES ('home', 1), ('home', 1)")
     with pytest.raises(InvalidFilter, match="no column 'id'"):
@@ -160,7 +158,7 @@ async def test_rows_that_their_key_does_not_tell_apart_are_refused(sdk: Aerostac
             pass
 
 
-async def test_a_row_that_takes_the_key_of_another_ends_the_table_and_one_that_follows_it_does_not(
+async def test_a_duplicate_key_ends_the_table_but_a_reused_key_does_not(
     sdk: Aerostack,
 ) -> None:
     await sdk.db.query("CREATE TABLE visits(page TEXT, at INTEGER)")
@@ -181,7 +179,7 @@ async def test_a_row_that_takes_the_key_of_another_ends_the_table_and_one_that_f
             await anext(changes)
 
 
-async def test_a_limit_alone_keeps_the_first_by_a_key_that_is_not_the_primary_one(sdk: Aerostack) -> None:
+async def test_a_limit_alone_keeps_the_first_rows_by_any_key(sdk: Aerostack) -> None:
     await sdk.db.query("CREATE TABLE pages(id INTEGER PRIMARY KEY, slug TEXT NOT NULL)")
     for number in range(60):
         await sdk.db.query("INSERT INTO pages VALUES (?, ?)", [number, f"p{59 - number:02}"])

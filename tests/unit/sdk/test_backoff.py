@@ -30,7 +30,7 @@ def test_a_connection_that_held_starts_the_series_anew() -> None:
     assert backoff.wait() == 1
 
 
-def test_a_connection_that_is_dropped_at_once_does_not_start_it_anew() -> None:
+def test_a_connection_dropped_at_once_does_not_reset_the_series() -> None:
     clock = Clock()
     backoff = Backoff(random=lambda: 0.0, clock=clock)
     assert [backoff.wait() for _ in range(3)] == [1, 2, 4]

@@ -24,7 +24,7 @@ SPEC = Path(__file__).parents[3] / "spec" / "server-frames.json"
 
 
 @pytest.mark.parametrize("example", msgspec.json.decode(SPEC.read_bytes()), ids=lambda each: each["name"])
-async def test_every_frame_of_the_spec_is_taken(example: dict[str, Any]) -> None:
+async def test_every_frame_of_the_spec_is_accepted(example: dict[str, Any]) -> None:
     reply = decode_reply(msgspec.json.encode(example["frame"]))
     assert reply is not None
     realtime = client()
@@ -50,14 +50,14 @@ def test_without_a_project_topics_are_sent_without_it() -> None:
         assert realtime.channel("chat/general")._subscription.wire_topic == "chat/general"
 
 
-def test_a_channel_with_listeners_is_held() -> None:
+def test_a_channel_with_listeners_is_kept() -> None:
     realtime = client()
     first = id(realtime.channel("chat/room").on("message", ignore))
     gc.collect()
     assert id(realtime.channel("chat/room")) == first
 
 
-def test_a_channel_nobody_uses_is_let_go() -> None:
+def test_an_unused_channel_is_released() -> None:
     realtime = client()
     for room in range(100):
         realtime.channel(f"chat/{room}").on("message", ignore).off("message", ignore)
@@ -66,7 +66,7 @@ def test_a_channel_nobody_uses_is_let_go() -> None:
     assert len(realtime._session.in_use) == 0
 
 
-def test_an_impossible_topic_is_refused_at_once() -> None:
+def test_an_invalid_topic_is_refused_at_once() -> None:
     with pytest.raises(InvalidTopic):
         client().channel("no spaces")
 

@@ -41,7 +41,7 @@ async def test_an_async_handler_is_awaited_before_the_next_event() -> None:
     assert trace == ["begin 1", "end 1", "begin 2", "end 2"]
 
 
-async def test_a_failing_handler_is_logged_and_harms_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_handler_is_logged_and_isolated(caplog: pytest.LogCaptureFixture) -> None:
     room, heard = Room(), []
 
     def broken(payload: Payload) -> None:
@@ -56,7 +56,7 @@ async def test_a_failing_handler_is_logged_and_harms_nothing_else(caplog: pytest
     assert room.subscription.cursor == "c2"
 
 
-async def test_the_cursor_is_that_of_the_last_event_whose_handlers_have_finished() -> None:
+async def test_the_cursor_follows_finished_handlers() -> None:
     room = Room()
     begun, release = asyncio.Event(), asyncio.Event()
 
@@ -83,7 +83,7 @@ async def test_it_says_when_it_is_full() -> None:
     assert [*fullness, room.delivery.full] == [False, True, False]
 
 
-async def test_a_handler_that_lets_a_cancellation_through_does_not_end_the_delivery() -> None:
+async def test_a_cancelled_handler_does_not_end_the_delivery() -> None:
     room, heard = Room(), []
 
     async def cancelled(payload: Payload) -> None:
@@ -127,7 +127,7 @@ async def test_a_handler_may_stop_its_own_delivery() -> None:
     assert heard == [1]
 
 
-async def test_a_stream_has_finished_an_event_when_the_loop_asks_for_the_next() -> None:
+async def test_a_stream_finishes_an_event_when_the_loop_continues() -> None:
     stream = Stream()
     first = asyncio.create_task(stream.push(event(1)))
     assert await stream.next() == event(1)
@@ -140,7 +140,7 @@ async def test_a_stream_has_finished_an_event_when_the_loop_asks_for_the_next() 
     await second
 
 
-async def test_the_end_of_a_stream_frees_the_delivery_and_ends_the_loop() -> None:
+async def test_ending_a_stream_ends_the_loop_and_frees_the_delivery() -> None:
     stream = Stream()
     waiting = asyncio.create_task(stream.push(event(1)))
     await asyncio.sleep(0)

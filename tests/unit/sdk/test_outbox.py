@@ -40,7 +40,7 @@ async def test_a_withdrawn_command_is_not_sent_again() -> None:
     assert not outbox.answer("a", Ack(id="a"))
 
 
-async def test_an_answer_to_a_cancelled_caller_harms_nothing() -> None:
+async def test_an_answer_to_a_cancelled_caller_is_ignored() -> None:
     outbox = Outbox()
     outbox.add("a", b"1").cancel()
     assert outbox.answer("a", Ack(id="a"))
@@ -68,7 +68,7 @@ async def test_the_end_fails_all_commands() -> None:
     assert len(outbox) == 0
 
 
-async def test_it_is_bounded() -> None:
+async def test_the_number_of_waiting_commands_is_bounded() -> None:
     outbox = Outbox(limit=1)
     outbox.add("a", b"")
     with pytest.raises(Overloaded):

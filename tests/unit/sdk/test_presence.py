@@ -31,7 +31,7 @@ def test_a_member_leaves_once() -> None:
     assert len(present) == 0
 
 
-def test_the_full_list_tells_exactly_the_differences_leaves_first() -> None:
+def test_the_full_list_reports_the_differences_leaves_first() -> None:
     present = members(ann=1, bob=2, cat=3)
     assert present.reconcile({"bob": 2, "cat": 4, "dan": 5}) == [
         Transition(LEAVE, "ann", 1),

@@ -171,7 +171,7 @@ def test_dropped_events_are_a_gap_with_their_number() -> None:
     assert received(subscription, "c10") == ["c10"]
 
 
-def test_a_request_says_what_the_server_does_while_this_client_is_slow() -> None:
+def test_a_request_carries_the_slow_policy() -> None:
     asked = Subscription("chat/room", ROOM, slow="latest", key=("id", "kind")).request("1")
     assert (asked.slow, asked.key) == ("latest", ["id", "kind"])
     plain = Subscription("chat/room", ROOM).request("1")
@@ -190,7 +190,7 @@ def test_the_answer_to_an_older_request_is_ignored() -> None:
     assert subscription.live
 
 
-def test_a_request_that_outlives_its_connection_is_confirmed_by_the_next() -> None:
+def test_a_pending_request_is_confirmed_on_the_next_connection() -> None:
     subscription = Subscription("chat/room", ROOM)
     subscription.request("a")
     subscription.lost()
@@ -203,6 +203,16 @@ def test_a_subscription_after_the_end_starts_from_now() -> None:
     subscription.end()
     assert received(subscription, "c1") == []
     assert subscription.request("b").since is None
+
+
+def test_a_refused_first_request_keeps_its_cursor_for_the_next() -> None:
+    subscription = Subscription("chat/room", ROOM, since="c5")
+    subscription.request("a")
+    subscription.end()
+    assert subscription.request("b").since == "c5"
+    subscription.confirm(Subscribed(ROOM, "c5", True, "b"))
+    subscription.end()
+    assert subscription.request("c").since is None
 
 
 def test_members_already_there_do_not_move_the_cursor() -> None:

@@ -40,7 +40,7 @@ def test_beyond_the_edge_nothing_is_known() -> None:
     assert not window.needs_more(1)
 
 
-def test_strings_that_stand_for_numbers_are_in_the_order_of_numbers() -> None:
+def test_numeric_strings_are_ordered_as_numbers() -> None:
     window = Window("n", None, "id")
     rows: dict[str, dict[str, object]] = {
         "9007199254740993": {"n": "10.00"},
