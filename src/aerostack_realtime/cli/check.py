@@ -1,27 +1,68 @@
-"""`aerostack check`: what is wrong with settings and database, and what a user may do."""
+"""`aerostack check`: what is wrong with the settings and the database, and what a user may do."""
 
 import asyncio
+from typing import Annotated
+
+import typer
 
 from aerostack_realtime import config
-from aerostack_realtime.cli.console import note, out
+from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.rules import ACTIONS
+from aerostack_realtime.cli import decision
+from aerostack_realtime.cli.console import fail, note, out
+from aerostack_realtime.cli.keys import claims_of
 from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded
 from aerostack_realtime.cli.tables import DatabaseAddress, opened
-from aerostack_realtime.config import Settings
+from aerostack_realtime.config import Loaded, Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import backend_of, shown
 from aerostack_realtime.gateway.http import static
+from aerostack_realtime.protocol.errors import AerostackError
 
 
-def check(config_file: ConfigFile = None, database: DatabaseAddress = None) -> None:
+def check(
+    action: Annotated[
+        str | None, typer.Argument(help="With TOPIC: subscribe, publish, presence or history.", show_default=False)
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Argument(help="A topic (chat/1) or a table (orders).", show_default=False)
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--as", help="The user id. Default: a client without a token.", show_default=False),
+    ] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="A claim of --as, key=value; may be repeated.")] = None,
+    config_file: ConfigFile = None,
+    database: DatabaseAddress = None,
+) -> None:
     """Report what is wrong with the settings and the database, without starting a server.
 
-    Example: `aerostack check`
+    With an action and a topic, report which rule decides about it, and how. The exit code is then 0 if the action
+    is allowed and 1 if it is not.
+
+    Example: `aerostack check`, `aerostack check --as alice subscribe chat/1`
     """
     found = loaded(config_file)
-    problems = config.problems(found.settings, found.place) if found.file is not None else []
     address = database or found.settings.database
+    if action is None and user is None:
+        _check_all(found, address, named=database is not None)
+    elif action not in ACTIONS or topic is None:
+        fail(f"Write aerostack check --as USER ACTION TOPIC, where ACTION is {', '.join(ACTIONS)}.", 2)
+    else:
+        identity = Identity("anonymous")
+        if user is not None:
+            identity = Identity("user", user, claims={"sub": user, **claims_of(claim or [])})
+        try:
+            allowed = asyncio.run(decision.explain(found, address, identity, action, topic))
+        except (SettingsError, AerostackError) as error:
+            fail(str(error), 2)
+        raise typer.Exit(0 if allowed else 1)
+
+
+def _check_all(found: Loaded, address: str, named: bool) -> None:
+    problems = config.problems(found.settings, found.place) if found.file is not None else []
     try:
-        if database is None and backend_of(address).creates(address):
+        if not named and backend_of(address).creates(address):
             out.print(f"database {address}: does not exist; the first server creates it", markup=False)
         else:
             problems += asyncio.run(_database_problems(address, found.settings))

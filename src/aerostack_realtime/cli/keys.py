@@ -53,12 +53,19 @@ def token(
     claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + int(written[1]) * _UNITS[written[2]]}
     if name is not None:
         claims["name"] = name
-    for each in claim or []:
-        key, equals, value = each.partition("=")
-        if not key or not equals:
-            fail(f"--claim is written key=value, not {each!r}.", 2)
-        claims[key] = _value(value)
+    claims |= claims_of(claim or [])
     out.print(sign(secret, claims), markup=False)
+
+
+def claims_of(written: list[str]) -> dict[str, Any]:
+    """The claims of `--claim key=value`; ends the command when one is written otherwise."""
+    claims = {}
+    for each in written:
+        name, equals, value = each.partition("=")
+        if not name or not equals:
+            fail(f"--claim is written key=value, not {each!r}.", 2)
+        claims[name] = _value(value)
+    return claims
 
 
 def _value(written: str) -> Any:
