@@ -19,7 +19,7 @@ from bench.databases import DATABASES, SQLITE, Database, about, add_choice, star
 from bench.load.caller import call
 from bench.load.latency import Histogram
 from bench.load.listener import Listener, listen
-from bench.load.offer import Timetable
+from bench.load.load_shape import Timetable
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table

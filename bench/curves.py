@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import changes, history
 from bench.contenders import OURS, ensure_python
-from bench.generator import offer
+from bench.generator import run_workload
 from bench.machine import BENCH, LOAD_CORE, ROOT, describe
 from bench.workloads import FANOUT
 
@@ -25,7 +25,9 @@ def fan_out() -> Series:
     found: Series = {"subscribers": [], "cpu_us": [], "memory_mib": [], "deliveries_per_s": []}
     for count in _SUBSCRIBERS:
         with OURS.running() as server:
-            outcome = offer(OURS.dialect, server, **{**FANOUT.fields, "subscribers": count, "measure_s": 3.0})
+            outcome = run_workload(
+                OURS.dialect, server, **{**FANOUT.fields, "subscribers": count, "measure_s": 3.0}
+            )
         if not outcome.correct:
             raise RuntimeError(f"{count} subscribers: {outcome.details}")
         found["subscribers"].append(count)

@@ -6,14 +6,14 @@ import sys
 import msgspec
 
 from bench.contenders import OURS
-from bench.generator import Outcome, offer
+from bench.generator import Outcome, run_workload
 from bench.load.latency import Histogram
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
 from bench.workloads import FANOUT, ONE_TO_ONE, ROOMS, Workload
 
 _BUDGETS = {FANOUT.title: 1.0, ROOMS.title: 2.5}
-"""µs of server CPU per delivery, DESIGN §4."""
+"""µs of server CPU per delivery."""
 
 _PACED = {FANOUT.title: 100.0, ROOMS.title: 1000.0}
 """Messages per second of the latency runs: 100 to a thousand subscribers, 10 in each of a hundred rooms."""
@@ -21,7 +21,7 @@ _PACED = {FANOUT.title: 100.0, ROOMS.title: 1000.0}
 
 def own_cost(rate: float, seconds: float) -> Histogram:
     """What the generator itself adds to a latency at `rate` messages a second."""
-    command = [sys.executable, "-m", "bench.load.floor", str(rate), str(seconds), str(LOAD_CORE)]
+    command = [sys.executable, "-m", "bench.load.baseline", str(rate), str(seconds), str(LOAD_CORE)]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return Histogram(msgspec.json.decode(output, type=dict[str, int]))
 
@@ -29,10 +29,10 @@ def own_cost(rate: float, seconds: float) -> Histogram:
 def measure(workload: Workload) -> tuple[Outcome, Outcome]:
     """The capacity, then the latencies at a fixed rate, each on a fresh server."""
     with OURS.running() as server:
-        full = offer(OURS.dialect, server, **workload.fields)
+        full = run_workload(OURS.dialect, server, **workload.fields)
     with OURS.running() as server:
         fields = {**workload.fields, "window": 0, "rate": _PACED[workload.title]}
-        return full, offer(OURS.dialect, server, **fields)
+        return full, run_workload(OURS.dialect, server, **fields)
 
 
 def _row(title: str, full: Outcome, paced: Outcome) -> list[str]:
@@ -58,7 +58,7 @@ def main() -> int:
     outcomes = {workload.title: measure(workload) for workload in (FANOUT, ROOMS)}
     print(table(head, [_row(title, *pair) for title, pair in outcomes.items()]), end="\n\n")
     with OURS.running() as server:
-        single = offer(OURS.dialect, server, **ONE_TO_ONE.fields)
+        single = run_workload(OURS.dialect, server, **ONE_TO_ONE.fields)
     own = own_cost(ONE_TO_ONE.fields["rate"], 5.0)
     rows = [
         [name, *(f"{latency.percentile(share):.3f} ms" for share in (0.5, 0.99, 0.999))]

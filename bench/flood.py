@@ -19,10 +19,10 @@ from msgspec import Struct
 
 from bench import proctree
 from bench.load import websocket
-from bench.load.flooder import KINDS, Toll
+from bench.load.flooder import KINDS, Cost
 from bench.load.latency import Histogram
 from bench.load.listener import listen
-from bench.load.offer import Timetable
+from bench.load.load_shape import Timetable
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
 from bench.servers import Plan, Running, running, scratch
@@ -99,7 +99,7 @@ async def behave(server: Running, seconds: float) -> Calm:
     return Calm(latency, share)
 
 
-async def beside(kind: str, server: Running, seconds: float) -> tuple[Calm, Toll]:
+async def beside(kind: str, server: Running, seconds: float) -> tuple[Calm, Cost]:
     """The same, while it is flooded from first to last."""
     command = ["nice", "-n", "19", sys.executable, "-m", "bench.load.flooder", kind, server.host, str(server.port)]
     flooder = await asyncio.create_subprocess_exec(
@@ -107,10 +107,10 @@ async def beside(kind: str, server: Running, seconds: float) -> tuple[Calm, Toll
     )
     calm = await behave(server, seconds)
     output, _ = await flooder.communicate()
-    return calm, msgspec.json.decode(output, type=Toll)
+    return calm, msgspec.json.decode(output, type=Cost)
 
 
-def measure(kind: str, seconds: float) -> tuple[Calm, Calm, Toll]:
+def measure(kind: str, seconds: float) -> tuple[Calm, Calm, Cost]:
     """Without the flood, with it, and what became of it; on a server of its own."""
     with (
         scratch() as directory,
@@ -121,17 +121,17 @@ def measure(kind: str, seconds: float) -> tuple[Calm, Calm, Toll]:
         return quiet, *runner.run(beside(kind, server, seconds))
 
 
-def row(kind: str, quiet: Calm, flooded: Calm, toll: Toll, seconds: float) -> list[str]:
+def row(kind: str, quiet: Calm, flooded: Calm, cost: Cost, seconds: float) -> list[str]:
     ends = (
-        ", ".join(f"{count:,}× {end}" for end, count in sorted(toll.ends.items(), key=lambda each: -each[1])[:3])
+        ", ".join(f"{count:,}× {end}" for end, count in sorted(cost.ends.items(), key=lambda each: -each[1])[:3])
         or "held"
     )
     return [
         kind,
         *(f"{calm.latency.percentile(share):.2f}" for share in (0.5, 0.99) for calm in (quiet, flooded)),
         f"{flooded.share:.0%}",
-        f"{toll.connections / seconds:,.0f}",
-        f"{toll.sent / seconds / 2**20:,.1f}",
+        f"{cost.connections / seconds:,.0f}",
+        f"{cost.sent / seconds / 2**20:,.1f}",
         ends,
     ]
 

@@ -146,8 +146,8 @@ def shards_for(connections: int) -> int:
     return max(1, math.ceil(connections / max(1, limit - _SPARE_DESCRIPTORS)))
 
 
-def offer(dialect: str, server: Running, shards: int | None = None, **workload: Any) -> Outcome:
-    """Offer a workload (the fields of Job) to a server and say what came of it. Raises Failed."""
+def run_workload(dialect: str, server: Running, shards: int | None = None, **workload: Any) -> Outcome:
+    """Run a workload (the fields of Job) against a server and return its outcome. Raises Failed."""
     job = Job(dialect=dialect, host=server.host, port=server.port, server=server.pid, core=LOAD_CORE, **workload)
     count = shards or shards_for(job.channels * (job.subscribers + 1))
     jobs = [msgspec.structs.replace(job, shard=shard, shards=count) for shard in range(count)]

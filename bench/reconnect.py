@@ -26,7 +26,7 @@ from bench.contenders import OURS
 from bench.load import websocket
 from bench.load.caller import call
 from bench.load.dialects import Aerostack, Exchange
-from bench.load.entrance import Refused, enter
+from bench.load.handshake import Refused, enter
 from bench.load.listener import Listener
 from bench.machine import LOAD_CORE, describe, free_port
 from bench.report import table

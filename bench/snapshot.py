@@ -22,7 +22,7 @@ from bench import proctree
 from bench.changes import write
 from bench.databases import DATABASES, POSTGRES, Database, about, add_choice, started
 from bench.load.latency import Histogram
-from bench.load.taker import Taken
+from bench.load.snapshot_client import SnapshotResult
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
@@ -40,7 +40,7 @@ _HOLDS = f"SELECT count(*), sum(total), sum(id * 7 + total) FROM {TABLE}"
 
 
 class Found(Struct, frozen=True):
-    """Of all takers: `rate` in rows/s, without pauses; `cpu_us` of the server per row. Memory in bytes; `private`
+    """Of all clients: `rate` in rows/s, without pauses; `cpu_us` of the server per row. Memory in bytes; `private`
     is that of PostgreSQL's processes that read, without what they share. Pings `quiet`: before it."""
 
     rows: int
@@ -64,14 +64,14 @@ def filled(database: Database, rows: int) -> Iterator[str]:
         yield place
 
 
-def on_filled(database: Database, place: str, takers: int, pause: float) -> Found:
-    """Run `take` on the generator's core against a server of its own."""
+def on_filled(database: Database, place: str, count: int, pause: float) -> Found:
+    """Run `measure` on the generator's core against a server of its own."""
     with database.serving(place) as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(take(server, database, takers, pause))
+        return runner.run(measure(server, database, count, pause))
 
 
-async def take(server: Running, database: Database, takers: int, pause: float) -> Found:
-    """So many snapshots at the same time, by clients that `pause` (s), while the table is written to.
+async def measure(server: Running, database: Database, count: int, pause: float) -> Found:
+    """Take `count` snapshots at the same time, by clients that `pause` (s), while the table is written to.
 
     Raises RuntimeError when one does not end with what the table holds.
     """
@@ -81,7 +81,8 @@ async def take(server: Running, database: Database, takers: int, pause: float) -
         quiet = await pinger.take()
         memory, cpu = proctree.resident(server.pid), proctree.cpu_seconds(server.pid)
         clients = [
-            await _started("bench.load.taker", server.host, str(server.port), str(pause)) for _ in range(takers)
+            await _started("bench.load.snapshot_client", server.host, str(server.port), str(pause))
+            for _ in range(count)
         ]
         await _said(clients, "begun")
         readers = await asyncio.to_thread(_readers, database, server.database)
@@ -90,7 +91,7 @@ async def take(server: Running, database: Database, takers: int, pause: float) -
         cpu = proctree.cpu_seconds(server.pid) - cpu
         pings = await pinger.take()
     await writer.communicate(b"")
-    taken = [await _testimony(client) for client in clients]
+    taken = [await _result(client) for client in clients]
     ((*holds,),) = database.execute(server.database, _HOLDS)
     for each in taken:
         if each.holds != holds:
@@ -125,11 +126,11 @@ async def _said(clients: Sequence[Process], word: str) -> None:
                 raise RuntimeError(f"a client said {said!r} for {word!r}")
 
 
-async def _testimony(client: Process) -> Taken:
+async def _result(client: Process) -> SnapshotResult:
     output, _ = await asyncio.wait_for(client.communicate(), _WAIT_S)
     if client.returncode:
         raise RuntimeError(f"a client ended with code {client.returncode}")
-    return msgspec.json.decode(output, type=Taken)
+    return msgspec.json.decode(output, type=SnapshotResult)
 
 
 def _readers(database: Database, place: str) -> list[int]:
@@ -144,13 +145,13 @@ def snapshots(databases: Sequence[Database], rows: int, pause: float) -> str:
     """What they cost, as a table."""
     lines = []
     for database in databases:
-        for size, takers, waits, title in (
+        for size, clients, waits, title in (
             (rows, 1, 0.0, "one client"),
             (rows, 1, pause, f"one that reads nothing for {pause:g} s"),
             (rows // 10, AT_ONCE, 0.0, f"{AT_ONCE} at the same time"),
         ):
             with filled(database, size) as place:
-                each = on_filled(database, place, takers, waits)
+                each = on_filled(database, place, clients, waits)
             lines.append(
                 [
                     f"{database.title}, {title}",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.contenders import Contender
-from bench.generator import Failed, Outcome, offer
+from bench.generator import Failed, Outcome, run_workload
 from bench.servers import NotStarted
 from bench.workloads import Workload
 
@@ -61,7 +61,7 @@ class Suite:
         _say(f"{workload.title}: {contender.name} … ")
         try:
             with contender.running() as server:
-                outcome = offer(contender.dialect, server, **workload.fields)
+                outcome = run_workload(contender.dialect, server, **workload.fields)
         except (NotStarted, Failed) as reason:
             self.results.reasons[key] = str(reason)
             _say(f"{reason}\n")

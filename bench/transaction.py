@@ -22,9 +22,9 @@ from bench import proctree
 from bench.changes import on_fresh_server, write
 from bench.databases import DATABASES, Database, about, add_choice, started
 from bench.load import websocket
+from bench.load.counting_subscriber import Counts
 from bench.load.latency import Histogram
 from bench.load.listener import Listener, listen
-from bench.load.witness import Testimony
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
@@ -110,24 +110,24 @@ class Pinger(AbstractAsyncContextManager["Pinger"]):
 async def bulk(server: Running, rows: int, *, filtered: bool) -> Bulk:
     """A transaction of `rows` rows, to one subscriber that gets them all or, `filtered`, the last one."""
     count, customer = (1, [str(rows)]) if filtered else (rows, [])
-    witness = await asyncio.create_subprocess_exec(
-        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.witness",
+    subscriber = await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.counting_subscriber",
         server.host, str(server.port), str(count), *customer,
         cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert witness.stdout is not None, "it is a pipe"
-    await witness.stdout.readline()
+    assert subscriber.stdout is not None, "it is a pipe"
+    await subscriber.stdout.readline()
     async with Pinger(server) as pinger:
         await asyncio.sleep(_BEFORE_S)
         quiet = await pinger.take()
         memory, cpu = proctree.resident(server.pid), proctree.cpu_seconds(server.pid)
         begun, committed = await write(server, "transaction", rows)
-        output, _ = await asyncio.wait_for(witness.communicate(), _WAIT_S)
+        output, _ = await asyncio.wait_for(subscriber.communicate(), _WAIT_S)
         cpu = proctree.cpu_seconds(server.pid) - cpu
         pings = await pinger.take()
-    if witness.returncode:
-        raise RuntimeError(f"the subscriber ended with code {witness.returncode}")
-    found = msgspec.json.decode(output, type=Testimony)
+    if subscriber.returncode:
+        raise RuntimeError(f"the subscriber ended with code {subscriber.returncode}")
+    found = msgspec.json.decode(output, type=Counts)
     if found.gaps:
         raise RuntimeError(f"the subscriber was told of {found.gaps} gaps")
     return Bulk(

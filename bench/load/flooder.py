@@ -39,7 +39,7 @@ CALL: Final = b"GET /api/v1/public/realtime/history?room=a/b HTTP/1.1\r\nHost: x
 KINDS: Final = (*STREAMS, "connects", "half handshakes", "calls")
 
 
-class Toll(Struct):
+class Cost(Struct):
     """What the flood came to: connections made, bytes that left, and how connections ended (close code, or
     `cut`)."""
 
@@ -55,7 +55,7 @@ class Flooder:
     """Floods `host:port` until `until` (CLOCK_MONOTONIC)."""
 
     def __init__(self, kind: str, host: str, port: int, until: float) -> None:
-        self.toll = Toll()
+        self.cost = Cost()
         self._kind = kind
         self._address = (host, port)
         self._until = until
@@ -73,7 +73,7 @@ class Flooder:
         peer.bind((ADDRESS, 0))
         loop = asyncio.get_running_loop()
         await loop.sock_connect(peer, self._address)
-        self.toll.connections += 1
+        self.cost.connections += 1
         if self._kind == "half handshakes":
             await loop.sock_sendall(peer, b"GET /api/realtime HTTP/1.1\r\nHost: x\r\nX: ")
             self._held.append(peer)
@@ -82,7 +82,7 @@ class Flooder:
             if self._kind != "calls":
                 await loop.sock_sendall(peer, websocket.request(*self._address, _TARGET, None))
                 if b" 101 " not in await loop.sock_recv(peer, 65_536):
-                    self.toll.end("not upgraded")
+                    self.cost.end("not upgraded")
                     return
             if self._kind != "connects":
                 await self._pour(peer, STREAMS.get(self._kind, CALL))
@@ -105,10 +105,10 @@ class Flooder:
                     sending.cancel()
                     break
                 sending.result()
-                self.toll.sent += len(data)
+                self.cost.sent += len(data)
         finally:
             if reading.done() and not reading.cancelled():
-                self.toll.end(reading.result())
+                self.cost.end(reading.result())
             reading.cancel()
 
     async def _ended(self, peer: socket.socket) -> str:
@@ -123,12 +123,12 @@ class Flooder:
         return "cut"
 
 
-async def flood(kind: str, host: str, port: int, seconds: float) -> Toll:
+async def flood(kind: str, host: str, port: int, seconds: float) -> Cost:
     flooder = Flooder(kind, host, port, monotonic() + seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await asyncio.gather(*(flooder.run() for _ in range(_AT_ONCE)))
-    return flooder.toll
+    return flooder.cost
 
 
 def main() -> None:
@@ -136,8 +136,8 @@ def main() -> None:
     kind, host, port, seconds, core = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        toll = runner.run(flood(kind, host, int(port), float(seconds)))
-    print(msgspec.json.encode(toll).decode())
+        cost = runner.run(flood(kind, host, int(port), float(seconds)))
+    print(msgspec.json.encode(cost).decode())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import cast
 
 from bench.load import websocket
 from bench.load.dialects import Aerostack, Exchange
-from bench.load.entrance import enter
+from bench.load.handshake import enter
 
 
 class _Opened(Aerostack):

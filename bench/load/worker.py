@@ -8,10 +8,10 @@ from time import monotonic
 
 from bench import proctree
 from bench.load.dialects import DIALECTS, Dialect
-from bench.load.entrance import enter
+from bench.load.handshake import enter
 from bench.load.job import Go, Job, Ready, Report, Sent, read, write
 from bench.load.latency import Histogram
-from bench.load.offer import Outlet, Window, due, schedule
+from bench.load.load_shape import Outlet, Window, due, schedule
 from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
 

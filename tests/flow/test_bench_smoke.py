@@ -13,7 +13,7 @@ import pytest
 from bench.changes import on_fresh_server, speed
 from bench.contenders import OURS
 from bench.databases import DATABASES, POSTGRES, Database, started
-from bench.generator import Outcome, offer
+from bench.generator import Outcome, run_workload
 from bench.history import acknowledge, fill, page, run, writes
 from bench.load.dialects import DIALECTS
 from bench.load.stream import Faults, Payload, Stream
@@ -48,25 +48,27 @@ def assert_all_delivered_in_order(outcome: Outcome) -> None:
 
 def test_a_saturating_fan_out_delivers_all_in_order(server: Running) -> None:
     assert_all_delivered_in_order(
-        offer("aerostack", server, subscribers=50, window=8, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+        run_workload("aerostack", server, subscribers=50, window=8, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     )
 
 
 def test_rooms_deliver_all_in_order(server: Running) -> None:
     assert_all_delivered_in_order(
-        offer("aerostack", server, channels=10, subscribers=5, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+        run_workload(
+            "aerostack", server, channels=10, subscribers=5, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0
+        )
     )
 
 
 def test_a_schedule_delivers_all_in_order_and_measures_each_delivery(server: Running) -> None:
-    outcome = offer("aerostack", server, subscribers=5, rate=100.0, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+    outcome = run_workload("aerostack", server, subscribers=5, rate=100.0, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     assert_all_delivered_in_order(outcome)
     assert sum(outcome.latency.counts.values()) == 250
 
 
 def test_two_generator_processes_see_the_same_messages(server: Running) -> None:
     assert_all_delivered_in_order(
-        offer("aerostack", server, 2, subscribers=20, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
+        run_workload("aerostack", server, 2, subscribers=20, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     )
 
 
@@ -97,11 +99,11 @@ def test_a_value_too_large_is_seen_as_a_gap_and_what_follows_it_as_a_change(data
     assert "bytes" in seen[2]
 
 
-@pytest.mark.parametrize(("takers", "pause"), [(1, 0.2), (3, 0.0)])
-def test_a_snapshot_and_the_changes_after_it_are_the_table(database: Database, takers: int, pause: float) -> None:
+@pytest.mark.parametrize(("clients", "pause"), [(1, 0.2), (3, 0.0)])
+def test_a_snapshot_and_the_changes_after_it_are_the_table(database: Database, clients: int, pause: float) -> None:
     with filled(database, 3_000) as place:
-        found = on_filled(database, place, takers, pause)
-    assert found.changes >= takers
+        found = on_filled(database, place, clients, pause)
+    assert found.changes >= clients
     assert found.memory_peak >= found.memory_before > 0
 
 

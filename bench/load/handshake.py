@@ -1,4 +1,4 @@
-"""The set-up of a connection: upgrade, the dialect's steps, then its place is taken by a successor."""
+"""The set-up of a connection: upgrade, the dialect's steps, then a successor takes over."""
 
 import asyncio
 from typing import cast
@@ -13,7 +13,7 @@ class Refused(ConnectionError):
     """The server did not let the connection in."""
 
 
-class Entrance(asyncio.Protocol):
+class Handshake(asyncio.Protocol):
     """`done` holds until the steps are through; from then on `successor` receives what the server sends."""
 
     def __init__(
@@ -96,9 +96,9 @@ async def enter(dialect: Dialect, host: str, port: int, channel: str | None, suc
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_SETUP_S):
-            _, entrance = await loop.create_connection(
-                lambda: Entrance(dialect, host, port, channel, successor), host, port
+            _, handshake = await loop.create_connection(
+                lambda: Handshake(dialect, host, port, channel, successor), host, port
             )
-            await entrance.done
+            await handshake.done
     except TimeoutError:
         raise TimeoutError(f"not connected and subscribed within {_SETUP_S:.0f} s") from None

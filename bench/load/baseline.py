@@ -1,6 +1,6 @@
 """What a latency costs the generator itself: both ends of a loopback connection in one process, no server.
 
-`python -m bench.load.floor RATE SECONDS CORE` prints a latency histogram as JSON.
+`python -m bench.load.baseline RATE SECONDS CORE` prints a latency histogram as JSON.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from bench.load.latency import Histogram
-from bench.load.offer import Timetable
+from bench.load.load_shape import Timetable
 
 _BYTES = 250
 """About what a 100-byte message is on the wire."""

@@ -1,8 +1,9 @@
-"""A subscriber, a process of its own, that has to see so many changes of the benchmarks' table, once and in order.
+"""A subscriber in its own process that expects a number of changes of the benchmarks' table, once and in order.
 
-`python -m bench.load.witness HOST PORT COUNT [CUSTOMER]`, of one customer or of all, prints `ready` when it is
-subscribed; and then, as JSON, when the last change came (CLOCK_MONOTONIC in s), how often it was closed and came
-back by its cursor, and how many gaps it was told of. What comes twice or out of order ends it with an error.
+`python -m bench.load.counting_subscriber HOST PORT COUNT [CUSTOMER]`, for one customer or all, prints `ready` when
+it is subscribed. Then it prints, as JSON, when the last change arrived (CLOCK_MONOTONIC in s), how often it was
+disconnected and resumed by its cursor, and how many gaps were reported. A repeated change or one out of order ends
+it with an error.
 """
 
 import asyncio
@@ -15,14 +16,14 @@ from msgspec import Struct
 
 from bench.load import websocket
 from bench.load.dialects import Aerostack, Exchange
-from bench.load.entrance import enter
+from bench.load.handshake import enter
 from bench.load.listener import Listener
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE
 
 
-class Testimony(Struct, frozen=True):
-    """What a witness has to say."""
+class Counts(Struct, frozen=True):
+    """What the subscriber reports."""
 
     last: float
     returns: int
@@ -43,11 +44,11 @@ class _Frame(Struct):
 class _Connected(Aerostack):
     """Ours, with a subscription whose answer is left to the successor."""
 
-    def setup(self, channel: str | None) -> list[Exchange]:  # noqa: ARG002  (the witness subscribes itself)
+    def setup(self, channel: str | None) -> list[Exchange]:  # noqa: ARG002  (the subscriber subscribes later)
         return super().setup(None)
 
 
-class Witness:
+class CountingSubscriber:
     """Counts down from `count` changes, over every loss of its connection."""
 
     def __init__(self, host: str, port: int, count: int, customer: int | None) -> None:
@@ -61,7 +62,7 @@ class Witness:
         self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.subscribed = asyncio.Event()
 
-    async def testify(self) -> Testimony:
+    async def count(self) -> Counts:
         """Return with the last change."""
         connections = 0
         while not self._done.done():
@@ -74,7 +75,7 @@ class Witness:
             await asyncio.wait((self._done, gone), return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             listener.close()
-        return Testimony(self._done.result(), connections - 1, self._gaps)
+        return Counts(self._done.result(), connections - 1, self._gaps)
 
     def _hear(self, content: bytes, now: float) -> None:
         frame = self._decode(content)
@@ -96,11 +97,11 @@ class Witness:
 async def main() -> None:
     """Watch on the generator's core."""
     host, port, count, *customer = sys.argv[1:]
-    witness = Witness(host, int(port), int(count), int(customer[0]) if customer else None)
-    testimony = asyncio.ensure_future(witness.testify())
-    await witness.subscribed.wait()
+    subscriber = CountingSubscriber(host, int(port), int(count), int(customer[0]) if customer else None)
+    counts = asyncio.ensure_future(subscriber.count())
+    await subscriber.subscribed.wait()
     print("ready", flush=True)
-    print(msgspec.json.encode(await testimony).decode())
+    print(msgspec.json.encode(await counts).decode())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A client, a process of its own, that takes a snapshot of the benchmarks' table and follows the changes after it.
+"""A client in its own process that takes a snapshot of the benchmarks' table and follows the changes after it.
 
-`python -m bench.load.taker HOST PORT PAUSE` prints `begun` with the first rows, reads nothing for PAUSE seconds
-then, prints `taken` with the last ones, and ends with the change that inserts a row of customer -1. Then it
+`python -m bench.load.snapshot_client HOST PORT PAUSE` prints `begun` with the first rows, reads nothing for PAUSE
+seconds, prints `taken` with the last ones, and ends with the change that inserts a row of customer -1. Then it
 prints, as JSON, when it asked and when the first rows, the last ones and that change came (CLOCK_MONOTONIC in s),
 how many rows there were and changes after them, and what the table holds now: count, sum(total) and
 sum(id * 7 + total). A row that comes twice, and a change that does not fit the row that is there, end it with an
@@ -30,8 +30,8 @@ _NO_ROW = -(1 << 62)
 _SUBSCRIBE = msgspec.json.encode({"type": "subscribe", "topic": TABLE, "snapshot": True})
 
 
-class Taken(Struct, frozen=True):
-    """What a taker has to say."""
+class SnapshotResult(Struct, frozen=True):
+    """What the client reports."""
 
     asked: float
     first: float
@@ -58,7 +58,7 @@ class _Frame(Struct):
     recovered: bool | None = None
 
 
-class Taker:
+class SnapshotClient:
     """The table as it comes: `total` by id."""
 
     def __init__(self, pause: float) -> None:
@@ -70,7 +70,7 @@ class Taker:
         self._listener: Listener | None = None
         self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
-    async def take(self, host: str, port: int) -> Taken:
+    async def take(self, host: str, port: int) -> SnapshotResult:
         """Return with the last change."""
         self._asked = monotonic()
         self._listener = await listen(host, port, None, self._hear)
@@ -84,7 +84,7 @@ class Taker:
         held = [(id, total) for id, total in enumerate(self._totals) if total != _NO_ROW]
         holds = [len(held), sum(total for _, total in held), sum(id * 7 + total for id, total in held)]
         ended = self._done.result()
-        return Taken(self._asked, self._first, self._last, ended, self._rows, self._changes, holds)
+        return SnapshotResult(self._asked, self._first, self._last, ended, self._rows, self._changes, holds)
 
     def _hear(self, content: bytes, now: float) -> None:
         if self._done.done():
@@ -139,7 +139,7 @@ class Taker:
 async def main() -> None:
     """Take it on the generator's core."""
     host, port, pause = sys.argv[1:]
-    taken = await Taker(float(pause)).take(host, int(port))
+    taken = await SnapshotClient(float(pause)).take(host, int(port))
     print(msgspec.json.encode(taken).decode())
 
 
