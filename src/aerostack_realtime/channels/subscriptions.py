@@ -1,6 +1,6 @@
 """Subscriptions: who is on which channel, and how one comes to be on it: from now, or from where it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -17,6 +17,7 @@ from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
 from aerostack_realtime.protocol import messages, topics
+from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
 
 
@@ -169,31 +170,33 @@ class Subscriptions:
         subscriber: Subscriber,
         command: messages.Subscribe,
         since: str,
-        done: Callable[[str | AerostackError | None], None],
+        part: Answer[str | None],
         *,
-        told: bool,
+        confirmed: bool,
     ) -> None:
         """Subscribe to a watched table from the cursor `since`, one part of its log at a time.
 
-        Answers `subscribed` unless it was `told` and holds. `done` gets the cursor to call again with, once
-        the peer has taken this part, or None after the last part, when the subscription has gone over into
-        live changes without a seam.
+        Answers `subscribed` unless that was `confirmed` and is still true. `part` gets the cursor to call again
+        with, once the peer has taken this part, or None after the last part, when the subscription has passed
+        into live changes without a seam. Nothing happens if nobody awaits `part` any more.
         """
         table = topics.table_of(command.topic)
         assert table is not None, "a custom channel resumes in one step"
 
-        def then(part: Replay) -> None:
+        def then(replay: Replay) -> None:
+            if not part.awaited:
+                return
             if not self._flushed(subscriber, command.topic):
-                done(None)
+                part.done(None)
                 return
             try:
-                self._replay(subscriber, command, table, part, told=told)
+                self._replay(subscriber, command, table, replay, told=confirmed)
             except AerostackError as error:
-                done(error)
+                part.done(error)
             else:
-                done(part.cursor if part.more else None)
+                part.done(replay.cursor if replay.more else None)
 
-        self._changes.replay(table, since, then, done)
+        self._changes.replay(table, since, then, part.done)
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
         """End a subscription; one that is not there is nothing."""

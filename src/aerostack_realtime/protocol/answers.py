@@ -25,6 +25,11 @@ class Answer(Generic[Result]):
     def __init__(self) -> None:
         self._future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a result can still be reported: none was, and the coroutine has not been cancelled."""
+        return not self._future.done()
+
     def done(self, outcome: Result | AerostackError) -> None:
         """Report the result. Ignored when one was reported before, and when nobody waits any more."""
         if self._future.done():

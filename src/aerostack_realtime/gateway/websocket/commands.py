@@ -1,10 +1,12 @@
-"""Commands: what one connection says, once it is known who it is, and what is answered."""
+"""Commands: what an authenticated connection asks for, and the answers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Any, Protocol, assert_never
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from aerostack_realtime.access.identity import Identity
@@ -30,7 +32,7 @@ Command = (
     | messages.Chat
     | messages.Ping
 )
-"""Every command but `auth`, which is about who is speaking."""
+"""Every command except `auth`, which belongs to the session."""
 
 
 class CommandClient(Subscriber, Protocol):
@@ -54,28 +56,49 @@ class CommandClient(Subscriber, Protocol):
     async def drain(self) -> None: ...
 
 
+class _Ending(Enum):
+    """Why a catch-up was cancelled."""
+
+    UNWANTED = auto()
+    """The client unsubscribed, subscribed again, or is gone."""
+    FORBIDDEN = auto()
+    """The right to the topic ended."""
+
+
+class _Catching(Struct):
+    """A subscription that takes several steps, one at a time per connection."""
+
+    topic: str
+    task: asyncio.Task[None]
+    ending: _Ending | None = None
+
+    def cancel(self, ending: _Ending) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self.task.cancel()
+
+
 class Commands:
-    """Carries out one session's commands, as far as its rights go. `claimed_ids`: whoever is not proven to be
-    someone is present as whom they claim to be."""
+    """Carries out one session's commands, as far as its rights allow. With `claimed_ids` an anonymous client is
+    present under the user id that it claims."""
 
     __slots__ = (
         "_catch_up",
         "_catching",
         "_changes",
         "_claimed_ids",
+        "_client",
         "_hub",
         "_limits",
         "_project",
         "_rights",
-        "_speaker",
-        "_unwanted",
         "pinged",
     )
 
     def __init__(
         self,
         *,
-        speaker: CommandClient,
+        client: CommandClient,
         hub: Hub,
         database: Database,
         rights: Rights,
@@ -83,71 +106,66 @@ class Commands:
         project: str,
         claimed_ids: bool,
     ) -> None:
-        self._speaker = speaker
+        self._client = client
         self._hub = hub
         self._changes = database.changes
         self._rights = rights
         self._limits = limits
         self._project = project
         self._claimed_ids = claimed_ids
-        self._catch_up = CatchUp(speaker, hub, database, speaker.drain, self.given_up, limits.snapshot_seconds)
-        self._catching: str | None = None
-        self._unwanted = False
+        self._catch_up = CatchUp(client, hub, database, client.drain, limits.snapshot_seconds)
+        self._catching: _Catching | None = None
         self.pinged = False
-        """Whether a ping waits for a subscription that takes its time: its sender asks whether we are here."""
+        """Whether a ping waits behind a catch-up: its sender checks whether the server is alive."""
 
     def handle(self, command: Command) -> Awaitable[None] | None:
-        """What is returned has to be awaited before the next command is handled. Raises AerostackError."""
+        """Handle a command. A result has to be awaited before the next command. Raises AerostackError."""
         try:
             return self._carry_out(command)
         except Undecided as undecided:
             return self._decide(command, undecided)
 
     def leave(self, topic: str) -> bool:
-        """End everything on a topic, also a subscription that is still being caught up; whether there was any."""
+        """End everything on a topic whose right has ended, also a catch-up; whether there was anything."""
         if not self._rights.leave(topic):
             return False
-        if self._catching == topic:
-            self._catching = None
-            self._catch_up.stop()
-        self._hub.untrack(self._speaker, topic)
-        self._hub.subscriptions.unsubscribe(self._speaker, topic)
+        if self._catching is not None and self._catching.topic == topic:
+            self._catching.cancel(_Ending.FORBIDDEN)
+        self._hub.untrack(self._client, topic)
+        self._hub.subscriptions.unsubscribe(self._client, topic)
         return True
 
     def ahead(self, frame: bytes) -> None:
-        """A command came that is handled after the one that is awaited: what it takes back need not be done."""
-        if self._catching is None or not (b"subscribe" in frame or b"ping" in frame):
+        """A command came that is handled after the one that is awaited. It may end a catch-up early."""
+        catching = self._catching
+        if catching is None or not (b"subscribe" in frame or b"ping" in frame):
             return
         with suppress(messages.InvalidCommand, InvalidTopic):
-            command = messages.decode_command(frame)
+            command = messages.decode_command(frame, self._limits.nesting)
             if isinstance(command, messages.Ping):
                 self.pinged = True
             elif (
                 self._catch_up.sends_rows
                 and isinstance(command, messages.Subscribe | messages.Unsubscribe)
-                and self._topic(command.topic) == self._catching
+                and self._topic(command.topic) == catching.topic
             ):
-                self.give_up()
+                catching.cancel(_Ending.UNWANTED)
 
-    def give_up(self) -> None:
-        """End a subscription that is being caught up: its client does not want it any more."""
-        self._unwanted = self._catching is not None
-        self._catch_up.stop()
-
-    def given_up(self) -> bool:
-        """Whether a subscription in steps is not wanted, or not allowed, any more."""
-        return self._unwanted or self._speaker.closed is not None or self._catching is None
+    def stop(self) -> None:
+        """End a catch-up: the client takes nothing more."""
+        if self._catching is not None:
+            self._catching.cancel(_Ending.UNWANTED)
 
     async def _decide(self, command: Command, undecided: Undecided) -> None:
-        """Ask the user's own function, then handle the command."""
+        """Ask the `authorize` function, then handle the command."""
         try:
             await self._rights.permissions.ask(undecided)
-            if self._speaker.closed is None and (pending := self._carry_out(command)) is not None:
+            if self._client.closed is None and (pending := self._carry_out(command)) is not None:
                 await pending
         except Undecided as further:
             await self._decide(command, further)
         except Exception as failure:
-            self._speaker.fail(command, failure)
+            self._client.fail(command, failure)
 
     def _carry_out(self, command: Command) -> Awaitable[None] | None:
         match command:
@@ -159,23 +177,23 @@ class Commands:
                 return self._subscribe(replace(command, topic=self._topic(command.topic)))
             case messages.Unsubscribe():
                 topic = self._topic(command.topic)
-                self._hub.subscriptions.unsubscribe(self._speaker, topic)
+                self._hub.subscriptions.unsubscribe(self._client, topic)
                 self._rights.give_up(topic, "subscribe")
-                self._speaker.send(messages.Unsubscribed(topic, id=command.id))
+                self._client.send(messages.Unsubscribed(topic, id=command.id))
             case messages.Track():
                 self._track(replace(command, topic=self._topic(command.topic)))
             case messages.Untrack():
                 topic = self._topic(command.topic)
                 self._rights.give_up(topic, "presence")
-                self._hub.untrack(self._speaker, topic, self._acknowledge(command.id))
+                self._hub.untrack(self._client, topic, self._acknowledge(command.id))
             case messages.AskPresence():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "presence")
-                self._speaker.send(messages.Presence(topic, self._hub.members(topic), command.id))
+                self._client.send(messages.Presence(topic, self._hub.members(topic), command.id))
             case messages.Chat():
                 self._chat(command)
             case messages.Ping():
-                self._speaker.send(messages.Pong())
+                self._client.send(messages.Pong())
             case _:
                 assert_never(command)
         return None
@@ -183,29 +201,29 @@ class Commands:
     def _publish(self, command: messages.Publish, topic: str) -> None:
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
-                self._speaker.send(messages.Error.of(outcome, topic, command.id))
+                self._client.send(messages.Error.of(outcome, topic, command.id))
             elif command.id is not UNSET:
                 duplicate = True if outcome.duplicate else UNSET
-                self._speaker.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
+                self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
 
         self._hub.publish(
             topic,
             command.event,
             command.data,
             done,
-            user_id=self._speaker.user_id,
+            user_id=self._client.user_id,
             id=None if command.id is UNSET else command.id,
             persist=command.persist,
-            without=None if command.echo else self._speaker.connection_id,
+            without=None if command.echo else self._client.connection_id,
         )
 
     def _chat(self, command: messages.Chat) -> None:
-        data: dict[str, Any] = {"roomId": command.room_id, "text": command.text, "userId": self._speaker.user_id}
+        data: dict[str, Any] = {"roomId": command.room_id, "text": command.text, "userId": self._client.user_id}
         if bytes(command.metadata) != b"null":
             data["metadata"] = command.metadata
         topic = self._topic(f"chat/{command.room_id}")
         self._rights.require(topic, "publish")
-        self._hub.subscriptions.use_chat(self._speaker)
+        self._hub.subscriptions.use_chat(self._client)
         self._publish(messages.Publish(topic, CHAT_MESSAGE, Raw(messages.encode(data)), persist=True), topic)
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
@@ -219,36 +237,41 @@ class Commands:
         self._rights.take(command.topic, "subscribe")
         try:
             if self._catch_up.needed(command) and self._may_catch_up(command):
-                self._catching = command.topic
-                return self._subscribe_in_steps(command, before=before)
-            self._hub.subscriptions.subscribe(self._speaker, command)
+                task = asyncio.ensure_future(self._catch_up.subscribe(command))
+                self._catching = _Catching(command.topic, task)
+                return self._caught_up(command, self._catching, before=before)
+            self._hub.subscriptions.subscribe(self._client, command)
         except (AerostackError, Undecided):
             self._keep(command.topic, before=before)
             raise
         return None
 
     def _may_catch_up(self, command: messages.Subscribe) -> bool:
-        """What a channel's log no longer has is history, and needs the right to that."""
+        """Events that a channel's log no longer has are history, and need the right to it."""
         topic = command.topic
         return topics.table_of(topic) is not None or self._rights.permissions.allows(topic, "history")
 
-    async def _subscribe_in_steps(self, command: messages.Subscribe, *, before: bool) -> None:
+    async def _caught_up(self, command: messages.Subscribe, catching: _Catching, *, before: bool) -> None:
         try:
-            await self._catch_up.subscribe(command)
-            if self._speaker.closed is None and self._catching is None:
-                raise Forbidden("The right to be here ended while what was missed was sent.")
+            await catching.task
+        except asyncio.CancelledError:
+            if catching.ending is None:
+                raise
+            if catching.ending is _Ending.FORBIDDEN:
+                failure = Forbidden("The right to this topic ended while missed events were being sent.")
+                self._client.fail(command, failure)
         except RuleFailed as failure:
-            self._speaker.fail(command, failure)
-            self._speaker.evict(command.topic)
+            self._client.fail(command, failure)
+            self._client.evict(command.topic)
         except Exception as failure:
             self._keep(command.topic, before=before)
-            self._speaker.fail(command, failure)
+            self._client.fail(command, failure)
         finally:
             self._catching = None
-            self._unwanted = self.pinged = False
+            self.pinged = False
 
     def _keep(self, topic: str, *, before: bool) -> None:
-        """After a subscription that failed: be on the topic only if it was before."""
+        """After a subscription that failed: stay on the topic only if it was there before."""
         if not before:
             self._rights.give_up(topic, "subscribe")
 
@@ -256,18 +279,18 @@ class Commands:
         if len(messages.encode(command.state)) > self._limits.state_bytes:
             raise TooLarge(f"A state has at most {self._limits.state_bytes} bytes.")
         if topics.table_of(command.topic) is not None:
-            raise Forbidden("A table's topic carries its rows alone: be present on a topic with a slash.")
+            raise Forbidden("A table topic has no presence: track on a topic with a slash.")
         self._rights.take(command.topic, "presence")
         member = self._member(command.state)
-        self._hub.track(self._speaker, command.topic, member, command.state, self._acknowledge(command.id))
+        self._hub.track(self._client, command.topic, member, command.state, self._acknowledge(command.id))
 
     def _member(self, state: dict[str, Any]) -> str:
-        """Whose presence a state is: the user's, else whom it names, else the connection's."""
-        speaker = self._speaker
-        if speaker.identity is not None and speaker.identity.kind == "user" and speaker.user_id is not None:
-            return speaker.user_id
-        claimed = state.get("userId", speaker.user_id) if self._claimed_ids else speaker.user_id
-        return claimed if isinstance(claimed, str) and claimed else speaker.connection_id
+        """The member id of a state: the user's id, else the claimed one, else the connection's."""
+        client = self._client
+        if client.identity is not None and client.identity.kind == "user" and client.user_id is not None:
+            return client.user_id
+        claimed = state.get("userId", client.user_id) if self._claimed_ids else client.user_id
+        return claimed if isinstance(claimed, str) and claimed else client.connection_id
 
     def _topic(self, topic: str) -> str:
         return topics.canonical(topic, self._project)
@@ -279,8 +302,8 @@ class Commands:
 
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
-                self._speaker.send(messages.Error.of(outcome, id=id))
+                self._client.send(messages.Error.of(outcome, id=id))
             else:
-                self._speaker.send(messages.Ack(id, outcome.cursor))
+                self._client.send(messages.Ack(id, outcome.cursor))
 
         return done

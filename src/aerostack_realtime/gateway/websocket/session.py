@@ -119,7 +119,7 @@ class Session:
         self._hub = hub
         self._rights = Rights(guard, self, limits.subscriptions)
         self._commands = Commands(
-            speaker=self,
+            client=self,
             hub=hub,
             database=database,
             rights=self._rights,
@@ -200,7 +200,7 @@ class Session:
         if self.closed is not None:
             return
         self.closed = code
-        self._commands.give_up()
+        self._commands.stop()
         if code in AUDITED:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
@@ -252,7 +252,7 @@ class Session:
 
     def leaving(self) -> None:
         """The peer takes nothing more; what it has said is still carried out."""
-        self._commands.give_up()
+        self._commands.stop()
 
     def binary(self) -> None:
         """A binary frame came."""
@@ -379,6 +379,6 @@ class Session:
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was written to it."""
         mark = self._limits.buffer_bytes // 4
-        while not self._commands.given_up() and self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
+        while self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         self.heard()  # what it takes is a sign of life, and its frames wait meanwhile
