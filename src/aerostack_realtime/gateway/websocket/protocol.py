@@ -1,13 +1,14 @@
 """A connection once its request is upgraded: bytes in, frames to its session, in the same step.
 
 aiohttp's compiled parser checks the frames and calls `feed_data` for each, so a frame costs no task, no future and
-no wake-up. docs/performance.md has the figures.
+no wake-up.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType
@@ -27,29 +28,42 @@ else:
 log = logging.getLogger(__name__)
 
 TURN: Final = 16
-"""Frames of one connection handled in a row: there may be thousands in its buffer, and everyone else waits. With
-64 the median beside a flood of subscriptions was 28 ms, with 16 it is 4 (bench/flood.py)."""
+"""Frames of one connection handled in a row. Thousands may be in its buffer while all others wait: beside a flood
+of subscriptions their median was 28 ms with 64, and is 4 ms with 16 (bench/flood.py)."""
 PART: Final = 2048
-"""Bytes parsed at once, so that a frame which the next ones have to wait for is not found too late."""
+"""Bytes parsed at once, so that few frames are parsed behind one that they have to wait for."""
 AHEAD: Final = 64 * 1024
-"""Bytes parsed of what has to wait: signs of life and an `unsubscribe` are heard, and a flood is not kept."""
+"""Bytes parsed while a command is awaited: pings and an `unsubscribe` are seen, and a flood is not buffered."""
 DROPPED: Final = 16 << 20
-"""Bytes read of a client that was closed: more than is under way when it is told. Whoever sends more does not
-listen."""
+"""Bytes read from a client after its close frame: more than can be in transit. A client that sends more ignores
+the close frame, and its connection is aborted."""
+
+
+class State(Enum):
+    """The life of a connection; it moves down this list only."""
+
+    OPEN = auto()
+    """Frames are handled."""
+    LOST = auto()
+    """The connection is lost, and frames that came before are still handled."""
+    CLOSING = auto()
+    """A close frame was sent; what comes is read and dropped."""
+    OVER = auto()
+    """The session knows that the connection is gone."""
 
 
 class FrameHandler(Protocol):
-    """Who is told what comes from the socket: a session. `closed` is the code of the close frame it has sent."""
+    """Handles the frames of a connection: a session. `closed` is the code of the close frame it has sent."""
 
     @property
     def closed(self) -> int | None: ...
 
     def receive(self, frame: bytes) -> Awaitable[None] | None: ...
     def ahead(self, frame: bytes) -> None:
-        """A text frame came that has to wait for what is awaited, and is received after it."""
+        """A text frame came that is received after the command that is awaited."""
 
     def leaving(self) -> None:
-        """The client takes nothing more: what is awaited for its sake alone may end."""
+        """The client takes nothing more: awaited commands that only send to it may end."""
 
     def binary(self) -> None: ...
     def pong(self, payload: bytes) -> None: ...
@@ -59,47 +73,48 @@ class FrameHandler(Protocol):
 
 
 class NullHandler:
-    """The peer of a connection that has none, or was refused: what it says is not heard."""
+    """The handler of a connection without a session, for example a refused one: it ignores everything."""
 
     closed = 0
 
     def receive(self, frame: bytes) -> None:
-        """It was told already."""
+        pass
 
     def ahead(self, frame: bytes) -> None:
-        """As `receive`."""
+        pass
 
     def leaving(self) -> None:
-        """As `receive`."""
+        pass
 
     def binary(self) -> None:
-        """As `receive`."""
+        pass
 
     def pong(self, payload: bytes) -> None:
-        """As `receive`."""
+        pass
 
     def control(self) -> None:
-        """As `receive`."""
+        pass
 
     def close(self, code: int, reason: str) -> None:
-        """A close frame was sent with the refusal."""
+        pass
 
     def lost(self) -> None:
-        """Nothing was held for it."""
+        pass
 
 
 NULL_HANDLER: Final = NullHandler()
+_OPEN, _LOST = State.OPEN, State.LOST
 
 
 class WebSocketProtocol(WebSocketDataQueue):
-    """An asyncio protocol, and what aiohttp's parser calls its queue; nothing is queued while all goes well.
+    """An asyncio protocol that is also the queue which aiohttp's parser writes to; normally nothing is queued.
     `left` is called when the connection is gone.
 
-    What the peer has to be awaited for holds up what comes after it, but for pings and pongs: the peer is shown
-    the next frames, and receives them afterwards; beyond `AHEAD` they stay here as bytes, and reading is paused.
-    A client that sends without a pause lets the others have their turn after every `TURN` frames, and is not
-    listened to any more once its peer is closed. What came before the connection was lost is handled before
-    `peer.lost` and `left` are called.
+    A command that has to be awaited delays the frames after it, except pings and pongs: the handler sees the next
+    frames ahead, and receives them afterwards. Above `AHEAD` bytes they stay here unparsed, and reading is paused.
+    A client that sends without a pause yields to the others after every `TURN` frames, and is ignored once its
+    handler is closed. Frames that came before the connection was lost are handled before `lost` and `left` are
+    called.
     """
 
     __slots__ = (
@@ -107,16 +122,14 @@ class WebSocketProtocol(WebSocketDataQueue):
         "_close_seconds",
         "_deadline",
         "_dropped",
-        "_ended",
         "_framing",
-        "_gone",
         "_handler",
-        "_held",
         "_left",
         "_parsed",
         "_parser",
         "_paused",
         "_rest",
+        "_state",
         "_task",
         "_transport",
         "_turn",
@@ -139,19 +152,16 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._ahead = 0
         self._dropped = 0
         self._task: asyncio.Future[None] | None = None
-        self._held = False
         self._paused = False
-        self._ended = False
-        self._gone = False
+        self._state = _OPEN
 
     def serve(self, peer: FrameHandler, first: bytes, rest: bytes) -> None:
-        """Tell `peer` what comes from now on. `first` is what its client is told first, `rest` what it has sent
-        already."""
+        """Let `peer` handle what comes from now on. `first` is written at once, `rest` was received already."""
         self._handler = peer
         try:
             self._transport.write(first)
         except RuntimeError:
-            return  # it is lost, and about to be told so
+            return  # the connection is lost; connection_lost comes next
         if rest:
             self.data_received(rest)
 
@@ -167,14 +177,14 @@ class WebSocketProtocol(WebSocketDataQueue):
 
     def hang_up(self) -> None:
         """End it once the client has answered the close frame, or after a while if it does not."""
-        if self._deadline is None and not self._gone:
+        if self._deadline is None and self._state is not _LOST:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(self._close_seconds, self._transport.abort)
 
     # --- asyncio's protocol ------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
+        if self._state is not _OPEN:
             self._dropped += len(data)
             if self._dropped > DROPPED:
                 self._transport.abort()
@@ -182,43 +192,44 @@ class WebSocketProtocol(WebSocketDataQueue):
         breach = self._framing.feed(data)
         if breach is not None:
             self._end(breach.code, breach.reason)
-        elif self._held and self._rest is None and self._ahead + len(data) <= AHEAD:
+        elif self._task is not None and self._rest is None and self._ahead + len(data) <= AHEAD:
             self._ahead += len(data)
             self._parser.feed_data(data)
-        elif self._held or self._rest is not None or self._parsed:
+        elif self._task is not None or self._rest is not None or self._parsed:
             self._keep(data)
         elif len(data) > PART:
             self._rest = memoryview(data)
-            self._go_on()
+            self._continue()
         else:
             self._turn = TURN
             self._parser.feed_data(data)
-            if self._parsed and not self._held:
-                asyncio.get_running_loop().call_soon(self._go_on)
+            if self._parsed and self._task is None:
+                asyncio.get_running_loop().call_soon(self._continue)
 
     def eof_received(self) -> None:
         """The transport closes itself."""
 
     def pause_writing(self) -> None:
-        """Who is too slow is found out by what is in the transport's buffer."""
+        """Slow consumers are found by the size of the transport's buffer."""
 
     def resume_writing(self) -> None:
         """See `pause_writing`."""
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._gone = True  # until it has been told
-        if self._ended or not (self._held or self._rest is not None or self._parsed):
-            self._leave()
-        else:
+        if self._state is _OPEN and (self._task is not None or self._rest is not None or self._parsed):
+            self._state = _LOST
             self._handler.leaving()
+        else:
+            self._leave()
 
     def abort(self) -> None:
         """End it at once, whatever it is doing."""
-        self._held = self._ended = True
+        lost = self._state is _LOST
+        self._state = State.CLOSING
         if self._task is not None:
             self._task.cancel()
         self._transport.abort()
-        if self._gone:
+        if lost:
             self._leave()
 
     # --- the parser's queue ------------------------------------------------------------------------------
@@ -228,7 +239,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         if self._task is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
             self._handle(message)
             return
-        if self._held or self._turn <= 0:
+        if self._task is not None or self._turn <= 0 or (self._state is not _OPEN and self._state is not _LOST):
             self._put_off(message)
             return
         self._turn -= 1
@@ -240,10 +251,10 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._handle(message)
 
     def feed_eof(self) -> None:
-        """Nothing waits for it."""
+        """The parser's end needs no handling: connection_lost comes too."""
 
     def set_exception(self, error: BaseException, _cause: BaseException | None = None) -> None:
-        """The parser gave up, or who was told of a frame."""
+        """The parser refused a frame, or handling it failed."""
         if isinstance(error, WebSocketError):
             self._end(error.code)
         else:
@@ -252,7 +263,7 @@ class WebSocketProtocol(WebSocketDataQueue):
     # --- inside ------------------------------------------------------------------------------------------
 
     def _handle(self, message: WSMessage) -> None:
-        """A frame that is no text."""
+        """A frame that is not text."""
         kind = message.type
         if kind is WSMsgType.PING:
             self._handler.pong(bytes(message.data))
@@ -265,45 +276,43 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._transport.close()
 
     def _put_off(self, message: WSMessage) -> None:
-        if not self._ended:
+        if self._state is _OPEN or self._state is _LOST:
             self._parsed = self._parsed or deque()
             self._parsed.append(message)
             if self._task is not None:
                 self._show(message)
 
     def _show(self, message: WSMessage) -> None:
-        """Let the peer know of a frame while it is awaited."""
+        """Show the handler a frame while a command is awaited."""
         if message.type is WSMsgType.TEXT:
             self._handler.ahead(cast(bytes, message.data))
         elif message.type is WSMsgType.CLOSE:
             self._handler.leaving()
 
     def _hold(self, pending: Awaitable[None]) -> None:
-        self._held = True
         self._task = asyncio.ensure_future(pending)
         self._task.add_done_callback(self._waited)
         for message in self._parsed or ():
             self._show(message)
-        if self._gone:
+        if self._state is _LOST:
             self._handler.leaving()
 
     def _waited(self, task: asyncio.Future[None]) -> None:
         self._task = None
         if task.cancelled():
             return
-        self._held = self._ended
         error = task.exception()
         if error is not None:
             self._fail(error)
-        self._go_on()
+        self._continue()
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         """Handle what waits, as far as it is this connection's turn."""
         self._turn = TURN
-        while not self._held and (self._parsed or self._rest is not None):
+        while self._task is None and (self._parsed or self._rest is not None):
             if self._turn <= 0:
                 if self._handler.closed is None:
-                    asyncio.get_running_loop().call_soon(self._go_on)
+                    asyncio.get_running_loop().call_soon(self._continue)
                     return
                 self._end(WSCloseCode.OK)
                 break
@@ -319,13 +328,13 @@ class WebSocketProtocol(WebSocketDataQueue):
         if not self._parsed:
             self._parsed = None
             self._ahead = 0
-        if self._gone and (self._ended or not self._held):
+        if self._task is None and self._state is _LOST:
             self._leave()
-        elif not self._held:
+        elif self._task is None and self._state is _OPEN:
             self._resume()
 
     def _keep(self, data: bytes) -> None:
-        """What comes while other things have to be done first; no more of it is read until they are."""
+        """Keep bytes that came while others have to be handled first, and read no more until that is done."""
         self._rest = memoryview(data if self._rest is None else bytes(self._rest) + data)
         if not self._paused:
             self._paused = True
@@ -341,18 +350,24 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._end(WSCloseCode.INTERNAL_ERROR)
 
     def _end(self, code: int, reason: str = "") -> None:
-        """Take nothing more from the client: what still comes is read, so that no reset overtakes the close frame,
+        """Take nothing more from the client. What still comes is read, so that no reset overtakes the close frame,
         and dropped, up to DROPPED bytes."""
-        self._held = self._ended = True
+        lost = self._state is _LOST
+        if self._state is _OPEN:
+            self._state = State.CLOSING
         self._rest = None
         self._parsed = None
         self._resume()
         self._handler.close(code, reason)
+        if lost:
+            self._leave()
 
     def _leave(self) -> None:
-        self._ended, self._gone = True, False
-        del self._parser  # it knows its queue, which is this
+        if self._state is State.OVER:
+            return
+        self._state = State.OVER
+        del self._parser  # it refers to its queue, which is this object
         if self._deadline is not None:
-            self._deadline.cancel()  # or it would keep this in memory, of which a flood makes thousands
+            self._deadline.cancel()  # it would keep this object in memory, and a flood makes thousands of them
         self._handler.lost()
         self._left(self)
