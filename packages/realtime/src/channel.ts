@@ -157,7 +157,7 @@ export class Channel<E extends Events = Events> {
     this.#internals.untrack(this.canonical, this.#used ? this : undefined)
   }
 
-  /** Ask the server who is present. Needs no subscription. */
+  /** Request the members from the server. Needs no subscription. */
   // biome-ignore lint/suspicious/noExplicitAny: a member's state is whatever the app tracks
   presence<S = any>(): Promise<Member<S>[]> {
     return this.#internals.request({ type: 'presence', topic: this.canonical })

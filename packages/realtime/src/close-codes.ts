@@ -1,4 +1,4 @@
-/** What a WebSocket close code asks of a client (docs/protocol.md §7). */
+/** WebSocket close codes and what a client does after them (docs/protocol.md §7). */
 import type { ErrorCode } from './errors.js'
 
 /** The client's own code for a server that stopped answering. */
@@ -10,7 +10,7 @@ export type NextStep = 'reconnect' | 'reconnect late' | 'renew token' | 'stop'
 
 /**
  * What to do after the connection closed with `code`. Ranges decide, so that a server may add codes without a new
- * client: 4400 to 4899 stop, all others reconnect. Two codes are special: 4401 asks for another token, and 4429 for
+ * client: 4400 to 4899 stop, all others reconnect. Two codes are special: 4401 requires another token, and 4429
  * the longest back-off.
  */
 export function nextStep(code: number): NextStep {

@@ -1,6 +1,6 @@
 /** Brings column values into a form in which they compare as the server compares them (docs/protocol.md §4). */
 
-/** The type of each column whose strings stand for something else: `{ price: 'decimal', at: 'instant' }`. */
+/** The types of columns whose strings represent other values: `{ price: 'decimal', at: 'instant' }`. */
 export type ColumnTypes = Record<string, string>
 
 /**
@@ -34,7 +34,7 @@ export function comparableOfFilter(value: unknown, type?: string): Comparable {
   return comparable(large ? String(value) : value, type)
 }
 
-/** What a string stands for in a column of this type; undefined when it is only text. */
+/** The value that a string represents in a column of this type; undefined when it is only text. */
 function typed(value: string, type: string | undefined): Comparable | undefined {
   if (type === 'decimal' || (type === 'integer' && isLargeInteger(value))) {
     const key = decimalKey(value)

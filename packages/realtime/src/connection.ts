@@ -47,7 +47,7 @@ export interface ConnectionOptions {
   token: () => Promise<string | null>
   /** Whether calling `token` again may return another one than `token`. */
   renewable: (token: string | null) => boolean
-  /** Attempts to reconnect before the client gives up. */
+  /** Attempts to reconnect before the client stops. */
   maxAttempts: number
   clock: Clock
   random: () => number
@@ -88,7 +88,7 @@ export class Connection {
   #waiting = false
   #renewed = false
   /** When the last frame arrived; negative while a ping has no answer. */
-  #heard = 0
+  #lastFrame = 0
   #heartbeat = HEARTBEAT
   /** Why the server refuses the connection that is being made. */
   #refusal: AerostackError | undefined
@@ -180,7 +180,7 @@ export class Connection {
   }
 
   #receive(data: unknown): void {
-    this.#heard = this.#options.clock.now()
+    this.#lastFrame = this.#options.clock.now()
     let frame: ServerFrame
     try {
       frame = decode(data)
@@ -206,16 +206,16 @@ export class Connection {
 
   /** Wait until the server has been silent for a heartbeat, then send a ping. */
   #listen(): void {
-    const silence = this.#options.clock.now() - this.#heard
+    const silence = this.#options.clock.now() - this.#lastFrame
     if (silence >= this.#heartbeat) this.#probe()
     else this.#after(this.#heartbeat - silence, () => this.#listen())
   }
 
   #probe(): void {
-    this.#heard = -1
+    this.#lastFrame = -1
     this.send({ type: 'ping' })
     this.#after(PONG_TIMEOUT, () => {
-      if (this.#heard < 0) this.#drop()
+      if (this.#lastFrame < 0) this.#drop()
       else this.#listen()
     })
   }

@@ -125,7 +125,7 @@ export interface Answer {
   recovered?: boolean | null
   /** How many events a gap has, where the server knows. */
   dropped?: number
-  /** The types of columns whose strings stand for something else. */
+  /** The types of columns whose strings represent other values. */
   columnTypes?: ColumnTypes
 }
 
@@ -134,7 +134,7 @@ export interface ConnectedFrame {
   type: 'connected'
   connectionId: string
   userId: string | null
-  /** Seconds of silence after which a client should ask whether the server is still there. */
+  /** Seconds of silence after which a client should send a ping. */
   heartbeat: number
   version: string
   /** What the server accepts. Older servers do not say. */

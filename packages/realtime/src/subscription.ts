@@ -85,7 +85,7 @@ export class Subscription {
   readonly #recent = new Set<string>()
   #unfinished: { cursor: string; finished: boolean }[] = []
   #request: SubscribeFrame | undefined
-  /** What the request asked for, as JSON. */
+  /** What was requested, as JSON. */
   #requested = ''
   /** The subscriber whose rows were requested. Until they have arrived nobody else is served. */
   #loader: Subscriber | undefined
@@ -142,7 +142,7 @@ export class Subscription {
   }
 
   /**
-   * Whether the next request asks for more than each filter lets through, so that `request` needs `changeInView`.
+   * Whether the next request is wider than some filter, so that `request` needs `changeInView`.
    */
   get filters(): boolean {
     const all = this.subscribers
@@ -287,7 +287,7 @@ export class Subscription {
     else finish()
   }
 
-  /** What all subscribers agree on. Where they disagree, the server is asked for everything. */
+  /** What all subscribers agree on. Where they disagree, everything is requested. */
   #wanted(): Wanted {
     const all = this.subscribers
     const agreed = <K extends 'filter' | 'policy'>(what: K): Subscriber[K] | undefined =>

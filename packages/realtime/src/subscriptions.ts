@@ -11,7 +11,7 @@ export interface SubscriptionsOptions {
   /** Throws AerostackError for a frame that the server would refuse. */
   send: (frame: ClientFrame) => void
   id: () => string
-  /** Ask the server who is present on a topic. */
+  /** Request the members of a topic. */
   members: (topic: string) => Promise<Member[]>
   failed: (error: AerostackError) => void
   /** Call back after a pause that grows with `attempt`. */
@@ -48,12 +48,12 @@ export class Subscriptions {
     const subscription = this.#all.get(topic) ?? new Subscription(topic)
     this.#all.set(topic, subscription)
     const known = subscription.has(subscriber)
-    const ask = subscription.attach(subscriber)
+    const needsRequest = subscription.attach(subscriber)
     if (!known && subscription.members.length) queueMicrotask(() => subscription.sendMembers(subscriber))
-    if (subscription.state === 'live' && !ask) settle.resolve()
+    if (subscription.state === 'live' && !needsRequest) settle.resolve()
     else {
       subscription.waiting.push(settle)
-      if (ask) this.#request(subscription)
+      if (needsRequest) this.#request(subscription)
     }
     return subscription
   }
@@ -118,7 +118,7 @@ export class Subscriptions {
     }
   }
 
-  /** Apply the error that answers a subscribe. Returns false when it answers none of ours. */
+  /** Apply the error that answers a subscribe. Returns false when no subscribe has this id. */
   refused(id: string, error: AerostackError): boolean {
     const subscription = [...this.#all.values()].find(({ requestId }) => requestId === id)
     if (!subscription) return false

@@ -14,7 +14,7 @@ afterEach(async () => {
   await server.remove()
 })
 
-/** What may be in each column, and be asked for: among others the same value written differently. */
+/** The values of each column and of filters on it, some of them equal but written differently. */
 const VALUES: Record<string, [type: string, ...values: (string | number | boolean | null)[]]> = {
   price: ['NUMERIC', '9', '9.50', '10.00', '10', '-0.5', '-10', '0', '12345678901234567890.5', 'NaN', null],
   big: ['BIGINT', 9, 10, -10, 0, '9007199254740993', '-9007199254740993', '9007199254740992', null],
@@ -62,7 +62,7 @@ const update = fc.tuple(
 const of = <T>(arbitrary: fc.Arbitrary<T>, numRuns: number) =>
   fc.sample(arbitrary, { seed: 20_261_125, numRuns })
 
-/** Follow the table by each filter, all of them on one client; returns what was heard by each, once all is. */
+/** Subscribe one client with each filter. The function that is returned resolves with the events of each. */
 async function follow(client: Client, filters: Filter[]): Promise<() => Promise<unknown[][]>> {
   clients.push(client)
   const end = new Heard<unknown>()

@@ -24,7 +24,7 @@ async function through(server: Server): Promise<Cable> {
   return cable
 }
 
-/** A client that comes back soon. */
+/** A client that reconnects quickly. */
 function client(target: { url: string }, userId: string): Client {
   const made = clientOf(target, { userId, random: () => 0.999 })
   clients.push(made)

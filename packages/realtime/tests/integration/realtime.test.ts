@@ -195,7 +195,7 @@ test('after a lost connection nothing is missed or repeated', async () => {
 
 test('a half-open connection is detected and replaced', async () => {
   const cable = await through()
-  // half a minute of silence passes in a tenth of a second
+  // half a minute of silence takes a tenth of a second
   const clock = {
     now: () => Date.now() * 300,
     setTimeout: (callback: () => void, milliseconds: number) => setTimeout(callback, milliseconds / 300),

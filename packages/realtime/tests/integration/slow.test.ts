@@ -3,7 +3,7 @@ import type { ChannelOptions, Client, RealtimePayload } from '../../src/index.js
 import { liveTable } from '../../src/table/index.js'
 import { Cable, clientOf, Heard, Server } from '../support/server.js'
 
-/** More than the network between takes on: 300 times 60 kB. */
+/** More than the network buffers: 300 times 60 kB. */
 const MANY = 300
 const TEXT = 'x'.repeat(60_000)
 
@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const end of ended.splice(0).reverse()) await end()
 })
 
-/** A server, a client of it, and another behind a network that can be held up. */
+/** A server, a client of it, and another client behind a network that can be paused. */
 async function stage(): Promise<{ server: Server; cable: Cable; ada: Client; bob: Client }> {
   const server = await new Server().start()
   ended.push(() => server.remove())
@@ -23,7 +23,7 @@ async function stage(): Promise<{ server: Server; cable: Cable; ada: Client; bob
   return { server, cable, ada, bob }
 }
 
-/** What bob hears of a board on which ada moves three things while he hears nothing. */
+/** What bob receives after a pause in which ada moved three things. */
 async function board(options: ChannelOptions): Promise<RealtimePayload[]> {
   const { cable, ada, bob } = await stage()
   const heard = new Heard<RealtimePayload>()
@@ -32,10 +32,10 @@ async function board(options: ChannelOptions): Promise<RealtimePayload[]> {
   const moving = ada.channel('board/1')
   for (let n = 0; n < MANY; n++) await moving.publish('moved', { id: n % 3, n, text: TEXT })
   cable.release()
-  const told: RealtimePayload[] = []
-  const dropped = () => told.reduce((sum, { data }) => sum + (data.dropped ?? 1), 0)
-  while (told.at(-1)?.data.n !== MANY - 1 && dropped() < MANY) told.push(await heard.next())
-  return told
+  const received: RealtimePayload[] = []
+  const dropped = () => received.reduce((sum, { data }) => sum + (data.dropped ?? 1), 0)
+  while (received.at(-1)?.data.n !== MANY - 1 && dropped() < MANY) received.push(await heard.next())
+  return received
 }
 
 test('latest delivers the newest event of each key', async () => {
@@ -46,11 +46,11 @@ test('latest delivers the newest event of each key', async () => {
 })
 
 test('drop reports a gap with the number of events', async () => {
-  const told = await board({ slow: 'drop' })
-  const gaps = told.filter(({ event }) => event === 'gap')
+  const received = await board({ slow: 'drop' })
+  const gaps = received.filter(({ event }) => event === 'gap')
   const dropped = gaps.reduce((sum, { data }) => sum + data.dropped, 0)
   expect(dropped).toBeGreaterThan(0)
-  expect(told.length - gaps.length + dropped).toBe(MANY)
+  expect(received.length - gaps.length + dropped).toBe(MANY)
 })
 
 test.each(['latest', 'drop'] as const)('%s: live rows are right when they have caught up', async (slow) => {

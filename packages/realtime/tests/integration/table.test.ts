@@ -22,7 +22,7 @@ function client(options: Parameters<typeof clientOf>[1] = {}): Client {
   return made
 }
 
-/** Wait until the table is as `wanted`. */
+/** Wait until the table is in the `wanted` state. */
 function becomes<R extends AnyRow>(
   table: LiveTable<R>,
   wanted: (state: TableState<R>) => boolean,

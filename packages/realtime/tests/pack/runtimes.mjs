@@ -1,4 +1,4 @@
-/** The package in other runtimes than Node and browsers: packed, installed and used against the real server. */
+/** Packs, installs and uses the package with the real server in runtimes other than Node and browsers. */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'

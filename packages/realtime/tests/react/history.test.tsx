@@ -56,4 +56,4 @@ describe('useHistory', () => {
   })
 })
 
-/** Uses everything that has to work on a server. */
+/** Uses every hook that must work on a server. */

@@ -1,6 +1,6 @@
 /**
- * The reference's React code compiles: word for word in a project without strict types, and in a strict one with the
- * type arguments that its page lost on the way to HTML (`useState<Message[]>([])` is shown as `useState([])`).
+ * The reference's React code compiles: word for word in a project without strict types, and in a strict project with
+ * the type arguments that its page lost when it became HTML (`useState<Message[]>([])` is shown as `useState([])`).
  */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

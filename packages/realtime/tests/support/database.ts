@@ -30,11 +30,11 @@ const CHUNK = 2
 export class Database {
   readonly #topic: string
   readonly #collation: Collation
-  /** The rows after each change there was, the first before any. */
+  /** The rows before the first change and after each change. */
   readonly versions: ReadonlyMap<number, Row>[] = [new Map()]
   #log: { at: number; change: Change }[] = []
   #epoch = 1
-  /** Changes up to this one are forgotten. */
+  /** Changes up to this one are no longer in the log. */
   #forgotten = 0
   #live: Live | undefined
   #read = new Map<TestSocket, number>()
@@ -78,7 +78,7 @@ export class Database {
     if (old) this.#change({ operation: 'DELETE', data: old, old })
   }
 
-  /** The rows become what they were; whoever listens is told, and cursors of before mean nothing. */
+  /** Restore an earlier version: subscribers get a gap, and earlier cursors become invalid. */
   restore(at: number): void {
     this.versions.push(this.versions[at] as Map<number, Row>)
     this.#epoch++
@@ -87,13 +87,13 @@ export class Database {
     if (this.#live) this.#say(this.#live.socket, this.#subscribed(this.#cursor(this.now), false))
   }
 
-  /** Forget the changes so far: who comes back has a gap. */
+  /** Empty the log: a client that reconnects has a gap. */
   forget(): void {
     this.#log = []
     this.#forgotten = this.now
   }
 
-  /** Handle the oldest command of `socket` that was not handled. False when there is none. */
+  /** Handle the oldest unhandled command of `socket`. Returns false when there is none. */
   handle(socket: TestSocket): boolean {
     const next = this.#read.get(socket) ?? 0
     const frame = socket.sent[next]
@@ -103,14 +103,14 @@ export class Database {
     return true
   }
 
-  /** Deliver the oldest frame that was not delivered. False when there is none. */
+  /** Deliver the oldest undelivered frame. Returns false when there is none. */
   deliver(): boolean {
     const next = this.#saying.shift()
     next?.socket.say(next.frame)
     return next !== undefined
   }
 
-  /** The connection is gone, with what was under way. */
+  /** Lose the connection and the frames that were not delivered. */
   cut(socket: TestSocket): void {
     this.#live = undefined
     this.#saying = []

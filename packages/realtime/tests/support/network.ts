@@ -1,4 +1,4 @@
-/** The seam for tests: a network of sockets that a test plays the server of, and a clock it moves by hand. */
+/** The seam for tests: sockets whose server is the test, and a clock that the test moves. */
 import {
   type Client,
   type ClientOptions,
@@ -44,7 +44,7 @@ export class TestSocket implements Socket {
     this.onclose?.({ code, reason })
   }
 
-  /** The last frame of a type that was sent; fails when there is none. */
+  /** The last frame of this type that was sent. Throws when there is none. */
   last<T extends ClientFrame['type']>(type: T): Extract<ClientFrame, { type: T }> {
     const frame = this.sent.findLast((frame) => frame.type === type)
     if (!frame) throw new Error(`No ${type} was sent, only ${this.sent.map(({ type }) => type).join(', ')}.`)
@@ -57,7 +57,7 @@ export class TestSocket implements Socket {
     this.say({ type: 'subscribed', topic, cursor, recovered, id })
   }
 
-  /** Answer the last subscribe, which asks for a snapshot, in as many parts as there are. */
+  /** Answer the last subscribe with a snapshot, in these parts. */
   snapshot(rows: object[], cursor = 'c:0', parts = [rows]): void {
     const { topic, id = '' } = this.last('subscribe')
     this.subscribed(cursor)
@@ -67,14 +67,14 @@ export class TestSocket implements Socket {
     })
   }
 
-  /** Answer the last question for members, with nobody. */
+  /** Answer the last request for members with an empty list. */
   answer(): void {
     const { topic, id } = this.last('presence')
     this.say({ type: 'presence', topic, members: [], id })
   }
 }
 
-/** Time that passes only when told to. */
+/** A clock that moves only by `pass`. */
 export class TestClock implements Clock {
   #now = 0
   #timers = new Map<number, { at: number; callback: () => void }>()
@@ -93,7 +93,7 @@ export class TestClock implements Clock {
     this.#timers.delete(timer as number)
   }
 
-  /** Let time pass; timers fire in order, each followed by what waits for promises. */
+  /** Let time pass. Timers fire in order, and promises settle after each. */
   async pass(milliseconds: number): Promise<void> {
     const until = this.#now + milliseconds
     for (;;) {
@@ -108,7 +108,7 @@ export class TestClock implements Clock {
   }
 }
 
-/** Everything that waits for promises only has happened. */
+/** Resolves when everything that waits only for promises is done. */
 export function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

@@ -3,7 +3,7 @@ import { type ReactNode, StrictMode } from 'react'
 import { AerostackProvider } from '../../src/react/index.js'
 import type { Bench } from './network.js'
 
-/** What the tests of hooks share: topics, a page around a hook, and what the server says to it. */
+/** Shared by the tests of hooks: topics, a page around a hook, and frames of the server. */
 export const CHAT = 'chat/1/default'
 export const ORDERS = 'table/orders/default'
 

@@ -1,6 +1,6 @@
 import type { ComponentType } from 'react'
 
-/** A component of the reference. Its types are loose on purpose, so it is compiled apart (tests/reference). */
+/** A component of the reference. Its types are loose on purpose, so it is compiled separately (tests/reference). */
 export async function reference(
   name: 'ChatRoom' | 'OnlineUsers',
 ): Promise<ComponentType<{ roomId: string }>> {

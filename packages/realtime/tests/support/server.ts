@@ -1,4 +1,4 @@
-/** The real server, as a process of its own, and a network between it and the client that a test can break. */
+/** The real server as a process, and a network to it that a test can break. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -19,7 +19,7 @@ import {
 const ROOT = join(import.meta.dirname, '../../../..')
 const SECRET = 'ac_secret_dev'
 
-/** The PostgreSQL server to make databases on; without it each server has a SQLite file. */
+/** The PostgreSQL server on which to create databases. Without it each server uses a SQLite file. */
 const POSTGRES = process.env.AEROSTACK_TEST_DATABASE
 
 /** Call a function of tests/postgres.py with a database's name. */
@@ -67,7 +67,7 @@ export class Server {
     throw new Error(`The server did not start:\n${said.join('\n')}`)
   }
 
-  /** Kill it without a chance to say goodbye. */
+  /** Kill it, so that it cannot close its connections. */
   async kill(): Promise<void> {
     const child = this.#process
     if (child?.exitCode !== null || child.signalCode !== null) return
@@ -101,8 +101,8 @@ export class Server {
 }
 
 /**
- * What lies between client and server: a TCP proxy that cuts connections, keeps them open and forwards nothing, or
- * takes nothing from the server for a while.
+ * The network between client and server: a TCP proxy that cuts connections, freezes them, or pauses what comes from the
+ * server.
  */
 export class Cable {
   readonly #server = createServer((client) => this.#forward(client))
@@ -126,12 +126,12 @@ export class Cable {
     return this
   }
 
-  /** End every connection at once. */
+  /** Cut all connections. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** End every connection, and every new one, until it is plugged in again. */
+  /** Cut all connections, also new ones, until `plug`. */
   unplug(): void {
     this.#plugged = false
     this.cut()
@@ -141,12 +141,12 @@ export class Cable {
     this.#plugged = true
   }
 
-  /** What is sent goes on to the server; its next answer is lost, and the connection with it. */
+  /** Forward to the server, but lose its next answer and the connection with it. */
   loseAnswer(): void {
     this.#deaf = true
   }
 
-  /** Take nothing from the server, as a client does that is slow, until `release`. */
+  /** Read nothing from the server, like a slow client, until `release`. */
   hold(): void {
     for (const [upstream, client] of this.#pairs) {
       upstream.unpipe(client)
@@ -158,7 +158,7 @@ export class Cable {
     for (const [upstream, client] of this.#pairs) upstream.pipe(client)
   }
 
-  /** What is connected stays connected and hears nothing more; new connections work. */
+  /** Forward nothing more on open connections. New connections work. */
   freeze(): void {
     for (const socket of this.#sockets) {
       socket.unpipe()
@@ -232,7 +232,7 @@ export class Unlimited implements ClientSocket {
   }
 }
 
-/** Things that happen, to be awaited one after another in the order they came. */
+/** Events that a test awaits one after another, in the order they arrived. */
 export class Heard<T> {
   readonly #items: T[] = []
   #waiting: (() => void) | undefined
@@ -242,13 +242,13 @@ export class Heard<T> {
     this.#waiting?.()
   }
 
-  /** The next one, removed. */
+  /** Remove and return the next one. */
   async next(): Promise<T> {
     while (!this.#items.length) await new Promise<void>((resolve) => (this.#waiting = resolve))
     return this.#items.shift() as T
   }
 
-  /** Skip to the first that `wanted` accepts. */
+  /** Skip to the first one that `wanted` accepts. */
   async until(wanted: (item: T) => boolean): Promise<T> {
     for (;;) {
       const item = await this.next()
@@ -256,7 +256,7 @@ export class Heard<T> {
     }
   }
 
-  /** Those that came and were not taken. */
+  /** Those that have arrived and were not awaited. */
   get rest(): readonly T[] {
     return this.#items
   }

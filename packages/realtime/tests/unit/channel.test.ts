@@ -13,7 +13,7 @@ function types(socket: TestSocket): string[] {
   return socket.sent.map(({ type }) => type)
 }
 
-/** A client with one live channel, and the data its listener was given. */
+/** A client with one live channel, and the data that its listener received. */
 async function live(): Promise<Bench & { seen: unknown[] }> {
   const made = await connected()
   const seen: unknown[] = []
@@ -324,11 +324,11 @@ test('handles with different filters each receive their own view', async () => {
   made.socket.subscribed('c:0')
   made.socket.say({ type: 'db_change', topic, operation: 'INSERT', data: open, cursor: 'c:1' })
   subscribe('paid')
-  // while the code for filters is loaded, nothing is delivered: the answer is followed by all of it
+  // nothing is delivered while the code for filters loads: the answer is followed by all events
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
   await vi.waitFor(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:1' }))
   expect(made.socket.last('subscribe').filter).toBeUndefined()
-  // still as the narrow view shows it; the answer is followed by the change itself
+  // an event of the narrow view is ignored: the answer is followed by the change itself
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
   made.socket.subscribed('c:1', true)
   made.socket.say({ type: 'db_change', topic, operation: 'UPDATE', data: paid, old: open, cursor: 'c:2' })

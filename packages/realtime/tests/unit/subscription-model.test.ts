@@ -29,20 +29,20 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
-/** A server's log of the numbers from 1 on, and a listener that finishes when it is told to. */
+/** A server with a log of the numbers from 1, and a listener that finishes on command. */
 class World {
   readonly #subscription = new Subscription(TOPIC)
   readonly heard: (number | 'gap')[] = []
   readonly #unfinished: { number: number; finish: () => void }[] = []
   #published = 0
-  /** The newest number that the server's log no longer has. */
+  /** The newest number that is no longer in the log of the server. */
   #forgotten = 0
-  /** The newest that this connection has carried. */
+  /** The newest number that was sent on this connection. */
   #sent = 0
   #requests = 0
   #wanted: { id: string; since: number | undefined } | undefined
-  /** The numbers up to here are accounted for: heard, or told of by a gap. */
-  #told = 0
+  /** All numbers up to here were delivered or reported by a gap. */
+  #reported = 0
   #reached: number
 
   constructor() {
@@ -78,12 +78,12 @@ class World {
     this.#cursorIsWhatIsFinished()
   }
 
-  /** In the end everything comes. */
+  /** Deliver and finish everything that remains. */
   async end(): Promise<void> {
     await this.take({ do: 'answer' })
     while (this.#sent < this.#published) await this.take({ do: 'arrive' })
     while (this.#unfinished.length) await this.take({ do: 'finish', at: 0 })
-    expect(this.#told).toBe(this.#published)
+    expect(this.#reported).toBe(this.#published)
     expect(Number(this.#subscription.cursor)).toBe(this.#published)
   }
 
@@ -127,9 +127,9 @@ class World {
     this.#ask()
   }
 
-  /** A gap is about to be told, or a beginning, that leads to a place. */
+  /** A gap or a start that leads to `to` is about to be reported. */
   #leads(to: number): void {
-    this.#told = Math.max(this.#told, to)
+    this.#reported = Math.max(this.#reported, to)
     this.#reached = Math.max(this.#reached, to)
     for (const each of this.#unfinished) if (each.number <= to) each.number = 0
   }
@@ -140,13 +140,13 @@ class World {
       return undefined
     }
     const number = payload.data as number
-    expect(number, 'nothing is missing, repeated or out of order').toBe(this.#told + 1)
-    this.#told = number
+    expect(number, 'nothing is missing, repeated or out of order').toBe(this.#reported + 1)
+    this.#reported = number
     this.heard.push(number)
     return new Promise<void>((resolve) => this.#unfinished.push({ number, finish: resolve }))
   }
 
-  /** Never beyond an event whose listener has not finished, and never back. */
+  /** The cursor never passes an unfinished event and never goes back. */
   #cursorIsWhatIsFinished(): void {
     const cursor = Number(this.#subscription.cursor)
     expect(cursor).toBeGreaterThanOrEqual(this.#reached)

@@ -53,7 +53,7 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
-/** A table under watch: what it shows must be what a SELECT gave at one moment, and moments go forward only. */
+/** A table whose rows must be the result of a SELECT at one moment, and the moments must only advance. */
 class Watched {
   readonly table: LiveTable
   readonly #view: View
@@ -76,14 +76,14 @@ class Watched {
         throw new Error(`${JSON.stringify(this.#view)} never gave ${shown} (again)`)
   }
 
-  /** All that happened has arrived. */
+  /** Check that every change has arrived. */
   checkNow(): void {
     const { rows, loading, stale, error } = this.table
     expect({ loading, stale, error }).toEqual({ loading: false, stale: false, error: null })
     expect(this.#inAnyOrder(rows)).toEqual(this.#inAnyOrder(this.#database.select(this.#view)))
   }
 
-  /** Without an order there is none. */
+  /** Rows without an order are compared in any order. */
   #inAnyOrder(rows: readonly Record<string, unknown>[]): readonly Record<string, unknown>[] {
     if (this.#view.order || this.#view.limit) return rows
     return rows.toSorted((one, other) => (one.id as number) - (other.id as number))
