@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import jwt
+import msgspec
 import pytest
 
-from aerostack_realtime.protocol.errors import Forbidden, InvalidTopic, Unauthorized
+from aerostack_realtime.protocol.errors import BadMessage, Forbidden, InvalidTopic, TooLarge, Unauthorized
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.client import RealtimeClient
 from tests.flow.sdk.conftest import quick
@@ -124,3 +125,35 @@ async def test_a_refusal_is_one_sentence_on_the_call(serve: "Serve") -> None:
     async with Aerostack(server.url, api_key="ac_wrong") as sdk:
         with pytest.raises(Unauthorized, match="API key is not known"):
             await sdk.db.query("SELECT 1")
+
+
+async def test_the_limits_of_the_server_are_checked_by_the_client(serve: "Serve") -> None:
+    server = await serve("anonymous = true\n[limits]\nframe_bytes = 2000\nnesting = 20")
+    async with RealtimeClient(server.url, api_key=server.secret_key) as realtime:
+        statuses: list[str] = []
+        await realtime.connect()
+        realtime.on_status_change(statuses.append)
+        channel = realtime.channel("chat/general")
+        with pytest.raises(TooLarge, match="the server accepts 2000"):
+            await channel.publish("message", "x" * 2000)
+        with pytest.raises(BadMessage, match="more than 20 levels"):
+            await channel.publish("message", msgspec.json.decode("[" * 20 + "]" * 20))
+        await channel.publish("message", msgspec.json.decode("[" * 19 + "]" * 19))
+        assert statuses == []
+
+
+async def test_set_token_of_another_user_reconnects_as_that_user(
+    serve: "Serve", recorder: "type[EventRecorder]"
+) -> None:
+    server = await serve(f'token_secret = "{SECRET}"')
+    listener = recorder()
+    async with RealtimeClient(server.url, token=token("ann", 1), backoff=quick()) as realtime:
+        channel = await realtime.channel("chat/general").on("message", listener).subscribe()
+        left = asyncio.Event()
+        realtime.on_status_change(lambda _: left.set())
+        realtime.on_error(lambda _: None)
+        realtime.set_token(token("bob", 1))
+        await left.wait()
+        await realtime.connect()
+        await channel.publish("message", "hello")
+        assert [each.user_id for each in await listener.first(1)] == ["bob"]

@@ -2,7 +2,7 @@ import pytest
 
 from aerostack_realtime.protocol.errors import BadMessage, TooLarge
 from aerostack_realtime.protocol.messages import Limits, encode
-from aerostack_realtime.sdk.limits import DEFAULT_LIMITS, check_limits, depth
+from aerostack_realtime.sdk.limits import DEFAULT_LIMITS, check_limits
 
 LIMITS = Limits(frame_bytes=100, nesting=4)
 
@@ -22,27 +22,13 @@ def test_a_frame_above_the_size_is_too_large() -> None:
 
 
 def test_a_frame_above_the_nesting_is_a_bad_message() -> None:
-    with pytest.raises(BadMessage, match="5 levels deep; the server accepts 4"):
+    with pytest.raises(BadMessage, match="nested more than 4 levels"):
         check_limits(nested(5), LIMITS)
 
 
-def test_wide_frames_are_not_deep() -> None:
+def test_wide_frames_and_brackets_in_strings_are_not_deep() -> None:
     check_limits(encode([[]] * 20), LIMITS)
-
-
-@pytest.mark.parametrize(
-    ("value", "levels"),
-    [
-        (1, 0),
-        ({"a": [1, {"b": []}]}, 4),
-        ("[[[[[[", 0),
-        ('quote " and bracket [', 0),
-        ({"back\\": ["\\", "[", '\\"[']}, 2),
-        ([[], [[]], {}], 3),
-    ],
-)
-def test_depth_ignores_brackets_in_strings(value: object, levels: int) -> None:
-    assert depth(encode(value)) == levels
+    check_limits(encode({"text": '"[[[[[[\\"[['}), LIMITS)
 
 
 def test_the_fallback_is_the_default_of_the_server() -> None:
