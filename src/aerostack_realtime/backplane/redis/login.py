@@ -55,8 +55,9 @@ async def connected(address: Address, endpoint: Endpoint) -> Connection:
             "redis:// instead of rediss://."
         ) from None
     except TimeoutError:
+        hint = ", or, if it listens without TLS, write redis:// instead of rediss://" if address.tls else ""
         raise ServerUnreachable(
-            f"Redis at {endpoint} does not answer: check that its host is reachable."
+            f"Redis at {endpoint} does not answer: check that its host is reachable{hint}."
         ) from None
     except OSError as error:
         raise ServerUnreachable(
