@@ -29,8 +29,11 @@ ENTRIES: Final = 64
 """Entries per read: at most 16 MiB, as a batch has at most 256 KiB unless a single item is larger."""
 BLOCK_MS: Final = 1_000
 READ_SECONDS: Final = BLOCK_MS / 1000 + 2
+READS_PER_SECOND: Final = 1_000
+READS_BURST: Final = 20
 PAUSE_SECONDS: Final = 0.001
-"""Reads are at least this far apart: above 1,000 per second, waking costs more than the items."""
+"""Above so many reads per second, waking costs Redis and the node more than the items do: then each read waits
+a moment, and gets more at once."""
 WATCH_SECONDS: Final = 0.5
 """How often a node looks whether the server is still the right one."""
 REACH_SECONDS: Final = 2.0
@@ -83,7 +86,7 @@ class RedisJournal:
         self._lost_at = self._loop.time()
         self._cut = False
         self._trouble = ""
-        self._woke = 0.0
+        self._reads = ReadPace(READS_PER_SECOND, READS_BURST)
 
     @property
     def node(self) -> str:
@@ -200,15 +203,13 @@ class RedisJournal:
 
     async def _follow(self, session: Session) -> None:
         while True:
-            pause = self._woke + PAUSE_SECONDS - self._loop.time()
-            if pause > 0:
-                await asyncio.sleep(pause)
+            if not self._reads.take(self._loop.time()):
+                await asyncio.sleep(PAUSE_SECONDS)
             try:
                 reply = await session.tail.call(*self._read_from("BLOCK", BLOCK_MS), seconds=READ_SECONDS)
             except (ConnectionLost, ServerError) as error:
                 session.leave(str(error))
                 return
-            self._woke = self._loop.time()
             if reply:
                 self._take(reply)
 
@@ -273,6 +274,25 @@ class RedisJournal:
     def _hear(self) -> JournalListener:
         assert self._listener is not None, "started"
         return self._listener
+
+
+class ReadPace:
+    """Lets reads through at `rate` per second on average, `burst` at once."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._filled = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether a read may go now (in seconds) without a pause."""
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 async def _ended(session: Session) -> None:

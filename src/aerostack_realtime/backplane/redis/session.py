@@ -14,7 +14,7 @@ from aerostack_realtime.backplane.redis.address import Address, Endpoint
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, ServerError
 from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in, multiplexed
 from aerostack_realtime.backplane.redis.sentinels import Locator
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -251,6 +251,8 @@ class Opener:
                 return await answer
         except TimeoutError:
             raise Unavailable("The database does not answer.") from None
+        except AerostackError as error:
+            raise error if isinstance(error, Unavailable) else Unavailable(error.message) from None
 
     @staticmethod
     def _abort(connections: list[Connection]) -> None:

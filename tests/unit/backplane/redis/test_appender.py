@@ -1,0 +1,156 @@
+"""What waits to be appended: batches, their order, and what becomes of them when answers are lost."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from aerostack_realtime.backplane.items import Batch, Beat, decode_batch
+from aerostack_realtime.backplane.redis.appender import Appender, Target
+from aerostack_realtime.backplane.redis.connection import Answered, Connection, ConnectionLost, ServerError
+from aerostack_realtime.backplane.redis.scripts import APPEND, Keys
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+
+
+class Server:
+    """The far end of a connection: keeps the appends, and answers when a test says so.
+
+    `again` is set when the second append comes.
+    """
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[Any, ...]] = []
+        self.answered: list[Answered] = []
+        self.abandoned: list[str] = []
+        self.again = asyncio.Event()
+
+    def send(self, answered: Answered, *parts: Any) -> None:
+        if self.commands:
+            self.again.set()
+        self.commands.append(parts)
+        self.answered.append(answered)
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [decode_batch(command[7]) for command in self.commands]
+
+    def answer(self, reply: Any) -> None:
+        self.answered.pop(0)(reply)
+
+    def target(self) -> Target:
+        return Target(cast(Connection, self), Keys.of("test"), 1, self.abandoned.append)
+
+
+@pytest.fixture
+async def appender() -> Appender:
+    return Appender("me", max_bytes=1000, headroom=10)
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+def numbers(batch: Batch) -> list[int]:
+    return [item.connections for item in batch.items if isinstance(item, Beat)]
+
+
+async def append(appender: Appender, *values: int) -> None:
+    for value in values:
+        appender.append(Beat(connections=value))
+    await asyncio.sleep(0)
+
+
+async def test_one_batch_is_under_way_and_the_rest_is_the_next(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    await append(appender, 1, 2)
+    await append(appender, 3)
+    await append(appender, 4)
+    assert [numbers(batch) for batch in server.batches] == [[1, 2]]
+    server.answer(100)
+    assert [numbers(batch) for batch in server.batches] == [[1, 2], [3, 4]]
+    assert [batch.sequence for batch in server.batches] == [1, 2]
+
+
+async def test_what_was_not_read_back_is_appended_again_in_order(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    for value in (1, 2, 3):
+        await append(appender, value)
+        server.answer(100 + value)
+    await append(appender, 4)
+    server.answer(ConnectionLost("gone"))
+    assert server.abandoned == ["gone"]
+    appender.confirmed(2)
+    other = Server()
+    appender.attach(other.target())
+    other.answer(200)
+    assert [(batch.sequence, numbers(batch)) for batch in other.batches] == [(3, [3]), (4, [4])]
+
+
+async def test_an_answer_after_the_connection_was_left_changes_nothing(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    await append(appender, 1)
+    appender.detach()
+    server.answer(100)
+    assert appender.unreadable(0, 200) == []
+
+
+async def test_a_flushed_script_is_sent_in_full(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    await append(appender, 1)
+    server.answer(ServerError("NOSCRIPT No matching script."))
+    assert server.commands[1][:2] == ("EVAL", APPEND.source)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", Overloaded),
+        ("MARK 5", Unavailable),
+        ("NOREPLICAS Not enough good replicas to write.", Unavailable),
+        ("MISCONF Redis is configured to save RDB snapshots", Unavailable),
+    ],
+)
+async def test_a_refusal_is_passed_on_until_it_ends(
+    appender: Appender, server: Server, words: str, error: type[Exception]
+) -> None:
+    appender.attach(server.target())
+    await append(appender, 1)
+    server.answer(ServerError(words))
+    with pytest.raises(error):
+        appender.append(Beat())
+    await server.again.wait()
+    server.answer(100)
+    await append(appender, 2)
+    assert [numbers(batch) for batch in server.batches] == [[1], [1], [2]]
+
+
+@pytest.mark.parametrize("words", ["GENERATION 2", "READONLY You can't write against a read only replica."])
+async def test_a_server_of_another_generation_is_abandoned(appender: Appender, server: Server, words: str) -> None:
+    appender.attach(server.target())
+    await append(appender, 1)
+    server.answer(ServerError(words))
+    assert len(server.abandoned) == 1
+
+
+async def test_too_much_is_refused_until_it_is_read_back(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    with pytest.raises(Overloaded):
+        await append(appender, *range(1000))
+    await asyncio.sleep(0)
+    server.answer(100)
+    assert appender.backlog > 0
+    appender.confirmed(1)
+    assert appender.backlog == 0
+    await append(appender, 1)
+
+
+async def test_own_batches_that_were_trimmed_unread_are_given_with_their_positions(
+    appender: Appender, server: Server
+) -> None:
+    appender.attach(server.target())
+    for value in (1, 2):
+        await append(appender, value)
+        server.answer(100 * value)
+    assert [position for position, _ in appender.unreadable(50, 150)] == [100]
+    assert [position for position, _ in appender.unreadable(50, 250)] == [200]
