@@ -272,8 +272,6 @@ class PostgresDatabase:
         await self._slot.drop()
         left = await _left_over(self._publication.drop())
         left = await self._publication.clear() + left
-        async with self._connections.use() as connection:
-            await connection.execute(f"DELETE FROM {SCHEMA}.types")
         if left:
             raise InsufficientPrivilege("Everything is removed except what belongs to other roles", left)
         return f"Stored messages are left in the schema {SCHEMA}; to remove both: DROP SCHEMA {SCHEMA} CASCADE;"

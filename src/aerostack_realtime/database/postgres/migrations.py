@@ -42,6 +42,8 @@ DO $$ BEGIN
   IF to_regclass('{SCHEMA}.epochs') IS NULL THEN ALTER TABLE {SCHEMA}.runs RENAME TO epochs; END IF;
 END $$;
 DROP TABLE IF EXISTS {SCHEMA}.runs;
+DROP TABLE IF EXISTS {SCHEMA}.types;
+ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS types jsonb;
 CREATE INDEX IF NOT EXISTS messages_by_position ON {SCHEMA}.messages(topic, position);
 CREATE TABLE IF NOT EXISTS {SCHEMA}.generations(
   number bigint PRIMARY KEY, server text NOT NULL, start bigint NOT NULL, until bigint,

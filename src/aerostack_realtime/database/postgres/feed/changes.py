@@ -15,10 +15,9 @@ from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTabl
 from aerostack_realtime.database.postgres.feed.progress import ORIGIN, Progress
 from aerostack_realtime.database.postgres.feed.publication import Columns, Publication
 from aerostack_realtime.database.postgres.feed.replay import ReplayReader
-from aerostack_realtime.database.postgres.feed.type_history import Editions
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.feed.watches import Result, Watch, Watches
-from aerostack_realtime.database.postgres.types.types import Layout, Types
+from aerostack_realtime.database.postgres.types.types import BUILTINS, Layout, Types
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -53,7 +52,7 @@ class PostgresChangeFeed:
         self._epochs: Epochs | None = None
         self._progress = Progress(connections)
         self._log = Log(ORIGIN, log_bytes)
-        self._editions = Editions(connections, types)
+        self._reading_types = asyncio.Lock()
         self._tables: dict[int, LoggedTable] = {}
         """As the log described them last, by OID."""
         self._watches = Watches(publication, self._read_types, self._interrupt, self._forget)
@@ -179,13 +178,14 @@ class PostgresChangeFeed:
         """Make a table's rows readable. Raises Unavailable."""
         if self._types.missing(oid for _, oid in table.columns):
             await self._read_types([oid for _, oid in table.columns])
-        table.layouts = self._types.layouts(table.columns)
+        table.layout = self._types.layout(table.columns)
 
-    async def types_changed(self, entry: Entry) -> None:
-        if entry.position.lsn > self._editions.read_at and await self._read_types(
-            [oid for _, oid in entry.table.columns], entry.position.lsn
-        ):
+    async def types_changed(self, entry: Entry) -> bool:
+        if entry.position.lsn > self._publication.read_at:
             await self._watches.refresh()
+        if not entry.fits:  # it was printed before the type was altered
+            self._watches.restart(entry.table.oid, entry.position, Position(self._publication.read_at, 0))
+        return entry.fits
 
     async def layout_now(self, table: str) -> Layout:
         """The layout of a watched table's rows as its types are at this moment. Raises NotFound, Unavailable."""
@@ -228,12 +228,16 @@ class PostgresChangeFeed:
         self._log.forget(relation)
         self._tables.pop(relation, None)
 
-    async def _read_types(self, oids: Iterable[int], since: int | None = None) -> bool:
-        """As `Editions.read`; what comes from now on is read by what was found."""
-        altered = await self._editions.read(oids, since)
+    async def _read_types(self, oids: Iterable[int]) -> bool:
+        """Read types as they are now, convert by them what comes next, and say whether one was altered."""
+        asked = {oid for oid in oids if oid not in BUILTINS}
+        if not asked:
+            return False
+        async with self._reading_types, self._connections.use() as connection:
+            altered = await self._types.load(connection, asked)
         if altered:
             for table in self._tables.values():
-                table.layouts = self._types.layouts(table.columns)
+                table.layout = self._types.layout(table.columns)
         return altered
 
     async def _replay(

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import Row
 from aerostack_realtime.database.postgres.feed.epochs import Position, stamp
-from aerostack_realtime.database.postgres.types.types import Layout
+from aerostack_realtime.database.postgres.types.types import UNKNOWN
 from aerostack_realtime.database.postgres.wal.pgoutput import Relation, Values
 from aerostack_realtime.protocol.messages import Operation
 
@@ -22,24 +22,15 @@ Item = TypeVar("Item")
 
 
 class LoggedTable:
-    """A table as the changes that follow were made in it; one that is altered is another one from there on."""
+    """A table as the changes that follow were made in it; after an ALTER TABLE there is another one."""
 
-    __slots__ = ("columns", "layouts", "oid")
+    __slots__ = ("columns", "layout", "oid")
 
     def __init__(self, relation: Relation) -> None:
         self.oid = relation.oid
         self.columns = tuple((column.name, column.type_oid) for column in relation.columns)
-        self.layouts: Sequence[tuple[int, Layout]] = ()
-        """The ways from its rows to the wire's, once its types are known: the newest first, each with the place
-        in the log from which on it holds."""
-
-    def layout(self, lsn: int) -> Layout:
-        """As its types were for what was committed at `lsn`."""
-        assert self.layouts, "a table is described before its changes"
-        for since, layout in self.layouts:
-            if since <= lsn:
-                return layout
-        return self.layouts[-1][1]
+        self.layout = UNKNOWN
+        """How its rows are converted, once its types are known."""
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -60,13 +51,13 @@ class Entry(Struct, frozen=True, gc=False):
 
     @property
     def fits(self) -> bool:
-        """Whether its values are printed as its table's types are known to print at its place."""
-        layout = self.table.layout(self.position.lsn)
+        """Whether its values are printed as its table's types print now."""
+        layout = self.table.layout
         return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
 
     def rows(self) -> tuple[Row | None, Row | None]:
         """The old row and the new one."""
-        layout = self.table.layout(self.position.lsn)
+        layout = self.table.layout
         return (
             None if self.old is None else layout.to_row(self.old),
             None if self.new is None else layout.to_row(self.new),

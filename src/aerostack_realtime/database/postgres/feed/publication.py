@@ -68,11 +68,13 @@ LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 """
 
 _NOTE: Final = """
-UPDATE aerostack.watches w SET files = now.files, definitions = now.definitions,
+UPDATE aerostack.watches w SET files = now.files, definitions = now.definitions, types = now.types,
   since = CASE WHEN EXISTS (SELECT FROM jsonb_each(w.files) o JOIN jsonb_each(now.files) n USING (key)
                             WHERE o.value <> n.value)
                 AND EXISTS (SELECT FROM jsonb_each(w.definitions) o JOIN jsonb_each(now.definitions) n USING (key)
                             WHERE o.value <> n.value)
+                OR EXISTS (SELECT FROM jsonb_each(w.types) o JOIN jsonb_each(now.types) n USING (key)
+                           WHERE o.value <> n.value)
                 OR (SELECT jsonb_agg(key) FROM jsonb_object_keys(w.files) key)
                 <> (SELECT jsonb_agg(key) FROM jsonb_object_keys(now.files) key)
           THEN pg_current_wal_insert_lsn() ELSE w.since END
@@ -81,15 +83,39 @@ FROM (
          (SELECT jsonb_object_agg(l.oid, l.relfilenode) FROM pg_class l
           WHERE l.oid = relation OR l.oid IN (SELECT relid FROM pg_partition_tree(relation))) AS files,
          (SELECT jsonb_object_agg(a.attnum, a.xmin) FROM pg_attribute a
-          WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped) AS definitions
+          WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped) AS definitions,
+         (WITH RECURSIVE needed(oid) AS (
+              SELECT a.atttypid FROM pg_attribute a
+              WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+            UNION
+              SELECT part.oid FROM needed JOIN pg_type t ON t.oid = needed.oid, LATERAL (
+                SELECT t.typelem AS oid UNION SELECT t.typbasetype
+                UNION SELECT a.atttypid FROM pg_attribute a
+                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+              ) part WHERE part.oid >= 16384
+          )
+          SELECT jsonb_object_agg(key, value) FROM (
+            SELECT t.oid AS key, to_jsonb(ARRAY(
+              SELECT a.attnum || ':' || a.atttypid || ':' || a.attname FROM pg_attribute a
+              WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)) AS value
+            FROM needed JOIN pg_type t USING (oid) WHERE t.typtype = 'c'
+            UNION ALL
+            SELECT e.oid, to_jsonb(e.enumlabel::text) FROM needed JOIN pg_enum e ON e.enumtypid = needed.oid
+          ) described) AS types
   FROM aerostack.watches
 ) now
-WHERE w.relation = now.relation AND (w.files, w.definitions) IS DISTINCT FROM (now.files, now.definitions)
+WHERE w.relation = now.relation
+AND (w.files, w.definitions, w.types) IS DISTINCT FROM (now.files, now.definitions, now.types)
 """
-"""ALTER TABLE writes a new file when it gives a column another type, or the same one USING other values: then
-every row is another, of which the log tells nothing. So do VACUUM FULL, CLUSTER and TRUNCATE, which leave the
-definition of every column as it is. Partitions that come or go bring rows and take them along, which the log does
-not tell either."""
+"""Records how each watched table is stored and how its values print, and raises `since` where rows changed without
+an entry in the WAL.
+
+ALTER TABLE writes a new file when it gives a column another type, or the same one USING other values: then every
+row changes. VACUUM FULL, CLUSTER and TRUNCATE write a new file, too, but leave each column's definition as it is.
+Partitions that are attached or detached add and remove rows. ALTER TYPE changes how rows print that have a value
+of the type: a composite's attributes, by their numbers, or an enum's label, by its OID. The OIDs of users' types
+begin at 16384.
+"""
 
 _FIND: Final = f"""
 SELECT c.oid, c.relkind, c.relpersistence, n.nspname, c.relname, {PUBLISHED}
@@ -140,6 +166,8 @@ class Publication:
     """Our publication in one database. `version` is the server's, as a number like 170004."""
 
     def __init__(self, connections: Connections, name: str, version: int) -> None:
+        self.read_at = 0
+        """Where the WAL stood when the catalogs were last read."""
         self._connections = connections
         self._name = name
         self._version = version
@@ -174,8 +202,10 @@ class Publication:
         """Every watched name, as the catalogs have it now; a table that was rewritten is complete from here on."""
         generated = ["", "s"] if self._version >= 180000 else [""]
         async with self._connections.use() as connection, connection.transaction():
+            read_at = await wal_position(connection)
             await connection.execute(_NOTE)
             rows = await connection.execute(_LOOK, {"generated": generated, "publication": self._name})
+            self.read_at = read_at
             return [
                 Watched(
                     f"{schema}.{table}" if schema else table,
@@ -332,6 +362,13 @@ class Publication:
                 as_before = await _as_before(connection, before)
                 statements.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(table, as_before))
         return statements
+
+
+async def wal_position(connection: Connection) -> int:
+    """Where the WAL stands: everything committed by now lies before this position."""
+    rows = await connection.execute("SELECT pg_current_wal_insert_lsn()")
+    (lsn,) = await rows.fetchone() or ("0/0",)
+    return lsn_of(lsn)
 
 
 async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int, sql.Identifier, str]]:

@@ -100,7 +100,7 @@ class ReplayReader:
         )
         changes: list[Change] = []
         room = PART_BYTES
-        for entry in self._log.after(watch.relation, position):
+        for entry in self._log.after(watch.relation, max(position, watch.start)):
             if len(changes) == PART or room <= 0:
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
             if not _was_seen(entry, visibility):

@@ -78,9 +78,9 @@ class ChangeSink(Protocol):
     async def table_described(self, table: LoggedTable) -> None:
         """What a table looks like for the changes that follow. Raises AerostackError: connect again."""
 
-    async def types_changed(self, entry: Entry) -> None:
-        """The next change has values that its table's types are not known to print: they were altered. Raises
-        AerostackError: connect again."""
+    async def types_changed(self, entry: Entry) -> bool:
+        """The next change has values that its table's types do not print: they were altered. Whether it can be
+        converted now; else it is skipped, and a gap covers it. Raises AerostackError: connect again."""
 
     def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
         """Changes in their order, after which the log stands at `place`; and which transactions ended: their
@@ -310,7 +310,8 @@ class WalConsumer:
                 if item.position > self.position:
                     if not item.fits:
                         self._flush(batch)
-                        await self._sink.types_changed(item)
+                        if not await self._sink.types_changed(item):
+                            return
                     batch.entries.append(item)
                     batch.bytes += item.size
             case Committed():

@@ -114,6 +114,14 @@ class Watches:
         for name in names:
             self._interrupted(name, self._watches[name])
 
+    def restart(self, relation: int, position: Position, until: Position) -> None:
+        """A change at `position` cannot be converted: the table's changes are complete only after `until`."""
+        for name in self.names(relation):
+            watch = self._watches[name]
+            if watch.start < position:
+                watch.start = until
+                self._interrupted(name, watch)
+
     def altered(self, relation: int, columns: Columns) -> None:
         """The changes that follow are made in a table with these columns."""
         for name in self.names(relation):

@@ -105,20 +105,6 @@ def composite(names: Sequence[str], converters: Sequence[Converter]) -> Converte
     return convert
 
 
-def first_of(converters: Sequence[Converter]) -> Converter:
-    """The first converter that reads a value: that of each way in which its type printed at some time."""
-
-    def convert(value: bytes) -> Value:
-        for each in converters[:-1]:
-            try:
-                return each(value)
-            except ValueError:
-                continue
-        return converters[-1](value)
-
-    return convert
-
-
 def _fields(inner: bytes) -> list[bytes | None]:
     """What stands between the parentheses; nothing at all is NULL, an empty value is quoted."""
     if b'"' not in inner:

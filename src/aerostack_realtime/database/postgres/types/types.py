@@ -5,7 +5,7 @@ The types that are built in have fixed OIDs; whatever else a database has is ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -55,13 +55,6 @@ Made = Array | Domain | Composite | Enumeration
 TypeShape = Plain | Made
 
 
-class Edition(Struct, frozen=True):
-    """A shape that a type has in the log from the place `since` on, until its next edition."""
-
-    since: int
-    shape: TypeShape
-
-
 _CONVERTERS: Final[dict[str, Converter]] = {
     "bool": values.boolean,
     "int2": int,
@@ -100,9 +93,6 @@ def _builtins() -> dict[int, TypeShape]:
 
 BUILTINS: Final = _builtins()
 
-NEWEST: Final = 1 << 64
-"""Behind every place in the log."""
-
 _CATALOG: Final = """
 WITH RECURSIVE attributes AS (
     SELECT attrelid, attnum::int4, attname::text AS name, atttypid::int8 AS type
@@ -134,179 +124,136 @@ FROM needed JOIN types USING (oid)
 
 
 class Layout:
-    """The columns of a relation, as a way from its rows to the wire's. It stays as it was made: make another when
-    a type has changed.
+    """Converts the rows of a relation. It keeps the types as they were when it was made.
 
-    `forgiving`: by their places, the columns with composites in them and a converter for each that reads what any
-    edition of these printed.
+    `composites`: the indexes of the columns whose types can be altered while they are in use.
     """
 
-    def __init__(self, columns: Sequence[tuple[str, Converter]], forgiving: Mapping[int, Converter] = {}) -> None:
+    def __init__(self, columns: Sequence[tuple[str, Converter]], composites: Sequence[int] = ()) -> None:
         self._columns = tuple(columns)
-        self._forgiving = forgiving
+        self._composites = composites
 
     def fits(self, row: Values) -> bool:
-        """Whether the row's composites are as the layout expects them; if not, their types were altered."""
-        for position in self._forgiving:
-            value = row[position]
+        """Whether the row's composites print as the layout expects; if not, their types were altered."""
+        for index in self._composites:
+            value = row[index]
             if isinstance(value, bytes):
                 try:
-                    self._columns[position][1](value)
+                    self._columns[index][1](value)
+                except UnicodeDecodeError:  # a database in SQL_ASCII
+                    continue
                 except ValueError:
                     return False
         return True
 
     def to_row(self, row: Values) -> Row:
-        """A row by column name, of two columns of one name the last one; it fails on no value.
+        """A row by column name; of two columns with one name, the last one. It never fails.
 
-        A value that its type never printed is its text; a value that is UNCHANGED still is left out.
+        A value that its type does not print is converted to its text; a value that is still UNCHANGED is left out.
         """
         try:
             return {
                 name: None if value is None else convert(value)  # type: ignore[arg-type] # see below
                 for (name, convert), value in zip(self._columns, row, strict=True)
             }
-        except (ValueError, TypeError):  # a TypeError is what every converter says of UNCHANGED
+        except (ValueError, TypeError):  # every converter raises a TypeError for UNCHANGED
             return self._tolerant(row)
 
     def _tolerant(self, row: Values) -> Row:
         found: Row = {}
-        for position, ((name, convert), value) in enumerate(zip(self._columns, row, strict=True)):
+        for (name, convert), value in zip(self._columns, row, strict=True):
             if value is not UNCHANGED:
                 try:
-                    found[name] = None if value is None else self._forgiving.get(position, convert)(value)
+                    found[name] = None if value is None else convert(value)
                 except ValueError:
                     found[name] = values.repaired(value) if value is not None else None
         return found
 
 
-class Types:
-    """The types of one database, those that are built in and those that were loaded.
+UNKNOWN: Final = Layout(())
+"""Stands in for a layout until the types are known."""
 
-    What was loaded stays as it is until it is loaded again, although ALTER TYPE may give a composite other
-    attributes; `learn` tells of earlier editions, which the log still has values of.
+
+class Types:
+    """The types of one database: the built-in ones and those that were loaded.
+
+    A loaded type stays as it is until it is loaded again, although ALTER TYPE may change it.
     """
 
     def __init__(self) -> None:
         self._shapes: dict[int, TypeShape] = dict(BUILTINS)
-        self._editions: dict[int, Sequence[Edition]] = {}
-        self._converters: dict[tuple[int, int, bool], Converter] = {}
+        self._converters: dict[int, Converter] = {}
 
     def missing(self, oids: Iterable[int]) -> set[int]:
-        """Those of the types, and of all they are made of, that have to be loaded."""
+        """Those of the types, and of all they consist of, that have to be loaded."""
         return {oid for oid in self._closure(oids) if oid not in self._shapes}
 
     def composed(self, oids: Iterable[int]) -> set[int]:
-        """Those of the types that are, or are made of, composites: what may be altered while it is in use."""
+        """Those of the types that are or contain composites: they can be altered while they are in use."""
         return {oid for oid in oids if self._is_composed(oid)}
 
-    async def load(self, connection: Connection, oids: Iterable[int]) -> dict[int, Made]:
-        """Ask the database about types and all they are made of, in one query, and return what users made of
-        these. Raises psycopg.Error.
+    async def load(self, connection: Connection, oids: Iterable[int]) -> bool:
+        """Read types, and all they consist of, from the catalogs in one query; whether a known one now prints
+        differently: a composite with other attributes, an enum with a renamed label. Raises psycopg.Error.
 
-        A type that does not exist (any more) is what it was at its end, if that is known, else text.
+        A type that no longer exists stays as it was last known; one that was never known is text.
         """
         asked = set(oids)
         async with connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(_CATALOG, (sorted(asked),))
             found = {row[0]: _shape(*row[1:]) for row in await cursor.fetchall()}
+        altered = any(not _extends(shape, self._shapes.get(oid, shape)) for oid, shape in found.items())
         self._converters.clear()
-        gone = {oid: self._editions[oid][-1].shape if oid in self._editions else Plain() for oid in asked}
-        self._shapes |= gone | found | BUILTINS
-        return {oid: shape for oid, shape in found.items() if oid not in BUILTINS and not isinstance(shape, Plain)}
-
-    def learn(self, editions: Mapping[int, Sequence[Edition]]) -> None:
-        """Take in types' editions, each in their order; the last one is what a type is now or was at its end."""
-        for oid, known in editions.items():
-            self._editions[oid] = known
-            self._shapes[oid] = known[-1].shape
-        self._converters.clear()
+        self._shapes = dict.fromkeys(asked, Plain()) | self._shapes | found | BUILTINS
+        return altered
 
     def converter(self, oid: int) -> Converter:
-        """How to read a type's values; one that is not known is text. It raises ValueError for a value that the
+        """The converter of a type's values; an unknown type is text. It raises ValueError for a value that the
         type does not print, TypeError for what is not bytes."""
-        return self._converter(oid, NEWEST, forgiving=False)
+        found = self._converters.get(oid)
+        if found is None:
+            found = self._converters[oid] = self._make(self._shapes.get(oid, Plain()))
+        return found
 
     def layout(self, columns: Iterable[tuple[str, int]]) -> Layout:
-        """The layout of columns, each with the OID of its type, as these are known now."""
-        return self._layout(tuple(columns), NEWEST)
-
-    def layouts(self, columns: Iterable[tuple[str, int]]) -> list[tuple[int, Layout]]:
-        """The layouts of columns in the log, the newest first, each with the place from which on it holds."""
+        """The layout of columns, each with the OID of its type, by the types as they are known now."""
         columns = tuple(columns)
-        positions = {0}
-        for oid in self._closure(oid for _, oid in columns):
-            positions.update(edition.since for edition in self._editions.get(oid, ()))
-        return [(position, self._layout(columns, position)) for position in sorted(positions, reverse=True)]
+        return Layout(
+            [(name, self.converter(oid)) for name, oid in columns],
+            [index for index, (_, oid) in enumerate(columns) if self._is_composed(oid)],
+        )
 
     def column_types(self, columns: Iterable[tuple[str, int]]) -> dict[str, ColumnType]:
-        """Those of the columns, each with the OID of its type, whose strings on the wire are no text."""
+        """Those of the columns, each with the OID of its type, whose strings on the wire are not text."""
         found = {name: _KIND_OF.get(self._base(oid)) for name, oid in columns}
         return {name: kind for name, kind in found.items() if kind is not None}
 
     def _base(self, oid: int) -> int:
-        """The type that a domain is of, else the type itself."""
+        """The type that a domain is based on, else the type itself."""
         while isinstance(shape := self._shapes.get(oid), Domain):
             oid = shape.base
         return oid
 
-    def _layout(self, columns: Sequence[tuple[str, int]], position: int) -> Layout:
-        return Layout(
-            [(name, self._converter(oid, position, forgiving=False)) for name, oid in columns],
-            {
-                number: self._converter(oid, position, forgiving=True)
-                for number, (_, oid) in enumerate(columns)
-                if self._is_composed(oid)
-            },
-        )
-
-    def _converter(self, oid: int, position: int, *, forgiving: bool) -> Converter:
-        """How a type's values at a place in the log are read; forgiving: those of other editions as well."""
-        key = (oid, position, forgiving)
-        found = self._converters.get(key)
-        if found is None:
-            shapes = self._at(oid, position)
-            made = [
-                self._make(shape, position, forgiving=forgiving) for shape in shapes[: None if forgiving else 1]
-            ]
-            found = self._converters[key] = made[0] if len(made) == 1 else literals.first_of(made)
-        return found
-
-    def _at(self, oid: int, position: int) -> Sequence[TypeShape]:
-        """The shapes that a type may have had at a place in the log, the likeliest first.
-
-        That is its edition there; the next one, since an alteration is seen a moment after it was made; or the one
-        before, since a change is printed by the types at its own place and stands here by its commit's.
-        """
-        editions = self._editions.get(oid, ())
-        newest = self._shapes.get(oid, Plain())
-        if position == NEWEST or not editions:
-            return [newest, *(each.shape for each in editions[-2:-1])]
-        at = max(0, sum(edition.since <= position for edition in editions) - 1)
-        nearest = [editions[at], *editions[at + 1 : at + 2], *editions[max(0, at - 1) : at]]
-        return [each.shape for each in nearest]
-
-    def _make(self, shape: TypeShape, position: int, *, forgiving: bool) -> Converter:
-        def part(oid: int) -> Converter:
-            return self._converter(oid, position, forgiving=forgiving)
-
+    def _make(self, shape: TypeShape) -> Converter:
         match shape:
             case Plain(convert):
                 return convert
             case Enumeration():
                 return values.text
             case Array(element, delimiter):
-                return literals.array(part(element), delimiter.encode())
+                return literals.array(self.converter(element), delimiter.encode())
             case Domain(base):
-                return part(base)
+                return self.converter(base)
             case Composite(attributes):
-                return literals.composite([name for name, _ in attributes], [part(oid) for _, oid in attributes])
+                return literals.composite(
+                    [name for name, _ in attributes], [self.converter(oid) for _, oid in attributes]
+                )
 
     def _is_composed(self, oid: int) -> bool:
         return any(isinstance(self._shapes.get(each), Composite) for each in self._closure([oid]))
 
     def _closure(self, oids: Iterable[int]) -> set[int]:
-        """The types with all that they are, and were, known to be made of."""
+        """The types with everything that they are known to consist of."""
         seen: set[int] = set()
         waiting = list(oids)
         while waiting:
@@ -314,9 +261,14 @@ class Types:
             if oid not in seen:
                 seen.add(oid)
                 waiting += _parts(self._shapes.get(oid, Plain()))
-                for edition in self._editions.get(oid, ()):
-                    waiting += _parts(edition.shape)
         return seen
+
+
+def _extends(shape: TypeShape, before: TypeShape) -> bool:
+    """Whether every value prints as before: the same shape, or an enum with more labels."""
+    if isinstance(shape, Enumeration) and isinstance(before, Enumeration):
+        return set(before.labels) <= set(shape.labels)
+    return shape == before or isinstance(before, Plain)
 
 
 def _parts(shape: TypeShape) -> Iterable[int]:
