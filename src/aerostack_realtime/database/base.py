@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import Raw, Struct
 
+from aerostack_realtime.backplane.base import Generations
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
@@ -145,8 +146,11 @@ class TableStatus(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True, gc=False):
-    """A message to store: `id` is unique per topic and user, `position` its place in the channel's order, in
-    microseconds by a clock that never goes back."""
+    """A message to store: `id` is unique per topic and user, `position` its position in the channel's order.
+
+    `created_at`, in ms since the Unix epoch, is stored as it is if it is above that of every stored message of the
+    topic; else, and for 0, the store chooses the time: not below the position's millisecond.
+    """
 
     topic: str
     id: str
@@ -154,6 +158,7 @@ class NewMessage(Struct, frozen=True, gc=False):
     event: str
     data: Raw
     position: int
+    created_at: int = 0
 
 
 class StoredMessage(Struct, frozen=True, gc=False):
@@ -254,8 +259,27 @@ class TableSnapshot(Protocol):
     def __aiter__(self) -> AsyncIterator[list[Row]]: ...
 
 
+class Cluster(Protocol):
+    """What a database does for the nodes that share it, for the one that opened it."""
+
+    @property
+    def generations(self) -> Generations: ...
+
+    def set_keeper(self, keeper: bool) -> None:
+        """Whether this node keeps the window of row changes for all of them. Exactly one node should; while
+        none or two do, nothing is lost, and the database holds more log. At the start a node does not."""
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Which of these topics and positions hold a stored message, each with its `created_at`: what a node that
+        died had stored. Revoke its licence first. Raises Unavailable."""
+
+
 class Database(Protocol):
     """A user's database with the two logs kept in it."""
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """None where the database was opened for a single node."""
 
     @property
     def epoch(self) -> str:
@@ -289,7 +313,19 @@ class Database(Protocol):
         """
 
     async def keep(self, kind: str, key: str, value: str) -> None:
-        """Keep a value of our own, durably, in place of one of the same kind and key."""
+        """Keep a value of our own, durably, in place of one of the same kind and key, and announce it in the same
+        transaction as `kept.<kind>`, with the JSON array [key, value]."""
+
+    async def announce(self, kind: str, payload: bytes) -> None:
+        """Tell every node of the cluster something that is not kept. `kind` is a word of a-z and full stops.
+
+        Raises Unavailable.
+        """
+
+    def listen(self, heard: Callable[[str, bytes], None]) -> None:
+        """Call `heard(kind, payload)` from now on for every announcement, this node's own included, in the order
+        of commits. An announcement that was made while this node was cut off follows when it catches up; one from
+        before its start may come, too."""
 
     async def kept(self, kind: str) -> dict[str, str]:
         """The values of a kind by their keys."""

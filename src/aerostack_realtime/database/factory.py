@@ -34,6 +34,7 @@ class Open(Protocol):
         sections: Sections,
         *,
         retention: Sequence[Retention] = (),
+        node: str | None = None,
         follow: bool = True,
     ) -> Database: ...
 
@@ -55,10 +56,10 @@ class Backend(Struct, frozen=True):
     """One kind of database. A new kind is one entry in `BACKENDS`.
 
     `accepts` says whether an address names such a database, `shown` is the address as it may be printed, `open`
-    opens it (without `follow` for a command that receives no changes), and `check` lists what is wrong with it,
-    each with its fix. `creates` says whether a server would create the database, `file` whether it is a SQLite
-    file, and `claim` makes the caller its only server. All raise DatabaseUnusable with one
-    sentence that says what to do.
+    opens it (as `node` of a cluster, or without `follow` for a command that receives no changes), and `check`
+    lists what is wrong with it, each with its fix. `creates` says whether a server would create the database,
+    `file` whether it is a SQLite file, and `claim` makes the caller its only server. All raise DatabaseUnusable
+    with one sentence that says what to do.
     """
 
     accepts: Callable[[str], bool]
@@ -76,10 +77,11 @@ async def _open_postgres(
     sections: Sections,
     *,
     retention: Sequence[Retention] = (),
+    node: str | None = None,
     follow: bool = True,
 ) -> Database:
     return await PostgresDatabase.open(
-        address, listener, retention=retention, settings=sections.postgres, follow=follow
+        address, listener, retention=retention, settings=sections.postgres, node=node, follow=follow
     )
 
 
@@ -97,8 +99,13 @@ async def _open_sqlite(
     sections: Sections,
     *,
     retention: Sequence[Retention] = (),
+    node: str | None = None,
     follow: bool = True,
 ) -> Database:
+    if node is not None:
+        raise DatabaseUnusable(
+            "A cluster needs PostgreSQL: a SQLite file serves one node. Set database, or no backplane."
+        )
     if not follow:
         await _check_sqlite(address, sections)
     return await SqliteDatabase.open(address, listener, retention=retention)
@@ -165,11 +172,13 @@ async def open_database(
     sections: Sections,
     *,
     retention: Sequence[Retention] = (),
+    node: str | None = None,
     follow: bool = True,
 ) -> Database:
-    """Open the database that an address names. Without `follow`, for a command that receives no changes.
+    """Open the database that an address names; as `node` of a cluster, a name that is unique over all nodes and
+    their starts; without `follow`, for a command that receives no changes.
 
     Raises DatabaseUnusable with one sentence that says what to do.
     """
     opens = backend_of(address).open
-    return await opens(address, listener, sections, retention=retention, follow=follow)
+    return await opens(address, listener, sections, retention=retention, node=node, follow=follow)

@@ -46,6 +46,10 @@ class Shop:
         """End whoever streams from the slot."""
         self.state("pg_terminate_backend(active_pid)")
 
+    def active_pid(self) -> int:
+        """The process that streams from the slot."""
+        return int(self.state("active_pid"))
+
     def drop_slot(self) -> None:
         while True:
             self.cut()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aerostack_realtime.database.base import MessageStore, NewMessage, Retention, Stored
 from aerostack_realtime.database.postgres.messages import store as limits
@@ -144,8 +145,7 @@ async def test_two_stores_write_into_one_topic_without_a_collision(postgres_dsn:
 
 @pytest.mark.parametrize("field", ["topic", "id", "user_id", "event"])
 async def test_a_nul_character_outside_the_data_fails_its_message_alone(postgres_dsn: str, field: str) -> None:
-    fields = {"topic": TOPIC, "id": "bad", "user_id": "ann", "event": "message"} | {field: "a\0b"}
-    bad = NewMessage(**fields, data=Raw(b"1"), position=2)
+    bad = replace(NewMessage(TOPIC, "bad", "ann", "message", Raw(b"1"), 2), **{field: "a\0b"})
     async with opened(postgres_dsn) as store:
         first, second, third = await append(store, message(1), bad, message(3))
         assert isinstance(first, Stored)

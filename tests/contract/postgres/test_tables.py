@@ -1,13 +1,11 @@
 """Tables as their changes are told: altered, renamed, emptied, in schemas, in large transactions."""
 
-import asyncio
 from itertools import pairwise
 
 import psycopg
 
 from aerostack_realtime.database.base import Selection
-from aerostack_realtime.database.postgres.database import PostgresDatabase
-from tests.contract.conftest import PATIENCE, Recorder
+from tests.contract.conftest import Recorder
 from tests.contract.postgres.shop import ORDERS, Shop, ids, opened, watching
 from tests.contract.test_snapshot import everything, rows_of
 from tests.postgres import PostgresServer
@@ -153,18 +151,3 @@ async def test_a_stored_generated_column_is_told_where_postgresql_can(shop: Shop
         rows, _ = await rows_of(database, "boxes", Selection(everything))
         assert rows == [update.data], "a snapshot has the columns that changes have"
         assert recorder.interruptions == []
-
-
-async def test_messages_that_others_put_into_the_log_are_handed_on(shop: Shop, recorder: Recorder) -> None:
-    heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-    database = await PostgresDatabase.open(
-        shop.dsn(), recorder, emitted=lambda message: heard.put_nowait((message.prefix, message.content))
-    )
-    try:
-        shop.execute("SELECT pg_logical_emit_message(true, 'audit', 'hello')")
-        if shop.server.version >= 140_000:  # 13 keeps them to itself
-            async with asyncio.timeout(PATIENCE):
-                assert await heard.get() == ("audit", b"hello")
-        assert heard.empty()
-    finally:
-        await database.close()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Self
 
+import msgspec
 from msgspec import Struct
 
+from aerostack_realtime.backplane.base import Generations
 from aerostack_realtime.database.base import (
     ChangeFeed,
     ChangeListener,
+    Cluster,
     DatabaseUnusable,
     MessageStore,
     QueryResult,
@@ -23,11 +27,16 @@ from aerostack_realtime.database.base import (
     TableStatus,
     Value,
 )
+from aerostack_realtime.database.postgres.cluster.generations import PostgresGenerations, cluster_of
 from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, Connections
 from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
+from aerostack_realtime.database.postgres.feed.epoch_table import EpochTable
 from aerostack_realtime.database.postgres.feed.publication import InsufficientPrivilege, Publication
 from aerostack_realtime.database.postgres.feed.retention_monitor import RetentionMonitor
-from aerostack_realtime.database.postgres.feed.wal_consumer import WalConsumer, Window, stream_options
+from aerostack_realtime.database.postgres.feed.retention_window import Window
+from aerostack_realtime.database.postgres.feed.sink import PREFIX, stream_options
+from aerostack_realtime.database.postgres.feed.slot_access import SlotAccess
+from aerostack_realtime.database.postgres.feed.wal_consumer import WalConsumer
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.database.postgres.migrations import SCHEMA, migrate
@@ -36,8 +45,14 @@ from aerostack_realtime.database.postgres.queries.snapshots import AT_ONCE, Snap
 from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.database.postgres.wal.slot import Slot, default_name
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
+log = logging.getLogger(__name__)
+
+CLUSTER_VERSION: Final = 14
+"""The oldest major version for a cluster: the first whose output plugin sends messages."""
+REGISTER_SECONDS: Final = 1.0
+_ANNOUNCE: Final = "SELECT pg_logical_emit_message(true, %s, %s::bytea)"
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 """Statements after which a watched table may not be what it was."""
 EXIT_SECONDS: Final = 2.0
@@ -103,7 +118,8 @@ class PostgresDatabase:
         retention: Sequence[Retention],
         settings: PostgresSettings,
         now: Callable[[], int],
-        emitted: Callable[[LogicalMessage], None] | None,
+        node: str | None,
+        cluster: str,
     ) -> None:
         types = Types()
         slot_name = settings.slot or default_name(database)
@@ -113,27 +129,40 @@ class PostgresDatabase:
         self._slot = Slot(connections, slot_name, version)
         options = stream_options(self._publication, version)
         reader = WalReader(connections, slot_name, options)
+        self._heard: list[Callable[[str, bytes], None]] = []
         self._feed = PostgresChangeFeed(
-            connections, self._publication, types, listener, settings.log_bytes, reader, emitted
+            connections,
+            self._publication,
+            types,
+            listener,
+            settings.log_bytes,
+            reader,
+            self._emitted,
+            lambda: self._consumer.reload_epochs(),
         )
         self._messages = PostgresMessageStore(connections, retention, now, self._died)
         self._snapshots = Snapshots(reading, self._feed, types)
         self._types = types
         self._role = settings.query_role
+        self._node = node
+        self._epoch_table = EpochTable(connections, node)
+        self._generations = PostgresGenerations(
+            connections, cluster, node or "", self._messages.fence, self._messages.raised
+        )
         self._consumer = WalConsumer(
-            self._connections,
-            self._slot,
-            self._publication,
+            connections,
+            SlotAccess(self._slot, self._publication, clustered=node is not None),
             options,
             Window(settings.resume_seconds, settings.resume_bytes, 2 * settings.log_bytes),
             self._feed,
+            self._epoch_table,
             self._messages.high_water,
             lambda: self._messages.known_mark,
             self._messages.restore_mark,
-            self._out_of_reach,
+            self._unreachable,
         )
         self._retention_monitor = RetentionMonitor(
-            connections, self._slot, settings.resume_bytes, self._consumer.give_up_window
+            connections, self._slot, settings.resume_bytes, self._consumer.release_window
         )
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,13 +177,14 @@ class PostgresDatabase:
         retention: Sequence[Retention] = (),
         settings: PostgresSettings = DEFAULTS,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        emitted: Callable[[LogicalMessage], None] | None = None,
+        node: str | None = None,
         follow: bool = True,
     ) -> Self:
-        """Connect to a database, lay out our schema in it and follow its log, for as long as another server does.
+        """Connect to a database, create or update our schema in it and consume its log; while another single
+        server does, wait until that ends.
 
-        `emitted` gets the messages that others put into the log by `pg_logical_emit_message`. Without `follow`
-        nothing is followed: for commands that only look or set up.
+        `node` names this start of a node in its cluster: unique over all nodes and starts. Without `follow` the
+        log is not consumed: for commands that only look or set up.
 
         Raises DatabaseUnusable with one sentence that says what to do.
         """
@@ -168,11 +198,14 @@ class PostgresDatabase:
                 if settings.query_role is not None:
                     await statements.try_role(connection, settings.query_role)
                 version, database = connection.info.server_version, connection.info.dbname
+                cluster = await cluster_of(connection)
+            if node is not None and version < CLUSTER_VERSION * 10_000:
+                raise DatabaseUnusable(f"A cluster needs PostgreSQL {CLUSTER_VERSION} or newer: upgrade it.")
             reading = await Connections.open(dsn, size=2 * AT_ONCE, statement_seconds=0, silence_seconds=silence)
         except BaseException:
             await connections.close()
             raise
-        made = cls(connections, reading, version, database, listener, retention, settings, now, emitted)
+        made = cls(connections, reading, version, database, listener, retention, settings, now, node, cluster)
         try:
             if follow:
                 await made._follow()
@@ -225,8 +258,37 @@ class PostgresDatabase:
             watched = {each.name for each in await self._publication.refresh()}
         return [TableStatus(name, name in watched, self._feed.changes_kept(name)) for name in names]
 
-    async def keep(self, kind: str, key: str, value: str) -> None:
+    @property
+    def cluster(self) -> Cluster | None:
+        return None if self._node is None else self
+
+    @property
+    def generations(self) -> Generations:
+        return self._generations
+
+    def set_keeper(self, keeper: bool) -> None:
+        self._consumer.set_keeper(keeper)
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return await self._messages.stored_at(places)
+
+    async def announce(self, kind: str, payload: bytes) -> None:
         async with self._connections.use() as connection:
+            await connection.execute(_ANNOUNCE, (f"{PREFIX}.{kind}", payload))
+
+    def listen(self, heard: Callable[[str, bytes], None]) -> None:
+        self._heard.append(heard)
+
+    def _emitted(self, message: LogicalMessage) -> None:
+        owner, _, kind = message.prefix.partition(".")
+        if owner == PREFIX and kind:
+            for heard in self._heard:
+                heard(kind, bytes(message.content))
+
+    async def keep(self, kind: str, key: str, value: str) -> None:
+        announced = (f"{PREFIX}.kept.{kind}", msgspec.json.encode([key, value]))
+        async with self._connections.use() as connection, connection.transaction():
+            await connection.execute(_ANNOUNCE, announced)
             await connection.execute(
                 f"INSERT INTO {SCHEMA}.kept VALUES(%s, %s, %s) "
                 "ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
@@ -250,6 +312,9 @@ class PostgresDatabase:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._node is not None:
+            with suppress(AerostackError):
+                await self._epoch_table.unregister()
         await self._feed.close()
         await self._reading.close()
         await self._connections.close()
@@ -278,7 +343,7 @@ class PostgresDatabase:
 
     async def _follow(self) -> None:
         """Start to follow the log, and wait until what was committed by now is here."""
-        self._start(self._consumer.follow())
+        self._start(self._consumer.run())
         began = asyncio.ensure_future(self._feed.go_live())
         await asyncio.wait((began, self._failure), return_when=asyncio.FIRST_COMPLETED)
         if self._failure.done():
@@ -289,9 +354,20 @@ class PostgresDatabase:
             raise DatabaseUnusable(f"The log cannot be followed: {failure}.") from failure
         await began
         self._start(self._feed.poll_catalogs())
+        if self._node is not None:
+            self._start(self._stay_registered())
         self._start(self._retention_monitor.watch())
 
-    def _out_of_reach(self) -> None:
+    async def _stay_registered(self) -> None:
+        """Tell the other nodes that this one is live. It never ends."""
+        while True:
+            try:
+                await self._consumer.register()
+            except AerostackError as error:
+                log.debug("this node cannot be registered: %s", error.message)
+            await asyncio.sleep(REGISTER_SECONDS)
+
+    def _unreachable(self) -> None:
         for each in (self._connections, self._reading):
             each.give_up()
 

@@ -46,11 +46,11 @@ DROP TABLE IF EXISTS {SCHEMA}.types;
 ALTER TABLE {SCHEMA}.watches ADD COLUMN IF NOT EXISTS types jsonb;
 CREATE INDEX IF NOT EXISTS messages_by_position ON {SCHEMA}.messages(topic, position);
 CREATE TABLE IF NOT EXISTS {SCHEMA}.generations(
-  number bigint PRIMARY KEY, server text NOT NULL, start bigint NOT NULL, until bigint,
+  number bigint PRIMARY KEY, server text NOT NULL, start bigint NOT NULL,
   began timestamptz NOT NULL DEFAULT now());
 CREATE TABLE IF NOT EXISTS {SCHEMA}.journal(
-  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), generation bigint NOT NULL);
-INSERT INTO {SCHEMA}.journal(generation) VALUES (0) ON CONFLICT DO NOTHING;
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), generation bigint NOT NULL, cluster text NOT NULL);
+INSERT INTO {SCHEMA}.journal(generation, cluster) VALUES (0, gen_random_uuid()::text) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS {SCHEMA}.nodes(
   node text PRIMARY KEY, generation bigint NOT NULL, granted timestamptz NOT NULL DEFAULT now());
 CREATE UNLOGGED TABLE IF NOT EXISTS {SCHEMA}.peers(

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import apsw
+import msgspec
 from msgspec import Struct
 
 from aerostack_realtime.database.base import (
     ChangeFeed,
     ChangeListener,
+    Cluster,
     DatabaseUnusable,
     MessageStore,
     QueryResult,
@@ -77,6 +79,7 @@ class SqliteDatabase:
         self._path = path
         self._waiting = 0
         self._closed = False
+        self._heard: list[Callable[[str, bytes], None]] = []
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._inbox: Inbox[_Job] = Inbox()
         file = DatabaseFile(path, _lay_out)
@@ -138,8 +141,20 @@ class SqliteDatabase:
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
         return self._snapshots.open(table, selection)
 
+    @property
+    def cluster(self) -> Cluster | None:
+        return None
+
     async def keep(self, kind: str, key: str, value: str) -> None:
         await self._ask(lambda connection: _keep(connection, kind, key, value))
+        await self.announce(f"kept.{kind}", msgspec.json.encode([key, value]))
+
+    async def announce(self, kind: str, payload: bytes) -> None:
+        for heard in self._heard:
+            heard(kind, payload)
+
+    def listen(self, heard: Callable[[str, bytes], None]) -> None:
+        self._heard.append(heard)
 
     async def kept(self, kind: str) -> dict[str, str]:
         return await self._ask(lambda connection: _kept(connection, kind))

@@ -249,7 +249,8 @@ class SqliteMessageStore:
                 )
                 or 0
             )
-        created_at = max(self._now(), message.position // 1000, previous + 1)
+        chosen = max(self._now(), message.position // 1000, previous + 1)
+        created_at = message.created_at if message.created_at > previous else chosen
         key = (message.topic, message.user_id, message.id)
         connection.execute(
             _INSERT,

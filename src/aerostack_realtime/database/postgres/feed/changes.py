@@ -15,8 +15,9 @@ from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTabl
 from aerostack_realtime.database.postgres.feed.progress import ORIGIN, Progress
 from aerostack_realtime.database.postgres.feed.publication import Columns, Publication
 from aerostack_realtime.database.postgres.feed.replay import ReplayReader
+from aerostack_realtime.database.postgres.feed.sink import Result
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
-from aerostack_realtime.database.postgres.feed.watches import Result, Watch, Watches
+from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
 from aerostack_realtime.database.postgres.types.types import BUILTINS, Layout, Types
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
@@ -42,7 +43,8 @@ class PostgresChangeFeed:
         listener: ChangeListener,
         log_bytes: int,
         reader: WalReader,
-        emitted: Callable[[LogicalMessage], None] | None,
+        emitted: Callable[[LogicalMessage], None],
+        reload_epochs: Callable[[], Awaitable[None]],
     ) -> None:
         self._connections = connections
         self._publication = publication
@@ -57,13 +59,13 @@ class PostgresChangeFeed:
         """As the log described them last, by OID."""
         self._watches = Watches(publication, self._read_types, self._interrupt, self._forget)
         self._replays = ReplayReader(
-            lambda: self.epochs, self._log, self._progress, self._watches, reader, self.describe
+            lambda: self.epochs, self._log, self._progress, self._watches, reader, self.describe, reload_epochs
         )
         self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
         self._look_now = asyncio.Event()
         self._live = False
-        """Whether the listener hears: what a restart reads again is there to be replayed, not news."""
+        """Whether the listener receives changes: what a start reads again can be replayed and is not news."""
         self._following = asyncio.Event()
         self.closing = False
 
@@ -214,8 +216,7 @@ class PostgresChangeFeed:
             self._watches.interrupt(relation)
 
     def emitted(self, message: LogicalMessage) -> None:
-        if self._emitted is not None:
-            self._emitted(message)
+        self._emitted(message)
 
     # --- inside ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Proof that a log is the one which was told before: it has the same change in the same place."""
+"""Whether a log is the one that was delivered before: it has the same change at the same position."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from aerostack_realtime.database.postgres.wal.stream import ReplicationEnded
 
 
 class LogDiverged(ReplicationEnded):
-    """The log is another: a backup was put back, and more written than it undid."""
+    """This is another log: a backup was restored, and more written than it had undone."""
 
     def __init__(self) -> None:
-        super().__init__("the log has other changes than those that were told")
+        super().__init__("the log has other changes than those that were delivered")
 
 
 class Continuity:
-    """Of one change, by the first items of a stream from its commit on: its transaction is sent once more."""
+    """The check of one delivered change, by the first items of a stream that sends its transaction again."""
 
-    def __init__(self, told: Cursor) -> None:
-        self._told = told
+    def __init__(self, delivered: Cursor) -> None:
+        self._delivered = delivered
 
     def see(self, item: Item) -> bool:
-        """Whether the item is the change. Raises Undone when it is another, or comes behind its place."""
-        if not isinstance(item, Entry | OpaqueChange | Committed) or item.position < self._told.position:
+        """Whether the item is the change. Raises LogDiverged when another one is there, or none."""
+        if not isinstance(item, Entry | OpaqueChange | Committed) or item.position < self._delivered.position:
             return False
-        if item.position > self._told.position:
+        if item.position > self._delivered.position:
             raise LogDiverged
-        if isinstance(item, Entry) and self._told.last not in (None, stamp(item.timestamp)):
+        if isinstance(item, Entry) and self._delivered.last not in (None, stamp(item.timestamp)):
             raise LogDiverged
         return True
 
-    def come(self, lsn: int) -> None:
-        """The stream has come to this place in the log. Raises Undone when the change is behind it."""
-        if lsn > self._told.position.lsn:
+    def reached(self, lsn: int) -> None:
+        """The stream has reached this position. Raises LogDiverged when it has passed the change."""
+        if lsn > self._delivered.position.lsn:
             raise LogDiverged

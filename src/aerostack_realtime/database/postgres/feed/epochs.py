@@ -99,6 +99,10 @@ class Epochs:
                 end = min(end, switches.get(epoch.timeline, 0))
             self._ends[epoch.id] = (end, following.position)
 
+    def knows(self, epoch: str) -> bool:
+        """Whether an epoch is one of these."""
+        return epoch == self.current.id or epoch in self._ends
+
     def encode(
         self, position: Position, last: int | None = None, visibility: SnapshotVisibility | None = None
     ) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.feed.epochs import Position
-from aerostack_realtime.database.postgres.feed.wal_consumer import MARK
+from aerostack_realtime.database.postgres.feed.sink import PREFIX
 from aerostack_realtime.database.postgres.wal.stream import lsn_of
 
 ORIGIN: Final = Position(0, 0)
@@ -43,7 +43,7 @@ class Progress:
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, %s, '')",
-                (MARK,),
+                (PREFIX,),
             )
             (_, lsn) = await rows.fetchone() or ("", "0/0")
         return lsn_of(lsn)

@@ -19,6 +19,9 @@ from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 LOCK_SECONDS: Final = 3
 """How long a watch waits for those who are writing to the table; everyone else who writes waits behind it."""
 
+_LOCK: Final = 0x77617463
+"""Our advisory lock ("watc"): one node at a time puts a table under watch."""
+
 Columns = tuple[tuple[str, int], ...]
 """The published columns of a table in its order: names and type OIDs."""
 
@@ -177,9 +180,13 @@ class Publication:
         """Its name as the output plugin's option takes it: a list of identifiers."""
         return '"' + self._name.replace('"', '""') + '"'
 
-    async def prepare(self) -> bool:
-        """Make the publication where it is missing; whether it was. Raises Forbidden with the statement for a
-        DBA."""
+    async def is_missing(self) -> bool:
+        async with self._connections.use() as connection:
+            rows = await connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._name,))
+            return rows.rowcount == 0
+
+    async def prepare(self) -> None:
+        """Create the publication if it is missing. Raises Forbidden with the statement for a DBA."""
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (self._name,)
@@ -187,10 +194,9 @@ class Publication:
             found = await rows.fetchone()
             if found is None:
                 await _as_owner(connection, [creation(self._name, self._version)])
-            elif found[0]:  # a partition's rows could not be told to who watches it
+            elif found[0]:  # the rows of a partition could not be delivered to its own subscribers
                 apart = sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = false)")
                 await _as_owner(connection, [apart.format(sql.Identifier(self._name))])
-            return found is None
 
     async def drop(self) -> None:
         """Remove the publication, if it is there."""
@@ -229,12 +235,15 @@ class Publication:
         async with self._connections.use() as connection:
             try:
                 async with connection.transaction():
+                    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
                     known = await self._identities(connection)
+                    relation, found, changed = await self._publish(connection, name)
+                    if not changed and await self._is_noted(connection, schema, table, relation):
+                        return  # by another node, meanwhile
                     before, identities = await self._forget(connection, schema, table) or (None, {})
-                    relation, found = await self._publish(connection, name)
                     before_us = {oid: known.get(oid, now) for oid, now in found.items()}
-                    # We hold its lock, so who wrote to it before has ended: what they did lies before this place.
+                    # We hold its lock, so whoever wrote to it has ended: its changes lie before this position.
                     await connection.execute(
                         "INSERT INTO aerostack.watches(schema_name, table_name, relation, since, identities) "
                         "VALUES(%s, %s, %s, pg_current_wal_insert_lsn(), %s::jsonb)",
@@ -295,8 +304,16 @@ class Publication:
         found = await rows.fetchone()
         return None if found is None else (int(found[0]), found[1] or {})
 
-    async def _publish(self, connection: Connection, name: str) -> tuple[int, Identities]:
-        """The table's OID, and what the replica identities were until now that are FULL from now on."""
+    async def _is_noted(self, connection: Connection, schema: str, table: str, relation: int) -> bool:
+        rows = await connection.execute(
+            "SELECT FROM aerostack.watches WHERE schema_name = %s AND table_name = %s AND relation = %s",
+            (schema, table, relation),
+        )
+        return rows.rowcount > 0
+
+    async def _publish(self, connection: Connection, name: str) -> tuple[int, Identities, bool]:
+        """The table's OID, the replica identities as they were until now, and whether anything had to be
+        changed."""
         rows = await connection.execute(_FIND, {"name": _quoted(name), "publication": self._name})
         found = await rows.fetchone()
         if found is None:
@@ -320,7 +337,7 @@ class Publication:
             )
         if len(statements) > 1:
             await _as_owner(connection, statements)
-        return int(relation), {str(oid): now for oid, _, now in tables}
+        return int(relation), {str(oid): now for oid, _, now in tables}, len(statements) > 1
 
     async def _withdraw(self, connection: Connection, relation: int, identities: Identities) -> None:
         """Take a table out of the publication, and give it and its partitions their replica identities back, but

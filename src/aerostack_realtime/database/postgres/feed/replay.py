@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
@@ -31,6 +31,7 @@ class ReplayReader:
         watches: Watches,
         reader: WalReader,
         describe: Describe,
+        reload_epochs: Callable[[], Awaitable[None]],
     ) -> None:
         self._epochs = epochs
         self._log = log
@@ -38,6 +39,7 @@ class ReplayReader:
         self._watches = watches
         self._reader = reader
         self._describe = describe
+        self._reload_epochs = reload_epochs
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._half: tuple[int, int] | None = None
         """The transaction of which a part was handed on last."""
@@ -71,6 +73,8 @@ class ReplayReader:
     async def part(self, table: str, since: str) -> Replay:
         """The first part of what follows a cursor. Without `more`, it goes up to what is handed on next, as long
         as the caller does not wait. Raises NotFound, Unavailable."""
+        if not self._epochs().knows(since.partition(".")[0]):
+            await self._reload_epochs()  # the cursor may be of another node that has just started an epoch
         found = self._epochs().decode(since)
         if found is not None:
             position, visibility = found.position, found.visibility
@@ -100,7 +104,7 @@ class ReplayReader:
         )
         changes: list[Change] = []
         room = PART_BYTES
-        for entry in self._log.after(watch.relation, max(position, watch.start)):
+        for entry in self._log.after(watch.relation, max(position, watch.readable)):
             if len(changes) == PART or room <= 0:
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
             if not _was_seen(entry, visibility):

@@ -46,7 +46,15 @@ class OpaqueChange(Struct, frozen=True, gc=False):
     relations: tuple[int, ...]
 
 
-Item = Entry | Committed | OpaqueChange | LoggedTable | pgoutput.LogicalMessage
+class Emitted(Struct, frozen=True, gc=False):
+    """A message by pg_logical_emit_message; `lsn` is the position of its transaction's commit, or its own if it
+    has no transaction."""
+
+    lsn: int
+    message: pgoutput.LogicalMessage
+
+
+Item = Entry | Committed | OpaqueChange | LoggedTable | Emitted
 
 
 class _Spool:
@@ -156,7 +164,8 @@ class Transactions:
                 table = self._tables[message.oid] = LoggedTable(message)
                 yield table
             case pgoutput.LogicalMessage():
-                yield message
+                transaction = self._open
+                yield Emitted(message.lsn if transaction is None else transaction.lsn, message)
 
     def _entry(self, operation: Operation, oid: int, old: Values | None, new: Values | None) -> Iterator[Entry]:
         transaction = self._open

@@ -1,180 +1,174 @@
-"""Follows the write-ahead log: connects, reconnects, and says whether what comes continues what was there."""
+"""Consumes the write-ahead log: connects, reconnects, and decides whether what comes continues what was there."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar
+from typing import Final, assert_never
 
 import psycopg
-from msgspec import Struct
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.feed.continuity import Continuity, LogDiverged
-from aerostack_realtime.database.postgres.feed.epochs import Cursor, Epoch, Epochs, Position, stamp
+from aerostack_realtime.database.postgres.feed.epoch_table import EPOCH_STARTED, EpochTable, continuation
+from aerostack_realtime.database.postgres.feed.epochs import Cursor, Epochs, Position, stamp
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
-from aerostack_realtime.database.postgres.feed.publication import Publication
-from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, OpaqueChange, Transactions
-from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
-from aerostack_realtime.database.postgres.wal.slot import Slot
+from aerostack_realtime.database.postgres.feed.retention_window import RetentionWindow, Window
+from aerostack_realtime.database.postgres.feed.sink import PREFIX, ChangeSink
+from aerostack_realtime.database.postgres.feed.slot_access import SlotAccess
+from aerostack_realtime.database.postgres.feed.transactions import (
+    Committed,
+    Emitted,
+    Item,
+    OpaqueChange,
+    Transactions,
+)
 from aerostack_realtime.database.postgres.wal.stream import (
     Keepalive,
     ReplicationEnded,
     ReplicationStream,
     SystemIdentity,
-    lsn_of,
     lsn_text,
 )
 from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 CONFIRM_SECONDS: Final = 1.0
-"""Between two answers to the server; a line that is silent is looked at as often."""
+"""Between two confirmations to the server, and between two checks whether it is silent."""
 RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
-INSISTING: Final = 5
-INSISTING_SECONDS: Final = 1.0
-"""A server that shuts down asks for an answer again and again, until we confirm everything. All was sent by then,
-but we confirm late on purpose: so many requests in so short a time mean that it is time to hang up. Otherwise it
-asks twice in its wal_sender_timeout."""
+INSISTENT_REQUESTS: Final = 5
+INSISTENT_SECONDS: Final = 1.0
+"""A server that shuts down requests a reply again and again until everything is confirmed. It has sent
+everything by then, but confirmations are late on purpose: so many requests in so short a time mean that it is
+time to disconnect. Otherwise it requests two replies within its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
-"""Messages and changes read before others have their turn: some ms, whatever size a transaction has."""
+"""Messages and changes that are read before other tasks run: some ms, whatever the size of a transaction."""
 BATCH_BYTES: Final = 1 << 20
-"""The same by size: what is handed on at once is in memory at once, several times over."""
-MAX_EPOCHS: Final = 1_000
-MARK: Final = "aerostack"
-"""The prefix of our own messages in the log."""
+"""The same by size: a batch is in memory at once, several times over."""
 
 
-class Window(Struct, frozen=True):
-    """How much log the slot keeps behind us: by time, and never more than so many `bytes`; and how much of it is
-    read again at a start, to have the newest part in memory."""
-
-    seconds: float
-    bytes: int
-    reread: int
-
-
-class ChangeSink(Protocol):
-    """Who gets what was committed. Only those that say so raise or wait."""
-
-    async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
-        """Run `prepare`, which creates the publication and the slot where they are missing, then read what is in
-        the publication; nobody else changes it meanwhile. Raises AerostackError: connect again."""
-
-    def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
-        """A run begins; `anew`: what comes does not continue what came before `start`."""
-
-    async def table_described(self, table: LoggedTable) -> None:
-        """What a table looks like for the changes that follow. Raises AerostackError: connect again."""
-
-    async def types_changed(self, entry: Entry) -> bool:
-        """The next change has values that its table's types do not print: they were altered. Whether it can be
-        converted now; else it is skipped, and a gap covers it. Raises AerostackError: connect again."""
-
-    def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
-        """Changes in their order, after which the log stands at `place`; and which transactions ended: their
-        numbers, and where in the log."""
-
-    def opaque_change(self, relations: tuple[int, ...], position: Position) -> None: ...
-
-    def emitted(self, message: LogicalMessage) -> None: ...
-
-
-def stream_options(publication: Publication, version: int) -> dict[str, str]:
-    """Options of the output plugin: the newest protocol that the server's version speaks and we do."""
-    options = {"proto_version": "1", "publication_names": publication.quoted}
-    if version >= 140000:
-        options |= {"proto_version": "2", "streaming": "on", "messages": "on"}
-    return options
+class RoleChanged(ReplicationEnded):
+    """This node became the keeper of the slot, or ceased to be it: reconnect."""
 
 
 class WalConsumer:
-    """One task, `follow`, that never ends by itself; `place` is where it stands in the log."""
+    """One task, `run`, that never ends by itself; `position` is where it stands in the log."""
 
     def __init__(
         self,
         connections: Connections,
-        slot: Slot,
-        publication: Publication,
+        access: SlotAccess,
         options: Mapping[str, str],
         window: Window,
         sink: ChangeSink,
+        epochs: EpochTable,
         high_water: Callable[[], Awaitable[int]],
         known_mark: Callable[[], int],
         raise_mark: Callable[[int], Awaitable[None]],
-        out_of_reach: Callable[[], None],
+        unreachable: Callable[[], None],
     ) -> None:
-        """`high_water` reads the stored mark of positions, `known_mark` is what we know to be stored: a database
-        whose mark is lower was restored from a backup, and `raise_mark` stores it there again. `out_of_reach` is
-        called when the server has been silent for too long, though it was asked."""
+        """`high_water` reads the stored mark of positions, and `known_mark` is the mark that is known to be
+        stored: a database with a lower one was restored from a backup, and `raise_mark` stores it there again.
+        `unreachable` is called when the server does not reply for too long."""
         self.position = Position(0, 0)
         self._connections = connections
-        self._slot = slot
-        self._publication = publication
+        self._access = access
         self._options = options
-        self._window = window
         self._sink = sink
+        self._epoch_table = epochs
         self._high_water = high_water
         self._known_mark = known_mark
         self._raise_mark = raise_mark
-        self._out_of_reach = out_of_reach
+        self._unreachable = unreachable
         self._last: Cursor | None = None
-        """Of the last change that was told."""
+        """The last change that was handed on."""
         self._continuity: Continuity | None = None
-        """Of it, while it is not there."""
+        """Its check, until the stream has passed it."""
         self._diverged = False
         self._identity: SystemIdentity | None = None
+        self._switches: Mapping[int, int] = {}
         self._epochs: Epochs | None = None
-        self._waymarks: deque[tuple[float, int]] = deque()
+        self._reread = window.reread
+        self._window = RetentionWindow(window)
         self._waits_since: float | None = None
-        self._asked: deque[float] = deque(maxlen=INSISTING)
+        self._requests: deque[float] = deque(maxlen=INSISTENT_REQUESTS)
         self._pause = RETRY_SECONDS[0]
         self._reported = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stream: ReplicationStream | None = None
 
-    async def follow(self) -> None:
-        """Follow the log, over every loss of the connection. Raises DatabaseUnusable before the first run only."""
+    async def run(self) -> None:
+        """Consume the log, over every loss of the connection. Raises DatabaseUnusable before the first epoch
+        only."""
         while True:
             try:
                 await self._session()
-            except psycopg.errors.ObjectInUse:
-                self._report(logging.WARNING, f"the slot {self._slot.name} is another server's: standing by")
+            except RoleChanged:
+                self._pause = 0.0
+            except (psycopg.errors.ObjectInUse, psycopg.errors.DuplicateObject):
+                self._report("the slot is in use by another server; waiting to take over")
                 self._pause = STAND_BY_SECONDS
             except (psycopg.Error, ReplicationEnded, AerostackError, TimeoutError, OSError) as error:
                 if self._epochs is None and isinstance(error, DatabaseUnusable):
                     raise
                 self._diverged = self._diverged or isinstance(error, LogDiverged)
                 reason = " ".join(str(error).split())
-                self._report(logging.WARNING, f"row changes are not followed, connecting again: {reason}")
+                self._report(f"row changes are not received, reconnecting: {reason}")
             await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 2, RETRY_SECONDS[1])
+            self._pause = min(max(self._pause, RETRY_SECONDS[0]) * 2, RETRY_SECONDS[1])
+
+    def set_keeper(self, keeper: bool) -> None:
+        """Whether this node of a cluster streams from the slot itself."""
+        if keeper != self._access.keeper:
+            self._access.keeper = keeper
+            if self._stream is not None:
+                self._stream.abort(RoleChanged("the keeper of the slot changed"))
+
+    def release_window(self) -> None:
+        """Retain no WAL that was read: PostgreSQL would run out of disk or drop the slot."""
+        self._window.release()
+
+    async def register(self) -> None:
+        """Tell the other nodes of the cluster that this one is live, once it is. Raises Unavailable."""
+        if self._epochs is not None and self._stream is not None:
+            last = self._last or Cursor(self.position)
+            await self._epoch_table.register(
+                self._epochs.current.id, self._epochs.encode(last.position, last.last)
+            )
+
+    async def reload_epochs(self) -> None:
+        """Read the epochs again: another node may have started one. Raises Unavailable."""
+        if self._epochs is not None:
+            self._epochs = await self._epoch_table.load(self._switches)
+            self._sink.epoch_started(self._epochs, self.position, anew=False)
 
     async def _session(self) -> None:
         stream = await self._connect()
         try:
+            self._stream = stream
             identity = await stream.identify()
-            anew, since = await self._sink.reconnect(self._resume_point)
-            await stream.start(self._slot.name, since, self._options)
+            anew, since, name = await self._sink.reconnect(lambda: self._resume_point(stream))
+            if self._epochs is None:
+                since = await self._adopt(identity, since)
+            await stream.start(name, since, self._options)
             await self._begin(identity, since, anew=anew)
             if self._reported:
-                log.warning("row changes are followed, from %s on", lsn_text(self.position.lsn))
+                log.warning("row changes are received, from %s on", lsn_text(self.position.lsn))
             self._reported = False
             self._waits_since = None
-            self._asked.clear()
+            self._requests.clear()
             self._tick(stream)
             await self._read(stream)
         finally:
+            self._stream = None
             if self._timer is not None:
                 self._timer.cancel()
             with suppress(psycopg.Error):
@@ -183,46 +177,57 @@ class WalConsumer:
     async def _connect(self) -> ReplicationStream:
         return await ReplicationStream.connect(self._connections.dsn, self._connections.silence_seconds)
 
-    def _report(self, level: int, text: str) -> None:
-        """Once until the log is followed again: what goes on is no news."""
-        log.log(logging.DEBUG if self._reported else level, "%s", text)
+    def _report(self, text: str) -> None:
+        """Log once until the log is consumed again."""
+        log.log(logging.DEBUG if self._reported else logging.WARNING, "%s", text)
         self._reported = True
 
     # --- where to begin ----------------------------------------------------------------------------------
 
-    async def _resume_point(self) -> tuple[bool, int]:
-        """Whether the slot's log does not continue ours, and where to stream from."""
+    async def _resume_point(self, stream: ReplicationStream) -> tuple[bool, int, str]:
+        """Whether the slot's log does not continue ours, where to stream from, and by which slot."""
         self._continuity = None
-        state = await self._slot.state()
-        made = await self._publication.prepare()
-        if state is not None and (made or state.lost):
-            why = "its publication was dropped" if made else "PostgreSQL has removed log that it needs"
-            log.error("the slot %s begins anew: %s", self._slot.name, why)
-            await self._slot.drop()
-            state = None
-        if state is None:
-            return True, await self._slot.create()
+        slot = await self._access.prepare(stream)
         if self._epochs is None:
-            self._waymarks = deque([(time.monotonic(), state.confirmed)])
-            return False, max(state.confirmed, state.wal_end - self._window.reread)
-        if state.wal_end < self.position.lsn:  # another log, of which much may have been told before
-            return True, state.wal_end
-        if state.confirmed > self.position.lsn:  # the same, moved on by someone else
-            return True, state.confirmed
-        if self._diverged:  # another that was beyond ours when we came
-            return True, state.wal_end
-        if self._last is not None and self._last.position.lsn >= state.confirmed:
+            self._window.restart(time.monotonic(), slot.confirmed)
+            since = max(slot.confirmed, slot.wal_end - self._reread)
+            return slot.created, slot.confirmed if slot.created else since, slot.name
+        if slot.wal_end < self.position.lsn:  # another log, of which much may have been delivered before
+            return True, slot.wal_end, slot.name
+        if slot.created or slot.confirmed > self.position.lsn:  # the latter: advanced by somebody else
+            return True, slot.confirmed, slot.name
+        if self._diverged:  # another log that was beyond ours when we connected
+            return True, slot.wal_end, slot.name
+        if self._last is not None and self._last.position.lsn >= slot.confirmed:
             self._continuity = Continuity(self._last)
-            return False, self._last.position.lsn
-        return False, self.position.lsn
+            return False, self._last.position.lsn, slot.name
+        return False, self.position.lsn, slot.name
+
+    async def _adopt(self, identity: SystemIdentity, since: int) -> int:
+        """At the first start, join the epoch of a live node, if the log turns out to hold its last change; returns
+        where to stream from."""
+        peer = await self._epoch_table.live_peer()
+        if peer is None or self._diverged:
+            return since
+        self._switches = await self._timeline_switches(identity)
+        epochs = await self._epoch_table.load(self._switches)
+        if epochs.current.id != peer.epoch:
+            raise ReplicationEnded("another epoch has just started")
+        last = continuation(epochs, peer.cursor)
+        if last is not None and last.position.lsn >= since:
+            self._continuity = Continuity(last)
+        self._epochs, self._identity = epochs, identity
+        self.position = Position(since, 0)
+        self._sink.epoch_started(epochs, self.position, anew=False)
+        return since
 
     async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
         mark, known_mark = await self._high_water(), self._known_mark()
-        before, switches, restored = self._identity, {}, False
+        before, switches, restored = self._identity, self._switches, False
         if before is None or identity.timeline != before.timeline:
-            switches = await self._switches(identity)
+            switches = await self._timeline_switches(identity)
         if before is not None and not anew:
-            since = self.position.lsn  # what is sent once more is no news
+            since = self.position.lsn  # what is sent again is not news
         if before is not None:
             left = switches.get(before.timeline, self.position.lsn)
             restored = (
@@ -232,44 +237,27 @@ class WalConsumer:
                 or self._diverged
             )
             anew = anew or restored
-        self._identity = identity
+        self._identity, self._switches = identity, switches
         if anew or before is None or identity.timeline != before.timeline:
-            self._epochs = await self._start_epoch(identity.timeline, mark, switches, forget=restored)
+            known = None if self._epochs is None else self._epochs.current.id
+            self._epochs = await self._epoch_table.start(
+                identity.timeline, mark, switches, forget=restored, known=known
+            )
             if anew or before is None:
                 self.position = Position(since, 0)
                 self._last, self._continuity, self._diverged = None, None, False
                 if anew:
-                    self._waymarks = deque([(time.monotonic(), since)])
+                    self._window.restart(time.monotonic(), since)
             self._sink.epoch_started(self._epochs, self.position, anew=anew)
-        if mark < known_mark:  # told by now, and not to be told at every connection that follows
+        if mark < known_mark:  # reported by now, and not to be reported at every connection that follows
             await self._raise_mark(known_mark)
 
-    async def _switches(self, identity: SystemIdentity) -> dict[int, int]:
+    async def _timeline_switches(self, identity: SystemIdentity) -> dict[int, int]:
         stream = await self._connect()
         try:
             return await stream.switch_points(identity.timeline)
         finally:
             await stream.close()
-
-    async def _start_epoch(self, timeline: int, mark: int, switches: dict[int, int], *, forget: bool) -> Epochs:
-        """Note that a run begins here; `forget`: no cursor of an earlier one counts any more. A slot that is lost
-        costs no cursor: those of changes are too old then, those of custom channels are as good as before."""
-        async with self._connections.use() as connection, connection.transaction():
-            if forget:
-                await connection.execute("DELETE FROM aerostack.epochs")
-            await connection.execute(
-                "INSERT INTO aerostack.epochs(id, lsn, timeline, position) "
-                "VALUES(%s, pg_current_wal_insert_lsn(), %s, %s)",
-                (secrets.token_hex(6), timeline, mark),
-            )
-            await connection.execute(
-                "DELETE FROM aerostack.epochs WHERE lsn < (SELECT min(lsn) FROM "
-                f"(SELECT lsn FROM aerostack.epochs ORDER BY lsn DESC LIMIT {MAX_EPOCHS}) newest)"
-            )
-            rows = await connection.execute(
-                "SELECT id, lsn, timeline, position FROM aerostack.epochs ORDER BY lsn"
-            )
-            return Epochs([Epoch(id, lsn_of(lsn), *rest) for id, lsn, *rest in await rows.fetchall()], switches)
 
     # --- the stream --------------------------------------------------------------------------------------
 
@@ -285,24 +273,24 @@ class WalConsumer:
                     await stream.more()
                     self._waits_since = None
                 elif isinstance(message, Keepalive):
-                    self._hear(stream, message, batch, between=transactions.between)
+                    self._keepalive(stream, message, batch, between=transactions.between)
                 else:
                     await self._yield_if_due(batch)
                     for item in transactions.feed(message.payload):
                         await self._yield_if_due(batch)
-                        await self._take(item, batch)
+                        await self._handle(item, batch)
         finally:
             transactions.close()
 
     async def _yield_if_due(self, batch: _Batch) -> None:
-        """Let everyone else have a turn now and then, whatever the log brings."""
+        """Let other tasks run now and then, whatever the log brings."""
         batch.steps += 1
         if batch.steps >= BATCH or batch.bytes >= BATCH_BYTES:
             batch.steps = batch.bytes = 0
             self._flush(batch)
             await asyncio.sleep(0)
 
-    async def _take(self, item: Item, batch: _Batch) -> None:
+    async def _handle(self, item: Item, batch: _Batch) -> None:
         if self._continuity is not None and self._continuity.see(item):
             self._continuity = None
         match item:
@@ -324,10 +312,20 @@ class WalConsumer:
                 self._flush(batch)
                 if item.position > self.position:
                     self._sink.opaque_change(item.relations, item.position)
-            case LogicalMessage():
-                if item.prefix != MARK:
-                    self._flush(batch)
-                    self._sink.emitted(item)
+            case Emitted():
+                await self._emitted(item, batch)
+            case _:
+                assert_never(item)
+
+    async def _emitted(self, item: Emitted, batch: _Batch) -> None:
+        if item.message.prefix == PREFIX:
+            return
+        self._flush(batch)
+        if item.message.prefix == EPOCH_STARTED:
+            if self._epochs is not None and not self._epochs.knows(bytes(item.message.content).decode()):
+                await self.reload_epochs()
+        elif item.lsn >= self.position.lsn:
+            self._sink.emitted(item.message)
 
     def _flush(self, batch: _Batch) -> None:
         if not batch.entries and batch.position is None:
@@ -337,7 +335,7 @@ class WalConsumer:
             last = batch.entries[-1]
             position = max(position, last.position)
             self._last = Cursor(last.position, stamp(last.timestamp))
-        if position > self.position:  # else what ended the last session may be what comes next
+        if position > self.position:  # else what ended the last session may come next
             self.position = position
             self._pause = RETRY_SECONDS[0]
         entries, batch.entries = batch.entries, []
@@ -345,9 +343,9 @@ class WalConsumer:
         batch.position = None
         self._sink.committed(entries, self.position, xids)
 
-    def _hear(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
+    def _keepalive(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
         if self._continuity is not None and between:
-            self._continuity.come(message.wal_end)
+            self._continuity.reached(message.wal_end)
         if (
             between
             and message.wal_end > self.position.lsn
@@ -356,45 +354,36 @@ class WalConsumer:
             batch.position = Position(message.wal_end, 0)
         if message.reply:
             self._flush(batch)
-            self._answer(stream, ask=False)
-            self._asked.append(time.monotonic())
-            if len(self._asked) == INSISTING and self._asked[-1] - self._asked[0] < INSISTING_SECONDS:
+            self._confirm(stream, ask=False)
+            self._requests.append(time.monotonic())
+            many = len(self._requests) == INSISTENT_REQUESTS
+            if many and self._requests[-1] - self._requests[0] < INSISTENT_SECONDS:
                 raise ReplicationEnded("PostgreSQL is shutting down")
 
-    # --- what may go -------------------------------------------------------------------------------------
-
     def _tick(self, stream: ReplicationStream) -> None:
-        """Every CONFIRM_SECONDS while the stream is there, more often when silence is to be noticed sooner."""
+        """Every CONFIRM_SECONDS while the stream is open; more often when silence has to be noticed sooner."""
         limit = self._connections.silence_seconds
         pause = min(CONFIRM_SECONDS, limit / 10)
         self._timer = asyncio.get_running_loop().call_later(pause, self._tick, stream)
         silent = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
         try:
             if silent > limit:
-                self._out_of_reach()
+                self._unreachable()
                 raise ReplicationEnded(f"PostgreSQL has been silent for {limit:g} s")
-            self._answer(stream, ask=silent > limit / 3)
+            self._confirm(stream, ask=silent > limit / 3)
         except (psycopg.Error, ReplicationEnded) as error:
             stream.abort(error)
 
-    def _answer(self, stream: ReplicationStream, *, ask: bool) -> None:
-        now = time.monotonic()
-        if not self._waymarks or now - self._waymarks[-1][0] >= self._window.seconds / 100:
-            self._waymarks.append((now, self.position.lsn))
-        while len(self._waymarks) > 1 and (
-            self._waymarks[1][0] <= now - self._window.seconds
-            or self._waymarks[0][1] < self.position.lsn - self._window.bytes
-        ):
-            self._waymarks.popleft()
-        stream.confirm(self.position.lsn, self._waymarks[0][1], time.time_ns() // 1000, ask=ask)
-
-    def give_up_window(self) -> None:
-        """Let all log go that was read: keeping it for a restart would fill the disk or cost the slot."""
-        self._waymarks.clear()
+    def _confirm(self, stream: ReplicationStream, *, ask: bool) -> None:
+        """The keeper confirms late, so that the slot retains the window; a copy of the slot retains nothing."""
+        kept = self._window.kept_from(time.monotonic(), self.position.lsn)
+        stream.confirm(
+            self.position.lsn, kept if self._access.keeper else self.position.lsn, time.time_ns() // 1000, ask=ask
+        )
 
 
 class _Batch:
-    """What was read and not handed on yet."""
+    """What was read and is not handed on yet."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []

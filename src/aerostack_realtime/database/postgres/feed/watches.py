@@ -19,13 +19,18 @@ Result = TypeVar("Result")
 
 
 class Watch(Struct):
-    """A watched name: the table that has it (None: none has), that and its partitions, its columns, and the place
-    in the log after which its changes are complete."""
+    """A watched name: the table that has it (None: no table does), the OIDs of it and its partitions, and its
+    columns.
+
+    `start` is the position after which its changes are complete, `readable` the one after which the changes in the
+    log convert by the table's definition of now.
+    """
 
     relation: int | None
     parts: frozenset[int]
     columns: Columns
     start: Position
+    readable: Position
 
 
 class Watches:
@@ -80,6 +85,8 @@ class Watches:
         """Raises as `Publication.watch`."""
         async with self._changing:
             if self.find(name) is None:
+                await self._refresh()  # another node may have watched it
+            if self.find(name) is None:
                 await self._publication.watch(name)
                 await self._refresh()
 
@@ -119,7 +126,7 @@ class Watches:
         for name in self.names(relation):
             watch = self._watches[name]
             if watch.start < position:
-                watch.start = until
+                watch.start = watch.readable = until
                 self._interrupted(name, watch)
 
     def altered(self, relation: int, columns: Columns) -> None:
@@ -163,7 +170,7 @@ class Watches:
         start = Position(watched.since, 0)
         known = self._watches.get(watched.name)
         if known is None:
-            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start)
+            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start, start)
             self._index()
         elif (
             (known.relation, known.parts) != (relation, watched.parts)
@@ -176,6 +183,7 @@ class Watches:
             known.columns = watched.columns
             known.relation = relation
             known.start = max(known.start, start)
+            known.readable = max(known.readable, start)
             self._index()
             self._interrupted(watched.name, known)
 

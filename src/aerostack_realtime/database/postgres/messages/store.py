@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import psycopg
 from msgspec import Struct
@@ -25,12 +26,15 @@ from aerostack_realtime.database.postgres.messages.table import (
     RAISE_HIGH_WATER,
     TOPICS,
     Key,
+    Licence,
+    LicenceLost,
     Write,
     first_column,
     insert,
     integer,
     last_stamps,
     messages_in,
+    stored_at,
     text,
     write_of,
 )
@@ -60,6 +64,7 @@ _RESTORED = "The database was restored from a backup just now. Try again in a mo
 _INT64_MAX = 2**63 - 1
 
 Outcome = Stored | AerostackError
+Result = TypeVar("Result")
 
 
 class _Append(Struct, frozen=True, gc=False):
@@ -90,6 +95,7 @@ class PostgresMessageStore:
         self._writer = DedicatedConnection(connections)
         self._reader = DedicatedConnection(connections)
         self._down = False
+        self._licence: Licence | None = None
         self.known_mark = 0
         """The highest mark that we know to be stored: a database with a lower one was restored from a backup."""
         self._task = asyncio.create_task(self._run(), name="aerostack-messages")
@@ -108,12 +114,25 @@ class PostgresMessageStore:
         return messages_in(await self._read(HISTORY, text(topic), bigint(until), bigint(limit)))
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        bounds = (position // 1000, position, until, limit)  # created_at is never below its position's millisecond
+        bounds = (position, until, limit)
         known_mark = self.known_mark
         page = await self._read(AFTER, text(topic), *map(bigint, bounds))
         if integer(page, 0, MARK_COLUMN) < known_mark:
             raise Unavailable(_RESTORED)
         return messages_in(page)
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        wanted = [(text(topic), position) for topic, position in places]
+        return await self._retry(lambda connection: stored_at(connection, wanted))
+
+    def fence(self, node: str, generation: int) -> None:
+        """From now on store only while `node` has its licence for `generation`; without it messages fail with
+        Unavailable."""
+        self._licence = Licence(text(node), generation)
+
+    def raised(self, position: int) -> None:
+        """The mark is stored at `position` or above."""
+        self.known_mark = max(self.known_mark, position)
 
     async def prune(self, now: int) -> int:
         deleted = 0
@@ -157,16 +176,20 @@ class PostgresMessageStore:
 
     async def _read(self, sql: str, *params: bytes) -> PGresult:
         """Run a statement that may be run twice. Raises Unavailable."""
+        return await self._retry(lambda connection: exchange(connection, sql, params))
+
+    async def _retry(self, read: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Run `read`, and once more if the connection breaks. Raises Unavailable."""
         self._check_open()
         try:
             try:
                 async with self._reader.use(self._read_seconds) as connection:
-                    return await exchange(connection, sql, params)
+                    return await read(connection)
             except psycopg.Error as error:
                 if not is_lost(error):
                     raise
             async with self._reader.use(self._read_seconds) as connection:
-                return await exchange(connection, sql, params)
+                return await read(connection)
         except (psycopg.Error, OSError) as error:
             raise _unavailable(error) from error
 
@@ -249,7 +272,7 @@ class PostgresMessageStore:
             middle = len(writes) // 2
             return await self._commit(writes[:middle]) | await self._commit(writes[middle:])
         except (psycopg.Error, OSError, Unavailable) as error:
-            self._down = True
+            self._down = not isinstance(error, LicenceLost)
             return dict.fromkeys((write.key for write in writes), _unavailable(error))
 
     async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
@@ -267,7 +290,7 @@ class PostgresMessageStore:
                     if not stamped:
                         await self._stamp(connection, writes)
                         stamped = True
-                    stored = await insert(connection, writes)
+                    stored = await insert(connection, writes, self._licence)
             except errors.UniqueViolation:  # of (topic, created_at): another server stores there too
                 collisions += 1
                 if collisions > COLLISIONS:
@@ -277,7 +300,7 @@ class PostgresMessageStore:
                 stamped = False
                 continue
             except (psycopg.Error, Unavailable) as error:
-                if self._down or not _transient(error):
+                if self._down or isinstance(error, LicenceLost) or not _transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -293,7 +316,9 @@ class PostgresMessageStore:
             self._last |= await last_stamps(connection, unknown)
         for write in writes:
             topic = write.key[0]
-            write.created_at = max(self._now(), write.message.position // 1000, self._last[topic] + 1)
+            given = write.message.created_at
+            now = max(self._now(), write.message.position // 1000, self._last[topic] + 1)
+            write.created_at = given if given > self._last[topic] else now
             self._last[topic] = write.created_at
 
 

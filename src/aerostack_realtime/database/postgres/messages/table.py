@@ -9,10 +9,10 @@ from msgspec import Raw, Struct
 from psycopg.pq.abc import PGresult
 
 from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
-from aerostack_realtime.database.postgres.connection.dedicated import bigints, byteas, exchange, texts
+from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import SCHEMA
-from aerostack_realtime.protocol.errors import BadMessage
+from aerostack_realtime.protocol.errors import BadMessage, Unavailable
 
 MESSAGES: Final = f"{SCHEMA}.messages"
 
@@ -22,7 +22,13 @@ PRUNE_TOPICS: Final = 1_000
 _COLUMNS = "topic, id, user_id, event, data, position, created_at"
 _INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)
   SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
-  ON CONFLICT (topic, user_id, id) DO NOTHING"""
+  {{fence}}ON CONFLICT (topic, user_id, id) DO NOTHING"""
+_INSERT_ALONE = _INSERT.format(fence="")
+_LICENSED = f"EXISTS (SELECT FROM {SCHEMA}.nodes WHERE node = $8::text AND generation = $9::bigint FOR KEY SHARE)"
+_INSERT_LICENSED = _INSERT.format(fence=f"WHERE {_LICENSED} ")
+_IS_LICENSED = f"SELECT {_LICENSED.replace('$8', '$1').replace('$9', '$2')}"
+STORED_AT = f"""SELECT m.topic, m.position, m.created_at FROM {MESSAGES} m
+  JOIN unnest($1::text[], $2::bigint[]) AS k(topic, position) USING (topic, position)"""
 _FIND = f"""SELECT {_COLUMNS} FROM {MESSAGES}
   JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(topic, user_id, id) USING (topic, user_id, id)"""
 _LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.topic = t.topic)
@@ -31,9 +37,9 @@ HISTORY = f"""SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND creat
   ORDER BY created_at DESC LIMIT $3::bigint"""
 AFTER = f"""SELECT {_COLUMNS}, mark
   FROM (SELECT coalesce((SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'), 0) AS mark) AS kept
-  LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at >= $2::bigint
-    AND position > $3::bigint AND position <= $4::bigint ORDER BY created_at LIMIT $5::bigint) AS page ON true
-  ORDER BY created_at"""
+  LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
+    AND position > $2::bigint AND position <= $3::bigint ORDER BY position LIMIT $4::bigint) AS page ON true
+  ORDER BY position"""
 """With the mark of the same moment, which is there also when no message is."""
 MARK_COLUMN: Final = 7
 TOPICS = f"""WITH RECURSIVE t(topic) AS (
@@ -81,14 +87,35 @@ async def last_stamps(connection: Connection, topics: Sequence[bytes]) -> dict[b
     return {_bytes(found, row, 0): integer(found, row, 1) for row in range(found.ntuples)}
 
 
-async def insert(connection: Connection, writes: Sequence[Write]) -> dict[Key, Stored]:
-    """One transaction. A key that was there before is answered with what it holds, unless that is gone since."""
+class Licence(Struct, frozen=True):
+    """A node's right to store messages in a generation of the journal; the database takes it away."""
+
+    node: bytes
+    generation: int
+
+
+class LicenceLost(Unavailable):
+    """The database has taken the licence away: this node stores nothing until it has a new one."""
+
+    def __init__(self) -> None:
+        super().__init__("This node is being taken out of the cluster or rejoins it. Try again in a moment.")
+
+
+async def insert(
+    connection: Connection, writes: Sequence[Write], licence: Licence | None = None
+) -> dict[Key, Stored]:
+    """One transaction. A key that was there before is answered with what it holds, unless that is gone since.
+
+    With a `licence`, the transaction stores nothing once that is taken away, and whoever takes it away waits for
+    the transaction. Raises LicenceLost.
+    """
     topics = texts([write.key[0] for write in writes])
     users = texts([write.key[1] for write in writes])
     ids = texts([write.key[2] for write in writes])
+    fence = [] if licence is None else [licence.node, bigint(licence.generation)]
     result = await exchange(
         connection,
-        _INSERT,
+        _INSERT_LICENSED if fence else _INSERT_ALONE,
         [
             topics,
             bigints([write.created_at for write in writes]),
@@ -97,8 +124,11 @@ async def insert(connection: Connection, writes: Sequence[Write]) -> dict[Key, S
             users,
             texts([write.event for write in writes]),
             byteas([bytes(write.message.data) for write in writes]),
+            *fence,
         ],
     )
+    if result.command_tuples == 0 and fence and not await _licensed(connection, fence):
+        raise LicenceLost
     if result.command_tuples == len(writes):
         return {write.key: Stored(_stored(write), duplicate=False) for write in writes}
     found = {
@@ -113,6 +143,21 @@ async def insert(connection: Connection, writes: Sequence[Write]) -> dict[Key, S
             ours = (there.created_at, there.position) == (write.created_at, message.position)
             outcomes[write.key] = Stored(there, duplicate=not ours)
     return outcomes
+
+
+async def _licensed(connection: Connection, fence: Sequence[bytes]) -> bool:
+    found = await exchange(connection, _IS_LICENSED, fence)
+    return _bytes(found, 0, 0) == b"\1"
+
+
+async def stored_at(connection: Connection, places: Sequence[tuple[bytes, int]]) -> dict[tuple[str, int], int]:
+    """Which of these topics and positions hold a message, each with its `created_at`."""
+    topics, positions = texts([topic for topic, _ in places]), bigints([position for _, position in places])
+    found = await exchange(connection, STORED_AT, [topics, positions])
+    return {
+        (_bytes(found, row, 0).decode(), integer(found, row, 1)): integer(found, row, 2)
+        for row in range(found.ntuples)
+    }
 
 
 def _stored(write: Write) -> StoredMessage:

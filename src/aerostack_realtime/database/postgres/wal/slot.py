@@ -62,10 +62,21 @@ class Slot:
             )
             return bool(rows.rowcount)
 
+    async def free(self) -> None:
+        """End the server process that streams from it for somebody else: that one reconnects by itself, or it
+        serves a node that died without closing its connection."""
+        async with self._connections.use() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE slot_name = %s AND active",
+                (self.name,),
+            )
+
     async def create(self) -> int:
         """Make the slot; the place from which on it has everything. It waits for all transactions that go on.
 
-        Raises DatabaseUnusable with what a DBA has to do, Unavailable.
+        Raises DatabaseUnusable with what a DBA has to do, Unavailable, and DuplicateObject when another node has
+        just created it.
         """
         failover = ", failover => true" if self._version >= 170000 else ""
         async with await self._connections.connect(session={"statement_timeout": "0"}) as connection:
@@ -73,6 +84,8 @@ class Slot:
                 rows = await connection.execute(
                     f"SELECT lsn FROM pg_create_logical_replication_slot(%s, '{PLUGIN}'{failover})", (self.name,)
                 )
+            except psycopg.errors.DuplicateObject:
+                raise
             except psycopg.Error as error:
                 raise unusable_slot(error) from error
             (lsn,) = await rows.fetchone() or ("0/0",)

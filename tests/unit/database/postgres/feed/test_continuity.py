@@ -5,7 +5,7 @@ import pytest
 from aerostack_realtime.database.postgres.feed.continuity import Continuity, LogDiverged
 from aerostack_realtime.database.postgres.feed.epochs import Cursor, Position, stamp
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
-from aerostack_realtime.database.postgres.feed.transactions import Committed, Item, OpaqueChange
+from aerostack_realtime.database.postgres.feed.transactions import Committed, Emitted, Item, OpaqueChange
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage, Relation
 
 TABLE = LoggedTable(Relation(7, "public", "t", "f", ()))
@@ -23,10 +23,10 @@ def test_what_comes_before_the_change_proves_nothing() -> None:
         TABLE,
         change(20, 1),
         Committed(1, 10, Position(15, 0)),
-        LogicalMessage(99, False, "x", b"", 0),
+        Emitted(99, LogicalMessage(99, False, "x", b"", 0)),
     ]
     assert [proof.see(item) for item in early] == [False] * 4
-    proof.come(20)
+    proof.reached(20)
     assert proof.see(change(20, 2))
 
 
@@ -47,7 +47,7 @@ def test_another_change_in_its_place_or_behind_it_is_another_log(item: Item) -> 
 
 def test_a_stream_that_is_beyond_it_is_another_log() -> None:
     with pytest.raises(LogDiverged):
-        Continuity(TOLD).come(21)
+        Continuity(TOLD).reached(21)
 
 
 def test_a_change_that_is_known_by_its_place_alone_is_proved_by_it() -> None:

@@ -1,0 +1,146 @@
+"""The arbiter of a cluster: which generation of the journal counts, and which nodes may commit messages.
+
+Source of the protocol: the row `aerostack.journal` names the newest generation, and `aerostack.nodes` holds one
+licence per node. Whoever begins a generation updates that row and deletes all licences in one transaction; a group
+commit locks its node's licence (FOR KEY SHARE), so that the deletion waits for commits under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import psycopg
+
+from aerostack_realtime.backplane.base import Generation
+from aerostack_realtime.database.postgres.connection.errors import translate
+from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.migrations import SCHEMA
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+_DURABLE: Final = (
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+_ALL: Final = f"SELECT number, server, start FROM {SCHEMA}.generations ORDER BY number"
+_ADVANCE: Final = f"UPDATE {SCHEMA}.journal SET generation = %(next)s WHERE generation = %(seen)s"
+_BEGIN: Final = f"""
+INSERT INTO {SCHEMA}.generations(number, server, start)
+SELECT %(next)s, %(server)s, greatest(
+  %(start)s,
+  1 + coalesce((SELECT max(start) FROM {SCHEMA}.generations), 0),
+  1 + coalesce((SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'), 0))
+"""
+_NEWEST: Final = f"""
+newest AS (
+  SELECT j.generation FROM {SCHEMA}.journal j JOIN {SCHEMA}.generations g ON g.number = j.generation
+  WHERE g.number = %(number)s AND g.start = %(start)s FOR SHARE OF j)
+"""
+"""The row of a generation while it is the newest; locked, so that the next one cannot begin meanwhile."""
+_RAISE: Final = f"""
+WITH {_NEWEST}
+INSERT INTO {SCHEMA}.meta AS m SELECT 'high_water', %(position)s::text FROM newest
+ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text
+"""
+_GRANT: Final = f"""
+WITH {_NEWEST}
+INSERT INTO {SCHEMA}.nodes(node, generation) SELECT %(node)s, generation FROM newest
+ON CONFLICT (node) DO UPDATE SET generation = excluded.generation, granted = now()
+"""
+
+
+class PostgresGenerations:
+    """Implements `Generations`. `granted` is called with this node's name and the number of its generation when
+    `own` gets its licence: commits are fenced by it from then on. `marked` is called with a mark that is
+    stored."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        cluster: str,
+        own: str,
+        granted: Callable[[str, int], None],
+        marked: Callable[[int], None],
+    ) -> None:
+        self._connections = connections
+        self._cluster = cluster
+        self._own = own
+        self._granted = granted
+        self._marked = marked
+        self._known: list[Generation] = []
+
+    @property
+    def cluster(self) -> str:
+        return self._cluster
+
+    async def current(self) -> Generation | None:
+        async with self._transaction() as connection:
+            return await self._read(connection)
+
+    async def open(self, seen: Generation | None, server: str, start: int) -> Generation:
+        async with self._transaction() as connection:
+            number = 0 if seen is None else seen.number
+            # A concurrent opening holds the row: this waits for its end, and then finds another generation there.
+            advanced = await connection.execute(_ADVANCE, {"seen": number, "next": number + 1})
+            if advanced.rowcount == 1:
+                await connection.execute(f"DELETE FROM {SCHEMA}.nodes")
+                await connection.execute(_BEGIN, {"next": number + 1, "server": server, "start": start})
+            newest = await self._read(connection)
+        assert newest is not None, "a generation has begun"
+        return newest
+
+    async def raise_high_water(self, generation: Generation, position: int) -> bool:
+        async with self._transaction() as connection:
+            raised = await connection.execute(_RAISE, _parameters(generation) | {"position": position})
+            stored = raised.rowcount == 1
+        if stored:
+            self._marked(position)
+        return stored
+
+    def understands(self, number: int, position: int) -> bool:
+        following = [each.start for each in self._known if each.number == number + 1]
+        return any(
+            each.number == number and each.start <= position and all(position < start for start in following)
+            for each in self._known
+        )
+
+    async def grant(self, node: str, generation: Generation) -> bool:
+        async with self._transaction() as connection:
+            granted = await connection.execute(_GRANT, _parameters(generation) | {"node": node})
+            done = granted.rowcount == 1
+        if done and node == self._own:
+            self._granted(node, generation.number)
+        return done
+
+    async def revoke(self, node: str) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(f"DELETE FROM {SCHEMA}.nodes WHERE node = %s", (node,))
+
+    async def _read(self, connection: Connection) -> Generation | None:
+        rows = await connection.execute(_ALL)
+        self._known = [Generation(*row) for row in await rows.fetchall()]
+        return self._known[-1] if self._known else None
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """Raises Unavailable, whatever keeps the database from deciding."""
+        try:
+            async with self._connections.use() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
+                await connection.execute(_DURABLE)
+                yield connection
+        except Unavailable:
+            raise
+        except (AerostackError, psycopg.Error) as error:
+            raise Unavailable(f"The cluster's tables do not answer ({translate(error).message})") from error
+
+
+def _parameters(generation: Generation) -> dict[str, int]:
+    return {"number": generation.number, "start": generation.start}
+
+
+async def cluster_of(connection: Connection) -> str:
+    """The id of the cluster that this database decides for. Raises psycopg.Error."""
+    rows = await connection.execute(f"SELECT cluster FROM {SCHEMA}.journal")
+    (cluster,) = await rows.fetchone() or ("",)
+    return str(cluster)
