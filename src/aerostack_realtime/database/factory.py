@@ -88,7 +88,11 @@ async def _open_postgres(
 async def _check_postgres(address: str, sections: Sections) -> list[str]:
     settings = sections.postgres
     found = await diagnostics.diagnose(
-        address, slot=settings.slot, publication=settings.publication, resume_bytes=settings.resume_bytes
+        address,
+        slot=settings.slot,
+        publication=settings.publication,
+        resume_bytes=settings.resume_bytes,
+        nodes=settings.nodes,
     )
     return [str(problem) for problem in found]
 

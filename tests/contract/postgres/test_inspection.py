@@ -56,9 +56,9 @@ async def test_a_role_with_every_right_has_no_problem(postgres_dsn: str) -> None
 async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, recorder: Recorder) -> None:
     problems = await inspected(site.dsn)
     assert [problem.message for problem in problems] == [
-        f"The role {site.role} may not read the log.",
-        f"The role {site.role} may not make the schema aerostack.",
-        f"There is no publication aerostack, and the role {site.role} may not make it.",
+        f"The role {site.role} may not read the WAL.",
+        f"The role {site.role} may not create the schema aerostack.",
+        f"There is no publication aerostack, and the role {site.role} may not create it.",
     ]
     block = str(problems[1]).splitlines()[1:]
     assert len(block) > 1
@@ -82,7 +82,7 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
     problems = await inspected(site.dsn)
     assert [problem.message for problem in problems] == [
         f"The role {site.role} may not use the schema aerostack.",
-        f"The publication aerostack is another role's: {site.role} cannot add its tables to it.",
+        f"The publication aerostack belongs to another role: {site.role} cannot add tables to it.",
     ]
     site.fix(problems)
     assert await inspected(site.dsn) == []
@@ -137,7 +137,7 @@ async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_state
         problems = await inspected(site.dsn)
         assert [problem.fix for problem in problems] == [
             "ALTER TABLE public.orders REPLICA IDENTITY FULL;",
-            'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;  -- as a superuser, or who owns both',
+            'ALTER PUBLICATION "aerostack" ADD TABLE public.orders;  -- as a superuser, or a role that owns both',
             f'GRANT SELECT ON public.orders TO "{site.role}";',
         ]
         site.fix(problems)
@@ -177,7 +177,7 @@ async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() ->
         server.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
         message = [problem.message for problem in await inspected(server.dsn())]
         assert message == [
-            "max_replication_slots is 1, and all are used.",
+            "max_replication_slots is 1, and all are in use.",
             "max_slot_wal_keep_size is 64 MB, less than resume_bytes (1024 MB).",
         ]
         found = await diagnose(server.dsn(), slot="other", publication="aerostack", resume_bytes=1)
@@ -187,7 +187,7 @@ async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() ->
             "SELECT pg_create_logical_replication_slot('aerostack_postgres', 'test_decoding')",
         )
         (problem,) = await inspected(server.dsn(), resume_bytes=1)
-        assert problem.message == "The replication slot aerostack_postgres is another program's or database's."
+        assert problem.message == "The replication slot aerostack_postgres belongs to another program or database."
         server.stop()
         with pytest.raises(DatabaseUnusable, match="that the server runs"):
             await inspected(server.dsn())
@@ -200,5 +200,19 @@ async def test_a_log_without_row_changes_is_told() -> None:
     try:
         (problem,) = await inspected(server.dsn())
         assert problem.fix.startswith("ALTER SYSTEM SET wal_level = 'logical';")
+    finally:
+        server.remove()
+
+
+async def test_a_cluster_needs_senders_and_slots_for_every_node() -> None:
+    server = PostgresServer.started(settings={"max_wal_senders": "10", "max_replication_slots": "8"})
+    try:
+        assert await inspected(server.dsn(), nodes=2) == []
+        assert [str(problem) for problem in await inspected(server.dsn(), nodes=4)] == [
+            "max_replication_slots is 8: 4 nodes need up to 12, beside 0 that others use.\n"
+            "    ALTER SYSTEM SET max_replication_slots = 17;  -- then restart PostgreSQL",
+            "max_wal_senders is 10: 4 nodes need up to 12, beside 0 that others use.\n"
+            "    ALTER SYSTEM SET max_wal_senders = 17;  -- then restart PostgreSQL",
+        ]
     finally:
         server.remove()

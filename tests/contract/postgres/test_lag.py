@@ -17,7 +17,7 @@ MIB = 1 << 20
 class Window:
     given_up = 0
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         self.given_up += 1
 
 
@@ -36,11 +36,11 @@ async def test_what_is_kept_for_a_restart_is_given_up_before_the_slot_is_lost(
     connections: Connections, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
     window = Window()
-    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, window.give_up)
-    await lag.judge(slot_state(restart=999 * MIB, left=26 * MIB))
-    await lag.judge(slot_state(restart=999 * MIB, left=None))
+    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, window.release)
+    await lag.check(slot_state(restart=999 * MIB, left=26 * MIB))
+    await lag.check(slot_state(restart=999 * MIB, left=None))
     assert window.given_up == 0
-    await lag.judge(slot_state(restart=999 * MIB, left=24 * MIB))
+    await lag.check(slot_state(restart=999 * MIB, left=24 * MIB))
     assert window.given_up == 1
     assert "max_slot_wal_keep_size" in caplog.text
 
@@ -49,13 +49,13 @@ async def test_a_transaction_that_holds_log_back_is_named_once(
     connections: Connections, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, Window().give_up)
+    lag = RetentionMonitor(connections, Slot(connections, "s", 150000), 100 * MIB, Window().release)
     with psycopg.connect(postgres_dsn) as going_on:
         going_on.execute("SELECT txid_current()")
-        await lag.judge(slot_state(restart=0))
-        await lag.judge(slot_state(restart=0))
+        await lag.check(slot_state(restart=0))
+        await lag.check(slot_state(restart=0))
     assert caplog.text.count("keeps 1001 MiB of log") == 1
     assert "pg_terminate_backend(" in caplog.text
-    await lag.judge(slot_state(restart=950 * MIB))
-    await lag.judge(slot_state(restart=0))
+    await lag.check(slot_state(restart=950 * MIB))
+    await lag.check(slot_state(restart=0))
     assert caplog.text.count("keeps 1001 MiB of log") == 2

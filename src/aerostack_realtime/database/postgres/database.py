@@ -1,4 +1,4 @@
-"""A user's PostgreSQL database: its log is the change feed, a schema of ours keeps the messages."""
+"""A user's PostgreSQL database: its WAL is the change feed, and our schema in it stores the messages."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from aerostack_realtime.database.base import (
 )
 from aerostack_realtime.database.postgres.cluster.generations import PostgresGenerations, cluster_of
 from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, Connections
+from aerostack_realtime.database.postgres.diagnostics import CLUSTER_VERSION
 from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.feed.epoch_table import EpochTable
 from aerostack_realtime.database.postgres.feed.publication import InsufficientPrivilege, Publication
@@ -49,12 +50,10 @@ from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
-CLUSTER_VERSION: Final = 14
-"""The oldest major version for a cluster: the first whose output plugin sends messages."""
 REGISTER_SECONDS: Final = 1.0
 _ANNOUNCE: Final = "SELECT pg_logical_emit_message(true, %s, %s::bytea)"
 _DEFINES: Final = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
-"""Statements after which a watched table may not be what it was."""
+"""Statements that may change the definition of a watched table."""
 EXIT_SECONDS: Final = 2.0
 """How long PostgreSQL may take to notice that a server has ended."""
 _SLOT: Final = re.compile("[a-z0-9_]{1,63}")
@@ -63,6 +62,7 @@ _BOUNDS: Final = (
     ("resume_bytes", 0, 1 << 60),
     ("log_bytes", 0, 1 << 40),
     ("pool", 1, 1_000),
+    ("nodes", 1, 100),
     ("statement_seconds", 0, 86_400),
     ("silence_seconds", 0.1, 3_600),
 )
@@ -87,6 +87,8 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A statement that takes longer is cancelled."""
     silence_seconds: float = SILENCE_SECONDS
     """Seconds without any reply before PostgreSQL counts as unreachable."""
+    nodes: int = 1
+    """Nodes of the cluster; `aerostack check` verifies that PostgreSQL has WAL senders and slots for them."""
     query_role: str | None = None
     """The role that queries run as, if it is not the role of the address."""
 
@@ -301,7 +303,7 @@ class PostgresDatabase:
             return {str(key): str(value) for key, value in await rows.fetchall()}
 
     async def failed(self) -> BaseException:
-        """Wait until a task has died, which none does by itself; the server ends the process then."""
+        """Wait until a task has died, which none does by itself; then the server ends the process."""
         return await asyncio.shield(self._failure)
 
     async def close(self) -> None:
@@ -342,7 +344,7 @@ class PostgresDatabase:
         return f"Stored messages are left in the schema {SCHEMA}; to remove both: DROP SCHEMA {SCHEMA} CASCADE;"
 
     async def _follow(self) -> None:
-        """Start to follow the log, and wait until what was committed by now is here."""
+        """Start to consume the log, and wait until everything committed by now has been read."""
         self._start(self._consumer.run())
         began = asyncio.ensure_future(self._feed.go_live())
         await asyncio.wait((began, self._failure), return_when=asyncio.FIRST_COMPLETED)
@@ -351,7 +353,7 @@ class PostgresDatabase:
             failure = self._failure.result()
             if isinstance(failure, DatabaseUnusable):
                 raise failure
-            raise DatabaseUnusable(f"The log cannot be followed: {failure}.") from failure
+            raise DatabaseUnusable(f"Row changes cannot be received: {failure}.") from failure
         await began
         self._start(self._feed.poll_catalogs())
         if self._node is not None:
@@ -369,7 +371,7 @@ class PostgresDatabase:
 
     def _unreachable(self) -> None:
         for each in (self._connections, self._reading):
-            each.give_up()
+            each.interrupt()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -386,7 +388,7 @@ class PostgresDatabase:
 
 
 async def _left_over(work: Coroutine[Any, Any, None]) -> list[str]:
-    """The statements that others have to run for what could not be done."""
+    """The statements that other roles have to run for what our role could not do."""
     try:
         await work
     except InsufficientPrivilege as error:

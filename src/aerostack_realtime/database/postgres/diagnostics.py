@@ -1,4 +1,4 @@
-"""What `aerostack check` says of a PostgreSQL database: each thing that is wrong, with what mends it."""
+"""What `aerostack check` reports about a PostgreSQL database: each problem with its fix."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ from aerostack_realtime.database.postgres.wal.slot import PLUGIN, default_name
 
 Server = dict[str, Any]
 
+CLUSTER_VERSION: Final = 14
+"""The oldest major version for a cluster: the first whose output plugin sends messages."""
+PER_NODE: Final = 3
+"""Slots and WAL senders of a node: its own stream, and two for clients that resume from before its memory."""
+
 _SERVER: Final = f"""
 SELECT current_user::text AS role, current_database()::text AS database,
   current_setting('server_version_num')::int AS version,
   current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby,
   current_setting('max_replication_slots')::int AS slots,
-  (SELECT count(*) FROM pg_replication_slots) AS slots_used,
+  (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> %(slot)s
+   AND NOT (temporary AND starts_with(slot_name, left(%(slot)s, 40) || '_'))) AS slots_others,
   current_setting('max_wal_senders')::int AS senders,
-  (SELECT count(*) FROM pg_stat_replication) AS senders_used,
+  (SELECT count(*) FROM pg_stat_replication WHERE application_name IS DISTINCT FROM 'aerostack') AS senders_others,
   (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user) AS replicates,
   COALESCE((SELECT pg_has_role(oid, 'member') FROM pg_roles WHERE rolname IN ('rds_replication', 'azure_pg_admin')
             LIMIT 1), false) AS replicates_as_member,
@@ -62,7 +68,7 @@ LEFT JOIN pg_publication pub ON pub.pubname = %(publication)s
 
 
 class Problem(Struct, frozen=True):
-    """What is wrong, and what a DBA does about it: SQL where that is enough."""
+    """What is wrong, and how a DBA fixes it: by SQL where that is enough."""
 
     message: str
     fix: str
@@ -71,8 +77,10 @@ class Problem(Struct, frozen=True):
         return f"{self.message}\n{indent(self.fix, '    ')}"
 
 
-async def diagnose(dsn: str, *, slot: str | None, publication: str, resume_bytes: int) -> list[Problem]:
-    """Look at everything that row changes need, and change nothing. Raises DatabaseUnusable."""
+async def diagnose(
+    dsn: str, *, slot: str | None, publication: str, resume_bytes: int, nodes: int = 1
+) -> list[Problem]:
+    """Check everything that row changes need on `nodes` nodes, and change nothing. Raises DatabaseUnusable."""
     try:
         async with await TimeoutConnection.connect(**parameters(dsn), autocommit=True) as connection:
             connection.silence_timeout = SILENCE_SECONDS
@@ -84,7 +92,7 @@ async def diagnose(dsn: str, *, slot: str | None, publication: str, resume_bytes
             slot = slot or default_name(connection.info.dbname)
             server = await _server(connection, slot, publication)
             found = [
-                *_settings(server),
+                *_settings(server, nodes),
                 *_rights(server, publication),
                 *_slot(server, slot, resume_bytes),
             ]
@@ -103,23 +111,35 @@ async def _server(connection: Connection, slot: str, publication: str) -> Server
     return dict(zip([column.name for column in rows.description or ()], row, strict=True))
 
 
-def _settings(server: Server) -> list[Problem]:
+def _settings(server: Server, nodes: int) -> list[Problem]:
     found = []
     if server["standby"]:
-        found.append(Problem("This is a standby, which takes no writes.", "Name the primary in the address."))
+        found.append(Problem("This is a standby, which accepts no writes.", "Name the primary in the address."))
     if server["wal_level"] != "logical":
         found.append(
             Problem(
-                f"wal_level is {server['wal_level']}: row changes are not in the log.",
+                f"wal_level is {server['wal_level']}: row changes are not in the WAL.",
                 "ALTER SYSTEM SET wal_level = 'logical';  -- then restart PostgreSQL",
             )
         )
+    if nodes > 1 and server["version"] < CLUSTER_VERSION * 10_000:
+        found.append(
+            Problem(f"A cluster needs PostgreSQL {CLUSTER_VERSION} or newer.", "Upgrade it, or run a single node.")
+        )
     for what, name in (("slots", "max_replication_slots"), ("senders", "max_wal_senders")):
-        if server["slot"] is None and server[f"{what}_used"] >= server[what]:
+        limit, others, needed = server[what], server[f"{what}_others"], nodes * PER_NODE
+        if server["slot"] is None and others >= limit:
             found.append(
                 Problem(
-                    f"{name} is {server[what]}, and all are used.",
-                    f"ALTER SYSTEM SET {name} = {server[what] + 10};  -- then restart PostgreSQL",
+                    f"{name} is {limit}, and all are in use.",
+                    f"ALTER SYSTEM SET {name} = {limit + 10};  -- then restart PostgreSQL",
+                )
+            )
+        elif nodes > 1 and others + needed > limit:
+            found.append(
+                Problem(
+                    f"{name} is {limit}: {nodes} nodes need up to {needed}, beside {others} that others use.",
+                    f"ALTER SYSTEM SET {name} = {others + needed + 5};  -- then restart PostgreSQL",
                 )
             )
     return found
@@ -131,13 +151,13 @@ def _rights(server: Server, publication: str) -> list[Problem]:
     if not (server["replicates"] or server["replicates_as_member"]):
         found.append(
             Problem(
-                f"The role {server['role']} may not read the log.",
+                f"The role {server['role']} may not read the WAL.",
                 f"ALTER ROLE {role} REPLICATION;  -- on RDS: GRANT rds_replication TO {role};",
             )
         )
     if not server["schema"] and not server["creates"]:
         found.append(
-            Problem(f"The role {server['role']} may not make the schema {SCHEMA}.", sql(server["role"]).strip())
+            Problem(f"The role {server['role']} may not create the schema {SCHEMA}.", sql(server["role"]).strip())
         )
     if server["schema"] and not server["uses"]:
         found.append(
@@ -150,7 +170,7 @@ def _rights(server: Server, publication: str) -> list[Problem]:
     if not server["published"] and not server["creates"]:
         found.append(
             Problem(
-                f"There is no publication {publication}, and the role {server['role']} may not make it.",
+                f"There is no publication {publication}, and the role {server['role']} may not create it.",
                 f"{creation(publication, server['version']).as_string()}; "
                 f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
             )
@@ -158,7 +178,7 @@ def _rights(server: Server, publication: str) -> list[Problem]:
     if server["published"] and not server["publishes"]:
         found.append(
             Problem(
-                f"The publication {publication} is another role's: {server['role']} cannot add its tables to it.",
+                f"The publication {publication} belongs to another role, not to {server['role']}.",
                 f"ALTER PUBLICATION {_quoted(publication)} OWNER TO {role};  -- as a superuser",
             )
         )
@@ -171,14 +191,14 @@ def _slot(server: Server, slot: str, resume_bytes: int) -> list[Problem]:
     if state is not None and (state["plugin"] != PLUGIN or state["database"] != server["database"]):
         found.append(
             Problem(
-                f"The replication slot {slot} is another program's or database's.",
+                f"The replication slot {slot} belongs to another program or database.",
                 'Name another one: slot = "…" under [postgres] in aerostack.toml.',
             )
         )
     elif state is not None and state["wal_status"] == "lost":
         found.append(
             Problem(
-                f"PostgreSQL has removed log that the slot {slot} needs: clients will be told of a gap.",
+                f"PostgreSQL has removed WAL that the slot {slot} needs: clients that resume will get a gap.",
                 f"SELECT pg_drop_replication_slot('{slot}');  -- or let the server do it when it starts",
             )
         )
@@ -200,7 +220,7 @@ async def _tables(connection: Connection, role: str, publication: str) -> list[P
         if not full and not owned:
             found.append(
                 Problem(
-                    f"The old rows of {table} are not in the log, and {role} does not own it.",
+                    f"The old rows of {table} are not in the WAL, and {role} does not own it.",
                     f"ALTER TABLE {table} REPLICA IDENTITY FULL;",
                 )
             )
@@ -209,13 +229,13 @@ async def _tables(connection: Connection, role: str, publication: str) -> list[P
                 Problem(
                     f"{table} is not published, and {role} does not own it.",
                     f"ALTER PUBLICATION {_quoted(publication)} ADD TABLE {table};"
-                    "  -- as a superuser, or who owns both",
+                    "  -- as a superuser, or a role that owns both",
                 )
             )
         if not readable:
             found.append(
                 Problem(
-                    f"{role} may not read {table}, so that there are no snapshots of it.",
+                    f"{role} may not read {table}, so there are no snapshots of it.",
                     f"GRANT SELECT ON {table} TO {_quoted(role)};",
                 )
             )

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as ours, by SQLSTATE (its manual's appendix "PostgreSQL Error Codes")."""
+"""PostgreSQL's errors mapped to ours by SQLSTATE (its manual's appendix "PostgreSQL Error Codes")."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from aerostack_realtime.protocol.errors import (
 
 _TOO_SLOW = (
     BadMessage,
-    "It took longer than the server's statement_timeout allows ({}): make it do less at once.",
+    "The statement took longer than statement_timeout allows ({}): split it, or add an index.",
 )
-_GOES_ON = (Unavailable, "The database does not serve now ({}). Try again in a moment.")
+_SHUTTING_DOWN = (Unavailable, "The database accepts no statements now ({}). Try again in a moment.")
 
 _MEANINGS: Final[dict[str, tuple[type[AerostackError], str]]] = {
     "08": (Unavailable, "The connection to the database broke ({}). Try again in a moment."),
-    "25001": (BadMessage, "{}: run it by psql, the server may keep running."),
+    "25001": (BadMessage, "{}: run it with psql, while the server keeps running."),
     "25006": (
         Unavailable,
         "The database is read-only: it is a standby, or default_transaction_read_only is on. Connect the server "
         "to the primary ({}).",
     ),
-    "25P03": (Unavailable, "The database gave the transaction up ({}). Try again."),
+    "25P03": (Unavailable, "The database ended the transaction ({}). Try again."),
     "25P04": _TOO_SLOW,
     "28": (Unavailable, "The database refuses the server's role ({}). Give it the right to connect."),
-    "40": (Unavailable, "Another transaction was in the way ({}). Try again."),
+    "40": (Unavailable, "The transaction conflicted with another one ({}). Try again."),
     "42501": (Forbidden, "The server's role may not do this in the database ({}): grant it the right."),
     "53": (Unavailable, "The database has run out of a resource ({}). Try again in a moment."),
     "53100": (Unavailable, "The disk of the database is full ({}). Make room on it, then try again."),
     "53300": (
         Unavailable,
-        "The database has no connection free ({}). Raise its max_connections, or try again in a moment.",
+        "The database has no free connection ({}). Raise its max_connections, or try again in a moment.",
     ),
-    "54": (TooLarge, "It is more than PostgreSQL can take ({})."),
+    "54": (TooLarge, "It exceeds a limit of PostgreSQL ({})."),
     "55P03": (Unavailable, "A row or table stays locked by another transaction ({}). Try again."),
-    "57": _GOES_ON,
+    "57": _SHUTTING_DOWN,
     "57014": _TOO_SLOW,
-    "58": (Unavailable, "The database's machine has a fault ({}). See PostgreSQL's log, then try again."),
-    "F0": _GOES_ON,
+    "58": (Unavailable, "The database's machine reports a fault ({}). See PostgreSQL's log, then try again."),
+    "F0": _SHUTTING_DOWN,
     "XX": (Unavailable, "The database reports an internal fault ({}). See PostgreSQL's log, then try again."),
 }
-"""By state or its class, the state first. What is not here is the statement's own fault, in the server's words."""
+"""By state or its class, the state first. Any other state is an error in the statement: the server's message."""
 
 _HINTS: Final = {
     "28": "Check the role, its password and the server's pg_hba.conf.",
@@ -73,7 +73,7 @@ _CHECK_ADDRESS: Final = (
 
 
 def translate(error: Exception) -> AerostackError:
-    """An error of psycopg as ours."""
+    """Map an error of psycopg."""
     match error:
         case AerostackError():
             return error
@@ -87,14 +87,14 @@ def translate(error: Exception) -> AerostackError:
             return BadMessage(_words(error))
         case psycopg.OperationalError() | psycopg.InterfaceError() | OSError():
             return Unavailable(
-                f"The connection to the database broke ({_first_line(error)}): what was under way may have taken "
-                "effect or not. Try again in a moment."
+                f"The connection to the database broke ({_first_line(error)}): the statement may or may not have "
+                "taken effect. Try again in a moment."
             )
     return BadMessage(str(error))
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether an error means that the connection is gone, so that nobody knows what became of a commit."""
+    """Whether an error means that the connection is gone, so that the outcome of a commit is unknown."""
     if not isinstance(error, psycopg.Error):
         return isinstance(error, OSError)
     if error.sqlstate is None:
@@ -124,7 +124,7 @@ def _hint(error: psycopg.Error) -> str:
 
 
 def _words(error: psycopg.Error) -> str:
-    """The server's own sentences: what happened, and its detail and hint."""
+    """The server's own message with its detail and hint."""
     parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
     return " ".join(part.rstrip(".") + "." for part in parts if part) or f"{_first_line(error)}."
 

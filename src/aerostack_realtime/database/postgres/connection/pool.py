@@ -1,8 +1,7 @@
 """Connections to a PostgreSQL server.
 
-Values travel as text: one conversion (values.py) then serves queries, snapshots and the replication stream.
-`SESSION` makes every session print them alike, whatever the server's or the role's own settings are. TLS,
-passwords and service files are libpq's: what psql connects to, this does.
+Values travel as text, so one conversion (types/values.py) serves queries, snapshots and the replication stream.
+TLS, passwords and service files are left to libpq: whatever psql connects to, this does.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from aerostack_realtime.database.postgres.connection.errors import translate, un
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 OLDEST_VERSION: Final = 13
-"""The oldest major version that is served: the oldest that its makers supported when this was written."""
+"""The oldest supported major version: the oldest that PostgreSQL's developers supported when this was written."""
 
 WAIT_SECONDS: Final = 5.0
-"""How long a command waits for a free connection before it is told to try again."""
+"""How long a command waits for a free connection before it fails with Unavailable."""
 WAITING_LIMIT: Final = 1_000
-"""Commands that may wait for a connection: beyond, each would wait longer than its client does."""
+"""Commands that may wait for a connection: any more would wait longer than their clients do."""
 CLOSE_SECONDS: Final = 5.0
-"""How long closing waits for statements that were told to give up."""
+"""How long closing waits for cancelled statements."""
 
 SILENCE_SECONDS: Final = 30.0
-"""After which a server that says nothing, though it would by now, is taken for out of reach."""
+"""A server that sends nothing for so long, although a reply is due, counts as unreachable."""
 
 Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")
 
 
 class TimeoutConnection(Connection):
-    """A connection that gives up a server which says nothing for longer than its `patience`: what waits for an
-    answer raises OperationalError then, and the connection is closed."""
+    """A connection that is closed when the server is silent for longer than its `silence_timeout`: whatever waits
+    for a reply raises OperationalError."""
 
     silence_timeout: float | None = None
-    """Seconds for which the server may be silent while it is waited for; None: for as long as it takes."""
-    _given_up = False
+    """Seconds of silence before a wait for the server fails; None: it never does."""
+    _interrupted = False
 
     async def wait(self, gen: PQGen[Result], *how: Any, **more: Any) -> Result:
         try:
@@ -57,12 +56,12 @@ class TimeoutConnection(Connection):
             await self.close()
             raise
 
-    def give_up(self) -> None:
-        """Wait no longer, now or next."""
-        self._given_up = True
+    def interrupt(self) -> None:
+        """Make the current or the next wait fail."""
+        self._interrupted = True
 
     def _heard(self, gen: PQGen[Result]) -> PQGen[Result]:
-        """The same, which is asked every 0.1 s when nothing comes. Raises _Silence."""
+        """The same generator, which psycopg resumes every 0.1 s while nothing arrives. Raises _Silence."""
         heard = time.monotonic()
         try:
             wanted = next(gen)
@@ -71,8 +70,8 @@ class TimeoutConnection(Connection):
                 if ready:
                     heard = time.monotonic()
                 silent = time.monotonic() - heard
-                if self._given_up or (self.silence_timeout is not None and silent > self.silence_timeout):
-                    raise _Silence(f"the server has said nothing for {silent:.0f} s")
+                if self._interrupted or (self.silence_timeout is not None and silent > self.silence_timeout):
+                    raise _Silence(f"the server has been silent for {silent:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             result: Result = end.value
@@ -80,14 +79,14 @@ class TimeoutConnection(Connection):
 
 
 class _Silence(psycopg.OperationalError):
-    """The server is out of reach, as far as can be told."""
+    """The server is probably unreachable."""
 
 
 class Connections:
-    """A pool of connections in autocommit: `use` lends one of them, `connect` makes one of one's own.
+    """A pool of connections in autocommit: `use` lends one of them, `connect` opens one beside the pool.
 
-    PostgreSQL ends a statement after `statement_seconds` (0: never); one that it says nothing about for
-    `silence_seconds` longer has been lost on the way, and its connection is given up.
+    PostgreSQL cancels a statement after `statement_seconds` (0: never). If it does not reply within
+    `silence_seconds` after that, the statement was lost on the way, and its connection is closed.
     """
 
     def __init__(
@@ -113,10 +112,10 @@ class Connections:
             kwargs=parameters(dsn, session=session) | {"autocommit": True},
             min_size=1,
             max_size=size,
-            # No max_waiting: the pool counts who gave up as waiting until it has a connection, and turns everyone
-            # away before it tries to make one. An outage with so many of them would never end.
+            # No max_waiting: the pool counts timed-out callers as waiting until it has a connection, and rejects
+            # new ones before it tries to open one. After an outage with that many callers it would never recover.
             timeout=WAIT_SECONDS,
-            # Then the next command tries anew: the pool's own pauses would grow to minutes.
+            # After that the next command tries again: the pool's own pauses would grow to minutes.
             reconnect_timeout=WAIT_SECONDS,
             open=False,
             name="aerostack",
@@ -134,8 +133,8 @@ class Connections:
         statement_seconds: float = 30.0,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> Self:
-        """Connect. `size`: how many statements run at once. `statement_seconds`: what PostgreSQL's
-        `statement_timeout` is set to.
+        """Connect. `size`: how many statements run at once. `statement_seconds`: the value of PostgreSQL's
+        `statement_timeout`.
 
         Raises DatabaseUnusable with one sentence that says what to do.
         """
@@ -154,15 +153,15 @@ class Connections:
 
     @property
     def dsn(self) -> str:
-        """The address as it was given, with its password: for connecting, never for showing."""
+        """The address as it was given, with its password: for connecting, never for printing."""
         return self._dsn
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
         """Borrow a connection.
 
-        Raises Unavailable when none is free in time, Overloaded when too many wait for one, and what `translate`
-        makes of an error inside.
+        Raises Unavailable when none is free in time, Overloaded when too many callers wait for one, and errors
+        inside as `translate` maps them.
         """
         self._check_open()
         try:
@@ -178,17 +177,17 @@ class Connections:
         except PoolTimeout as error:
             if self._lent:
                 raise translate(error) from error
-            raise Unavailable("The database cannot be reached. Try again in a moment.") from error
+            raise Unavailable("The database is unreachable. Try again in a moment.") from error
         except psycopg.Error as error:
             self._check_open()
             raise translate(error) from error
 
     @asynccontextmanager
     async def _yield_if_due(self) -> AsyncIterator[float]:
-        """Be one of those whom the pool has connections for; gives until when they may wait for one, as
-        `time.monotonic`."""
+        """Wait until fewer than `size` callers use the pool; gives the time until which this one may wait for its
+        connection, as `time.monotonic`."""
         if self._waiting >= WAITING_LIMIT:
-            raise Overloaded("Too many queries wait for the database. Try again in a moment.")
+            raise Overloaded("Too many queries are waiting for the database. Try again in a moment.")
         until = time.monotonic() + WAIT_SECONDS
         self._waiting += 1
         try:
@@ -214,14 +213,14 @@ class Connections:
         except psycopg.Error as error:
             raise Unavailable(str(unusable(error, self._dsn))) from error
 
-    def give_up(self) -> None:
-        """Wait no longer for statements that may take any time, since the server is silent elsewhere, too."""
+    def interrupt(self) -> None:
+        """Make statements without a time limit fail, because the server is silent on another connection, too."""
         if self._silence_timeout is None:
             for connection in list(self._lent):
-                connection.give_up()
+                connection.interrupt()
 
     async def close(self) -> None:
-        """Make the statements that run give up, and close the pool's connections. Idempotent."""
+        """Cancel the running statements and close the pool's connections. Idempotent."""
         self._closed = True
         for connection in list(self._lent):
             with suppress(psycopg.Error):
@@ -237,12 +236,12 @@ class Connections:
 
 
 def looks_disconnected(connection: Connection) -> bool:
-    """Whether an idle connection looks cut, as far as can be told without asking: something waits to be read."""
+    """Whether an idle connection is probably broken: there is something to read from it."""
     if connection.closed:
         return True
-    look = select.poll()
-    look.register(connection.pgconn.socket, select.POLLIN)
-    return bool(look.poll(0))
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def _check(connection: Connection) -> None:

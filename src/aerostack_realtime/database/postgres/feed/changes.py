@@ -1,4 +1,4 @@
-"""The feed of row changes: the outlet of whoever follows the log, and what the rest of the server asks of it."""
+"""The feed of row changes: receives what the consumer reads, and serves the rest of the server."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the catalogs, for tables that were altered, dropped or made by others."""
+POLL_SECONDS: Final = 1.0
+"""Between two polls of the catalogs, for tables that others alter, drop or create."""
 
 
 class PostgresChangeFeed:
-    """Implements `ChangeFeed`, and is the outlet of the follower.
+    """Implements `ChangeFeed`, and is the consumer's `ChangeSink`.
 
-    `log_bytes` of changes stay in memory; what is older is read again by a copy of the slot, through `past`.
-    `emitted` gets the messages that others put into the log.
+    `log_bytes` of changes stay in memory; `reader` reads older ones again through a copy of the slot. `emitted`
+    gets the announcements in the WAL. `reload_epochs` reads the epochs again.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PostgresChangeFeed:
         )
         self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
-        self._look_now = asyncio.Event()
+        self._poll_now = asyncio.Event()
         self._live = False
         """Whether the listener receives changes: what a start reads again can be replayed and is not news."""
         self._following = asyncio.Event()
@@ -71,7 +71,7 @@ class PostgresChangeFeed:
 
     @property
     def epochs(self) -> Epochs:
-        assert self._epochs is not None, "a run has begun"
+        assert self._epochs is not None, "an epoch has started"
         return self._epochs
 
     # --- ChangeFeed --------------------------------------------------------------------------------------
@@ -105,8 +105,8 @@ class PostgresChangeFeed:
         task.add_done_callback(self._tasks.discard)
 
     def wake(self) -> None:
-        """Commits come by themselves; it is the catalogs that have to be looked at."""
-        self._look_now.set()
+        """PostgreSQL sends commits by itself; only the catalogs have to be polled."""
+        self._poll_now.set()
 
     # --- for the database --------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class PostgresChangeFeed:
         return self._watches.get(table).columns
 
     def cursor_at(self, lsn: int) -> str:
-        """The cursor of a place in the log."""
+        """The cursor of a position in the log."""
         return self.epochs.encode(Position(lsn, 0))
 
     def changes_kept(self, table: str) -> int | None:
@@ -126,36 +126,39 @@ class PostgresChangeFeed:
         return 0 if watch is None or watch.relation is None else self._log.count(watch.relation)
 
     async def seam(self, snapshot: str) -> str:
-        """The cursor after which the log is exactly what a `pg_snapshot` does not see. Raises Unavailable."""
+        """The cursor after which the log holds exactly what a `pg_snapshot` does not see. Raises Unavailable."""
         return await self._replays.seam(snapshot)
 
     async def go_live(self) -> None:
-        """Tell the listener from now on, once everything that is committed by now is here. Raises Unavailable."""
+        """Wait until everything committed by now has been read; the listener receives all later changes.
+
+        Raises Unavailable.
+        """
         await self._following.wait()
         await self._progress.reached(await self._progress.mark())
         self._live = True
 
     async def poll_catalogs(self) -> None:
-        """Look at the catalogs now and then. It never ends."""
+        """Poll the catalogs. It never ends."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._look_now.wait()
-            self._look_now.clear()
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._poll_now.wait()
+            self._poll_now.clear()
             try:
                 await self._watches.refresh()
             except AerostackError as error:
-                log.debug("the catalogs cannot be looked at: %s", error.message)
+                log.debug("the catalogs cannot be read: %s", error.message)
 
     async def close(self) -> None:
-        """Tell everyone who waits. Idempotent."""
+        """End every replay. Idempotent."""
         self.closing = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._reader.close()
 
-    # --- the follower's outlet ---------------------------------------------------------------------------
+    # --- ChangeSink --------------------------------------------------------------------------------------
 
     async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
         return await self._watches.reconnect(prepare)
@@ -166,7 +169,7 @@ class PostgresChangeFeed:
             self._log.clear(start)
             self._replays.clear()
             self._tables.clear()
-            self._progress.begin_anew(start)
+            self._progress.restart(start)
             self._following.set()
         if anew and not first:
             self._watches.interrupt()
@@ -177,7 +180,7 @@ class PostgresChangeFeed:
         self._watches.altered(table.oid, table.columns)
 
     async def describe(self, table: LoggedTable) -> None:
-        """Make a table's rows readable. Raises Unavailable."""
+        """Make a table's rows convertible. Raises Unavailable."""
         if self._types.missing(oid for _, oid in table.columns):
             await self._read_types([oid for _, oid in table.columns])
         table.layout = self._types.layout(table.columns)
@@ -190,10 +193,10 @@ class PostgresChangeFeed:
         return entry.fits
 
     async def layout_now(self, table: str) -> Layout:
-        """The layout of a watched table's rows as its types are at this moment. Raises NotFound, Unavailable."""
+        """The layout of a watched table's rows by its types as they are now. Raises NotFound, Unavailable."""
         columns = self.shape(table)
         if await self._read_types([oid for _, oid in columns]):
-            self._look_now.set()
+            self._poll_now.set()
         return self._types.layout(columns)
 
     def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
@@ -204,14 +207,14 @@ class PostgresChangeFeed:
                 self._log.append(entry, self._watches.relations(entry.table.oid))
                 if self._live:
                     changes += [self._replays.change(entry, name) for name in names]
-        half = (entries[-1].xid, entries[-1].position.lsn) if entries else None
-        self._replays.sent(xids, half)
+        partial = (entries[-1].xid, entries[-1].position.lsn) if entries else None
+        self._replays.sent(xids, partial)
         if changes:
             self._listener.changed(changes)
-        self._progress.come(position)
+        self._progress.advance(position)
 
     def opaque_change(self, relations: tuple[int, ...], position: Position) -> None:
-        self._progress.come(max(position, self._progress.position))
+        self._progress.advance(max(position, self._progress.position))
         for relation in relations:
             self._watches.interrupt(relation)
 

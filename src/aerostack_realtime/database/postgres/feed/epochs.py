@@ -1,11 +1,11 @@
-"""Runs: which cursors are of the log as it is now.
+"""Epochs: which cursors belong to the log as it is now.
 
-Whenever a server begins to follow the log it begins a run, with a random id, and notes in the database where the
-log stood. A cursor names its run. It is of this log's past when its run is known and it does not lie beyond the
-place where the next run began: a database that was restored from a backup has either never heard of the run, or
-begins the next one before the place that the cursor names. After a promotion, what lies beyond the point where the
-timeline was left is not of the past either. A log that was written beyond the place before the next run began has
-other changes there: so a cursor also tells when the last one that it follows was committed.
+An epoch has a random id and starts at a position of the log, which the database stores. A cursor names its epoch.
+It belongs to this log's past when its epoch is known and it does not lie beyond the start of the next one: a
+database that was restored from a backup either does not know the epoch, or starts the next one before the position
+of the cursor. After a promotion, positions beyond the end of the old timeline do not belong to the past either. A
+restored log that has grown beyond the position before the next epoch starts has other changes there: therefore a
+cursor also holds the commit time of the last change before it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ MAX_XIDS: Final = 10_000
 
 
 class Position(Struct, frozen=True, order=True, gc=False):
-    """A place in the log: after the change number `index` of the transaction committed at `lsn`, and with index 0
-    before the first of its changes."""
+    """A position in the log: after change number `index` of the transaction committed at `lsn`; with index 0,
+    before its first change."""
 
     lsn: int
     index: int
 
 
 class SnapshotVisibility(Struct, frozen=True, gc=False):
-    """Which transactions a snapshot saw: those that ended before, by the numbers of `pg_current_snapshot()`.
+    """Which transactions a snapshot saw: those that had ended, by the numbers of `pg_current_snapshot()`.
 
-    Transactions committed at or after `until` were not seen anyhow.
+    It saw no transaction that committed at or after `until`.
     """
 
     xmin: int
@@ -60,8 +60,8 @@ class SnapshotVisibility(Struct, frozen=True, gc=False):
 
 
 class Cursor(Struct, frozen=True):
-    """What a cursor says. `last`: when the last change that it follows was committed, as `stamp` has it; None when
-    that was not known. `visible`: what its snapshot saw, if it is one's."""
+    """A decoded cursor. `last`: the commit time of the last change before it, as a `stamp`; None if it was
+    unknown. `visibility`: what its snapshot saw, if it is the cursor of one."""
 
     position: Position
     last: int | None = None
@@ -69,13 +69,13 @@ class Cursor(Struct, frozen=True):
 
 
 def stamp(timestamp: int) -> int:
-    """A time in ms as cursors tell it: its low 32 bits, which come again after 49 days."""
+    """A time in ms as cursors hold it: its low 32 bits, which repeat after 49 days."""
     return timestamp & 0xFFFFFFFF
 
 
 class Epoch(Struct, frozen=True):
-    """A run of a server on this database: where the log (`lsn`, on `timeline`) and the clock of custom channels
-    (`position`) stood when it began."""
+    """An epoch: where the log (`lsn`, on `timeline`) and the clock of custom channels (`position`) stood when it
+    started."""
 
     id: str
     lsn: int
@@ -84,13 +84,13 @@ class Epoch(Struct, frozen=True):
 
 
 class Epochs:
-    """The runs that are known, in their order; the last one goes on.
+    """The known epochs in their order; the last one is the current one.
 
-    `switches`: for each earlier timeline the place where it was left.
+    `switches`: for each earlier timeline, the position where it ended.
     """
 
     def __init__(self, epochs: Sequence[Epoch], switches: Mapping[int, int]) -> None:
-        assert epochs, "there is a run that goes on"
+        assert epochs, "there is a current epoch"
         self.current = epochs[-1]
         self._ends: dict[str, tuple[int, int]] = {}
         for epoch, following in pairwise(epochs):
@@ -106,15 +106,16 @@ class Epochs:
     def encode(
         self, position: Position, last: int | None = None, visibility: SnapshotVisibility | None = None
     ) -> str:
-        """`last`: when the last change up to the place was committed, in ms, if that is known."""
+        """A cursor's text. `last`: the commit time of the last change up to the position, in ms, if it is
+        known."""
         if last is None:
             text = f"{self.current.id}.{position.lsn:x}.{position.index}."
-        else:  # for every change: an f-string takes half as long again
+        else:  # runs for every change: an f-string takes 1.5 times as long
             text = "%s.%x.%d.%x" % (self.current.id, position.lsn, position.index, last & 0xFFFFFFFF)  # noqa: UP031
         return text if visibility is None else f"{text}.{visibility}"
 
     def decode(self, encode: str) -> Cursor | None:
-        """What a cursor says; None when it is not of this log's past."""
+        """Parse a cursor; None when it does not belong to this log's past."""
         epoch, _, rest = encode.partition(".")
         parts = rest.split(".")
         if len(parts) not in (3, 4) or not encode.isascii():
@@ -131,12 +132,13 @@ class Epochs:
         return Cursor(position, last, visibility) if self._holds(epoch, position.lsn) else None
 
     def fork(self, encode: str) -> Position:
-        """Where that begins which whoever holds a cursor that is not of this log's past cannot have seen yet."""
+        """The position after which the holder of a cursor that does not belong to this log's past has seen
+        nothing."""
         ends = self._ends.get(encode.partition(".")[0])
         return Position(self.current.lsn if ends is None else ends[0], 0)
 
     def understands(self, epoch: str, position: int) -> bool:
-        """Whether a position of a custom channel, given out in the run `epoch`, is of this database's past."""
+        """Whether a position of a custom channel, given out in `epoch`, belongs to this database's past."""
         if epoch == self.current.id:
             return True
         ends = self._ends.get(epoch)

@@ -1,4 +1,4 @@
-"""The newest part of the write-ahead log in memory, as the rows it holds, for clients that come back."""
+"""The newest part of the log in memory, as row changes, for clients that resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import Relation, Values
 from aerostack_realtime.protocol.messages import Operation
 
 ENTRY_BYTES = 400
-"""What an entry takes besides its values: measured, with two tuples of six values."""
+"""Bytes of an entry besides its values, measured with two tuples of six values."""
 
 Item = TypeVar("Item")
 
@@ -34,9 +34,9 @@ class LoggedTable:
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One row change as it stands in the log, its values still text: most are never asked for again.
+    """One row change of the log. Its values are still text, because most are never read again.
 
-    `end`: the last one of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
+    `end`: the last change of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
     """
 
     position: Position
@@ -65,19 +65,19 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Log:
-    """Entries in their order, bounded by bytes. `start` is the place after which nothing is missing."""
+    """Entries in their order, bounded by bytes. Nothing after the position `start` is missing."""
 
     def __init__(self, start: Position, max_bytes: int) -> None:
         self.start = start
         self._max_bytes = max_bytes
         self._before: int | None = None
-        """When the change at `start` was committed, if one is there."""
+        """The commit time of the change at `start`, if there is one."""
         self._bytes = 0
         self._entries: deque[tuple[Entry, Sequence[int]]] = deque()
         self._tables: dict[int, deque[Entry]] = {}
 
     def append(self, entry: Entry, tables: Sequence[int]) -> None:
-        """`tables`: those that are watched and have its rows, by their OIDs."""
+        """`tables`: the OIDs of the watched tables that contain its rows."""
         self._entries.append((entry, tables))
         for table in tables:
             self._tables.setdefault(table, deque()).append(entry)
@@ -86,12 +86,12 @@ class Log:
             self._drop()
 
     def expire(self, before: int) -> None:
-        """Let go of what was committed before the place `before` in the log."""
+        """Remove what was committed before the position `before`."""
         while self._entries and self._entries[0][0].position.lsn < before:
             self._drop()
 
     def clear(self, start: Position) -> None:
-        """Begin anew: what comes from now on is no continuation."""
+        """Start anew: what comes from now on does not continue the entries."""
         self._entries.clear()
         self._tables.clear()
         self._bytes = 0
@@ -99,40 +99,40 @@ class Log:
         self.start = start
 
     def count(self, table: int) -> int:
-        """How many changes of the table with this OID are here."""
+        """How many changes of the table with this OID are in memory."""
         return len(self._tables.get(table, ()))
 
     def after(self, table: int, position: Position) -> Iterator[Entry]:
-        """The entries of a table after a place."""
+        """The entries of a table after a position."""
         entries = self._tables.get(table)
         if entries is None:
             return iter(())
         return islice(entries, _count_until(entries, lambda entry: entry.position > position), None)
 
     def last(self, position: Position) -> int | None:
-        """When the last change that stands at a place or before it was committed, if it is known."""
-        if self._entries and self._entries[-1][0].position <= position:  # as that of most who ask
+        """The commit time of the last change at or before a position, if it is known."""
+        if self._entries and self._entries[-1][0].position <= position:  # the usual case
             return self._entries[-1][0].timestamp
         return self._newest(position)[1]
 
     def holds(self, position: Position, last: int | None) -> bool:
-        """Whether a place is one of the log's, before a transaction or after one of its changes, and the last
-        change there was committed at `last`, a `stamp`, if both know it."""
+        """Whether a position belongs to this log, before a transaction or after one of its changes, and the last
+        change before it was committed at `last`, a `stamp`, if both are known."""
         newest, committed = self._newest(position)
         if position.index > 0 and position != newest:
             return False
         return last is None or committed is None or stamp(committed) == last
 
     def forget(self, table: int) -> None:
-        """Let go of a table's entries."""
+        """Remove a table's entries."""
         if self._tables.pop(table, None):
             left = ((entry, [each for each in tables if each != table]) for entry, tables in self._entries)
             self._entries = deque(each for each in left if each[1])
             self._bytes = sum(entry.size for entry, _ in self._entries)
 
     def _newest(self, position: Position) -> tuple[Position, int | None]:
-        """The last change that stands at a place or before it, and when it was committed; where nothing is known,
-        the start."""
+        """The position of the last change at or before a position, and its commit time; the start if there is
+        none."""
         found = _count_until(self._entries, lambda each: each[0].position > position)
         if found == 0:
             return self.start, self._before if position >= self.start else None
@@ -151,15 +151,15 @@ class Log:
 
 
 def bytes_of(values: Values | None) -> int:
-    """What a row's values take."""
+    """The bytes of a row's values."""
     return 0 if values is None else sum([len(value) for value in values if isinstance(value, bytes)])
 
 
 def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:
-    """How many items come before the first that has reached a place which all later ones have reached, too.
+    """How many items come before the first one that `reached` holds for; it holds for all later ones, too.
 
-    Clients that come back ask for the newest items: the search goes from the end, in steps that double, because a
-    deque's middle is far away from both.
+    Resuming clients need the newest items: the search starts at the end, in steps that double, because access to a
+    deque's middle is slow.
     """
     high, step = len(items), 1
     while high > 0 and reached(items[high - 1]):

@@ -1,4 +1,4 @@
-"""Where the log stands that is here, and waiting until it stands further on."""
+"""How far the log was read, and waiting until it was read further."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ORIGIN: Final = Position(0, 0)
 
 
 class Progress:
-    """`place` is after everything that was handed on."""
+    """`position` is after everything that was handed on."""
 
     def __init__(self, connections: Connections) -> None:
         self.position = ORIGIN
@@ -24,22 +24,22 @@ class Progress:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
 
-    def come(self, position: Position) -> None:
-        """The log is here up to `place`. Who waited for it goes on before anything later is handed on to others,
-        since nobody waits in between."""
+    def advance(self, position: Position) -> None:
+        """The log was read up to `position`. Callers that waited for it run before anything later is handed on,
+        because nothing is awaited in between."""
         self.position = position
         while self._waiting and self._waiting[0][0] <= position.lsn:
             self._wake()
 
-    def begin_anew(self, position: Position) -> None:
-        """The log is another one: who waits looks again."""
+    def restart(self, position: Position) -> None:
+        """The log is another one: all waiting callers run and check again."""
         self.position = position
         while self._waiting:
             self._wake()
 
     async def mark(self) -> int:
-        """Put a message of ours into the log; its place is after everything that is committed by now. It waits for
-        no synchronous standby, since it is for this server alone. Raises Unavailable."""
+        """Write a message of ours into the WAL, after everything that is committed by now; returns its position.
+        It waits for no synchronous standby, because it is for this node alone. Raises Unavailable."""
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, %s, '')",
@@ -49,12 +49,12 @@ class Progress:
         return lsn_of(lsn)
 
     async def reach(self, lsn: int) -> None:
-        """Wait until the log is here up to a place, if it goes that far. Raises Unavailable."""
+        """Wait until the log was read up to a position, if it extends that far. Raises Unavailable."""
         if lsn > self.position.lsn:
             await self.reached(min(lsn, await self.mark()))
 
     async def reached(self, lsn: int) -> None:
-        """Wait until the log is here up to a place that is in it."""
+        """Wait until the log was read up to a position that it has."""
         if self.position.lsn >= lsn:
             return
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,7 @@
-"""What a watch is in PostgreSQL: a table in our publication, whose log entries hold the whole old row.
+"""A watch in PostgreSQL: a table in our publication whose WAL entries hold the whole old row.
 
-A watch is by name, as a topic is: `orders` is what the search path finds, `sales.orders` the one in that schema.
+A watch is by name, like a topic: `orders` is the table that the search path finds, `sales.orders` the one in that
+schema.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from aerostack_realtime.database.postgres.wal.stream import lsn_of
 from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 
 LOCK_SECONDS: Final = 3
-"""How long a watch waits for those who are writing to the table; everyone else who writes waits behind it."""
+"""How long a watch waits for transactions that write to the table; other writers wait behind it."""
 
 _LOCK: Final = 0x77617463
 """Our advisory lock ("watc"): one node at a time puts a table under watch."""
@@ -46,9 +47,9 @@ PUBLISHED: Final = """(
 with its schema."""
 
 _CATALOGS: Final = {
-    "pg_catalog": "PostgreSQL's own",
-    "information_schema": "PostgreSQL's own",
-    "aerostack": "ours",
+    "pg_catalog": "PostgreSQL",
+    "information_schema": "PostgreSQL",
+    "aerostack": "this program",
 }
 
 _LOOK: Final = f"""
@@ -129,11 +130,11 @@ WHERE c.oid = to_regclass(%(name)s)
 
 
 Identities = dict[str, str]
-"""Replica identities as they were, by the tables' OIDs: `d`, `n`, `f`, or `i` and the OID of an index."""
+"""Earlier replica identities by the tables' OIDs: `d`, `n`, `f`, or `i` and the OID of an index."""
 
 
 class InsufficientPrivilege(Forbidden):
-    """What the server's role may not do, with the statements that others have to run."""
+    """The server's role lacks a right; `statements` are what other roles have to run."""
 
     def __init__(self, why: str, statements: Sequence[str]) -> None:
         super().__init__(
@@ -143,7 +144,8 @@ class InsufficientPrivilege(Forbidden):
 
 
 def creation(name: str, version: int) -> sql.Composed:
-    """What makes a publication of ours on a server of this version; it tells of what `look` takes for columns."""
+    """The statement that creates our publication on a server of this version; it publishes the columns that
+    `refresh` lists."""
     options = " WITH (publish_generated_columns = stored)" if version >= 180000 else ""
     return sql.SQL("CREATE PUBLICATION {}" + options).format(sql.Identifier(name))
 
@@ -151,9 +153,9 @@ def creation(name: str, version: int) -> sql.Composed:
 class Watched(Struct, frozen=True):
     """A watched name as the catalogs have it now.
 
-    `before` is the OID of the table that was put under watch, `relation` of the one that has the name now (None:
-    there is none), `parts` that and those of its partitions. `complete`: it is published with its old rows,
-    `since` a place in the log.
+    `before` is the OID of the table that was watched, `relation` of the one that has the name now (None: no table
+    has it), `parts` the OIDs of that and its partitions. `complete`: it is published with its old rows. `since` is
+    the position after which its changes are complete.
     """
 
     name: str
@@ -205,7 +207,8 @@ class Publication:
             await _as_owner(connection, [statement])
 
     async def refresh(self) -> list[Watched]:
-        """Every watched name, as the catalogs have it now; a table that was rewritten is complete from here on."""
+        """Read every watched name from the catalogs; the changes of a rewritten table are complete from here
+        on."""
         generated = ["", "s"] if self._version >= 180000 else [""]
         async with self._connections.use() as connection, connection.transaction():
             read_at = await wal_position(connection)
@@ -226,10 +229,10 @@ class Publication:
             ]
 
     async def watch(self, name: str) -> None:
-        """Publish the table that has the name now: every change of it that is committed after this is in our log.
+        """Publish the table that has the name now: every change that is committed after this is in our stream.
         Idempotent.
 
-        Raises NotFound, Forbidden with the statements for a DBA, Unavailable when writers do not let it in.
+        Raises NotFound, Forbidden with the statements for a DBA, Unavailable when writers hold the table's lock.
         """
         schema, table = _split(name)
         async with self._connections.use() as connection:
@@ -254,7 +257,7 @@ class Publication:
                         await self._withdraw(connection, before, identities)
             except psycopg.errors.LockNotAvailable:
                 raise Unavailable(
-                    f"{name!r} is being written to by transactions that go on; try again when they have ended."
+                    f"Open transactions write to {name!r}: try again when they have ended."
                 ) from None
 
     async def unwatch(self, name: str) -> None:
@@ -267,7 +270,7 @@ class Publication:
             await self._withdraw(connection, *forgotten)
 
     async def clear(self) -> list[str]:
-        """End every watch, each statement by itself; those that others have to run, since our role may not."""
+        """End every watch, each statement by itself; returns those that other roles have to run."""
         async with self._connections.use() as connection:
             identities = await self._identities(connection)
             rows = await connection.execute("SELECT DISTINCT relation::int8 FROM aerostack.watches")
@@ -286,8 +289,8 @@ class Publication:
             return left
 
     async def _identities(self, connection: Connection) -> Identities:
-        """What the replica identities of all watched tables were before they were watched. Watches of schema
-        version 2 and before did not note it: there it was the default, as far as anyone knows."""
+        """The replica identities of all watched tables before they were watched. Watches of schema version 2 and
+        earlier do not have them: there, the default is assumed."""
         rows = await connection.execute(
             "SELECT COALESCE(identities, jsonb_build_object(relation::text, 'd') || COALESCE((SELECT "
             "jsonb_object_agg(relid::oid::text, 'd') FROM pg_partition_tree(relation)), '{}')) "
@@ -324,7 +327,7 @@ class Publication:
         if schema in _CATALOGS:
             raise NotFound(f"{name!r} is a table of {_CATALOGS[schema]}, which cannot be watched.")
         if persistence != "p":
-            raise NotFound(f"{name!r} is an unlogged or temporary table: its changes are in no log.")
+            raise NotFound(f"{name!r} is an unlogged or temporary table: its changes are not in the WAL.")
         target = sql.Identifier(schema, table)
         statements = [sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(target)]
         tables = await _with_leaves(connection, relation)
@@ -340,8 +343,8 @@ class Publication:
         return int(relation), {str(oid): now for oid, _, now in tables}, len(statements) > 1
 
     async def _withdraw(self, connection: Connection, relation: int, identities: Identities) -> None:
-        """Take a table out of the publication, and give it and its partitions their replica identities back, but
-        for those that are watched otherwise."""
+        """Remove a table from the publication, and restore the replica identities of it and its partitions, except
+        for those that another name watches."""
         rows = await connection.execute(
             "SELECT t.relid::int8, false FROM aerostack.watches w, pg_partition_tree(w.relation) t "
             "UNION SELECT relation::int8, relation = %s FROM aerostack.watches",
@@ -355,7 +358,7 @@ class Publication:
     async def _withdrawal(
         self, connection: Connection, relation: int, identities: Identities, watched: frozenset[int]
     ) -> list[sql.Composed]:
-        """What undoes a watch: nothing where the table is gone."""
+        """The statements that undo a watch; none where the table no longer exists."""
         rows = await connection.execute(
             "SELECT n.nspname, c.relname, EXISTS (SELECT FROM pg_publication_rel r "
             "JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s AND r.prrelid = c.oid) "
@@ -389,7 +392,7 @@ async def wal_position(connection: Connection) -> int:
 
 
 async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int, sql.Identifier, str]]:
-    """A table, and the partitions of it that hold rows: OID, name, and replica identity, as in Identities."""
+    """A table and its partitions that hold rows: OID, name, and replica identity as in Identities."""
     rows = await connection.execute(
         "SELECT c.oid::int8, n.nspname, c.relname, c.relreplident::text || COALESCE((SELECT indexrelid::text "
         "FROM pg_index WHERE indrelid = c.oid AND indisreplident AND c.relreplident = 'i'), '') "
@@ -401,7 +404,7 @@ async def _with_leaves(connection: Connection, relation: int) -> list[tuple[int,
 
 
 async def _as_before(connection: Connection, identity: str) -> sql.Composable:
-    """What gives a table this replica identity; the default where its index is gone."""
+    """The clause that restores a replica identity; the default where its index no longer exists."""
     if identity == "n":
         return sql.SQL("NOTHING")
     if identity.startswith("i"):

@@ -1,4 +1,4 @@
-"""What clients missed: parts of the log after a cursor, from memory or read once more."""
+"""Replays the log after a cursor, from memory or by reading the WAL again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from aerostack_realtime.database.postgres.feed.watches import Watches
 from aerostack_realtime.protocol.errors import Unavailable
 
 PART: Final = 1_000
-"""Changes in a part of a replay: some ms of the loop."""
+"""Changes in a part of a replay: some ms on the loop."""
 REMEMBERED: Final = 50_000
-"""Transactions that a new snapshot may not see yet although they were sent to us: the newest ones."""
+"""The newest transactions: a new snapshot may not see them yet although they were sent to us."""
 
 
 class ReplayReader:
-    """`runs` gives the runs as they are now, `describe` makes the rows of a table readable."""
+    """`epochs` gives the epochs as they are now, `describe` makes the rows of a table convertible, `reload_epochs`
+    reads the epochs again."""
 
     def __init__(
         self,
@@ -41,38 +42,38 @@ class ReplayReader:
         self._describe = describe
         self._reload_epochs = reload_epochs
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
-        self._half: tuple[int, int] | None = None
+        self._partial: tuple[int, int] | None = None
         """The transaction of which a part was handed on last."""
 
-    def sent(self, transactions: Iterable[tuple[int, int]], half: tuple[int, int] | None) -> None:
-        """These transactions were handed on, and of `half` a part: their numbers, and where they committed."""
+    def sent(self, transactions: Iterable[tuple[int, int]], partial: tuple[int, int] | None) -> None:
+        """These transactions were handed on, and a part of `partial`: their numbers and commit positions."""
         self._sent.extend(transactions)
-        self._half = half
+        self._partial = partial
 
     def clear(self) -> None:
-        """The log is another one."""
+        """The log was replaced by another one."""
         self._sent.clear()
-        self._half = None
+        self._partial = None
 
     async def seam(self, snapshot: str) -> str:
-        """The cursor after which the log is exactly what a `pg_snapshot` does not see.
+        """The cursor after which the log holds exactly what a `pg_snapshot` does not see.
 
-        A transaction may be sent to us before a new snapshot sees it, and the other way round: so the cursor
-        stands before the first that the snapshot lacks, and names those that it has. Raises Unavailable.
+        A transaction may be sent to us before a new snapshot sees it, and vice versa: so the cursor stands before
+        the first transaction that the snapshot lacks, and names those that it has. Raises Unavailable.
         """
         mark = await self._progress.mark()
         try:
             visibility = SnapshotVisibility.of(snapshot, mark)
         except ValueError:
             raise Unavailable("Too many transactions are running. Try again in a moment.") from None
-        sent = self._sent if self._half is None else (*self._sent, self._half)
+        sent = self._sent if self._partial is None else (*self._sent, self._partial)
         unseen = [lsn for xid, lsn in sent if not visibility.sees(xid)]
         here = self._progress.position
         return self._cursor(min(Position(min(unseen), 0), here) if unseen else here, visibility)
 
     async def part(self, table: str, since: str) -> Replay:
-        """The first part of what follows a cursor. Without `more`, it goes up to what is handed on next, as long
-        as the caller does not wait. Raises NotFound, Unavailable."""
+        """The first part of the log after a cursor. Without `more`, the next change that is handed on follows
+        it, as long as the caller does not await. Raises NotFound, Unavailable."""
         if not self._epochs().knows(since.partition(".")[0]):
             await self._reload_epochs()  # the cursor may be of another node that has just started an epoch
         found = self._epochs().decode(since)
@@ -88,7 +89,7 @@ class ReplayReader:
 
     def _remembered(self, table: str, since: str) -> Replay:
         watch = self._watches.get(table)
-        assert watch.relation is not None, "the table is there"
+        assert watch.relation is not None, "the table exists"
         here = self._progress.position
         known = self._epochs().decode(since)
         position, visibility = (
@@ -98,9 +99,7 @@ class ReplayReader:
         recovered = (
             known is not None
             and max(self._log.start, watch.start) <= position <= max(here, watch.start)
-            and (
-                position == watch.start or self._log.holds(position, known.last)
-            )  # a TRUNCATE is no entry of the log
+            and (position == watch.start or self._log.holds(position, known.last))  # a TRUNCATE has no entry
         )
         changes: list[Change] = []
         room = PART_BYTES
@@ -124,7 +123,7 @@ class ReplayReader:
         return Replay(changes, self._cursor(part.position, visibility), not part.lost, more=True)
 
     def change(self, entry: Entry, name: str, visibility: SnapshotVisibility | None = None) -> Change:
-        """An entry as a change of the table's name."""
+        """An entry as a change of the watched name."""
         old, new = entry.rows()
         data = old if entry.new is None else new
         assert data is not None, "a change has an old row or a new one"
@@ -145,7 +144,7 @@ class ReplayReader:
         )
 
     def cursor(self, position: Position) -> str:
-        """The cursor of a place where the log stood or stands."""
+        """The cursor of a position of the log."""
         return self._cursor(position, None)
 
     def _cursor(self, position: Position, visibility: SnapshotVisibility | None) -> str:
@@ -154,7 +153,7 @@ class ReplayReader:
 
 
 def _within(position: Position, visibility: SnapshotVisibility) -> SnapshotVisibility | None:
-    """A place among what a snapshot may have seen is told with what it saw."""
+    """The cursor of a position that the snapshot may have seen holds what it saw."""
     return visibility if position.lsn < visibility.until else None
 
 

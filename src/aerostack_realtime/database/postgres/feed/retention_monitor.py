@@ -1,4 +1,4 @@
-"""Watches how much log PostgreSQL keeps for us, and who else makes it keep more."""
+"""Monitors how much WAL PostgreSQL retains for our slot, and which transactions make it retain more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 10.0
 SPARE: Final = 0.25
-"""The part of the log we keep behind us that has to be left before PostgreSQL would take the slot away."""
+"""The window is released when less than this part of it is left until PostgreSQL would invalidate the slot."""
 
 _OLDEST: Final = """
 SELECT pid, usename, EXTRACT(epoch FROM now() - xact_start)::int FROM pg_stat_activity
@@ -24,42 +24,45 @@ WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1
 
 
 class RetentionMonitor:
-    """`bytes` of log may be kept behind us; `give_up` lets go of them."""
+    """`bytes` of WAL may be retained behind the consumer; `release` gives them up."""
 
-    def __init__(self, connections: Connections, slot: Slot, bytes: int, give_up: Callable[[], None]) -> None:
+    def __init__(self, connections: Connections, slot: Slot, bytes: int, release: Callable[[], None]) -> None:
         self._connections = connections
         self._slot = slot
         self._bytes = bytes
-        self._give_up = give_up
+        self._release = release
         self._warned = False
 
     async def watch(self) -> None:
-        """Look now and then. It never ends."""
+        """Check periodically. It never ends."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 state = await self._slot.state()
                 if state is not None:
-                    await self.judge(state)
+                    await self.check(state)
             except AerostackError as error:
-                log.debug("the slot cannot be looked at: %s", error.message)
+                log.debug("the slot cannot be checked: %s", error.message)
 
-    async def judge(self, state: SlotState) -> None:
-        """Give up what is kept when PostgreSQL is about to; say who makes it keep more. Raises AerostackError."""
+    async def check(self, state: SlotState) -> None:
+        """Release the window before PostgreSQL invalidates the slot, and log what makes it retain more WAL.
+
+        Raises AerostackError.
+        """
         if state.left is not None and state.left < self._bytes * SPARE:
             log.warning(
-                "PostgreSQL will remove log that the slot %s needs in %d MiB: max_slot_wal_keep_size is too "
-                "small for resume_bytes under [postgres], so nothing is kept for a restart now",
+                "PostgreSQL will remove WAL that the slot %s needs in %d MiB: max_slot_wal_keep_size is too "
+                "small for resume_bytes under [postgres], so nothing is retained for a restart now",
                 self._slot.name,
                 state.left >> 20,
             )
-            self._give_up()
+            self._release()
         if state.confirmed - state.restart <= self._bytes:
             self._warned = False
         elif not self._warned:
             self._warned = True
             log.warning(
-                "PostgreSQL keeps %d MiB of log for transactions that go on%s",
+                "PostgreSQL retains %d MiB of WAL for open transactions%s",
                 (state.wal_end - state.restart) >> 20,
                 await self._oldest(),
             )

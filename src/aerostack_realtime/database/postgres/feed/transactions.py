@@ -1,7 +1,7 @@
-"""Transactions: messages of the output plugin in, what they committed out, in commit order.
+"""Transactions: takes messages of the output plugin, and yields what they committed in commit order.
 
-A large transaction may be sent while it goes on (protocol version 2). Its messages wait in a file until its commit
-says that they count; an abort throws them away.
+A large transaction may be sent before it has committed (protocol version 2). Its messages wait in a file until its
+commit; an abort discards them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
 SPOOL_BYTES: Final = 1 << 20
-"""What a transaction that goes on may hold in memory; beyond, its messages are in a file."""
+"""Bytes of an open transaction that are held in memory; the rest of its messages is in a file."""
 
 _LENGTH: Final = struct.Struct("!I")
 _IN_STREAM: Final = b"S\0\0\0\1\1"
-"""A stream's start: a decoder that has read it takes what follows as messages of a transaction that goes on."""
+"""A stream's start: after it, a decoder reads messages as those of an open transaction."""
 
 
 class Committed(Struct, frozen=True, gc=False):
-    """Everything of a transaction has come: committed at `lsn`, the log stands at `place` after it."""
+    """A transaction is complete: it committed at `lsn`, and the log stands at `position` after it."""
 
     xid: int
     lsn: int
@@ -39,8 +39,8 @@ class Committed(Struct, frozen=True, gc=False):
 
 
 class OpaqueChange(Struct, frozen=True, gc=False):
-    """Tables, by their OIDs, that changed in a way that is not told row by row: emptied by TRUNCATE, or changed
-    while their old rows were not in the log."""
+    """Tables, by their OIDs, that changed in a way that cannot be reported row by row: emptied by TRUNCATE, or
+    changed while their old rows were not in the WAL."""
 
     position: Position
     relations: tuple[int, ...]
@@ -58,11 +58,11 @@ Item = Entry | Committed | OpaqueChange | LoggedTable | Emitted
 
 
 class _Spool:
-    """The messages of one transaction that goes on. Raises Unavailable when there is no room for it."""
+    """The messages of one open transaction. Raises Unavailable when there is no space for it."""
 
     def __init__(self) -> None:
         self.aborted: set[int] = set()
-        self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - it lives until the transaction ends
+        self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the transaction ends
 
     def append(self, payload: bytes | memoryview) -> None:
         try:
@@ -73,19 +73,20 @@ class _Spool:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            self._file.seek(0)  # which writes what is not written yet
+            self._file.seek(0)  # flushes
         except OSError as error:
             raise _no_room(error) from error
         while header := self._file.read(_LENGTH.size):
             yield self._file.read(_LENGTH.unpack(header)[0])
 
     def close(self) -> None:
-        with suppress(OSError):  # it writes what is not written yet, which nobody wants any more
+        with suppress(OSError):  # closing flushes, and the content is not needed any more
             self._file.close()
 
 
 class _Open(Struct):
-    """A transaction whose changes are coming: committed at `lsn`, `timestamp` in ms since the Unix epoch."""
+    """A committed transaction whose changes are being read: committed at `lsn`, `timestamp` in ms since the Unix
+    epoch."""
 
     xid: int
     lsn: int
@@ -95,8 +96,8 @@ class _Open(Struct):
 
 
 class Transactions:
-    """Takes the messages of one stream in their order. Raises MalformedMessage, and Unavailable when there is no
-    room for a transaction's file."""
+    """Processes the messages of one stream in their order. Raises MalformedMessage, and Unavailable when there is
+    no space for a transaction's file."""
 
     def __init__(self) -> None:
         self._decoder = Decoder()
@@ -107,13 +108,13 @@ class Transactions:
 
     @property
     def between(self) -> bool:
-        """Whether no committed transaction is half here."""
+        """Whether no committed transaction is incomplete."""
         return self._open is None
 
     def feed(self, payload: bytes | memoryview) -> Iterator[Item]:
-        """What a message brings, at once or read from the file of its transaction as it is asked for.
+        """The items that a message completes; those of a spooled transaction are read from its file one by one.
 
-        Take all of it before the next message.
+        Consume all of them before the next message.
         """
         message = self._decoder.decode(payload)
         match message:
@@ -133,7 +134,7 @@ class Transactions:
                 yield from self._take(message)
 
     def close(self) -> None:
-        """Throw away what was never committed here."""
+        """Discard transactions whose commit was not received."""
         for spool in self._spools.values():
             spool.close()
         self._spools.clear()
@@ -192,7 +193,7 @@ class Transactions:
         yield OpaqueChange(Position(transaction.lsn, transaction.index), relations)
 
     def _release(self, *, end: bool) -> Iterator[Entry]:
-        """The change that waited to learn whether it is its transaction's last."""
+        """The change that was held back to learn whether it is its transaction's last."""
         transaction = self._open
         if transaction is None or transaction.last is None:
             return
@@ -211,12 +212,12 @@ class Transactions:
         if spool is not None:
             try:
                 yield from self._counted(spool)
-            finally:  # also when nobody asks for the rest
+            finally:  # also when the rest is not consumed
                 spool.close()
         yield from self._commit(commit.end_lsn)
 
     def _counted(self, spool: _Spool) -> Iterator[Item]:
-        """What the messages of a transaction brought that no rollback to a savepoint has undone."""
+        """The items of a transaction's messages that no rollback to a savepoint has undone."""
         decoder = Decoder()
         decoder.decode(_IN_STREAM)
         for payload in spool:
@@ -235,9 +236,9 @@ class Transactions:
 
 
 def merged(old: Values | None, new: Values) -> Values:
-    """The new row, its unchanged values taken from the whole old row; without one they stay UNCHANGED.
+    """The new row, with its unchanged values from the whole old row; without one they stay UNCHANGED.
 
-    Do not pass an old row that is `key_only`: its NULLs say nothing.
+    Do not pass an old row that is `key_only`: its NULLs are not values.
     """
     if old is None or UNCHANGED not in new:
         return new
@@ -246,6 +247,6 @@ def merged(old: Values | None, new: Values) -> Values:
 
 def _no_room(error: OSError) -> Unavailable:
     return Unavailable(
-        f"A large transaction waits for its commit in a file, which cannot be written ({error.strerror}): make "
-        f"room in {gettempdir()}, or set TMPDIR to a directory that has it."
+        f"A large transaction is spooled to a file, which cannot be written ({error.strerror}): free space in "
+        f"{gettempdir()}, or set TMPDIR to another directory."
     )

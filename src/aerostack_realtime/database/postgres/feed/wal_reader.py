@@ -1,6 +1,7 @@
-"""Parts of the log that are not in memory: PostgreSQL keeps them for our slot, and a copy of it reads them again.
+"""Reads parts of the log that are no longer in memory: PostgreSQL retains them for our slot, and a copy of the
+slot streams them again.
 
-A reader is left where it is between two parts, for whoever asks for the next one soon.
+Between two parts a stream is parked, so that the next part continues it.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from aerostack_realtime.database.postgres.wal.stream import (
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 READERS: Final = 2
-"""At the same time; others wait. Each takes a slot, a WAL sender and up to a core of PostgreSQL."""
+"""Streams at the same time; further requests wait. Each takes a slot, a WAL sender and up to a core of
+PostgreSQL."""
 PARKED_SECONDS: Final = 20.0
-"""How long a reader is left for its next part: less than the wal_sender_timeout of 60 s."""
+"""How long a stream is parked for its next part: less than the wal_sender_timeout of 60 s."""
 PART_BYTES: Final = 1 << 20
-"""What a part may hold, but for its last change: it is in memory at once, several times over."""
+"""Bytes of a part, except for its last change: a part is in memory at once, several times over."""
 STEPS: Final = 2_000
-"""Changes read before the loop gets its turn: some ms."""
+"""Changes that are read before other tasks run: some ms."""
 
 Tables = frozenset[int]
 """A table and its partitions, by their OIDs."""
@@ -45,8 +47,8 @@ Describe = Callable[[LoggedTable], Awaitable[None]]
 
 
 class Part(Struct, frozen=True):
-    """Changes of tables, and the place that the reading has come to. `lost`: before the first of them something
-    happened to one that is not told row by row."""
+    """Changes of tables, and the position up to which the log was read. `lost`: before the first change, a table
+    changed in a way that cannot be reported row by row."""
 
     entries: list[Entry]
     position: Position
@@ -54,7 +56,7 @@ class Part(Struct, frozen=True):
 
 
 class WalReader:
-    """`slot` is copied for each reader, which streams with `options`."""
+    """`slot` is copied for each stream; `options` are those of the output plugin."""
 
     def __init__(
         self,
@@ -72,9 +74,9 @@ class WalReader:
     async def part(
         self, tables: Tables, since: Cursor, limit: int, until: Callable[[], Position], describe: Describe
     ) -> Part | None:
-        """The first changes of tables since a bookmark, at most `limit` and of about PART_BYTES, up to the place
-        `until`; None when PostgreSQL does not have that any more, or has another change in its place. `describe`
-        makes a table's rows readable. Raises Unavailable.
+        """The first changes of tables after a cursor, at most `limit` and about PART_BYTES, up to the position
+        `until`; None when PostgreSQL has removed them, or has another change at the cursor. `describe` makes a
+        table's rows convertible. Raises Unavailable.
         """
         reader = await self._reader(tables, since, describe)
         if reader is None:
@@ -97,7 +99,7 @@ class WalReader:
         return part
 
     def leave(self, tables: Tables, after: Position) -> None:
-        """Nobody goes on reading from there."""
+        """No further part after this one is needed."""
         if (tables, after) in self._parked:
             self._expire((tables, after))
 
@@ -116,7 +118,7 @@ class WalReader:
             async with asyncio.timeout(PARKED_SECONDS):
                 await self._turns.acquire()
         except TimeoutError:
-            raise Unavailable("Too many clients come back from long ago. Try again in a moment.") from None
+            raise Unavailable("Too many clients resume from far back. Try again in a moment.") from None
         try:
             reader = await _Reader.open(self._connections, self._slot, since, self._options, describe)
         except (psycopg.Error, ReplicationEnded, OSError) as error:
@@ -174,7 +176,7 @@ class _Reader:
         options: Mapping[str, str],
         describe: Describe,
     ) -> _Reader | None:
-        """None when the slot does not reach back to the bookmark."""
+        """None when the slot does not reach back to the cursor."""
         silence_seconds = connections.silence_seconds
         stream = await ReplicationStream.connect(connections.dsn, silence_seconds)
         try:
@@ -189,7 +191,7 @@ class _Reader:
         return None
 
     async def read(self, tables: Tables, limit: int, until: Callable[[], Position]) -> Part:
-        """Raises Undone."""
+        """Raises LogDiverged."""
         lost, self.lost = self.lost, False
         entries: list[Entry] = []
         room = PART_BYTES
@@ -212,7 +214,7 @@ class _Reader:
         return Part(entries, self._after, lost)
 
     async def _loses(self, item: Item | None, tables: Tables) -> bool:
-        """Whether something befalls the tables that their rows do not tell."""
+        """Whether the tables changed in a way that their entries do not show."""
         if isinstance(item, OpaqueChange):
             return not tables.isdisjoint(item.relations) and item.position > self._after
         if isinstance(item, LoggedTable):
@@ -229,7 +231,7 @@ class _Reader:
             await self._stream.close()
 
     async def _next(self) -> Item | None:
-        """The next thing that the log brings; None when it brought none."""
+        """The next item of the log; None when a message contained none."""
         self._steps += 1
         if self._steps % STEPS == 0:
             await asyncio.sleep(0)
@@ -248,8 +250,11 @@ class _Reader:
         return None
 
     async def _more(self) -> None:
-        """Wait for what the log brings; a server that says nothing is asked, since it may have nothing to send.
-        Raises ReplicationEnded."""
+        """Wait for the next message; a silent server is asked for a keepalive, because it may have nothing to
+        send.
+
+        Raises ReplicationEnded.
+        """
         try:
             async with silence_limit(self._silence_seconds / 3):
                 return await self._stream.more()
@@ -263,7 +268,7 @@ class _Reader:
 
 
 def _broken(error: Exception) -> AerostackError:
-    """Reading changes nothing, so that a stream which ended may be tried again."""
+    """Map an error; reading has no side effects, so a stream that ended can be opened again."""
     if isinstance(error, ReplicationEnded):
-        return Unavailable(f"The log could not be read again ({error}). Try again in a moment.")
+        return Unavailable(f"The changes could not be read again ({error}). Try again in a moment.")
     return translate(error)

@@ -1,4 +1,4 @@
-"""What is watched: names, the tables that have them now, and from where in the log on their changes are whole."""
+"""What is watched: names, the tables that have them now, and from which position on their changes are complete."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class Watch(Struct):
 
 
 class Watches:
-    """`read_types` makes the types with these OIDs known as they are now, and says whether one was altered.
-    `interrupted` is told when a name's changes go on from another place; `forgotten` of a table that is watched by
-    no name any more."""
+    """`read_types` reads the types with these OIDs, and says whether one was altered. `interrupted` is called
+    when a name's changes continue from another position, `forgotten` when no name watches a table any more."""
 
     def __init__(
         self,
@@ -53,11 +52,11 @@ class Watches:
         self._names: dict[int, list[str]] = {}
         self._relations: dict[int, list[int]] = {}
         self._reported: dict[str, str] = {}
-        """What keeps names from being followed: it is tried again all the time."""
+        """The errors that were logged for names; the repair is retried at every poll."""
         self._changing = asyncio.Lock()
 
     def find(self, name: str) -> Watch | None:
-        """A watch of a table that is there."""
+        """The watch of a name whose table exists."""
         watch = self._watches.get(name)
         return None if watch is None or watch.relation is None else watch
 
@@ -69,16 +68,16 @@ class Watches:
         return watch
 
     def start(self, name: str, position: Position) -> Position:
-        """From where on a name's changes are complete, at least `place`."""
+        """The position after which a name's changes are complete, at least `position`."""
         watch = self._watches.get(name)
         return position if watch is None else max(position, watch.start)
 
     def names(self, relation: int) -> Sequence[str]:
-        """By which names a table is watched, by itself or as a partition."""
+        """The names that watch a table, by itself or as a partition."""
         return self._names.get(relation, ())
 
     def relations(self, relation: int) -> Sequence[int]:
-        """Which tables are watched that a table's rows are in: it, and those that it is a partition of."""
+        """The watched tables that contain a table's rows: itself, and those that it is a partition of."""
         return self._relations.get(relation, ())
 
     async def watch(self, name: str) -> None:
@@ -116,7 +115,7 @@ class Watches:
             return result
 
     def interrupt(self, relation: int | None = None) -> None:
-        """A table's changes are not complete up to now; without a table, nobody's are."""
+        """A table's changes are not complete up to now; without a table, no table's are."""
         names = list(self._watches) if relation is None else self.names(relation)
         for name in names:
             self._interrupted(name, self._watches[name])
@@ -130,7 +129,7 @@ class Watches:
                 self._interrupted(name, watch)
 
     def altered(self, relation: int, columns: Columns) -> None:
-        """The changes that follow are made in a table with these columns."""
+        """The changes that follow were made in a table with these columns."""
         for name in self.names(relation):
             watch = self._watches[name]
             if set(watch.columns) != set(columns):  # a partition may have them in another order
@@ -157,12 +156,12 @@ class Watches:
             self._compare(watched)
 
     async def _repair(self, name: str) -> None:
-        """Put a table under watch that took over a watched name, or whose old rows are not in the log."""
+        """Watch a table that took over a watched name, or whose old rows are not in the WAL."""
         try:
             await self._publication.watch(name)
         except AerostackError as error:
             if self._reported.get(name) != error.message:
-                log.error("%s is not followed until this is mended: %s", name, error.message)
+                log.error("row changes of %s cannot be captured until this is fixed: %s", name, error.message)
             self._reported[name] = error.message
 
     def _compare(self, watched: Watched) -> None:

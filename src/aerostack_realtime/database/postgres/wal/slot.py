@@ -1,4 +1,4 @@
-"""Our replication slot: what makes PostgreSQL keep its log until we let it go."""
+"""Our replication slot: it makes PostgreSQL retain WAL until we confirm it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PLUGIN: Final = "pgoutput"
 
 
 class SlotState(Struct, frozen=True):
-    """`confirmed`: what was committed before it is not sent again. `restart`: where the log is kept from.
-    `lost`: PostgreSQL has removed log that the slot needs. `left`: bytes until it does (None: never).
-    `wal_end`: where the log stands."""
+    """`confirmed`: what was committed before it is not sent again. `restart`: from where WAL is retained. `lost`:
+    PostgreSQL has removed WAL that the slot needs. `left`: bytes until it does (None: never). `wal_end`: where
+    the WAL ends."""
 
     confirmed: int
     restart: int
@@ -36,7 +36,7 @@ class Slot:
         self._version = version
 
     async def state(self) -> SlotState | None:
-        """The slot as it is; None when there is none. Raises DatabaseUnusable when the name is taken."""
+        """The slot's state; None when there is none. Raises DatabaseUnusable when the name is in use."""
         async with self._connections.use() as connection:
             rows = await connection.execute(
                 "SELECT confirmed_flush_lsn, restart_lsn, wal_status, safe_wal_size, pg_current_wal_flush_lsn(), "
@@ -48,7 +48,9 @@ class Slot:
             return None
         confirmed, restart, status, left, wal_end, plugin, ours = found
         if plugin != PLUGIN or not ours:
-            raise DatabaseUnusable(f"The replication slot {self.name!r} is another's: set slot under [postgres].")
+            raise DatabaseUnusable(
+                f"The replication slot {self.name!r} belongs to another program: set slot under [postgres]."
+            )
         lost = status == "lost" or restart is None
         return SlotState(
             lsn_of(confirmed or "0/0"), lsn_of(restart or "0/0"), lost, left and int(left), lsn_of(wal_end)
@@ -73,7 +75,8 @@ class Slot:
             )
 
     async def create(self) -> int:
-        """Make the slot; the place from which on it has everything. It waits for all transactions that go on.
+        """Create the slot; returns the position from which on it has everything. It waits for all open
+        transactions.
 
         Raises DatabaseUnusable with what a DBA has to do, Unavailable, and DuplicateObject when another node has
         just created it.
@@ -101,12 +104,12 @@ class Slot:
 
 
 def default_name(database: str) -> str:
-    """A slot's name for a database: slots of all databases share one space, of `a-z 0-9 _`, 63 long."""
+    """The name of a database's slot: the slots of all databases share one namespace, of `a-z 0-9 _`, 63 long."""
     return f"aerostack_{re.sub('[^a-z0-9_]', '_', database.lower())}"[:63]
 
 
 def unusable_slot(error: psycopg.Error) -> DatabaseUnusable:
-    """Why there is no slot to be had, and what to do."""
+    """Why no slot can be created, and what to do."""
     match error:
         case psycopg.errors.ObjectNotInPrerequisiteState():
             todo = "ALTER SYSTEM SET wal_level = 'logical'; then restart PostgreSQL"
@@ -115,5 +118,5 @@ def unusable_slot(error: psycopg.Error) -> DatabaseUnusable:
         case psycopg.errors.ConfigurationLimitExceeded():
             todo = "ALTER SYSTEM SET max_replication_slots = 20; then restart PostgreSQL"
         case _:
-            todo = "aerostack check says what is missing"
-    return DatabaseUnusable(f"No replication slot can be made ({error.diag.message_primary or error}): {todo}.")
+            todo = "run aerostack check"
+    return DatabaseUnusable(f"No replication slot can be created ({error.diag.message_primary or error}): {todo}.")

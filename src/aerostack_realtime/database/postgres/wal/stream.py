@@ -1,4 +1,4 @@
-"""The replication connection: a slot's stream of write-ahead log, as payloads of pgoutput, and our answers.
+"""The replication connection: the WAL that a slot streams, as payloads of pgoutput, and our confirmations.
 
 Source of the message formats: PostgreSQL documentation, "Streaming Replication Protocol" and "Logical Streaming
 Replication Parameters". libpq does TLS, passwords and framing; psycopg's `pgconn` is libpq.
@@ -22,7 +22,7 @@ from aerostack_realtime.database.postgres.connection.errors import unusable
 from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, TimeoutConnection
 
 PG_EPOCH_US: Final = 946_684_800_000_000
-"""2000-01-01 in µs since the Unix epoch: where PostgreSQL's clock begins."""
+"""2000-01-01 in µs since the Unix epoch: the zero of PostgreSQL's timestamps."""
 
 _DATA: Final = struct.Struct("!cQQq")
 _KEEPALIVE: Final = struct.Struct("!cQq?")
@@ -36,14 +36,14 @@ class WalData(Struct, frozen=True, gc=False):
 
 
 class Keepalive(Struct, frozen=True, gc=False):
-    """Everything that was committed before `wal_end` has been sent. `reply`: answer at once."""
+    """Everything committed before `wal_end` has been sent. `reply`: confirm at once."""
 
     wal_end: int
     reply: bool
 
 
 class SystemIdentity(Struct, frozen=True):
-    """What server this is: `timeline` grows with every promotion, `wal_end` is where its log stands."""
+    """Identifies the server: `timeline` grows with every promotion, `wal_end` is where its WAL ends."""
 
     system: str
     timeline: int
@@ -56,7 +56,7 @@ class ReplicationEnded(Exception):
 
 @asynccontextmanager
 async def silence_limit(seconds: float) -> AsyncIterator[None]:
-    """Wait at most so long inside. Raises ReplicationEnded."""
+    """Limit how long the block inside waits. Raises ReplicationEnded."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -65,21 +65,21 @@ async def silence_limit(seconds: float) -> AsyncIterator[None]:
 
 
 def lsn_of(text: str) -> int:
-    """`16/B374D848` as a number: bytes of log since its beginning."""
+    """`16/B374D848` as a number: bytes of WAL since its beginning."""
     high, _, low = text.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
 def lsn_text(lsn: int) -> str:
-    """A position in the log as PostgreSQL writes it."""
+    """A position in the WAL as PostgreSQL writes it."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 class ReplicationStream:
     """One connection that streams a slot. Raises psycopg.Error and ReplicationEnded.
 
-    What it asks for is answered within `silence_seconds`, or the server is out of reach; how long to wait for
-    `more` is its user's to say.
+    A request that is not answered within `silence_seconds` means that the server is unreachable; the caller
+    decides how long to wait for `more`.
     """
 
     def __init__(self, connection: TimeoutConnection, silence_seconds: float) -> None:
@@ -106,7 +106,7 @@ class ReplicationStream:
         return SystemIdentity(system, int(timeline), lsn_of(wal_end))
 
     async def switch_points(self, timeline: int) -> dict[int, int]:
-        """For every timeline that `timeline` descends from, where it was left."""
+        """For every ancestor of `timeline`, the position where it ended."""
         if timeline == 1:
             return {}
         (_, content) = (await self._rows(f"TIMELINE_HISTORY {timeline}"))[0]
@@ -114,7 +114,8 @@ class ReplicationStream:
         return {int(parent): lsn_of(switch) for parent, switch, *_ in lines}
 
     async def copy_slot(self, slot: str, copy: str) -> int:
-        """Copy a slot for the life of this connection; the place from which on the copy has everything."""
+        """Copy a slot for the life of this connection; returns the position from which on the copy has
+        everything."""
         await self._rows(f"SELECT pg_copy_logical_replication_slot('{slot}', '{copy}', true)")
         ((lsn,),) = await self._rows(
             f"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{copy}'"
@@ -122,7 +123,7 @@ class ReplicationStream:
         return lsn_of(lsn)
 
     async def start(self, slot: str, since: int, options: Mapping[str, str]) -> None:
-        """Stream what was committed after `since`, or after the place that the slot has confirmed if that is
+        """Stream what was committed after `since`, or after the position that the slot has confirmed if that is
         later."""
         listed = sql.SQL(", ").join(
             sql.SQL("{} {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in options.items()
@@ -141,7 +142,7 @@ class ReplicationStream:
             )
 
     def receive(self) -> WalData | Keepalive | None:
-        """The next message, or None when none is here: wait for `more`."""
+        """The next message; None when none has arrived: wait for `more`."""
         size, data = self._pgconn.get_copy_data(1)
         if size == 0:
             return None
@@ -154,12 +155,12 @@ class ReplicationStream:
         return Keepalive(wal_end, reply)
 
     async def more(self) -> None:
-        """Wait until there may be another message."""
+        """Wait until another message may have arrived."""
         await self._readable()
 
     def confirm(self, received: int, kept: int, now_us: int, *, ask: bool = False) -> None:
-        """Tell that everything before `received` is here and that the log before `kept` may go; `ask`: want a
-        keep-alive back at once."""
+        """Confirm that everything before `received` has arrived, and that WAL before `kept` may be removed; `ask`:
+        request a keepalive at once."""
         self._pgconn.put_copy_data(_STATUS.pack(b"r", received, kept, kept, now_us - PG_EPOCH_US, ask))
         self._pgconn.flush()
 
@@ -171,7 +172,7 @@ class ReplicationStream:
         return [tuple(_text(value) for value in row) for row in await cursor.fetchall()]
 
     def abort(self, error: Exception) -> None:
-        """Make whoever waits for `more`, now or next, fail with `error`."""
+        """Make the current or next wait for `more` fail with `error`."""
         self._aborted = error
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
@@ -196,5 +197,5 @@ class ReplicationStream:
 
 
 def _text(value: object) -> str:
-    """PostgreSQL 13 tells a timeline's history as bytes."""
+    """PostgreSQL 13 returns a timeline's history as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
