@@ -54,8 +54,8 @@ async def test_a_transaction_that_holds_log_back_is_named_once(
         going_on.execute("SELECT txid_current()")
         await lag.check(slot_state(restart=0))
         await lag.check(slot_state(restart=0))
-    assert caplog.text.count("keeps 1001 MiB of log") == 1
+    assert caplog.text.count("retains 1001 MiB of WAL") == 1
     assert "pg_terminate_backend(" in caplog.text
     await lag.check(slot_state(restart=950 * MIB))
     await lag.check(slot_state(restart=0))
-    assert caplog.text.count("keeps 1001 MiB of log") == 2
+    assert caplog.text.count("retains 1001 MiB of WAL") == 2

@@ -287,7 +287,7 @@ async def test_what_keeps_a_table_from_being_followed_is_said_once_each_time(
         for name in own:
             heard.lines.clear()
             shop.execute("ALTER PUBLICATION aerostack DROP TABLE orders")
-            said = await heard.until("orders is not followed until this is mended")
+            said = await heard.until("row changes of orders cannot be captured until this is fixed")
             await database.changes.watch(name)  # which tries orders again
             await database.changes.unwatch(name)
             assert len([line for line in heard.lines if "orders is not followed" in line]) == 1
