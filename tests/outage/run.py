@@ -26,7 +26,7 @@ SETTINGS: Final = {"wal_sender_timeout": "60s"}
 """PostgreSQL's default."""
 WAITING: Final = 5
 """Messages that the one who is away publishes meanwhile."""
-_NOTICED: Final = re.compile(r"([\d-]+ [\d:]+),(\d+) WARNING .*: row changes are not followed")
+_NOTICED: Final = re.compile(r"([\d-]+ [\d:]+),(\d+) WARNING .*: row changes are not received")
 
 
 class Options(Struct, frozen=True):

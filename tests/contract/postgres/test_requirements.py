@@ -290,7 +290,7 @@ async def test_what_keeps_a_table_from_being_followed_is_said_once_each_time(
             said = await heard.until("row changes of orders cannot be captured until this is fixed")
             await database.changes.watch(name)  # which tries orders again
             await database.changes.unwatch(name)
-            assert len([line for line in heard.lines if "orders is not followed" in line]) == 1
+            assert len([line for line in heard.lines if "row changes of orders cannot be captured" in line]) == 1
             recorder.interruptions.clear()
             shop.execute(said.partition(", run: ")[2])
             await recorder.until(lambda: any(present for _, _, present in recorder.interruptions))

@@ -1,4 +1,4 @@
-"""Our own tables, in a schema of their own, made and brought up to date when a server starts."""
+"""Our tables, in a schema of their own; a server creates or updates them when it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aerostack_realtime.database.postgres.connection.pool import Connection
 SCHEMA: Final = "aerostack"
 
 _LOCK: Final = 0x6165726F
-"""Our advisory lock ("aero"): whoever migrates holds it to the end of its transaction."""
+"""Our advisory lock ("aero"): a migration holds it to the end of its transaction."""
 
 MIGRATIONS: Final = (
     f"""\
@@ -71,7 +71,7 @@ WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND c.relkind IN ('r', 'p')""
 
 
 def sql(role: str | None = None) -> str:
-    """What someone who may do it runs by psql to make all of it, and to let `role` use it."""
+    """What a role with the right to do so runs with psql to create everything, and to let `role` use it."""
     parts = ["BEGIN;", f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};", *MIGRATIONS, _MARK]
     if role is not None:
         quoted = '"' + role.replace('"', '""') + '"'
@@ -83,14 +83,15 @@ def sql(role: str | None = None) -> str:
 
 
 async def migrate(connection: Connection) -> None:
-    """Make our tables or bring them up to date; two servers that start at once do it one after the other.
+    """Create or update our tables; servers that start at once do it one after the other.
 
-    Raises DatabaseUnusable: with the SQL to run when the role may not, or when a newer program made the tables.
+    Raises DatabaseUnusable: with the SQL to run when the role lacks the right, or when a newer version created the
+    tables.
     """
     try:
         if await _version(connection) < VERSION:
             async with connection.transaction():
-                # Whatever the role's default is: the lock's holder has to be seen by who waited for it.
+                # Whatever the role's default: a server that waited for the lock must see what its holder did.
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 await _apply(connection, await _version(connection))
@@ -100,12 +101,13 @@ async def migrate(connection: Connection) -> None:
         raise DatabaseUnusable(_instruction(connection)) from error
     except (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported) as error:
         raise DatabaseUnusable(
-            f"The database {connection.info.dbname} is a read-only standby without our tables: name the primary."
+            f"The database {connection.info.dbname} is a read-only standby without the schema {SCHEMA}: name the "
+            "primary."
         ) from error
     except errors.QueryCanceled as error:
         raise DatabaseUnusable(
-            f"The schema {SCHEMA} of the database {connection.info.dbname} stays locked by another server that "
-            "starts: start again when it is done."
+            f"The schema {SCHEMA} of the database {connection.info.dbname} is locked by another server that is "
+            "starting: start again when it is done."
         ) from error
     except psycopg.Error as error:
         raise unusable(error, connection.info.dsn) from error
@@ -115,7 +117,7 @@ async def _apply(connection: Connection, version: int) -> None:
     if version >= VERSION:
         return
     if not await _value(connection, f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"):
-        # Not IF NOT EXISTS: that needs the right to make one, also when a DBA has made it for us.
+        # Not IF NOT EXISTS: that needs the right to create one even when a DBA has created it for us.
         await connection.execute(f"CREATE SCHEMA {SCHEMA}")
     for migration in MIGRATIONS[version:]:
         await connection.execute(migration)
@@ -123,7 +125,7 @@ async def _apply(connection: Connection, version: int) -> None:
 
 
 async def _version(connection: Connection) -> int:
-    """0 where there is no schema of ours. Raises DatabaseUnusable when it is newer than this program."""
+    """0 where our schema does not exist. Raises DatabaseUnusable when it is newer than this program."""
     if not await _value(connection, f"SELECT to_regclass('{SCHEMA}.meta') IS NOT NULL"):
         return 0
     found = await _value(connection, f"SELECT value FROM {SCHEMA}.meta WHERE key = 'version'")
@@ -131,7 +133,7 @@ async def _version(connection: Connection) -> int:
     if version > VERSION:
         raise DatabaseUnusable(
             f"The schema {SCHEMA} of the database {connection.info.dbname} has version {version}, made by a newer "
-            f"aerostack; this one knows up to {VERSION}: update it."
+            f"aerostack; this one supports up to {VERSION}: upgrade it."
         )
     return version
 
@@ -144,6 +146,6 @@ async def _value(connection: Connection, query: str) -> Any:
 def _instruction(connection: Connection) -> str:
     info = connection.info
     return (
-        f'The role "{info.user}" may not make or use the schema {SCHEMA} in the database {info.dbname}. Let its '
+        f'The role "{info.user}" may not create or use the schema {SCHEMA} in the database {info.dbname}. Let its '
         f"owner run this, then start again:\n\n{sql(info.user)}"
     )

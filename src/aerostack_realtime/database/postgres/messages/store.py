@@ -1,4 +1,4 @@
-"""Persisted messages by group commit, on a connection of their own."""
+"""Stores messages by group commit, on a dedicated connection."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, Unavailable
 
 COMMIT_LIMIT = 1_000
-"""Messages per transaction: more makes it hardly cheaper and the first of them wait longer."""
+"""Messages per transaction: larger groups are hardly cheaper, and their first message waits longer."""
 COMMIT_BYTES = 8 << 20
-"""Bytes of messages per transaction: two copies of them are in memory while it runs."""
+"""Bytes of messages per transaction: two copies of them are in memory meanwhile."""
 WAITING_LIMIT = 50_000
 WAITING_BYTES = 64 << 20
-"""What may wait for a commit: some seconds of a slow disk, not the memory of the server."""
+"""Messages that may wait for a commit: some seconds of a slow disk without exhausting memory."""
 COMMIT_SECONDS = 5.0
-"""How long a commit may take, with reconnecting and looking what became of it, before its messages fail: this, or
-`silence_seconds` if they are fewer."""
+"""How long a commit may take, including reconnecting and finding out its outcome, before its messages fail: this,
+or `silence_seconds` if that is less."""
 READ_SECONDS = 10.0
 RETRY_SECONDS = 0.1
-"""Between two tries to reach a database that was there a moment ago."""
+"""Between two attempts to reach a database that was reachable a moment ago."""
 COLLISIONS = 10
-"""How often another server may take the same `created_at` before it is an error."""
+"""How often another node may use the same `created_at` before it is an error."""
 PRUNE_GAP_SECONDS = 0.01
 REMEMBERED_TOPICS = 10_000
-"""Topics whose last `created_at` is kept in memory; others are looked up."""
+"""Topics whose last `created_at` is cached; others are read from the table."""
 
 _RESTORED = "The database was restored from a backup just now. Try again in a moment."
 _INT64_MAX = 2**63 - 1
@@ -73,7 +73,7 @@ class _Append(Struct, frozen=True, gc=False):
 
 
 class PostgresMessageStore:
-    """Implements `MessageStore`. `now` gives ms since the Unix epoch; `died` is told when the task has died."""
+    """Implements `MessageStore`. `now` gives ms since the Unix epoch; `died` is called when the task dies."""
 
     def __init__(
         self,
@@ -97,14 +97,14 @@ class PostgresMessageStore:
         self._down = False
         self._licence: Licence | None = None
         self.known_mark = 0
-        """The highest mark that we know to be stored: a database with a lower one was restored from a backup."""
+        """The highest mark that is known to be stored: a database with a lower one was restored from a backup."""
         self._task = asyncio.create_task(self._run(), name="aerostack-messages")
         self._task.add_done_callback(lambda task: _report(task, died))
 
     def append(self, message: NewMessage, done: Callable[[Outcome], None]) -> None:
         self._check_open()
         if len(self._waiting) + self._under_way >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
-            raise Overloaded("Too many messages wait to be stored. Try again in a moment.")
+            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
         self._waiting_bytes += len(memoryview(message.data))
         self._waiting.append(_Append(message, done))
         self._changed.set()
@@ -149,19 +149,19 @@ class PostgresMessageStore:
         return integer(found, 0, 0) if found.ntuples else 0
 
     async def raise_high_water(self, position: int) -> None:
-        """As its contract says; and raises Unavailable while it is not told yet that the database was restored
-        from a backup, since raising the mark there would hide it."""
+        """As in the contract. Also raises Unavailable until subscribers were told that the database was restored
+        from a backup, because raising the mark would hide it."""
         raised = await self._read(RAISE_HIGH_WATER, bigint(position), bigint(self.known_mark))
         if not raised.command_tuples:
             raise Unavailable(_RESTORED)
         self.known_mark = max(self.known_mark, position)
 
     async def restore_mark(self, position: int) -> None:
-        """Raise the mark of a database that was restored from a backup, now that this is told."""
+        """Raise the mark of a database that was restored from a backup, once subscribers were told."""
         await self._read(RAISE_HIGH_WATER, bigint(position), bigint(0))
 
     async def close(self) -> None:
-        """Store what was accepted, then let go of the connections. Idempotent."""
+        """Store what was accepted, then close the connections. Idempotent."""
         self._closed = True
         self._changed.set()
         await asyncio.wait((self._task,))
@@ -194,7 +194,7 @@ class PostgresMessageStore:
             raise _unavailable(error) from error
 
     async def _prune_step(self, topic: bytes, now: int) -> int:
-        """Delete some of the messages of a topic that its retention lets go."""
+        """Delete some of the messages of a topic that its retention no longer keeps."""
         name = topic.decode()
         name = name.rpartition("/")[0] or name
         rule = next((rule for pattern, rule in self._retention if pattern.fullmatch(name)), None)
@@ -217,22 +217,22 @@ class PostgresMessageStore:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            appends = self._take()
+            appends = self._next_group()
             self._under_way = len(appends)
             outcomes = await self._store(appends)
             if any(isinstance(outcome, Unavailable) for outcome in outcomes):
-                # What waits behind them would only wait longer for the same answer.
+                # Messages behind them would only wait longer for the same outcome.
                 failure = next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))
                 while self._waiting:
-                    rest = self._take()
+                    rest = self._next_group()
                     appends += rest
                     outcomes += [failure] * len(rest)
             self._under_way = 0
             for append, outcome in zip(appends, outcomes, strict=True):
                 append.done(outcome)
 
-    def _take(self) -> list[_Append]:
-        """The oldest that wait, as many as one transaction should hold."""
+    def _next_group(self) -> list[_Append]:
+        """The oldest waiting messages, as many as one transaction should hold."""
         taken: list[_Append] = []
         size = 0
         while self._waiting and len(taken) < COMMIT_LIMIT and size < COMMIT_BYTES:
@@ -242,7 +242,7 @@ class PostgresMessageStore:
         return taken
 
     async def _store(self, appends: Sequence[_Append]) -> list[Outcome]:
-        """What becomes of each. The first one of a key is written, its repeats get what that gets."""
+        """The outcome of each. The first message of a key is written, and its repeats get the same outcome."""
         writes: dict[Key, Write] = {}
         plan: list[tuple[Key, bool] | AerostackError] = []
         for append in appends:
@@ -260,7 +260,7 @@ class PostgresMessageStore:
         ]
 
     async def _commit(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
-        """Write in one transaction, or when one of them cannot be stored, in smaller ones without it."""
+        """Write in one transaction; if a message cannot be stored, in smaller ones without it."""
         if not writes:
             return {}
         try:
@@ -276,7 +276,7 @@ class PostgresMessageStore:
             return dict.fromkeys((write.key for write in writes), _unavailable(error))
 
     async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
-        """Write, and where a connection broke, look what became of it: its rows are known by their stamps.
+        """Write; after a broken connection, find out the outcome: the rows are recognized by position and time.
 
         Raises psycopg.Error, Unavailable.
         """
@@ -291,7 +291,7 @@ class PostgresMessageStore:
                         await self._stamp(connection, writes)
                         stamped = True
                     stored = await insert(connection, writes, self._licence)
-            except errors.UniqueViolation:  # of (topic, created_at): another server stores there too
+            except errors.UniqueViolation:  # of (topic, created_at): another node stores there, too
                 collisions += 1
                 if collisions > COLLISIONS:
                     raise
@@ -309,7 +309,7 @@ class PostgresMessageStore:
         return outcomes
 
     async def _stamp(self, connection: Connection, writes: Sequence[Write]) -> None:
-        """Give each its `created_at`, above all others of its topic."""
+        """Set the `created_at` of each, above all earlier ones of its topic."""
         if len(self._last) > REMEMBERED_TOPICS:
             self._last.clear()
         if unknown := list({write.key[0] for write in writes} - self._last.keys()):
@@ -327,7 +327,7 @@ def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
 
 
 def _transient(error: Exception) -> bool:
-    """Whether the same may succeed at once or when the server is back."""
+    """Whether a retry may succeed, at once or when the server is reachable again."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40"):
         return True
     return isinstance(error, Unavailable) or is_lost(error)
@@ -335,11 +335,11 @@ def _transient(error: Exception) -> bool:
 
 def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, TimeoutError):
-        return Unavailable("The database does not answer: what was to be stored may be there. Try again.")
+        return Unavailable("The database does not reply: the message may be there or not. Try again.")
     meant = translate(error)
     if isinstance(meant, Unavailable):
         return meant
-    return Unavailable(f"The message store does not work ({meant}). See to it, then try again.")
+    return Unavailable(f"The message store fails ({meant}). Fix that, then try again.")
 
 
 def _report(task: asyncio.Task[None], died: Callable[[BaseException], None]) -> None:

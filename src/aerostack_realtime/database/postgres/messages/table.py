@@ -1,4 +1,4 @@
-"""The table of messages: its statements, and its rows as messages."""
+"""The table of messages: its statements, and the conversion of its rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AFTER = f"""SELECT {_COLUMNS}, mark
   LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
     AND position > $2::bigint AND position <= $3::bigint ORDER BY position LIMIT $4::bigint) AS page ON true
   ORDER BY position"""
-"""With the mark of the same moment, which is there also when no message is."""
+"""With the mark of the same moment, which is returned also without any message."""
 MARK_COLUMN: Final = 7
 TOPICS = f"""WITH RECURSIVE t(topic) AS (
     SELECT min(topic) FROM {MESSAGES} WHERE topic > $1::text
@@ -55,19 +55,19 @@ PRUNE = PRUNE_BY_AGE.replace(
     f"""greatest($2::bigint, (SELECT created_at FROM {MESSAGES} WHERE topic = $1::text
       ORDER BY created_at DESC OFFSET $3::bigint LIMIT 1))""",
 )
-"""The same, and what is beyond the newest $3."""
+"""The same, and all but the newest $3."""
 HIGH_WATER = f"SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'"
 RAISE_HIGH_WATER = f"""INSERT INTO {SCHEMA}.meta AS m VALUES ('high_water', $1::bigint::text)
   ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text
   WHERE m.value::bigint >= $2::bigint"""
-"""Unless the mark is lower than what is known to be stored: then the database was restored from a backup."""
+"""Unless the mark is lower than the known one: then the database was restored from a backup."""
 
 
 Key = tuple[bytes, bytes, bytes]
 
 
 class Write(Struct, gc=False):
-    """A message on its way into the table: `key` is topic, user and id, in UTF-8 as `event` is."""
+    """A message to be inserted: `key` is topic, user and id, in UTF-8 like `event`."""
 
     message: NewMessage
     key: Key
@@ -76,7 +76,7 @@ class Write(Struct, gc=False):
 
 
 def write_of(message: NewMessage) -> Write:
-    """Raises BadMessage for what PostgreSQL cannot hold."""
+    """Raises BadMessage for a character that PostgreSQL cannot store."""
     key = (text(message.topic), text(message.user_id), text(message.id))
     return Write(message, key, text(message.event))
 
@@ -88,26 +88,27 @@ async def last_stamps(connection: Connection, topics: Sequence[bytes]) -> dict[b
 
 
 class Licence(Struct, frozen=True):
-    """A node's right to store messages in a generation of the journal; the database takes it away."""
+    """A node's right to store messages in a generation of the journal, until it is revoked."""
 
     node: bytes
     generation: int
 
 
 class LicenceLost(Unavailable):
-    """The database has taken the licence away: this node stores nothing until it has a new one."""
+    """The licence was revoked: this node stores nothing until it has a new one."""
 
     def __init__(self) -> None:
-        super().__init__("This node is being taken out of the cluster or rejoins it. Try again in a moment.")
+        super().__init__("This node is leaving or rejoining the cluster. Try again in a moment.")
 
 
 async def insert(
     connection: Connection, writes: Sequence[Write], licence: Licence | None = None
 ) -> dict[Key, Stored]:
-    """One transaction. A key that was there before is answered with what it holds, unless that is gone since.
+    """Insert in one transaction. A key that exists already yields its stored message, unless that was pruned
+    since.
 
-    With a `licence`, the transaction stores nothing once that is taken away, and whoever takes it away waits for
-    the transaction. Raises LicenceLost.
+    With a `licence`, the transaction stores nothing after the licence was revoked, and revoking it waits for the
+    transaction. Raises LicenceLost.
     """
     topics = texts([write.key[0] for write in writes])
     users = texts([write.key[1] for write in writes])
@@ -198,7 +199,7 @@ def integer(result: PGresult, row: int, column: int) -> int:
 
 
 def text(value: str) -> bytes:
-    """Raises BadMessage for a character that PostgreSQL has no text with."""
+    """Raises BadMessage for a character that PostgreSQL cannot store in text."""
     if "\0" in value:
         raise BadMessage("The message's topic, id, user or event holds a NUL character: leave it out.")
     try:

@@ -1,7 +1,7 @@
-"""Statements sent together in one round trip, and their results as they come.
+"""Sends statements together in one round trip, and reads their results as they arrive.
 
-libpq's pipeline mode. psycopg's own waits until all is sent before it reads; here both go on at once, so that a
-server whose answer fills the pipe is listened to.
+This is libpq's pipeline mode. psycopg's pipeline waits until everything is sent before it reads; here both happen
+at once, so a server whose results fill the pipe does not block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 CHUNK_ROWS: Final = 4
-"""Rows that libpq hands over at once, so what is in memory before anybody can count it. More is hardly faster."""
+"""Rows that libpq returns at once: they are in memory before they can be counted. More is hardly faster."""
 
 Result = TypeVar("Result")
 Communication = Generator[Wait, Ready | int, Result]
@@ -25,7 +25,7 @@ _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecSt
 
 
 class Pipeline:
-    """`send` some, `sync`, then ask for the results of each in turn, and at last for the `rest`."""
+    """`send` statements, `sync`, read the results of each in turn, and finally the `rest`."""
 
     def __init__(self, pgconn: PGconn) -> None:
         self._pgconn = pgconn
@@ -36,12 +36,12 @@ class Pipeline:
         self._pgconn.send_query_params(sql, params)
 
     def sync(self) -> None:
-        """What was sent before is done together: after an error, nothing more of it."""
+        """End a group: after an error, the server skips the rest of it."""
         self._pgconn.pipeline_sync()
         self._unsent = True
 
     def by_chunks(self) -> None:
-        """Let the rows of the statement that is next come CHUNK_ROWS at a time."""
+        """Receive the rows of the next statement CHUNK_ROWS at a time."""
         self._pgconn.set_chunked_rows_mode(CHUNK_ROWS)
 
     def next(self) -> Communication[PGresult | None]:
@@ -52,30 +52,30 @@ class Pipeline:
         return result
 
     def only(self) -> Communication[PGresult]:
-        """The result of a statement that has one. Raises psycopg.Error."""
+        """The result of a statement that has exactly one. Raises psycopg.Error."""
         result = yield from self.next()
         assert result is not None, "a statement has a result"
         end = yield from self.next()
-        assert end is None, "and one only"
+        assert end is None, "a statement has one result only"
         return result
 
     def rest(self) -> Communication[None]:
-        """Leave out what is left, up to the `sync`."""
+        """Skip the remaining results, up to the `sync`."""
         while True:
             result = yield from self._receive()
             if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
                 return
 
     def _receive(self) -> Communication[PGresult | None]:
-        """The next result, whichever it is; what is still to be sent is sent beside.
+        """The next result of any kind; unsent statements are sent meanwhile.
 
-        Read only what is needed for it: libpq keeps the rest without a bound. That is why nothing is flushed while
-        the socket takes nothing, for then libpq reads.
+        It reads only what is needed for it, because libpq buffers the rest without a limit. For the same reason it
+        flushes only while the socket accepts data: otherwise libpq would read.
         """
         pgconn = self._pgconn
         while pgconn.is_busy():
             ready = yield Wait.RW if self._unsent else Wait.R
-            # Nothing is ready when psycopg goes on after it has cancelled the query.
+            # Nothing is ready when psycopg resumes after it has cancelled the query.
             if ready and ready & Ready.W:
                 self._unsent = pgconn.flush() != 0
             if ready and ready & Ready.R:

@@ -1,4 +1,4 @@
-"""`?` placeholders as PostgreSQL's `$1`, `$2`, …: where a `?` is one, and where it is something else.
+"""Translates `?` placeholders to PostgreSQL's `$1`, `$2`, …: where a `?` is one, and where it is not.
 
 Pure. The tokens are those of PostgreSQL's scanner (src/backend/parser/scan.l, `standard_conforming_strings` on).
 A `?` is a placeholder unless it stands in a string, a quoted name, a dollar-quoted body or a comment, or is part
@@ -16,7 +16,7 @@ from msgspec import Struct
 from aerostack_realtime.protocol.errors import BadMessage
 
 WORDS: Final = 4
-"""How many of the first words are told: enough to know what kind of statement it is."""
+"""How many of the first words are returned: enough to recognize the kind of statement."""
 
 _LETTER = r"A-Za-z_\x80-\U0010ffff"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*+(?:'|\Z)"
@@ -43,7 +43,7 @@ _NAME = re.compile(rf"[{_LETTER}0-9$]")
 
 
 class Statement(Struct, frozen=True):
-    """SQL as PostgreSQL takes it. `words`: its first ones, unquoted and in capitals; a quoted name is '"'.
+    """SQL as PostgreSQL reads it. `words`: the first ones, unquoted and in capitals; a quoted name is '"'.
     `several`: something follows a semicolon."""
 
     sql: str
@@ -53,7 +53,7 @@ class Statement(Struct, frozen=True):
 
 
 def translate(sql: str) -> Statement:
-    """Raises BadMessage for a parameter that is numbered."""
+    """Raises BadMessage for a numbered parameter."""
     parts: list[str] = []
     words: list[str] = []
     count = depth = position = 0
@@ -67,7 +67,7 @@ def translate(sql: str) -> Statement:
             parts.append(sql[found.start() : position])
             continue
         if kind == "numbered":
-            raise BadMessage(f"Parameters have no number here: write ? instead of {token}, one for each.")
+            raise BadMessage(f"Parameters are not numbered here: write ? instead of {token}, one for each.")
         if kind == "placeholder":
             count += 1
             token = _apart(sql, found.start(), position, f"${count}")
@@ -90,7 +90,7 @@ def translate(sql: str) -> Statement:
 
 
 def _comment_end(sql: str, position: int) -> int:
-    """Where a block comment ends that has begun before `position`; they nest."""
+    """The end of a block comment that began before `position`; block comments nest."""
     depth = 1
     while depth and (edge := _COMMENT_EDGE.search(sql, position)):
         depth += 1 if edge[0] == "/*" else -1
@@ -99,7 +99,7 @@ def _comment_end(sql: str, position: int) -> int:
 
 
 def _apart(sql: str, start: int, end: int, parameter: str) -> str:
-    """The parameter with a space where it would grow together with a name beside it."""
+    """The parameter, with a space where it would merge with an adjacent name."""
     before = " " if start and _NAME.match(sql, start - 1) else ""
     after = " " if _NAME.match(sql, end) else ""
     return f"{before}{parameter}{after}"

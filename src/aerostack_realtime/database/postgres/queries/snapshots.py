@@ -1,4 +1,4 @@
-"""A table's rows at one moment, read by a cursor of the server in a transaction of its own."""
+"""Reads a table's rows at one moment, by a server-side cursor in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from aerostack_realtime.database.postgres.wal.pgoutput import Values
 from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, Unavailable
 
 AT_ONCE: Final = 4
-"""Snapshots of whole tables that are read at the same moment, and as many with a limit: those are short, and do
-not wait for the others."""
+"""Snapshots of whole tables that are read at the same time, and as many with a limit: those are short, and do not
+wait for the others."""
 TURN_SECONDS: Final = 5.0
-"""How long a snapshot waits for its turn before its client is told to try again."""
+"""How long a snapshot waits for its turn before it fails with Overloaded."""
 FETCH_ROWS: Final = 500
 FETCH_BYTES: Final = 4 << 20
-"""What one step may bring: rows are fetched by tens when they are large."""
+"""Bytes of one step: large rows are fetched in smaller numbers."""
 GROWTH: Final = 10
-"""From the first rows on, each step brings at most so many times as many as the one before: none is blind."""
+"""Each step fetches at most so many times as many rows as the one before, whose size is known."""
 
 _TEXT: Final = frozenset(("text", "varchar", "name"))
 _INTEGER: Final = {"int2": 15, "int4": 31, "int8": 63}
@@ -39,7 +39,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Snapshots:
-    """Opens snapshots of watched tables, on connections that nobody else waits for: twice `AT_ONCE`."""
+    """Opens snapshots of watched tables, on connections of their own: twice `AT_ONCE`."""
 
     def __init__(self, connections: Connections, feed: PostgresChangeFeed, types: Types) -> None:
         self._connections = connections
@@ -59,7 +59,7 @@ class Snapshots:
                 (seen,) = await rows.fetchone() or ("",)
                 cursor = await self._feed.seam(seen)
                 ordered = selection.order is not None or selection.limit is not None
-                key = await _named_by(table, connection) if ordered else ()
+                key = await _key_columns(table, connection) if ordered else ()
                 if selection.limit is not None and not key:
                     raise InvalidFilter(NAMELESS)
                 await connection.execute(_declare(table, columns, key, selection, connection))
@@ -114,7 +114,7 @@ class PostgresSnapshot:
             size = max(1, min(FETCH_ROWS, GROWTH * size, FETCH_BYTES * size // max(taken, 1)))
 
     def _shown(self, result: pq.abc.PGresult, left: int | None) -> tuple[list[Row], int]:
-        """Those of the rows that belong to the selection, at most `left`; and how many bytes all took."""
+        """The rows that belong to the selection, at most `left`; and the bytes of all rows."""
         taken = 0
         rows: list[Row] = []
         for values in _read(result):
@@ -134,7 +134,7 @@ async def _yield_if_due(turns: asyncio.Semaphore) -> AsyncIterator[None]:
             await turns.acquire()
     except TimeoutError:
         raise Overloaded(
-            f"{AT_ONCE} snapshots are read at the same moment, and no other could begin. Try again in a moment."
+            f"{AT_ONCE} snapshots are being read, and no other could begin in time. Try again in a moment."
         ) from None
     try:
         yield
@@ -147,9 +147,9 @@ def _read(result: pq.abc.PGresult) -> Iterator[Values]:
         yield tuple([result.get_value(number, column) for column in range(result.nfields)])
 
 
-async def _named_by(table: str, connection: Connection) -> Sequence[str]:
-    """The columns that tell a table's rows apart, in their order: its primary key, else columns that are unique
-    and NOT NULL; none when it has neither."""
+async def _key_columns(table: str, connection: Connection) -> Sequence[str]:
+    """The columns that identify a table's rows, in their order: its primary key, else columns that are unique and
+    NOT NULL; none when it has neither."""
     rows = await connection.execute(
         "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place) "
         "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number "
@@ -164,9 +164,9 @@ async def _named_by(table: str, connection: Connection) -> Sequence[str]:
 def _declare(
     table: str, columns: Columns, key: Sequence[str], selection: Selection, connection: Connection
 ) -> str:
-    """SQL that opens a cursor on all rows that may belong to the selection, in its order and then by `key`."""
+    """SQL that opens a cursor for all rows that may belong to the selection, in its order and then by `key`."""
     known = {name: (connection.adapters.types.get(oid), oid) for name, oid in columns}
-    # An array's OID finds the type of its elements, too.
+    # The lookup by an array's OID finds its element type.
     column_types = {
         name: info.name if info is not None and info.oid == oid else None for name, (info, oid) in known.items()
     }
@@ -188,15 +188,15 @@ def _declare(
 
 
 def _by(column: str, kind: str | None, descending: bool) -> sql.Composable:
-    """An order as clients have it: null comes first, text by its characters' numbers."""
+    """The order that clients use: null comes first, text is ordered by code points."""
     collation = sql.SQL(' COLLATE "C"') if kind in _TEXT else sql.SQL("")
     return sql.Identifier(column) + collation + sql.SQL(" DESC NULLS LAST" if descending else " ASC NULLS FIRST")
 
 
 def _equals(column: str, kind: str | None, value: Value) -> sql.Composable | None:
-    """SQL that holds at least for the rows whose column is `value` on the wire; None when no SQL is sure to."""
+    """SQL that is true at least for the rows whose column is `value` on the wire; None when no SQL surely is."""
     name = sql.Identifier(column)
-    if value is None:  # which JSON has, too
+    if value is None:  # JSON has a null of its own
         return None if kind in (None, "json", "jsonb") else sql.SQL("{} IS NULL").format(name)
     if kind in _TEXT:
         if not isinstance(value, str) or "\0" in value:

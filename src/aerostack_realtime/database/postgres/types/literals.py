@@ -1,4 +1,4 @@
-"""Arrays and composites out of the text that PostgreSQL prints for them (§8.15 and §8.16 of its manual)."""
+"""Parses arrays and composites from PostgreSQL's text (§8.15 and §8.16 of its manual)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from aerostack_realtime.database.base import Value
 from aerostack_realtime.database.postgres.types.values import Converter
 
 DIMENSIONS: Final = 6
-"""An array of PostgreSQL has no more."""
+"""The limit of PostgreSQL's arrays."""
 
 
 _STRUCTURE = re.compile(rb'["\\{}]')
 
 
 def array(element: Converter, delimiter: bytes = b",") -> Converter:
-    """The converter of the arrays of a type: (nested) lists. Where their indexes begin is not told."""
+    """The converter of the arrays of a type: (nested) lists. Their lower bounds are dropped."""
     token = re.compile(
         rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^{}"\\%b]+)|[{}%b]' % (re.escape(delimiter), re.escape(delimiter)),
         re.DOTALL,
@@ -38,10 +38,10 @@ def array(element: Converter, delimiter: bytes = b",") -> Converter:
 
 
 def _nested(value: bytes, at: int, token: re.Pattern[bytes], element: Converter) -> list[Any]:
-    """The array that fills `value` from `at` on."""
+    """The array that is the rest of `value` from `at` on."""
     whole: list[Any] = []
-    within = [whole]  # the lists that are open
-    wanted = True  # a value or a list, rather than a delimiter or an end
+    within = [whole]  # the open lists
+    wanted = True  # a value or a list may follow, else a delimiter or an end
     while at < len(value):
         found = token.match(value, at)
         if found is None or (len(within) == 1 and (found[0] != b"{" or whole)):
@@ -78,7 +78,7 @@ def _nested(value: bytes, at: int, token: re.Pattern[bytes], element: Converter)
 
 
 _ESCAPED = re.compile(rb'["\\](.)', re.DOTALL)
-"""A composite doubles a quote or a backslash, an array puts a backslash before it."""
+"""A composite doubles a quote or a backslash, an array escapes it by a backslash."""
 
 
 def _unescaped(quoted: bytes) -> bytes:
@@ -106,7 +106,7 @@ def composite(names: Sequence[str], converters: Sequence[Converter]) -> Converte
 
 
 def _fields(inner: bytes) -> list[bytes | None]:
-    """What stands between the parentheses; nothing at all is NULL, an empty value is quoted."""
+    """The fields between the parentheses; an empty field is NULL, an empty value is quoted."""
     if b'"' not in inner:
         return [field or None for field in inner.split(b",")]
     fields: list[bytes | None] = []

@@ -1,6 +1,6 @@
-"""What is known of a database's types: how to read a value by the OID of its type.
+"""The types of a database: how to convert a value by the OID of its type.
 
-The types that are built in have fixed OIDs; whatever else a database has is asked for once in its catalog.
+Built-in types have fixed OIDs; all others are read from the catalogs.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, Values
 
 
 class Plain(Struct, frozen=True):
-    """A type without parts; ranges and all that is not known here are text."""
+    """A type without parts; ranges and unknown types are text."""
 
     convert: Converter = values.text
 
 
 class Array(Struct, frozen=True, tag=True):
-    """`element` is a type's OID. A `delimiter` other than a comma is the element type's own wish."""
+    """`element` is a type's OID. The element type defines the `delimiter`."""
 
     element: int
     delimiter: str = ","
@@ -37,21 +37,21 @@ class Domain(Struct, frozen=True, tag=True):
 
 
 class Composite(Struct, frozen=True, tag=True):
-    """Attributes in their order, each with the OID of its type. `numbers` are the catalog's, which tell an
-    attribute that was dropped from one of the same name that was added."""
+    """Attributes in their order, each with the OID of its type. `numbers` are the catalog's: they distinguish a
+    dropped attribute from a new one of the same name."""
 
     attributes: tuple[tuple[str, int], ...]
     numbers: tuple[int, ...] = ()
 
 
 class Enumeration(Struct, frozen=True, tag=True):
-    """Values are text, one of these labels, each of which has an OID that it keeps when it is renamed."""
+    """Values are text: one of these labels, each with an OID that stays when the label is renamed."""
 
     labels: tuple[tuple[int, str], ...]
 
 
 Made = Array | Domain | Composite | Enumeration
-"""A type that users make, as far as its values are read by what it is made of."""
+"""A type that users create and whose values are converted by its parts."""
 TypeShape = Plain | Made
 
 
@@ -120,7 +120,8 @@ SELECT oid, base, element, delimiter, typrelid <> 0,
        (SELECT array_agg(e.oid::int8 ORDER BY e.oid) FROM pg_catalog.pg_enum e WHERE enumtypid = types.oid)
 FROM needed JOIN types USING (oid)
 """
-"""The types asked for, with all that they are made of. An array is what prints as one; `int2vector` does not."""
+"""The requested types with everything that they consist of. An array is what prints as one; `int2vector` does
+not."""
 
 
 class Layout:
@@ -292,7 +293,7 @@ def _shape(
     labels: list[str] | None,
     label_oids: list[int] | None,
 ) -> TypeShape:
-    """The shape that a row of the catalog's answer describes."""
+    """The shape that a row of the catalogs describes."""
     if base is not None:
         return Domain(base)
     if element is not None:

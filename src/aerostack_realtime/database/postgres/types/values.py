@@ -1,7 +1,7 @@
-"""PostgreSQL's values as the values of the wire (docs/protocol.md §4, "Row changes"), and back as parameters.
+"""Converts PostgreSQL's values to the wire (docs/protocol.md §4, "Row changes"), and parameters back.
 
-Values come as the text that a session with the settings of connection.SESSION prints. A converter takes the bytes
-of one value, never NULL, and raises ValueError for what its type does not print.
+Values are the text that a session with the settings of connection.address.SESSION prints. A converter takes the
+bytes of one value, never NULL, and raises ValueError for what its type does not print.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from aerostack_realtime.database.base import Value
 from aerostack_realtime.protocol.errors import BadMessage
 
 SAFE_INTEGER: Final = 2**53 - 1
-"""Beyond it a JSON number is no longer exact in a browser."""
+"""Beyond it, a JSON number is not exact in a browser."""
 
 _INT64 = range(-(2**63), 2**63)
 
 JSON_DEPTH: Final = 200
-"""JSON that is nested deeper stays text: no reader is asked for more than it can take (Python's end at 1,000)."""
+"""JSON that is nested deeper stays text: readers have limits (Python's is 1,000)."""
 
 Converter = Callable[[bytes], Value]
 
@@ -33,7 +33,7 @@ text: Converter = bytes.decode
 
 
 def repaired(value: bytes) -> str:
-    """Text whatever it is: bytes that are not UTF-8 (a database in SQL_ASCII has them) become U+FFFD."""
+    """Text from any bytes: those that are not UTF-8 (possible in a database in SQL_ASCII) become U+FFFD."""
     return value.decode("utf-8", "replace")
 
 
@@ -46,7 +46,7 @@ def boolean(value: bytes) -> bool:
 
 
 def integer(value: bytes) -> int | str:
-    if len(value) < 16:  # so it is less than 10¹⁵
+    if len(value) < 16:  # less than 10¹⁵
         return int(value)
     number = int(value)
     return number if -SAFE_INTEGER <= number <= SAFE_INTEGER else str(number)
@@ -79,15 +79,15 @@ def zoned(value: bytes) -> str:
 
 
 _DELICATE: Final = re.compile(rb"\d{16}|\d[eE][+-]?\d{3}|\\u[dD][89a-fA-F]")
-"""What a surrogate or a number beyond the wire's looks like; so do others, which take the slower way in vain."""
+"""Matches every surrogate and every number beyond the wire's, and some others, which take the slower path."""
 
 
 def json_value(value: bytes) -> Value:
-    """JSON as it is, with what RFC 8259 §6 calls interoperable numbers.
+    """JSON with the numbers that RFC 8259 §6 calls interoperable.
 
-    Integers beyond ±(2^53−1) are strings of their digits, as everywhere; fractions are the nearest double, as any
-    JSON reader has them; a number that no finite double is near (`1e400`) is a string. Of repeated keys the last
-    one counts, half a surrogate pair is U+FFFD, and what is nested deeper than JSON_DEPTH is its text.
+    Integers beyond ±(2^53−1) are strings of their digits, as everywhere; fractions are the nearest double, as in
+    any JSON reader; a number without a near finite double (`1e400`) is a string. The last of repeated keys counts,
+    half a surrogate pair becomes U+FFFD, and JSON nested deeper than JSON_DEPTH stays text.
     """
     if value.count(b"[") + value.count(b"{") <= JSON_DEPTH and _DELICATE.search(value) is None:
         return msgspec.json.decode(value)  # type: ignore[no-any-return]
@@ -109,7 +109,7 @@ def _json_double(digits: str) -> float | str:
 
 
 def _plain(value: Any, depth: int) -> Value:
-    """The value without halves of surrogate pairs. Raises RecursionError when it is nested deeper than `depth`."""
+    """The value without unpaired surrogates. Raises RecursionError when it is nested deeper than `depth`."""
     kind = type(value)
     if kind is str:
         return _whole(value)
@@ -127,9 +127,9 @@ def _whole(characters: str) -> str:
 
 
 def to_parameters(params: Sequence[Value]) -> list[bytes | None]:
-    """Parameters of a statement in text format, their types left to the server.
+    """A statement's parameters in text format; the server infers their types.
 
-    Raises BadMessage for what PostgreSQL cannot hold.
+    Raises BadMessage for what PostgreSQL cannot store.
     """
     return [None if value is None else _parameter(number, value) for number, value in enumerate(params, 1)]
 
@@ -144,13 +144,13 @@ def _parameter(number: int, value: Value) -> bytes:
             raise BadMessage(f"Parameter {number} does not fit into 64 bits: pass it as text instead.")
         return b"%d" % value
     if isinstance(value, float):
-        return repr(value).encode()  # `nan` and `inf` are words of PostgreSQL, too
+        return repr(value).encode()  # PostgreSQL reads `nan` and `inf`, too
     if not isinstance(value, str):
         raise BadMessage(f"Parameter {number} must be null, a boolean, a number or a string.")
     if "\0" in value:
-        raise BadMessage(f"Parameter {number} holds a NUL character, which no text of PostgreSQL can.")
+        raise BadMessage(f"Parameter {number} contains a NUL character, which PostgreSQL cannot store in text.")
     if not _encodable(value):
-        raise BadMessage(f"Parameter {number} holds a lone surrogate, which is no text.")
+        raise BadMessage(f"Parameter {number} contains an unpaired surrogate, which is not valid text.")
     return value.encode()
 
 

@@ -22,7 +22,7 @@ from aerostack_realtime.database.base import LARGE_BYTES
 
 
 class MalformedMessage(ValueError):
-    """Bytes that are no message of the protocol: which one they seemed to be, and at which byte they fail."""
+    """Bytes that are not a message of the protocol: which message they resemble, and at which byte it fails."""
 
 
 class Unchanged(Enum):
@@ -30,14 +30,14 @@ class Unchanged(Enum):
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-"""Stands in a new row for a large (TOAST) value that the UPDATE left alone, so that the log does not repeat it."""
+"""Stands in a new row for a large (TOAST) value that the UPDATE did not change: the WAL does not repeat it."""
 
 Values = tuple[bytes | Unchanged | None, ...]
 """A row in the order of its relation's columns: each value in PostgreSQL's text format, None for NULL."""
 
 
 class Begin(Struct, frozen=True, gc=False):
-    """A transaction begins; `final_lsn` is where its commit stands. Everything up to `Commit` is part of it."""
+    """A transaction begins; its commit is at `final_lsn`. Everything up to `Commit` is part of it."""
 
     final_lsn: int
     timestamp: int
@@ -45,7 +45,8 @@ class Begin(Struct, frozen=True, gc=False):
 
 
 class Commit(Struct, frozen=True, gc=False):
-    """It ends. `commit_lsn` is the `final_lsn` of its `Begin`; `end_lsn`, just behind it, is what to confirm."""
+    """It ends. `commit_lsn` is the `final_lsn` of its `Begin`; `end_lsn`, just after it, is the position to
+    confirm."""
 
     commit_lsn: int
     end_lsn: int
@@ -53,15 +54,15 @@ class Commit(Struct, frozen=True, gc=False):
 
 
 class Origin(Struct, frozen=True, gc=False):
-    """The transaction came to this server by replication, from `name`, where its commit stands at `lsn`."""
+    """The transaction was replicated to this server from `name`, where its commit is at `lsn`."""
 
     lsn: int
     name: str
 
 
 class Column(Struct, frozen=True, gc=False):
-    """A column as it is sent. `modifier` is the type's (a length, a precision), -1 for none; `key`: it is part of
-    the replica identity."""
+    """A published column. `modifier` is the type's (a length, a precision), -1 for none; `key`: it is part of the
+    replica identity."""
 
     name: str
     type_oid: int
@@ -127,7 +128,7 @@ class Truncate(Struct, frozen=True, gc=False):
 
 
 class LogicalMessage(Struct, frozen=True, gc=False):
-    """A message by `pg_logical_emit_message`. One that is not `transactional` comes at once, outside of any
+    """A message by `pg_logical_emit_message`. One that is not `transactional` is sent at once, outside of any
     transaction."""
 
     lsn: int
@@ -138,14 +139,14 @@ class LogicalMessage(Struct, frozen=True, gc=False):
 
 
 class StreamStart(Struct, frozen=True, gc=False):
-    """A piece of the transaction `xid`, which has not ended; `first` is the first of them."""
+    """A piece of the open transaction `xid`; `first`: it is its first piece."""
 
     xid: int
     first: bool
 
 
 class StreamStop(Struct, frozen=True, gc=False):
-    """The piece ends; pieces of others, and whole transactions, may come before the next one."""
+    """The piece ends; pieces of other transactions, and whole transactions, may come before the next one."""
 
 
 class StreamCommit(Struct, frozen=True, gc=False):
@@ -158,7 +159,7 @@ class StreamCommit(Struct, frozen=True, gc=False):
 
 
 class StreamAbort(Struct, frozen=True, gc=False):
-    """What was streamed with `subxid` is void; if that is `xid` itself, the whole transaction is."""
+    """What was streamed with `subxid` is rolled back; if that is `xid` itself, the whole transaction is."""
 
     xid: int
     subxid: int
@@ -170,7 +171,8 @@ Data = bytes | memoryview
 
 
 class Decoder:
-    """Decodes the messages of one connection in their order: it keeps whether it is inside a streamed piece."""
+    """Decodes the messages of one connection in their order; its state is whether it is inside a streamed
+    piece."""
 
     def __init__(self) -> None:
         self._streaming = False
@@ -219,11 +221,11 @@ _COLUMN = struct.Struct(">Ii").unpack_from
 _ROWS, (_TEXT, _NULL, _UNCHANGED), (_NEW, _KEY, _OLD) = b"IUD", b"tnu", b"NKO"
 _START, _ = _BRACKETS = b"SE"
 _EPOCH_MS = 946_684_800_000
-"""2000-01-01, from which PostgreSQL counts its microseconds."""
+"""2000-01-01: the zero of PostgreSQL's timestamps."""
 
 
 def _values(data: Data, at: int) -> tuple[Values, int]:
-    """A row, and where it ends; that may be behind the end of `data`, which `_finish` notices."""
+    """A row, and where it ends; that may be beyond the end of `data`, which `_finish` detects."""
     values: list[Any] = []
     append = values.append
     (count,) = _INT16(data, at)
@@ -373,7 +375,7 @@ _CHANGES: Final[dict[int, Callable[..., Change]]] = {
     ord("Y"): _type,
     ord("M"): _logical,
 }
-"""Called with where their own part begins and the xid that stands before it within a streamed piece."""
+"""Called with the offset of their own part and the xid that precedes it within a streamed piece."""
 
 _CONTROLS: Final[dict[int, Callable[..., Message]]] = {
     ord("B"): _fixed(">xQqI", lambda lsn, at, xid: Begin(lsn, _timestamp(at), xid)),
@@ -389,7 +391,7 @@ _NAMES: Final = {kind: each.__name__ for kind, each in zip(b"BCOSEcARYIUDTM", ge
 
 
 def _described(data: Data) -> str:
-    """The message as one calls it, for an error."""
+    """The message's name, for an error."""
     if not data:
         return "An empty message"
     return f"The message {bytes(data[:1])!r} ({_NAMES.get(data[0], 'unknown')}) of {len(data)} bytes"
