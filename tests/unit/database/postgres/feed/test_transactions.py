@@ -8,11 +8,12 @@ from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.feed.transactions import (
     SPOOL_BYTES,
     Committed,
+    Emitted,
     OpaqueChange,
     Transactions,
     merged,
 )
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, LogicalMessage
+from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED
 
 
 class Writer:
@@ -88,8 +89,8 @@ def _brief(item: object) -> Any:
             return ("committed", item.xid, item.position)
         case OpaqueChange():
             return ("untold", item.relations)
-        case LogicalMessage():
-            return ("logical", item.content)
+        case Emitted():
+            return ("emitted", item.lsn, item.message.content)
     raise AssertionError(item)
 
 
@@ -130,7 +131,9 @@ def test_a_change_without_its_whole_old_row_is_not_told_as_one() -> None:
 
 
 def test_a_logical_message_is_passed_on() -> None:
-    assert fed(begin(5, 1), PLAIN.logical(b"hello"), commit(5))[0] == ("logical", b"hello")
+    assert fed(begin(5, 1), PLAIN.logical(b"hello"), commit(5))[0] == ("emitted", 5, b"hello"), (
+        "with the position of its commit"
+    )
 
 
 def test_nothing_of_a_transaction_that_goes_on_comes_before_its_commit_and_then_all() -> None:
