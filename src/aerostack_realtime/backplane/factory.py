@@ -40,18 +40,19 @@ def open_journal(
     now: Callable[[], int],
     epoch: Callable[[], str],
     understands: Callable[[str, int], bool],
+    node: str | None = None,
     redis: RedisSettings = DEFAULTS,
 ) -> Journal:
     """A journal that is not started yet. Call it on the event loop.
 
     `arbiter` is None when the database is not PostgreSQL; it serves Redis, the arguments after it serve the memory
-    journal. `now` is the wall clock in µs since the Unix epoch. Raises JournalUnusable with one sentence that says
+    journal. `node` names this start of this node, for an arbiter that has to know it. `now` is the wall clock in µs since the Unix epoch. Raises JournalUnusable with one sentence that says
     what to do, and never quotes a password.
     """
     check_backplane(url, clustered=arbiter is not None)
     if arbiter is None or url == MEMORY:
         return MemoryJournal(store=store, now=now, epoch=epoch, understands=understands)
-    return RedisJournal(parse_address(url), arbiter, secrets.token_hex(8), settings=redis, now=now)
+    return RedisJournal(parse_address(url), arbiter, node or secrets.token_hex(8), settings=redis, now=now)
 
 
 def shown(url: str) -> str:

@@ -73,8 +73,8 @@ class Recorder:
         """What was reported after the start."""
         return self.began_calls[1:]
 
-    async def until_gap(self) -> None:
-        await self.until(lambda: bool(self.gaps))
+    async def until_gap(self, count: int = 1) -> None:
+        await self.until(lambda: len(self.gaps) >= count)
 
     async def until_reach(self, *reports: str) -> None:
         """Until exactly these reports were made: "cut off", "reconnected"."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aerostack_realtime.backplane.redis.session import OPENINGS
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.backplane.conftest import RedisCluster
 from tests.contract.backplane.lossy_proxy import LossyProxy
@@ -108,6 +109,18 @@ async def test_flushall_is_noticed_by_nodes_that_append_nothing(
     await settle(*nodes)
     redis_server.command("FLUSHALL")
     await _until_gap(nodes)
+
+
+async def test_many_generations_within_a_minute_are_reported_and_slowed_down(
+    redis_server: RedisServer, redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = await redis_cluster.join("a")
+    for number in range(1, OPENINGS):
+        redis_server.command("FLUSHALL")
+        await a.heard.until_gap(number)
+    redis_server.command("FLUSHALL")
+    await a.heard.until_reach("cut off")
+    assert "nodes disagree about which Redis is the master" in caplog.text
 
 
 async def test_a_deleted_log_is_reported_to_the_node_that_had_not_read_it(
