@@ -45,9 +45,9 @@ def open_journal(
 ) -> Journal:
     """A journal that is not started yet. Call it on the event loop.
 
-    `arbiter` is None when the database is not PostgreSQL; it serves Redis, the arguments after it serve the memory
-    journal. `node` names this start of this node, for an arbiter that has to know it. `now` is the wall clock in µs since the Unix epoch. Raises JournalUnusable with one sentence that says
-    what to do, and never quotes a password.
+    `arbiter` is None when the database is not PostgreSQL. `store`, `epoch` and `understands` serve the memory
+    journal; `node` names this start of this node, for an arbiter that has to know it. `now` is the wall clock in
+    µs since the Unix epoch. Raises JournalUnusable with one sentence that says what to do, and quotes no password.
     """
     check_backplane(url, clustered=arbiter is not None)
     if arbiter is None or url == MEMORY:

@@ -7,6 +7,13 @@ from typing import Self
 CHUNK = 1 << 16
 
 
+class _Link:
+    """A client's connection: whether its next answer is lost, and whether it reads the log."""
+
+    doomed = False
+    reads = False
+
+
 class LossyProxy:
     """Forwards both ways. After `lose_next_answer`, the connection on which the next append is sent is reset once
     the server has answered it."""
@@ -26,12 +33,18 @@ class LossyProxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def hold(self) -> None:
-        """Hold answers back until `release`."""
+    def hold_reads(self) -> None:
+        """Hold back what connections that read the log are sent, until `release`."""
         self._flowing.clear()
 
     def release(self) -> None:
         self._flowing.set()
+
+    def cut(self) -> None:
+        """Reset all connections; what was held back is lost."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self.release()
 
     def lose_next_answer(self) -> None:
         self._armed = True
@@ -54,27 +67,28 @@ class LossyProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
         self._writers += [writer, back]
-        doomed = asyncio.Event()
-        self._links.add(asyncio.create_task(self._requests(reader, back, doomed)))
-        self._links.add(asyncio.create_task(self._answers(there, writer, doomed)))
+        link = _Link()
+        self._links.add(asyncio.create_task(self._requests(reader, back, link)))
+        self._links.add(asyncio.create_task(self._answers(there, writer, link)))
 
-    async def _requests(
-        self, near: asyncio.StreamReader, far: asyncio.StreamWriter, doomed: asyncio.Event
-    ) -> None:
+    async def _requests(self, near: asyncio.StreamReader, far: asyncio.StreamWriter, link: _Link) -> None:
         with suppress(ConnectionError):
             while data := await near.read(CHUNK):
                 if self._armed and b"EVALSHA" in data:
                     self._armed = False
-                    doomed.set()
+                    link.doomed = True
+                if b"XREAD" in data:
+                    link.reads = True
                 far.write(data)
         far.close()
 
-    async def _answers(self, far: asyncio.StreamReader, near: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
+    async def _answers(self, far: asyncio.StreamReader, near: asyncio.StreamWriter, link: _Link) -> None:
         with suppress(ConnectionError):
             while data := await far.read(CHUNK):
-                if doomed.is_set():
+                if link.doomed:
                     self.lost += 1
                     break
-                await self._flowing.wait()
+                if link.reads:
+                    await self._flowing.wait()
                 near.write(data)
         near.transport.abort()

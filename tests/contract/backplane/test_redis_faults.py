@@ -213,7 +213,7 @@ async def test_a_node_slower_than_the_log_is_told_of_the_gap(
 ) -> None:
     a, b = await redis_cluster.join("a"), await redis_cluster.join("b", url=lossy.url)
     await settle(a, b)
-    lossy.hold()
+    lossy.hold_reads()
     b.append()
     await a.heard.until(lambda: a.heard.entries[-1].item == b.accepted[-1])
     await a.heard.until_item(a.append())
@@ -222,3 +222,19 @@ async def test_a_node_slower_than_the_log_is_told_of_the_gap(
     await settle(a, b)
     assert a.heard.gaps == []
     assert b.heard.gaps != []
+
+
+async def test_an_answered_append_that_redis_loses_unread_is_appended_again(
+    redis_server: RedisServer, redis_cluster: RedisCluster, lossy: LossyProxy
+) -> None:
+    a, b = await redis_cluster.join("a", url=lossy.url), await redis_cluster.join("b")
+    await settle(a, b)
+    lossy.hold_reads()
+    first = a.append()
+    await b.heard.until_item(first)
+    await b.heard.until_item(a.append())  # one is under way at a time: the first was answered
+    redis_server.command("FLUSHALL")
+    lossy.cut()
+    await a.heard.until_item(first)
+    await settle(a, b)
+    assert [entry.item for entry in b.heard.entries].count(first) == 1
