@@ -111,6 +111,8 @@ class CatchUp:
         try:
             async with asyncio.timeout(self._seconds or None):
                 cursor, rest = await self._read(command, table, selection, shown, numbers)
+                command = replace(command, since=cursor)
+                await self._rows(command, cursor, rest, shown, numbers, last=True)
         except TimeoutError:
             raise TooLarge(
                 f"The snapshot timed out after {self._seconds:g} s. Add a filter or a limit, read faster, or "
@@ -118,8 +120,6 @@ class CatchUp:
             ) from None
         finally:
             self.sends_rows = False
-        command = replace(command, since=cursor)
-        await self._rows(command, cursor, rest, shown, numbers, last=True)
         await self._resume(command, cursor, confirmed=True)
 
     async def _read(
