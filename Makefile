@@ -15,7 +15,7 @@ WORKERS ?= 3
 PY := src tests bench examples
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel reference fuzz clean
+.PHONY: help install demo check quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel reference fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -33,6 +33,13 @@ check: install ## format, lint, strict types, import layers, English; Python and
 	$(BIN)/python scripts/plain_english && git ls-files -z | xargs -0 $(BIN)/codespell
 	npm run check -w aerostack-realtime
 	npm run check:web
+
+quick: check ## the gate before a commit: check, and the unit tests of both languages, under a minute
+	$(BIN)/pytest tests/unit -n $(WORKERS) -q
+	npm run --silent test -w aerostack-realtime
+
+coverage: install ## lines that the unit tests alone cover; docs: CONTRIBUTING.md
+	$(BIN)/pytest tests/unit -n $(WORKERS) -q --cov=aerostack_realtime --cov-report=term:skip-covered
 
 test: check test-python test-node test-browser ## all checks and tests
 
