@@ -8,6 +8,7 @@ import { AerostackError, wrap } from './errors.js'
 import { fetchHistory } from './history.js'
 import type { ClientInternals } from './internals.js'
 import { checkLimits, type Limits } from './limits.js'
+import { addListener, notify, watchPage } from './listeners.js'
 import { Outbox, type Pending } from './outbox.js'
 import type { Events } from './payload.js'
 import { Tracking } from './presence.js'
@@ -380,25 +381,4 @@ export class Client {
 /** A client of a server; see `ClientOptions`. Throws AerostackError `invalid_url`. */
 export function createClient(options: ClientOptions = {}): Client {
   return new Client(options)
-}
-
-/** Add `listener` to `listeners`. Returns a function that removes it. */
-function addListener<L>(listeners: Set<L>, listener: L): () => void {
-  listeners.add(listener)
-  return () => {
-    listeners.delete(listener)
-  }
-}
-
-/** Call each of `listeners`, which may remove themselves. */
-function notify<T>(listeners: Set<(value: T) => void>, value: T): void {
-  for (const listener of [...listeners]) listener(value)
-}
-
-/** Call `wake` when the network changes or the page becomes visible, on platforms that report it. */
-function watchPage(wake: () => void, on: boolean): void {
-  const change = on ? 'addEventListener' : 'removeEventListener'
-  globalThis[change]?.('online', wake)
-  globalThis[change]?.('offline', wake)
-  globalThis.document?.[change]('visibilitychange', wake)
 }

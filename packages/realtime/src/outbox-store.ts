@@ -1,5 +1,5 @@
 /** Keeps unanswered publishes in IndexedDB when a page closes. Loaded on demand; not a part of the core. */
-import type { Outbox } from './outbox.js'
+import type { Outbox, OutboxStore } from './outbox.js'
 
 /** A publish that has no answer yet. */
 interface Kept {
@@ -40,83 +40,106 @@ const DATABASE = 'aerostack'
 const STORE = 'outbox'
 
 /**
- * Keep the publishes in `outbox` until they are answered, and send what earlier pages left behind.
- *
- * Each page holds a lock of its name while it lives. The page that gets the lock of another page takes over what
- * that page left. Without locks every page takes over: the server recognizes a repeated publish by its id. Throws
+ * Keep the publishes in `outbox` until they are answered, and send what earlier pages left behind. Throws
  * DOMException when there is no storage.
  */
 export async function persist(options: StoreOptions): Promise<void> {
-  const { outbox, place, page, failed } = options
-  const database = await open()
-  const locks = globalThis.navigator?.locks
-  const watched = new Set([page])
-  const changed = new Map<string, Omit<Kept, 'user'> | undefined>()
-  let number = 0
-  let writing = false
+  const store = new Store(options, await open())
+  store.start()
+}
 
-  const keep = (id: string, text: string) => {
+/**
+ * The publishes of one page. Each page holds a lock of its name while it lives. The page that gets the lock of another
+ * page takes over what that page left. Without locks every page takes over: the server recognizes a repeated publish
+ * by its id.
+ */
+class Store implements OutboxStore {
+  readonly #options: StoreOptions
+  readonly #database: IDBDatabase
+  readonly #locks = globalThis.navigator?.locks
+  /** Pages whose locks this page holds or waits for. */
+  readonly #watched: Set<string>
+  /** Changes that are not written yet. */
+  readonly #changed = new Map<string, Omit<Kept, 'user'> | undefined>()
+  #number = 0
+  #writing = false
+
+  constructor(options: StoreOptions, database: IDBDatabase) {
+    this.#options = options
+    this.#database = database
+    this.#watched = new Set([options.page])
+  }
+
+  start(): void {
+    const { outbox, page, client } = this.#options
+    this.#locks?.request(lockName(page), () => new Promise(() => {}))
+    outbox.store = this
+    for (const [id, text] of outbox.entries()) this.keep(id, text)
+    client.onStatusChange((status) => {
+      if (status !== 'connected') return
+      this.#write()
+      this.#inherit().catch((error) => this.#stop(error))
+    })
+  }
+
+  keep(id: string, text: string): void {
     if (JSON.parse(text).type !== 'publish') return
-    changed.set(id, { id, text, place, page, at: Date.now(), number: number++ })
-    write()
+    const { place, page } = this.#options
+    this.#changed.set(id, { id, text, place, page, at: Date.now(), number: this.#number++ })
+    this.#write()
   }
 
-  const drop = (id: string) => {
-    changed.set(id, undefined)
-    write()
+  drop(id: string): void {
+    this.#changed.set(id, undefined)
+    this.#write()
   }
 
-  const stop = (error: unknown) => {
-    outbox.store = undefined
-    failed(error)
+  #stop(error: unknown): void {
+    this.#options.outbox.store = undefined
+    this.#options.failed(error)
   }
 
   /** Write all changes, one transaction at a time. */
-  async function write(): Promise<void> {
-    if (writing) return
-    writing = true
+  async #write(): Promise<void> {
+    if (this.#writing) return
+    this.#writing = true
     try {
-      const user = userOf(await options.currentToken())
-      while (changed.size) {
-        const batch = [...changed]
-        changed.clear()
-        await transact(database, 'readwrite', (store) => {
+      const user = userOf(await this.#options.currentToken())
+      while (this.#changed.size) {
+        const batch = [...this.#changed]
+        this.#changed.clear()
+        await transact(this.#database, 'readwrite', (store) => {
           for (const [id, kept] of batch) kept ? store.put({ ...kept, user }) : store.delete(id)
         })
       }
     } catch (error) {
-      if (error instanceof DOMException) stop(error) // otherwise there is no token yet: the next connection has one
+      if (error instanceof DOMException) this.#stop(error) // otherwise there is no token yet: the next connection has one
     }
-    writing = false
+    this.#writing = false
   }
 
-  /** Take over what pages of the same user left behind. */
-  async function inherit(): Promise<void> {
-    const user = userOf(options.client.token)
+  /** Take over what other pages of the same user left behind. */
+  async #inherit(): Promise<void> {
+    const { client, place } = this.#options
+    const user = userOf(client.token)
     const ours = (kept: Kept) => kept.place === place && kept.user === user
-    const pages = (await all(database)).filter(ours).map((kept) => kept.page)
-    for (const other of new Set(pages)) {
-      if (watched.has(other)) continue
-      watched.add(other)
-      const takeOver = async () => {
-        for (const { id, text } of await taken(database, (kept) => ours(kept) && kept.page === other, page)) {
-          outbox.add(id, text, { resolve() {}, reject: failed })
-          options.send(id, text)
-        }
-      }
-      if (locks) locks.request(lockName(other), takeOver)
+    const pages = (await all(this.#database)).filter(ours).map((kept) => kept.page)
+    for (const page of new Set(pages)) {
+      if (this.#watched.has(page)) continue
+      this.#watched.add(page)
+      const takeOver = () => this.#takeOver((kept) => ours(kept) && kept.page === page)
+      if (this.#locks) this.#locks.request(lockName(page), takeOver)
       else await takeOver()
     }
   }
 
-  locks?.request(lockName(page), () => new Promise(() => {}))
-  outbox.store = { keep, drop }
-  for (const [id, text] of outbox.entries()) keep(id, text)
-  options.client.onStatusChange((status) => {
-    if (status !== 'connected') return
-    write()
-    inherit().catch(stop)
-  })
+  async #takeOver(wanted: (kept: Kept) => boolean): Promise<void> {
+    const { outbox, page, send, failed } = this.#options
+    for (const { id, text } of await taken(this.#database, wanted, page)) {
+      outbox.add(id, text, { resolve() {}, reject: failed })
+      send(id, text)
+    }
+  }
 }
 
 function lockName(page: string): string {
