@@ -116,6 +116,7 @@ async def _run(
             async with asyncio.TaskGroup() as tasks:
                 owned = [
                     tasks.create_task(journal.run()),
+                    tasks.create_task(hub.run()),
                     tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),

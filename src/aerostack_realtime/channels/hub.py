@@ -3,31 +3,44 @@
 Synchronous but for `start`: no method waits, so between a decision and its record nothing else can happen.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 from msgspec import Raw, Struct
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish, Track, Untrack
+from aerostack_realtime.channels.cluster import Cluster, NodeInfo
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.logs import Logs
+from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
+from aerostack_realtime.channels.publishing import Done, Publishing
+from aerostack_realtime.channels.publishing import Outcome as Outcome
+from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.channels.replica import Done, Replica
-from aerostack_realtime.channels.replica import Outcome as Outcome
+from aerostack_realtime.channels.replica import Replica
+from aerostack_realtime.channels.resolver import Commits, Resolver
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import BadMessage, Forbidden, NotFound
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, NotFound
 from aerostack_realtime.protocol.messages import Member, encode
 
 MAX_EVENT_NAME: Final = 256
 """Characters of an event's name: it is a word, and stands in every frame."""
+ALONE: Final = NodeInfo()
 MAX_ID: Final = 256
 """Characters of a publish's id: ids are remembered, so they are no place for data."""
+
+
+decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class ChannelStatus(Struct, frozen=True, rename="camel"):
@@ -43,7 +56,9 @@ class Hub:
 
     `defer` runs a callable once the current tick has ended, `later` one after so many seconds; `buffer_limit` is
     how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
-    channel are shown; `logs` makes the logs of channels. The hub is the listener of the change feed, its replica
+    channel are shown; `logs` makes the logs of channels. In a cluster `commits` is the right of nodes to commit,
+    `keep` is called with whether this node does what exactly one has to do, and `info` is what this node says of
+    itself. The hub is the listener of the change feed, its replica
     that of the journal. All topics given to it are canonical.
     """
 
@@ -58,25 +73,60 @@ class Hub:
         buffer_limit: int,
         presence_limit: int,
         logs: Logs,
+        commits: Commits | None = None,
+        keep: Callable[[bool], None] | None = None,
+        info: NodeInfo = ALONE,
     ) -> None:
+        self.caught_up = asyncio.Event()
+        """Set once this node knows everything that the others know."""
         self._journal = journal
         self._changes = changes
         self._connections: dict[str, Subscriber] = {}
         self._registry = Registry(defer, later, buffer_limit, logs)
         self._cursors = Cursors(journal)
         delivery = Delivery(self._registry, self._cursors, self._connections)
-        self._replica = Replica(
+        self._keep = keep
+        self._is_keeper = False
+        self._nodes = Nodes()
+        self._questions = Questions(journal, later)
+        self._questions.handlers["channels"] = self._subscriber_counts
+        self._publishing = Publishing(
             journal=journal,
             registry=self._registry,
             delivery=delivery,
             cursors=self._cursors,
             store=store,
+            nodes=self._nodes,
             defer=defer,
+            stored_all=self._stored_all,
+        )
+        self._cluster = Cluster(
+            journal=journal,
+            nodes=self._nodes,
+            publishing=self._publishing,
+            questions=self._questions,
+            info=info,
+            changed=self._nodes_changed,
+        )
+        self._resolver = Resolver(
+            journal=journal,
+            nodes=self._nodes,
+            publishing=self._publishing,
+            cluster=self._cluster,
+            commits=commits,
+        )
+        self._replica = Replica(
+            journal=journal,
+            registry=self._registry,
+            cursors=self._cursors,
+            publishing=self._publishing,
+            cluster=self._cluster,
+            questions=self._questions,
         )
         self.subscriptions = Subscriptions(
             self._registry,
             self._cursors,
-            self._replica.members,
+            self._cluster.members,
             delivery,
             journal,
             changes,
@@ -86,9 +136,48 @@ class Hub:
         self._presence_limit = presence_limit
         self._tracking: dict[Subscriber, set[str]] = {}
 
+    # --- the cluster -------------------------------------------------------------------------------------
+
     async def start(self) -> None:
-        """Take in what the journal holds. Raises JournalUnusable."""
+        """Take in what the journal holds, and join the cluster; `caught_up` follows, at once for a single node.
+
+        Raises JournalUnusable, Unavailable.
+        """
         await self._journal.start(self._replica)
+        self._cluster.join()
+
+    async def run(self) -> None:
+        """Deal with dead nodes, until cancelled."""
+        await self._resolver.run()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this node knows what the others know, and can publish."""
+        return self.caught_up.is_set() and not self._replica.is_cut_off and not self._cluster.is_dead
+
+    @property
+    def mismatches(self) -> int:
+        """How often another node's state differed from this node's; anything but 0 is a bug."""
+        return self._cluster.digests.mismatches
+
+    def goodbye(self) -> None:
+        """Leave the cluster; call it before the connections are closed, so that nobody is absent meanwhile."""
+        self._cluster.leave()
+
+    def nodes(self) -> list[NodeStatus]:
+        """The live nodes of the cluster by id. The first one does what exactly one has to do."""
+        return self._cluster.present()
+
+    def handle(self, kind: str, handler: Handler) -> None:
+        """Let `handler` carry out a kind of question or instruction on this node, whichever node asks."""
+        self._questions.handlers[kind] = handler
+
+    def ask(self, kind: str, payload: object, done: Collected) -> None:
+        """Ask all nodes, this one included; `done` gets the answers (JSON) of those that reply within 3 seconds.
+
+        Raises Overloaded, Unavailable.
+        """
+        self._questions.ask(kind, payload, done)
 
     # --- connections -------------------------------------------------------------------------------------
 
@@ -101,8 +190,10 @@ class Hub:
         """A connection is gone, with its subscriptions and its presence. Idempotent."""
         self._connections.pop(subscriber.connection_id, None)
         self.subscriptions.leave(subscriber)
-        for topic in list(self._tracking.get(subscriber, ())):
-            self.untrack(subscriber, topic)
+        for topic in self._tracking.pop(subscriber, ()):
+            if not self._cluster.is_leaving:
+                with suppress(AerostackError):  # a roster follows
+                    self._append_presence(Untrack(topic, subscriber.connection_id), None)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -143,23 +234,30 @@ class Hub:
 
         `done` is called when every later event follows it. Raises Overloaded, Unavailable.
         """
-        self._replica.append(Track(topic, subscriber.connection_id, user_id, encode(state)), done)
-        self._tracking.setdefault(subscriber, set()).add(topic)
+        tracking = self._tracking.setdefault(subscriber, set())
+        known = topic in tracking
+        tracking.add(topic)
+        try:
+            self._append_presence(Track(topic, subscriber.connection_id, user_id, encode(state)), done)
+        except AerostackError:
+            if not known:
+                tracking.discard(topic)
+            raise
 
     def untrack(self, subscriber: Subscriber, topic: str, done: Done | None = None) -> None:
         """Remove `subscriber` from the members; one that is not tracked changes nothing. Raises as `track`."""
-        topics_of_it = self._tracking.get(subscriber, set())
-        if topic not in topics_of_it:
+        tracking = self._tracking.get(subscriber, set())
+        if topic not in tracking:
             if done is not None:
                 done(Outcome(self._cursors.at(self._journal.last), 0))
             return
-        topics_of_it.discard(topic)
-        if not topics_of_it:
+        tracking.discard(topic)
+        if not tracking:
             self._tracking.pop(subscriber, None)
-        self._replica.append(Untrack(topic, subscriber.connection_id), done)
+        self._append_presence(Untrack(topic, subscriber.connection_id), done)
 
     def members(self, topic: str) -> list[Member]:
-        return self._replica.members.of(topic, self._presence_limit)
+        return self._cluster.members.of(topic, self._presence_limit)
 
     # --- the change feed's listener ----------------------------------------------------------------------
 
@@ -187,16 +285,18 @@ class Hub:
     # --- the owner's -------------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Forget what has become too old. Call it every few seconds."""
+        """Forget what has become too old, and give a sign of life to the other nodes. Call it once a second."""
         self._registry.expire(self._journal.last)
+        self._publishing.report_settlements()
+        self._cluster.beat(len(self._connections))
 
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
         self._registry.flush()
 
     def channels(self) -> list[ChannelStatus]:
-        """The channels that somebody is subscribed to or present on."""
-        members = self._replica.members
+        """The channels that somebody on this node is subscribed to, or anybody is present on."""
+        members = self._cluster.members
         found = {
             channel.topic: ChannelStatus(channel.topic, channel.subscribers, members.count(channel.topic))
             for channel in self._registry
@@ -205,3 +305,37 @@ class Hub:
             if topic not in found:
                 found[topic] = ChannelStatus(topic, 0, members.count(topic))
         return list(found.values())
+
+    def all_channels(self, done: Callable[[list[ChannelStatus]], None]) -> None:
+        """The channels that anybody is subscribed to or present on, counted over all nodes. Raises as `ask`."""
+
+        def collected(answers: list[bytes]) -> None:
+            subscribers: Counter[str] = Counter()
+            for answer in answers:
+                subscribers.update(decode_counts(answer))
+            members = self._cluster.members
+            topics = dict.fromkeys([*subscribers, *members.topics()])
+            done([ChannelStatus(topic, subscribers[topic], members.count(topic)) for topic in topics])
+
+        self._questions.ask("channels", None, collected)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _append_presence(self, item: Track | Untrack, done: Done | None) -> None:
+        self._cluster.append(item, lambda item: self._replica.append(item, done))
+
+    def _subscriber_counts(self, _: bytes) -> dict[str, int]:
+        return {channel.topic: channel.subscribers for channel in self._registry}
+
+    def _stored_all(self) -> None:
+        self._resolver.stored_all()
+
+    def _nodes_changed(self) -> None:
+        self._resolver.wake()
+        if not self._cluster.is_learning:
+            self.caught_up.set()
+        is_keeper = not self._cluster.is_learning and self._nodes.lowest() == self._journal.node
+        if is_keeper != self._is_keeper:
+            self._is_keeper = is_keeper
+            if self._keep is not None:
+                self._keep(is_keeper)

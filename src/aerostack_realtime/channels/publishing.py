@@ -1,0 +1,224 @@
+"""What becomes of publishes: which repeat others, which wait for a commit, and the order of delivery."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.items import Publish, Settle, Settlement
+from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
+from aerostack_realtime.channels.custom.nodes import Nodes
+from aerostack_realtime.channels.custom.presence import Change as PresenceChange
+from aerostack_realtime.channels.custom.receipts import Key, Receipt, Receipts
+from aerostack_realtime.channels.delivery import Delivery
+from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """Where and when (ms) a command took effect, and whether it was a repeat of one accepted before."""
+
+    cursor: str
+    timestamp: int
+    duplicate: bool = False
+
+
+Done = Callable[[Outcome | AerostackError], None]
+Settled = Literal["stored", "duplicate", "refused"]
+
+
+class Publishing:
+    """The publishes of all nodes, in the order of the journal.
+
+    `defer` runs a callable once the current tick has ended; `stored_all` is called when no persisted publish of
+    this node waits for the message store any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        registry: Registry,
+        delivery: Delivery,
+        cursors: Cursors,
+        store: MessageStore,
+        nodes: Nodes,
+        defer: Callable[[Callable[[], None]], object],
+        stored_all: Callable[[], None],
+    ) -> None:
+        self.receipts = Receipts()
+        self.storing = 0
+        """How many persisted publishes of this node wait for the message store."""
+        self.delivered = 0
+        """The sum of the positions of all delivered events, for digests."""
+        self._journal = journal
+        self._registry = registry
+        self._delivery = delivery
+        self._cursors = cursors
+        self._store = store
+        self._nodes = nodes
+        self._defer = defer
+        self._stored_all = stored_all
+        self._holds = HoldQueues()
+        self._settlements: list[Settlement] = []
+        self._unsure: dict[int, Key] | None = {}
+        """While this node may lack receipts that others have: the publishes that may repeat others."""
+        self._start = 0
+
+    def began(self, start: int) -> None:
+        """This node knows no item up to `start`."""
+        self._start = start
+
+    def published(self, position: int, at: int, node: str, item: Publish, done: Done | None) -> None:
+        """A publish entered; `done` is its publisher on this node."""
+        key = None
+        if item.id is not None:
+            key = item.topic, item.user_id or "", item.id
+            receipt = self.receipts.find(key)
+            if receipt is not None:
+                if node == self._journal.node:
+                    self._repeated(position, receipt, done)
+                return
+            if self._unsure is not None:
+                self._unsure[position] = key
+        if item.persist:
+            self._hold(position, node, item, done)
+            return
+        timestamp = at // 1000
+        if key is not None:
+            self.receipts.remember(key, Receipt(position, timestamp))
+        cursor = self._cursors.at(position)
+        if self._holds and self._holds.holds(item.topic):
+            self._holds.hold(PendingEvent(item.topic, position, node, timestamp, True, item))
+        else:
+            self.delivered += position
+            self._delivery.publish(position, timestamp, item, cursor)
+        if done is not None:
+            done(Outcome(cursor, timestamp))
+
+    def settled(self, item: Settle) -> None:
+        """Some publishes were stored, or turned out not to be delivered."""
+        topics: dict[str, None] = {}
+        for settlement in item.settlements:
+            if settlement.outcome == "duplicate" and self._unsure:
+                self._correct(settlement)
+            event = self._holds.settle(settlement)
+            if event is None:
+                continue
+            publish = event.item
+            if publish is not None and publish.id is not None and settlement.outcome == "stored":
+                key = event.topic, publish.user_id or "", publish.id
+                self.receipts.remember(key, Receipt(event.position, event.timestamp))
+            topics[event.topic] = None
+        for topic in topics:
+            self._release(topic)
+
+    def present(self, position: int, at: int, node: str, changes: Mapping[str, list[PresenceChange]]) -> None:
+        """Send what one item changed of the members."""
+        timestamp = at // 1000
+        for topic, changed in changes.items():
+            if not changed:
+                continue
+            frames = self._delivery.presence_frames(topic, position, timestamp, changed)
+            if self._holds.holds(topic):
+                self._holds.hold(PendingEvent(topic, position, node, timestamp, True, frames=frames))
+            else:
+                self._delivery.presence(topic, position, frames)
+
+    def drop_after(self, position: int) -> None:
+        """The journal lost what followed `position`: what is held of it is never settled."""
+        self._holds.drop_after(position)
+
+    def orphans(self, is_dead: Callable[[str], bool]) -> list[PendingEvent]:
+        """The persisted publishes of dead nodes that wait for a Settle."""
+        return self._holds.unsettled(is_dead)
+
+    def forget_below(self, floor: int) -> None:
+        """A Beat announced a floor."""
+        self.receipts.forget_below(floor)
+        if self.receipts.floor >= self._start:
+            self.be_sure()
+
+    def be_sure(self) -> None:
+        """No node has a receipt that this one lacks."""
+        self._unsure = None
+
+    def report_settlements(self) -> None:
+        """Put what was settled into the journal; what it refuses now is kept for the next call."""
+        settlements, self._settlements = self._settlements, []
+        if settlements:
+            try:
+                self._journal.append(Settle(tuple(settlements)))
+            except AerostackError:
+                self._settlements = settlements + self._settlements
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _repeated(self, position: int, receipt: Receipt, done: Done | None) -> None:
+        outcome = Outcome(self._cursors.at(receipt.position), receipt.timestamp, duplicate=True)
+        self._report(Settlement(position, "duplicate", receipt.timestamp, receipt.position))
+        if done is not None:
+            done(outcome)
+
+    def _correct(self, settlement: Settlement) -> None:
+        """A publish that this node took for a new one repeats one from before its start."""
+        assert self._unsure is not None, "only while this node may lack receipts"
+        key = self._unsure.pop(settlement.position, None)
+        if key is not None:
+            self.receipts.remember(key, Receipt(settlement.original, settlement.created_at))
+            self._registry.log(key[0]).remove(settlement.position)
+
+    def _hold(self, position: int, node: str, item: Publish, done: Done | None) -> None:
+        if not self._nodes.alive(node):
+            if done is not None:
+                done(Unavailable("This node was cut off from the cluster; retry in a moment."))
+            return
+        self._holds.hold(PendingEvent(item.topic, position, node, 0, False, item))
+        if node == self._journal.node:
+            self._store_message(position, item, done)
+
+    def _store_message(self, position: int, item: Publish, done: Done | None) -> None:
+        """Store a persisted publish of this node; its Settle follows the commit."""
+
+        def stored(result: Stored | AerostackError) -> None:
+            self.storing -= 1
+            if isinstance(result, AerostackError):
+                self._report(Settlement(position, "refused"))
+                outcome: Outcome | AerostackError = result
+            else:
+                message = result.message
+                if result.duplicate:
+                    self._report(Settlement(position, "duplicate", message.created_at, message.position))
+                else:
+                    self._report(Settlement(position, "stored", message.created_at))
+                outcome = Outcome(self._cursors.at(message.position), message.created_at, result.duplicate)
+            if done is not None:
+                done(outcome)
+            if not self.storing:
+                self._stored_all()
+
+        id = item.id or f"{position:x}"
+        message = NewMessage(item.topic, id, item.user_id or "", item.event, Raw(item.data), position)
+        self.storing += 1
+        try:
+            self._store.append(message, stored)
+        except AerostackError as error:
+            stored(error)
+
+    def _report(self, settlement: Settlement) -> None:
+        """Put a settlement into the journal at the end of the tick, with the others of this tick."""
+        if not self._settlements:
+            self._defer(self.report_settlements)
+        self._settlements.append(settlement)
+
+    def _release(self, topic: str) -> None:
+        for event in self._holds.release(topic):
+            if event.item is None:
+                self._delivery.presence(topic, event.position, event.frames)
+            else:
+                self.delivered += event.position
+                cursor = self._cursors.at(event.position)
+                self._delivery.publish(event.position, event.timestamp, event.item, cursor)

@@ -1,0 +1,108 @@
+"""Dead nodes, as far as it takes the database: settle what they left behind, and join again after death."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.items import Settle, Settlement
+from aerostack_realtime.channels.cluster import Cluster
+from aerostack_realtime.channels.custom.holds import PendingEvent
+from aerostack_realtime.channels.custom.nodes import Nodes
+from aerostack_realtime.channels.publishing import Publishing
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 1.0
+
+
+class Commits(Protocol):
+    """The right of nodes to commit persisted messages. Every method raises Unavailable."""
+
+    async def grant(self, node: str) -> bool:
+        """Let `node` commit; False when the journal has begun anew meanwhile."""
+
+    async def revoke(self, node: str) -> None:
+        """End that. Returns after the commits of `node` under way have ended; it cannot commit any more."""
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Which of these topics and positions hold a stored message, each with its `created_at`."""
+
+
+class Resolver:
+    """Runs beside the replica. `commits` is None where a node is alone."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        nodes: Nodes,
+        publishing: Publishing,
+        cluster: Cluster,
+        commits: Commits | None,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._journal = journal
+        self._nodes = nodes
+        self._publishing = publishing
+        self._cluster = cluster
+        self._commits = commits
+        self._retry_seconds = retry_seconds
+        self._wanted = asyncio.Event()
+        self._stored_all = asyncio.Event()
+
+    def wake(self) -> None:
+        """A node joined, left or died."""
+        self._wanted.set()
+
+    def stored_all(self) -> None:
+        """No persisted publish of this node waits for the message store any more."""
+        self._stored_all.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                if self._cluster.is_dead:
+                    await self._rejoin()
+                await self._settle_orphans()
+            except AerostackError as error:
+                log.warning("a dead node cannot be dealt with now, trying again: %s", error.message)
+                await asyncio.sleep(self._retry_seconds)
+                self._wanted.set()
+
+    async def _rejoin(self) -> None:
+        """The others declared this node dead: join again, once nothing of its former life can be committed."""
+        log.warning("the cluster has declared this node dead, because it was silent for too long; joining again")
+        if self._commits is not None:
+            await self._commits.revoke(self._journal.node)
+            while self._publishing.storing:
+                self._stored_all.clear()
+                await self._stored_all.wait()
+            if not await self._commits.grant(self._journal.node):
+                raise Unavailable("The journal has begun anew.")
+        self._cluster.join()
+
+    async def _settle_orphans(self) -> None:
+        """Find out what dead nodes had stored, and let everything that waits for it go on."""
+        if self._commits is None or self._nodes.lowest() != self._journal.node:
+            return
+        orphans: dict[str, list[PendingEvent]] = {}
+        for event in self._publishing.orphans(self._nodes.is_ended):
+            orphans.setdefault(event.node, []).append(event)
+        for node, events in orphans.items():
+            await self._commits.revoke(node)
+            stored = await self._commits.stored_at([(event.topic, event.position) for event in events])
+            settlements = []
+            for event in events:
+                created_at = stored.get((event.topic, event.position))
+                if created_at is None:
+                    settlements.append(Settlement(event.position, "refused"))
+                else:
+                    settlements.append(Settlement(event.position, "stored", created_at))
+            self._journal.append(Settle(tuple(settlements)))
+            log.warning("settled %d persisted publishes that the dead node %s left behind", len(events), node)
