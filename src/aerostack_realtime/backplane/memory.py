@@ -28,7 +28,9 @@ class MemoryJournal:
     """Implements `Journal`. Nothing waits and nothing is kept: a restart begins an empty journal.
 
     Positions are those of a hybrid clock, whose high-water mark is kept in `store`; `now` is in µs since the Unix
-    epoch. `epoch` and `understands` are the database's.
+    epoch. `epoch` and `understands` are the database's. An epoch that ended while this process runs, because a
+    backup was restored into the open database, is still understood: positions come from one clock and the logs of
+    channels are in memory, so nothing is delivered twice and no gap is reported without need.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class MemoryJournal:
         self._store = store
         self._now = now
         self._epoch = epoch
-        self.understands = understands
+        self._understands = understands
+        self._newest = ""
+        self._given: set[str] = set()
         self._retry_seconds = retry_seconds
         self._asked = asyncio.Event()
         self._mark = 0
@@ -53,11 +57,18 @@ class MemoryJournal:
 
     @property
     def epoch(self) -> str:
-        return self._epoch()
+        epoch = self._epoch()
+        if epoch is not self._newest:
+            self._newest = epoch
+            self._given.add(epoch)
+        return epoch
 
     @property
     def last(self) -> int:
         return self._clock.last
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return epoch in self._given or self._understands(epoch, position)
 
     async def start(self, listener: JournalListener) -> None:
         """As its contract says; raises AerostackError when the high-water mark cannot be read or stored."""

@@ -26,7 +26,7 @@ from aerostack_realtime.channels.publishing import Outcome as Outcome
 from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.replica import Replica
-from aerostack_realtime.channels.resolver import Commits, Resolver
+from aerostack_realtime.channels.resolver import RETRY_SECONDS, Commits, Resolver
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import messages, topics
@@ -58,8 +58,8 @@ class Hub:
     how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
     channel are shown; `logs` makes the logs of channels. In a cluster `commits` is the right of nodes to commit,
     `keep` is called with whether this node does what exactly one has to do, and `info` is what this node says of
-    itself. The hub is the listener of the change feed, its replica
-    that of the journal. All topics given to it are canonical.
+    itself; after `retry_seconds` it tries again what the database refused. The hub is the listener of the change
+    feed, its replica that of the journal. All topics given to it are canonical.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Hub:
         commits: Commits | None = None,
         keep: Callable[[bool], None] | None = None,
         info: NodeInfo = ALONE,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.caught_up = asyncio.Event()
         """Set once this node knows everything that the others know."""
@@ -114,6 +115,7 @@ class Hub:
             publishing=self._publishing,
             cluster=self._cluster,
             commits=commits,
+            retry_seconds=retry_seconds,
         )
         self._replica = Replica(
             journal=journal,

@@ -109,3 +109,21 @@ async def test_a_mark_that_cannot_be_stored_is_stored_later() -> None:
     await store.stored.wait()
     assert store.mark > now[0]
     keeping.cancel()
+
+
+async def test_an_epoch_that_ended_is_understood_while_the_process_lives() -> None:
+    epochs = ["before"]
+
+    def journal() -> MemoryJournal:
+        return MemoryJournal(
+            store=Store(), now=lambda: HOUR, epoch=lambda: epochs[-1], understands=lambda epoch, _: epoch == "db"
+        )
+
+    running = journal()
+    assert running.epoch == "before"
+    epochs.append("after")
+    assert running.epoch == "after"
+    assert running.understands("before", 5)
+    assert running.understands("db", 5)
+    assert not running.understands("other", 5)
+    assert not journal().understands("before", 5), "but not by the next process"

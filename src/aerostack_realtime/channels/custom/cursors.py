@@ -18,20 +18,13 @@ class Epochs(Protocol):
 
 
 class Cursors:
-    """An epoch that ended while this process runs, because a backup was restored into the open database, is still
-    understood: positions come from one clock and the logs are in memory, so nothing is delivered twice and no
-    gap is reported without need.
-    """
+    """`epochs` is the journal."""
 
     def __init__(self, epochs: Epochs) -> None:
         self._epochs = epochs
-        self._given: set[str] = set()
 
     def at(self, position: int) -> str:
-        epoch = self._epochs.epoch
-        if epoch not in self._given:
-            self._given.add(epoch)
-        return f"{epoch}.{position}"
+        return f"{self._epochs.epoch}.{position}"
 
     def of_part(self, position: int, part: int, parts: int) -> str:
         """The cursor of event number `part`, counted from 1, of the `parts` events that one item caused."""
@@ -48,8 +41,7 @@ class Cursors:
         if not _is_number(written):
             return -1, 0
         position = int(written)
-        known = epoch in self._given or epoch == self._epochs.epoch
-        if not known and not self._epochs.understands(epoch, position):
+        if epoch != self._epochs.epoch and not self._epochs.understands(epoch, position):
             return -1, 0
         return position, int(parts) if _is_number(parts) else 0
 

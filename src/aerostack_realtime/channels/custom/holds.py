@@ -4,7 +4,7 @@ A function of the journal: every node holds and releases the same events at the 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -82,12 +82,10 @@ class HoldQueues:
         """The persisted publishes of certain nodes that wait for their Settle."""
         return [event for event in self._unsettled.values() if of(event.node)]
 
-    def drop_after(self, position: int) -> Iterable[str]:
-        """Drop the events after a position. Returns the topics they belong to, of which others may be released."""
-        touched = []
-        for topic, queue in self._queues.items():
-            if queue and queue[-1].position > position:
-                touched.append(topic)
-                while queue and queue[-1].position > position:
-                    self._unsettled.pop(queue.pop().position, None)
-        return touched
+    def drop_after(self, position: int) -> None:
+        """Drop the events after a position."""
+        for topic, queue in list(self._queues.items()):
+            while queue and queue[-1].position > position:
+                self._unsettled.pop(queue.pop().position, None)
+            if not queue:
+                del self._queues[topic]

@@ -31,16 +31,6 @@ def test_cursors_that_no_journal_gave_are_before_everything() -> None:
     assert [cursors.place(each) for each in malformed] == [(-1, 0)] * len(malformed)
 
 
-def test_a_cursor_from_before_a_restored_backup_is_understood_while_the_process_lives() -> None:
-    epochs = Epochs("before")
-    cursors = Cursors(epochs)
-    old = cursors.at(5)
-    epochs.epochs.append("after")
-    assert cursors.at(6) == "after.6"
-    assert cursors.position(old) == 5
-    assert Cursors(epochs).position(old) == -1, "but not by the next process"
-
-
 def test_a_cursor_of_an_earlier_run_is_understood_as_far_as_the_journal_does() -> None:
     cursors = Cursors(Epochs("now", understands=lambda epoch, position: epoch == "earlier" and position <= 5))
     assert [cursors.position(each) for each in ("earlier.5", "earlier.6", "other.5")] == [5, -1, -1]

@@ -1,0 +1,323 @@
+"""A cluster without sockets: hubs of several nodes on one journal that a test moves by hand."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from msgspec import Raw, Struct
+
+from aerostack_realtime.backplane.base import JournalListener
+from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.channels.cluster import NodeInfo
+from aerostack_realtime.channels.custom.logs import Logs
+from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.database.base import ChangeFeed, MessageStore, NewMessage, Stored, StoredMessage
+from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+from tests.unit.channels.peers import Peer, Tick
+
+SECOND = 1_000_000
+START = 1_000 * SECOND
+TOPIC = "chat/a/p"
+
+
+class Entry(Struct, frozen=True):
+    """An item as it stands in the journal."""
+
+    position: int
+    at: int
+    node: str
+    item: AnyItem
+
+
+class SharedLog:
+    """The log of a cluster, and its clock (µs). `repeats` is a planted bug: every append is written twice."""
+
+    def __init__(self, *, repeats: bool = False) -> None:
+        self.now = START
+        self.start = START
+        self.entries: list[Entry] = []
+        self.floor = 0
+        self.epoch = "1"
+        self.lost: dict[str, int] = {}
+        self._repeats = repeats
+
+    @property
+    def last(self) -> int:
+        return self.entries[-1].position if self.entries else self.start
+
+    def append(self, node: str, item: AnyItem) -> None:
+        for _ in range(1 + self._repeats):
+            position = max(self.now, self.last + 1)
+            self.entries.append(Entry(position, position, node, item))
+
+    def trim(self, floor: int) -> None:
+        """Forget what is below a floor, as an engine does."""
+        kept = [entry for entry in self.entries if entry.position >= floor]
+        if len(kept) < len(self.entries):
+            self.start = self.entries[len(self.entries) - len(kept) - 1].position
+            self.entries = kept
+
+    def fail_over(self, lost: int) -> int:
+        """Another server takes over without the newest `lost` entries. Returns the last position that survived."""
+        if lost:
+            del self.entries[-lost:]
+        until = self.last
+        self.lost[self.epoch] = until
+        self.epoch = str(int(self.epoch) + 1)
+        self.now += SECOND
+        return until
+
+
+class SharedJournal:
+    """One node's journal on the shared log: `flush` appends what waits, `read` lets items enter."""
+
+    def __init__(self, log: SharedLog, node: str) -> None:
+        self.node = node
+        self.log = log
+        self.last = 0
+        self.waiting: list[AnyItem] = []
+        self.refusal: AerostackError | None = None
+        self.size_floor = 0
+        self.listener: JournalListener
+
+    @property
+    def epoch(self) -> str:
+        return self.log.epoch
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return epoch in self.log.lost and position <= self.log.lost[epoch]
+
+    async def start(self, listener: JournalListener) -> None:
+        self.listener = listener
+        self.last = self.log.start
+        listener.began(0, self.log.start)
+        self.read()
+
+    async def run(self) -> None:
+        """A test moves it by hand."""
+
+    def append(self, item: AnyItem) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.waiting.append(item)
+
+    def flush(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for item in waiting:
+            self.log.append(self.node, item)
+
+    def read(self, count: int | None = None) -> int:
+        """Let up to `count` items enter; how many did."""
+        if self.last < self.log.start:
+            since, self.last = self.last, self.log.start
+            self.listener.began(since, self.last)
+        following = [entry for entry in self.log.entries if entry.position > self.last][:count]
+        for entry in following:
+            self.last = entry.position
+            self.listener.entered(entry.position, entry.at, entry.node, entry.item)
+        return len(following)
+
+    def began(self, until: int) -> None:
+        """The log was replaced by one that ends at `until`."""
+        since = self.last
+        self.last = max(since, until)
+        self.listener.began(since, until)
+
+    def trim(self, floor: int) -> None:
+        """The test trims the log, to this floor at most."""
+        self.log.floor = max(self.log.floor, floor)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Messages:
+    """The stored messages of all nodes, and their licences."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, str, str], StoredMessage] = {}
+        self.licences: set[str] = set()
+
+    def insert(self, message: NewMessage) -> Stored:
+        key = message.topic, message.user_id, message.id
+        if key in self.stored:
+            return Stored(self.stored[key], duplicate=True)
+        topic = [each.created_at for each in self.stored.values() if each.topic == message.topic]
+        created_at = max(message.position // 1000, max(topic, default=0) + 1)
+        stored = StoredMessage(*key[:1], message.id, message.user_id, message.event, message.data,
+                               message.position, created_at)  # fmt: skip
+        self.stored[key] = stored
+        return Stored(stored, duplicate=False)
+
+
+class Store:
+    """One node's message store: `commit` stores what waits, if the node has its licence."""
+
+    def __init__(self, messages: Messages, node: str) -> None:
+        self.messages = messages
+        self.node = node
+        self.waiting: list[tuple[NewMessage, Callable[[Stored | AerostackError], None]]] = []
+        self.full = False
+
+    def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
+        if self.full:
+            raise Overloaded("Too many messages wait to be stored.")
+        self.waiting.append((message, done))
+
+    def commit(self, failure: AerostackError | None = None) -> None:
+        if self.node not in self.messages.licences:
+            failure = Unavailable("This node has no licence.")
+        waiting, self.waiting = self.waiting, []
+        outcomes = [failure or self.messages.insert(message) for message, _ in waiting]
+        for (_, done), outcome in zip(waiting, outcomes, strict=True):
+            done(outcome)
+
+
+class Commits:
+    """Implements `Commits` for all nodes; `away` calls fail first."""
+
+    def __init__(self, messages: Messages) -> None:
+        self.messages = messages
+        self.away = 0
+
+    async def grant(self, node: str) -> bool:
+        self.messages.licences.add(node)
+        return True
+
+    async def revoke(self, node: str) -> None:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("The database is away.")
+        self.messages.licences.discard(node)
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        found = {(each.topic, each.position): each.created_at for each in self.messages.stored.values()}
+        return {place: found[place] for place in places if place in found}
+
+
+class Node:
+    """One node: its hub, journal and store, and a peer subscribed to TOPIC unless told otherwise."""
+
+    def __init__(self, cluster: "Replicas", name: str, *, feed: object = None) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.tick = Tick()
+        self.journal = SharedJournal(cluster.log, name)
+        self.store = Store(cluster.messages, name)
+        self.later: list[Callable[[], None]] = []
+        self.keeper = False
+        cluster.messages.licences.add(name)
+        self.hub = Hub(
+            journal=self.journal,
+            changes=cast(ChangeFeed, feed),
+            store=cast(MessageStore, self.store),
+            defer=self.tick.defer,
+            later=lambda _, call: self.later.append(call),
+            buffer_limit=1 << 20,
+            presence_limit=100,
+            logs=Logs([], 1 << 24),
+            commits=cluster.commits,
+            keep=self._keep,
+            info=NodeInfo(name, "1"),
+            retry_seconds=0,
+        )
+        self.peers: dict[str, Peer] = {}
+
+    def _keep(self, keeper: bool) -> None:
+        self.keeper = keeper
+
+    def peer(self, topic: str | None = TOPIC, *, since: str | None = None, presence: bool = True) -> Peer:
+        """A new connection, subscribed to a topic."""
+        peer = Peer(f"{self.name}-{len(self.peers)}-{secrets.token_hex(2)}")
+        self.peers[peer.connection_id] = peer
+        self.hub.join(peer)
+        if topic is not None:
+            self.hub.subscriptions.subscribe(peer, messages.Subscribe(topic, since=since, presence=presence))
+        return peer
+
+    def publish(self, data: object = 1, topic: str = TOPIC, **options: Any) -> list[Outcome | AerostackError]:
+        """Publish; the list gets the answer."""
+        answers: list[Outcome | AerostackError] = []
+        self.hub.publish(topic, "m", Raw(messages.encode(data)), answers.append, **options)
+        return answers
+
+    def step(self) -> None:
+        """Everything that this node can do now."""
+        self.tick.end()
+        self.journal.flush()
+        self.journal.read()
+        self.tick.end()
+
+
+class Replicas:
+    """A cluster. `nodes` are those that run."""
+
+    def __init__(self, *names: str, log: SharedLog | None = None) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.log = log or SharedLog()
+        self.messages = Messages()
+        self.commits = Commits(self.messages)
+        self.nodes: list[Node] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        for name in names:
+            self.start(name)
+
+    def start(self, name: str, *, feed: object = None) -> Node:
+        """A node joins; it is ready once the others have run."""
+        node = Node(self, name, feed=feed)
+        self.loop.run_until_complete(node.hub.start())
+        self.nodes.append(node)
+        self.tasks[name] = self.loop.create_task(node.hub.run())
+        return node
+
+    def kill(self, node: Node) -> None:
+        """A node stops in the middle of whatever it does."""
+        self.nodes.remove(node)
+        self.tasks.pop(node.name).cancel()
+        self.pump()
+
+    def pump(self) -> None:
+        """Let the resolvers run."""
+        for _ in range(8):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    def settle(self) -> None:
+        """Run until nothing more happens."""
+        for _ in range(8):
+            for node in self.nodes:
+                node.step()
+            self.pump()
+
+    def beat(self, seconds: int = 1) -> None:
+        """Let time pass, with everybody at work."""
+        for _ in range(seconds):
+            self.log.now += SECOND
+            for node in self.nodes:
+                node.hub.sweep()
+            self.settle()
+
+    def close(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        self.pump()
+        self.loop.close()
+
+
+def events(received: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Cursor and data of the events but presence."""
+    return [
+        (each["cursor"], each["data"])
+        for each in received
+        if each["type"] == "event" and not each["event"].startswith("presence:")
+    ]
+
+
+def presence(received: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The transitions of members, without the snapshot of a subscription."""
+    return [
+        (each["event"].removeprefix("presence:"), each["userId"])
+        for each in received
+        if each["type"] == "event" and each["event"].startswith("presence:") and "snapshot" not in each
+    ]

@@ -1,0 +1,432 @@
+"""Several nodes on one journal: the same decisions everywhere, while nodes join, leave and die."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from aerostack_realtime.backplane.items import Settle
+from aerostack_realtime.channels.hub import Outcome
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from tests.unit.channels.replicas import SECOND, TOPIC, Node, Replicas, events, presence
+
+
+def is_ready(node: Node) -> bool:
+    return node.hub.is_ready
+
+
+@pytest.fixture
+def cluster() -> Iterator[Replicas]:
+    found = Replicas("a", "b")
+    found.settle()
+    yield found
+    found.close()
+
+
+def test_a_node_is_ready_when_all_others_have_announced_their_members(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    cluster.settle()
+    c = cluster.start("c")
+    assert not is_ready(c)
+    c.step()
+    a.step()
+    c.step()
+    assert not is_ready(c), "b has not answered yet"
+    cluster.settle()
+    assert is_ready(c)
+    assert [each.user_id for each in c.hub.members(TOPIC)] == ["ann"]
+    assert [each.name for each in b.hub.nodes()] == ["a", "b", "c"]
+
+
+def test_an_event_reaches_the_subscribers_of_all_nodes_in_one_order(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    at_a, at_b = a.peer(), b.peer()
+    answers = a.publish("from a") + b.publish("from b")
+    cluster.settle()
+    received = events(at_a.take())
+    assert sorted(data for _, data in received) == ["from a", "from b"]
+    assert received == events(at_b.take())
+    assert not answers, "answers come once the own item has entered"
+
+
+def test_a_publisher_is_answered_with_the_place_of_its_own_event(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    first, second = a.publish(1), a.publish(2)
+    assert (first, second) == ([], [])
+    cluster.settle()
+    cursors = [cursor for cursor, _ in events(peer.take())]
+    assert [each.cursor for each in first + second if isinstance(each, Outcome)] == cursors
+
+
+def test_the_same_id_on_two_nodes_is_delivered_once(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = a.peer()
+    answers = [a.publish(1, id="x", user_id="ann"), b.publish(1, id="x", user_id="ann")]
+    cluster.settle()
+    assert len(events(peer.take())) == 1
+    outcomes = [each for answer in answers for each in answer if isinstance(each, Outcome)]
+    assert sorted(each.duplicate for each in outcomes) == [False, True]
+    assert len({each.cursor for each in outcomes}) == 1
+
+
+def test_a_persisted_event_waits_on_every_node_for_its_commit(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    answer = a.publish("stored", persist=True)
+    cluster.settle()
+    b.publish("after it")
+    cluster.settle()
+    assert events(peer.take()) == []
+    assert answer == []
+    a.store.commit()
+    assert len(answer) == 1, "the acknowledgement follows the commit, not the delivery"
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == ["stored", "after it"]
+
+
+def test_what_cannot_be_stored_is_refused_and_lets_later_events_go_on(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    answer = a.publish("stored", persist=True)
+    cluster.settle()
+    b.publish("after it")
+    cluster.settle()
+    a.store.commit(Unavailable("The database is away."))
+    cluster.settle()
+    assert isinstance(answer[0], Unavailable)
+    assert [data for _, data in events(peer.take())] == ["after it"]
+
+
+def test_a_full_store_refuses_at_once(cluster: Replicas) -> None:
+    a, _ = cluster.nodes
+    a.store.full = True
+    answer = a.publish("stored", persist=True)
+    cluster.settle()
+    assert isinstance(answer[0], AerostackError)
+    peer = a.peer()
+    a.publish("after it")
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == ["after it"]
+
+
+def test_a_repeat_of_a_stored_message_is_answered_with_the_first(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    first = a.publish(1, id="x", persist=True)
+    cluster.settle()
+    second = b.publish(1, id="x", persist=True)
+    cluster.settle()
+    a.store.commit()
+    b.store.commit()
+    cluster.settle()
+    third = b.publish(1, id="x")
+    cluster.settle()
+    assert len(events(peer.take())) == 1
+    assert all(isinstance(each, Outcome) for each in first + second + third)
+    assert [each.duplicate for each in first + second + third if isinstance(each, Outcome)] == [False, True, True]
+
+
+def test_a_killed_node_is_dead_after_five_seconds_and_its_members_leave(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    cluster.beat()
+    cluster.kill(a)
+    cluster.beat(5)
+    assert [each.name for each in b.hub.nodes()] == ["a", "b"]
+    cluster.beat(1)
+    assert [each.name for each in b.hub.nodes()] == ["b"]
+    assert presence(peer.take()) == [("join", "ann"), ("leave", "ann")]
+    assert b.keeper
+
+
+def test_a_member_that_reconnects_elsewhere_in_time_neither_leaves_nor_joins(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    cluster.beat()
+    cluster.kill(a)
+    cluster.beat(2)
+    b.hub.track(b.peer(), TOPIC, "ann", {})
+    cluster.beat(8)
+    assert presence(peer.take()) == [("join", "ann")]
+
+
+def test_a_node_that_says_goodbye_does_not_take_its_members_with_it(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer, moving = b.peer(), a.peer()
+    a.hub.track(moving, TOPIC, "ann", {})
+    cluster.beat()
+    a.hub.goodbye()
+    a.hub.leave(moving)
+    a.hub.sweep()
+    a.step()
+    cluster.kill(a)
+    cluster.settle()
+    assert [each.name for each in b.hub.nodes()] == ["b"]
+    b.hub.track(b.peer(), TOPIC, "ann", {})
+    cluster.beat(8)
+    assert presence(peer.take()) == [("join", "ann")]
+
+
+def test_an_outage_of_the_journal_ends_no_node(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    cluster.beat()
+    cluster.log.now += 60 * SECOND
+    cluster.beat(3)
+    assert len(b.hub.nodes()) == 2
+    assert presence(peer.take()) == [("join", "ann")]
+
+
+def test_what_a_dead_node_had_stored_is_delivered_and_the_rest_is_dropped(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.publish("stored", persist=True)
+    cluster.settle()
+    message, _ = a.store.waiting.pop()
+    cluster.messages.insert(message)
+    a.publish("lost", persist=True)
+    cluster.settle()
+    b.publish("after it")
+    cluster.kill(a)
+    cluster.commits.away = 1
+    cluster.beat(7)
+    cluster.settle()
+    received = events(peer.take())
+    assert [data for _, data in received] == ["stored", "after it"]
+    assert "a" not in cluster.messages.licences
+
+
+def test_a_node_that_reads_its_own_death_joins_again_with_its_members(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    stuck = a.publish("before the pause", persist=True)
+    cluster.beat()
+    cluster.nodes.remove(a)  # it stands still
+    cluster.beat(7)
+    late = a.publish("after the pause", persist=True)
+    a.step()
+    cluster.pump()
+    assert not is_ready(a)
+    assert isinstance(late[0], Unavailable)
+    assert stuck == []
+    a.store.commit()
+    assert isinstance(stuck[0], Unavailable), "its licence is gone"
+    cluster.nodes.insert(0, a)
+    cluster.settle()
+    assert is_ready(a)
+    assert presence(peer.take()) == [("join", "ann"), ("leave", "ann"), ("join", "ann")]
+    again = a.publish("again", persist=True)
+    cluster.settle()
+    a.store.commit()
+    cluster.settle()
+    assert isinstance(again[0], Outcome)
+    assert [data for _, data in events(peer.take())] == ["again"]
+
+
+def test_a_newcomer_learns_of_repeats_whose_original_it_never_read(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    a.publish("first", id="x")
+    cluster.settle()
+    cluster.log.trim(cluster.log.last + 1)
+    since = a.publish("a cursor")
+    cluster.settle()
+    b.publish("a repeat", id="x")
+    cluster.settle()
+    c = cluster.start("c")
+    cluster.settle()
+    assert is_ready(c)
+    assert isinstance(since[0], Outcome)
+    peer = c.peer(since=since[0].cursor)
+    assert [each["recovered"] for each in peer.take() if each["type"] == "subscribed"] == [True]
+    c.publish("another repeat", id="x")
+    cluster.settle()
+    assert events(peer.take()) == []
+
+
+def test_an_event_of_a_lost_generation_is_a_gap_and_what_it_held_is_dropped(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    kept = a.publish("kept")
+    cluster.settle()
+    held = a.publish("held", persist=True)
+    cluster.settle()
+    after = b.publish("after it")
+    cluster.settle()
+    kept_at = int(_cursor(kept[0]).rpartition(".")[2])
+    lost = sum(entry.position > kept_at for entry in cluster.log.entries)
+    until = cluster.log.fail_over(lost)
+    for node in cluster.nodes:
+        node.journal.began(until)
+    a.store.commit()
+    cluster.settle()
+    b.publish("new")
+    cluster.settle()
+    received = peer.take()
+    gap = next(
+        each
+        for each in received
+        if each["type"] == "subscribed" and "id" not in each and each["recovered"] is False
+    )
+    assert gap["topic"] == TOPIC
+    assert [data for _, data in events(received)] == ["kept", "new"]
+    assert isinstance(held[0], Outcome), "it was stored"
+    old = b.peer(since=f"1.{int(_cursor(after[0]).rpartition('.')[2])}")
+    assert old.take()[0]["recovered"] is False
+
+
+def _cursor(outcome: Outcome | AerostackError) -> str:
+    assert isinstance(outcome, Outcome)
+    return outcome.cursor
+
+
+def test_members_are_announced_anew_after_a_fail_over_and_only_differences_are_published(
+    cluster: Replicas,
+) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    cluster.settle()
+    a.hub.track(a.peer(), TOPIC, "bob", {})
+    a.step()
+    assert a.journal.last > b.journal.last
+    until = cluster.log.fail_over(1)
+    for node in cluster.nodes:
+        node.journal.began(until)
+    cluster.settle()
+    assert presence(peer.take()) == [("join", "ann"), ("join", "bob")]
+    assert a.hub.members(TOPIC) == b.hub.members(TOPIC)
+
+
+def test_a_node_that_was_slower_than_the_journal_asks_for_the_members(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.step()
+    a.publish("missed")
+    a.step()
+    cluster.log.trim(cluster.log.last + 1)
+    b.journal.read()
+    cluster.settle()
+    received = peer.take()
+    assert [each["recovered"] for each in received if each["type"] == "subscribed"] == [None, False]
+    assert presence(received) == [("join", "ann")]
+
+
+def test_a_question_is_answered_by_all_nodes(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    a.peer()
+    b.peer()
+    b.hub.track(b.peer("chat/b/p"), TOPIC, "ann", {})
+    counts: list[object] = []
+    a.hub.all_channels(lambda found: counts.append([msgspec.to_builtins(each) for each in found]))
+    cluster.settle()
+    assert counts == [
+        [
+            {"topic": TOPIC, "subscribers": 2, "members": 1},
+            {"topic": "chat/b/p", "subscribers": 1, "members": 0},
+        ]
+    ]
+
+
+def test_an_instruction_is_carried_out_on_all_nodes(cluster: Replicas) -> None:
+    _, b = cluster.nodes
+    for node in cluster.nodes:
+        node.hub.handle("disconnect", lambda payload: len(payload))
+    answers: list[list[bytes]] = []
+    b.hub.ask("disconnect", {"userId": "ann"}, answers.append)
+    cluster.settle()
+    assert answers == [[b"16", b"16"]]
+
+
+def test_a_dead_node_is_not_waited_for_and_neither_is_a_silent_one(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    cluster.nodes.remove(a)
+    answers: list[list[bytes]] = []
+    b.hub.ask("unknown", None, answers.append)
+    b.step()
+    b.step()
+    assert answers == []
+    b.later[0]()
+    assert answers == [[b"null"]]
+    b.hub.ask("unknown", None, answers.append)
+    cluster.beat(7)
+    assert len(answers) == 2
+
+
+def test_a_question_that_the_journal_refuses_is_forgotten(cluster: Replicas) -> None:
+    a, _ = cluster.nodes
+    a.journal.refusal = Unavailable("The journal is out of reach.")
+    with pytest.raises(Unavailable):
+        a.hub.ask("channels", None, lambda _: None)
+    with pytest.raises(Unavailable):
+        a.publish(1)
+    a.journal.refusal = None
+    peer = a.peer()
+    answer = a.publish(2)
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == [2]
+    assert len(answer) == 1, "the answers of refused commands are not expected any more"
+
+
+def test_presence_that_changed_while_cut_off_is_made_up_for(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer, gone = b.peer(), a.peer()
+    a.hub.track(gone, TOPIC, "ann", {})
+    cluster.beat()
+    a.journal.refusal = Unavailable("The journal is out of reach.")
+    a.journal.listener.cut_off()
+    assert not is_ready(a)
+    other = a.peer()
+    with pytest.raises(Unavailable):
+        a.hub.track(other, TOPIC, "bob", {})
+    a.hub.leave(gone)
+    a.hub.sweep()
+    a.journal.refusal = None
+    a.journal.listener.reconnected()
+    assert is_ready(a)
+    cluster.beat()
+    assert presence(peer.take()) == [("join", "ann"), ("leave", "ann")]
+
+
+def test_settlements_that_the_journal_refuses_follow_later(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.publish("stored", persist=True)
+    cluster.settle()
+    a.journal.refusal = Unavailable("The journal is out of reach.")
+    a.store.commit()
+    a.tick.end()
+    a.journal.refusal = None
+    cluster.settle()
+    assert not any(isinstance(each.item, Settle) for each in cluster.log.entries)
+    cluster.beat()
+    assert [data for _, data in events(peer.take())] == ["stored"]
+
+
+def test_the_floor_forgets_receipts_on_all_nodes_at_once(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.publish("first", id="x")
+    cluster.beat(119)
+    a.publish("a repeat", id="x")
+    cluster.beat(5)
+    b.publish("long after", id="x")
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == ["first", "long after"]
+    assert [node.hub.mismatches for node in cluster.nodes] == [0, 0]
+
+
+def test_nodes_that_diverge_notice_it(cluster: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+    a, b = cluster.nodes
+    cluster.beat(3)
+    b.hub._cluster.members.digest ^= 1
+    cluster.beat(15)
+    assert a.hub.mismatches > 0
+    assert b.hub.mismatches > 0
+    assert "disagree about the custom channels" in caplog.text
