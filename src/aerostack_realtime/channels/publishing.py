@@ -1,7 +1,7 @@
 """What becomes of publishes: which repeat others, which wait for a commit, and the order of delivery."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from msgspec import Raw, Struct
 
@@ -27,7 +27,6 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 Done = Callable[[Outcome | AerostackError], None]
-Settled = Literal["stored", "duplicate", "refused"]
 
 
 class Publishing:
@@ -63,6 +62,10 @@ class Publishing:
         self._defer = defer
         self._stored_all = stored_all
         self._holds = HoldQueues()
+        self._pending: Counter[Key] = Counter()
+        """The persisted publishes with an id that wait for their Settle."""
+        self._undecided: dict[int, Done] = {}
+        """The publishers on this node of events that may turn out to repeat a pending one, by position."""
         self._settlements: list[Settlement] = []
         self._unsure: dict[int, Key] | None = {}
         """While this node may lack receipts that others have: the publishes that may repeat others."""
@@ -89,7 +92,14 @@ class Publishing:
             return
         timestamp = at // 1000
         if key is not None:
-            self.receipts.remember(key, Receipt(position, timestamp))
+            if key in self._pending:
+                self._holds.hold(
+                    PendingEvent(item.topic, position, node, timestamp, True, item, is_undecided=True)
+                )
+                if done is not None:
+                    self._undecided[position] = done
+                return
+            self.receipts.remember(key, Receipt(position, timestamp, position))
         cursor = self._cursors.at(position)
         if self._holds and self._holds.holds(item.topic):
             self._holds.hold(PendingEvent(item.topic, position, node, timestamp, True, item))
@@ -99,7 +109,7 @@ class Publishing:
         if done is not None:
             done(Outcome(cursor, timestamp))
 
-    def settled(self, item: Settle) -> None:
+    def settled(self, position: int, item: Settle) -> None:
         """Some publishes were stored, or turned out not to be delivered."""
         topics: dict[str, None] = {}
         for settlement in item.settlements:
@@ -108,11 +118,17 @@ class Publishing:
             event = self._holds.settle(settlement)
             if event is None:
                 continue
-            publish = event.item
-            if publish is not None and publish.id is not None and settlement.outcome == "stored":
-                key = event.topic, publish.user_id or "", publish.id
-                self.receipts.remember(key, Receipt(event.position, event.timestamp))
             topics[event.topic] = None
+            key = _key(event)
+            if key is None:
+                continue
+            self._no_longer_pending(key)
+            if settlement.outcome != "stored":
+                continue
+            if self.receipts.find(key) is None:
+                self.receipts.remember(key, Receipt(event.position, event.timestamp, position))
+            else:  # it was refused once, and delivered as an ephemeral event meanwhile
+                self._holds.drop(event)
         for topic in topics:
             self._release(topic)
 
@@ -130,7 +146,12 @@ class Publishing:
 
     def drop_after(self, position: int) -> None:
         """The journal lost what followed `position`: what is held of it is never settled."""
-        self._holds.drop_after(position)
+        for event in self._holds.drop_after(position):
+            if (key := _key(event)) is not None and not event.settled:
+                self._no_longer_pending(key)
+            done = self._undecided.pop(event.position, None)
+            if done is not None:
+                done(Unavailable("The journal has failed over and lost this event; publish it again."))
 
     def orphans(self, is_dead: Callable[[str], bool]) -> list[PendingEvent]:
         """The persisted publishes of dead nodes that wait for a Settle."""
@@ -168,7 +189,7 @@ class Publishing:
         assert self._unsure is not None, "only while this node may lack receipts"
         key = self._unsure.pop(settlement.position, None)
         if key is not None:
-            self.receipts.remember(key, Receipt(settlement.original, settlement.created_at))
+            self.receipts.remember(key, Receipt(settlement.original, settlement.created_at, settlement.original))
             self._registry.log(key[0]).remove(settlement.position)
 
     def _hold(self, position: int, node: str, item: Publish, done: Done | None) -> None:
@@ -176,7 +197,10 @@ class Publishing:
             if done is not None:
                 done(Unavailable("This node was cut off from the cluster; retry in a moment."))
             return
-        self._holds.hold(PendingEvent(item.topic, position, node, 0, False, item))
+        event = PendingEvent(item.topic, position, node, 0, False, item)
+        self._holds.hold(event)
+        if (key := _key(event)) is not None:
+            self._pending[key] += 1
         if node == self._journal.node:
             self._store_message(position, item, done)
 
@@ -218,7 +242,32 @@ class Publishing:
         for event in self._holds.release(topic):
             if event.item is None:
                 self._delivery.presence(topic, event.position, event.frames)
-            else:
+            elif not event.is_undecided or self._is_first(event):
                 self.delivered += event.position
                 cursor = self._cursors.at(event.position)
                 self._delivery.publish(event.position, event.timestamp, event.item, cursor)
+
+    def _is_first(self, event: PendingEvent) -> bool:
+        """Decide whether an event repeats the one that it waited for, and answer its publisher."""
+        key = _key(event)
+        assert key is not None, "only an event with an id may be a repeat"
+        done = self._undecided.pop(event.position, None)
+        receipt = self.receipts.find(key)
+        if receipt is None:
+            self.receipts.remember(key, Receipt(event.position, event.timestamp, event.position))
+            if done is not None:
+                done(Outcome(self._cursors.at(event.position), event.timestamp))
+            return True
+        if event.node == self._journal.node:
+            self._repeated(event.position, receipt, done)
+        return False
+
+    def _no_longer_pending(self, key: Key) -> None:
+        self._pending[key] -= 1
+        if not self._pending[key]:
+            del self._pending[key]
+
+
+def _key(event: PendingEvent) -> Key | None:
+    publish = event.item
+    return None if publish is None or publish.id is None else (event.topic, publish.user_id or "", publish.id)

@@ -63,7 +63,7 @@ class Replica:
                 done = self._awaiting.popleft() if node == self._node else None
                 self._publishing.published(position, at, node, item, done)
             case Settle():
-                self._publishing.settled(item)
+                self._publishing.settled(position, item)
             case Track():
                 self._cluster.track(position, at, node, item)
                 self._answer(node, position, at)

@@ -45,7 +45,7 @@ class Observed:
     def __init__(self, cluster: Replicas) -> None:
         self.cluster = cluster
         self.witnesses: dict[str, Witness] = {}
-        self.answers: dict[str, list[Outcome | AerostackError]] = {}
+        self.answers: list[tuple[str, list[Outcome | AerostackError]]] = []
         self.persisted: set[str] = set()
 
     def watch(self, node: Node, since: str | None = None) -> Witness:
@@ -53,10 +53,10 @@ class Observed:
         return witness
 
     def publish(self, node: Node, payload: str, *, id: str | None = None, persist: bool = False) -> None:
-        if persist:
+        if persist and id is None:
             self.persisted.add(payload)
         answers = node.publish(payload, id=id, persist=persist)
-        self.answers.setdefault(payload, answers)
+        self.answers.append((payload, answers))
 
     def check(self) -> None:
         """Check what holds at any moment."""
@@ -81,7 +81,7 @@ class Observed:
             for other in running:
                 begin = max(one.begin, other.begin)
                 assert _after(one.received, begin) == _after(other.received, begin), "all received the same events"
-        for payload, answers in self.answers.items():
+        for payload, answers in self.answers:
             for answer in answers:
                 if isinstance(answer, Outcome) and not answer.duplicate:
                     for witness in running:

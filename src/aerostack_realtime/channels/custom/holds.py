@@ -14,7 +14,8 @@ from aerostack_realtime.backplane.items import Publish, Settlement
 class PendingEvent(Struct, gc=False):
     """An event in its place. `node` accepted it; `timestamp` is in ms since the Unix epoch.
 
-    `item` is a publish; without one the event is presence, and `frames` are ready to be sent.
+    `item` is a publish; without one the event is presence, and `frames` are ready to be sent. `is_undecided`: it
+    has the id of a persisted publish before it, so whether it is a repeat is known only when that is settled.
     """
 
     topic: str
@@ -24,6 +25,7 @@ class PendingEvent(Struct, gc=False):
     settled: bool
     item: Publish | None = None
     frames: Sequence[bytes] = ()
+    is_undecided: bool = False
 
 
 class HoldQueues:
@@ -63,8 +65,12 @@ class HoldQueues:
             event.timestamp = settlement.created_at
             event.settled = True
         else:
-            self._queues[event.topic].remove(event)
+            self.drop(event)
         return event
+
+    def drop(self, event: PendingEvent) -> None:
+        """Take out an event that is not to be delivered."""
+        self._queues[event.topic].remove(event)
 
     def release(self, topic: str) -> list[PendingEvent]:
         """The events of a channel that do not wait any more, in their order."""
@@ -82,10 +88,13 @@ class HoldQueues:
         """The persisted publishes of certain nodes that wait for their Settle."""
         return [event for event in self._unsettled.values() if of(event.node)]
 
-    def drop_after(self, position: int) -> None:
-        """Drop the events after a position."""
+    def drop_after(self, position: int) -> list[PendingEvent]:
+        """Drop the events after a position, and return them."""
+        dropped = []
         for topic, queue in list(self._queues.items()):
             while queue and queue[-1].position > position:
-                self._unsettled.pop(queue.pop().position, None)
+                dropped.append(queue.pop())
+                self._unsettled.pop(dropped[-1].position, None)
             if not queue:
                 del self._queues[topic]
+        return dropped

@@ -18,10 +18,14 @@ Key = tuple[str, str, str]
 
 
 class Receipt(Struct, frozen=True, gc=False):
-    """Where and when (ms since the Unix epoch) a publish was accepted."""
+    """Where and when (ms since the Unix epoch) a publish was accepted.
+
+    `noted` is the position of the item by which that was certain: of the publish itself, or of its Settle.
+    """
 
     position: int
     timestamp: int
+    noted: int
 
 
 class Receipts:
@@ -36,20 +40,20 @@ class Receipts:
 
     def find(self, key: Key) -> Receipt | None:
         receipt = self._receipts.get(key)
-        return receipt if receipt is not None and receipt.position >= self.floor else None
+        return receipt if receipt is not None and receipt.noted >= self.floor else None
 
     def remember(self, key: Key, receipt: Receipt) -> None:
         self._receipts.pop(key, None)
         self._receipts[key] = receipt
 
     def forget_below(self, floor: int) -> None:
-        """Forget the receipts of positions below `floor`. A floor never goes down."""
+        """Forget the receipts that were noted below `floor`. A floor never goes down."""
         if floor <= self.floor:
             return
         self.floor = floor
         gone = []
         for key, receipt in self._receipts.items():
-            if receipt.position >= floor:
+            if receipt.noted >= floor:
                 break
             gone.append(key)
         for key in gone:
@@ -60,4 +64,4 @@ class Receipts:
         excess = len(self._receipts) - count
         if excess <= 0:
             return 0
-        return next(islice(self._receipts.values(), excess, None)).position
+        return next(islice(self._receipts.values(), excess, None)).noted
