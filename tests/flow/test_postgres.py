@@ -144,7 +144,7 @@ async def test_a_filter_compares_values_as_their_type_does(
     assert [row["id"] for row in rows if row["id"] < 5] == shown
 
 
-async def test_who_filters_itself_is_told_the_kinds_of_the_columns_that_it_sees(
+async def test_a_filtering_client_receives_its_column_types(
     serve: Callable[[str], Awaitable[ServerProcess]], calls: Callable[[ServerProcess], Http], dial: Dial
 ) -> None:
     node = await serve(RULES)
@@ -160,9 +160,7 @@ async def test_who_filters_itself_is_told_the_kinds_of_the_columns_that_it_sees(
     assert "columnTypes" not in await wire.subscribe("typed")
 
 
-async def test_a_live_table_is_in_the_order_of_its_numbers_however_they_are_written(
-    node: ServerProcess, dial: Dial, http: Http
-) -> None:
+async def test_a_live_table_orders_numbers_by_value(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE prices(id BIGINT PRIMARY KEY, price NUMERIC(12, 2))")
     for number in range(1, 41):
         await http.sql("INSERT INTO prices VALUES (?, ?)", 9007199254740980 + number, number)
@@ -263,7 +261,7 @@ async def test_a_table_of_a_schema_and_the_same_by_its_short_name(
         assert await wire.settled() == []
 
 
-async def test_a_name_counts_as_it_is_quoted(node: ServerProcess, dial: Dial, http: Http) -> None:
+async def test_quoted_names_keep_their_case(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql('CREATE TABLE "OrderItems"("itemId" INTEGER PRIMARY KEY, "Total" NUMERIC)')
     wire = await dial(node)
     assert (await wire.ask("subscribe", topic="orderitems"))["code"] == "not_found"
@@ -290,7 +288,7 @@ async def test_a_table_without_a_primary_key_has_changes_with_whole_rows(
     ]
 
 
-async def test_many_rows_at_once_are_each_told(node: ServerProcess, dial: Dial, http: Http) -> None:
+async def test_many_rows_in_one_statement_are_single_changes(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE many(id INTEGER PRIMARY KEY, n INTEGER)")
     wire = await dial(node)
     await wire.subscribe("many", filter={"n": {"lt": 2}})
@@ -307,7 +305,7 @@ async def test_many_rows_at_once_are_each_told(node: ServerProcess, dial: Dial, 
     assert await wire.settled() == []
 
 
-async def test_truncate_is_told_as_a_gap(node: ServerProcess, dial: Dial, http: Http) -> None:
+async def test_truncate_is_a_gap(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TABLE emptied(id INTEGER PRIMARY KEY)")
     wire = await dial(node)
     await wire.subscribe("emptied")
@@ -324,7 +322,7 @@ async def test_truncate_is_told_as_a_gap(node: ServerProcess, dial: Dial, http: 
     assert (await wire.hear("db_change"))["data"] == {"id": 2}
 
 
-async def test_a_table_that_is_altered_under_load_is_told_and_goes_on_with_its_new_columns(
+async def test_a_table_altered_under_load_continues_with_its_new_columns(
     node: ServerProcess, dial: Dial, http: Http
 ) -> None:
     await http.sql("CREATE TABLE altered(id INTEGER PRIMARY KEY, n INTEGER)")
@@ -361,7 +359,7 @@ async def test_a_table_that_is_altered_under_load_is_told_and_goes_on_with_its_n
     assert change["data"] == {"id": last, "m": str(last), "note": "new"}
 
 
-async def test_a_filter_and_a_row_rule_go_on_by_the_type_that_a_column_has_now(
+async def test_filters_and_row_rules_follow_a_columns_new_type(
     serve: Callable[[str], Awaitable[ServerProcess]], calls: Callable[[ServerProcess], Http], dial: Dial
 ) -> None:
     node = await serve(RULES)
@@ -377,9 +375,7 @@ async def test_a_filter_and_a_row_rule_go_on_by_the_type_that_a_column_has_now(
     assert (await wire.hear("db_change"))["data"] == {"id": 3, "user_id": "7.0", "price": "10"}
 
 
-async def test_a_composite_that_is_altered_is_a_gap_and_an_object_all_the_time(
-    node: ServerProcess, dial: Dial, http: Http
-) -> None:
+async def test_an_altered_composite_is_a_gap_and_never_text(node: ServerProcess, dial: Dial, http: Http) -> None:
     await http.sql("CREATE TYPE size AS (width INTEGER)")
     await http.sql("CREATE TABLE parts(id INTEGER PRIMARY KEY, size size)")
     wire = await dial(node)
@@ -400,7 +396,7 @@ async def test_a_composite_that_is_altered_is_a_gap_and_an_object_all_the_time(
 @pytest.mark.parametrize(
     ("table", "gone"), [("again", "DROP TABLE again"), ("anew", "ALTER TABLE anew RENAME TO archived")]
 )
-async def test_a_table_that_is_dropped_or_renamed_and_made_again_goes_on(
+async def test_a_dropped_or_renamed_and_recreated_table_continues(
     node: ServerProcess, dial: Dial, http: Http, table: str, gone: str
 ) -> None:
     await http.sql(f"CREATE TABLE {table}(id INTEGER CONSTRAINT {table}_first PRIMARY KEY)")
@@ -427,7 +423,7 @@ async def test_a_table_that_is_dropped_or_renamed_and_made_again_goes_on(
         ("TEXT", "1.0", ["1.0"], ["1", "1.00"]),
     ],
 )
-async def test_a_member_of_a_room_is_let_into_it_as_the_column_writes_it_or_not_and_into_no_other(
+async def test_membership_compares_by_column_type(
     serve: Callable[[str], Awaitable[ServerProcess]],
     shell: Callable[[str], Awaitable[str]],
     calls: Callable[[ServerProcess], Http],
@@ -450,7 +446,7 @@ async def test_a_member_of_a_room_is_let_into_it_as_the_column_writes_it_or_not_
     assert put_out == {f"rooms/{room}/default" for room in same}
 
 
-async def test_a_member_stays_one_when_the_column_gets_another_type(
+async def test_members_stay_when_the_columns_type_changes(
     serve: Callable[[str], Awaitable[ServerProcess]],
     shell: Callable[[str], Awaitable[str]],
     calls: Callable[[ServerProcess], Http],

@@ -1,6 +1,6 @@
 """The three contracts of a database: `Database` (SQL), `ChangeFeed` (row changes), `MessageStore` (history).
 
-Every backend keeps them in words and in tests: tests/contract/ runs one suite against each.
+Every backend fulfils them: tests/contract/ runs one suite against each.
 
 Threads: every method is called on the event loop's thread, and every callback is called there. No callback
 may raise or wait. Methods without `async` return at once.
@@ -20,7 +20,7 @@ Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
 Row = dict[str, Value]
 ColumnType = Literal["decimal", "integer", "float", "instant", "uuid"]
-"""What strings stand for on the wire where they are no text: exact decimals, integers beyond ±(2^53−1), infinite
+"""What strings represent on the wire where they are not text: exact decimals, integers beyond ±(2^53−1), infinite
 floats, times with an offset, UUIDs."""
 NUMBERS: Final[tuple[ColumnType, ...]] = ("decimal", "integer", "float")
 
@@ -29,18 +29,18 @@ LARGE_BYTES: Final = 1 << 20
 
 
 class DatabaseUnusable(Unavailable):
-    """The database cannot be opened as it is; the message names it and says what to do."""
+    """The database cannot be opened; the message names it and says what to do."""
 
 
 class Change(Struct, frozen=True, gc=False):
     """One row change of one table.
 
     `data` is the new row (for DELETE the deleted one), `old` the previous row (None for INSERT, for DELETE
-    equal to `data`). `timestamp` is when it was made, in ms since the Unix epoch, by the writer's clock.
-    `cursor` is where it stands in its table's log, opaque to everyone but the feed that made it.
-    `commit` names the transaction it is part of, in all tables alike, and `commit_end` marks the last change of
-    it among the watched tables; None where the database does not tell (SQLite: a trigger cannot know).
-    `large`: its values take more than LARGE_BYTES, so that it pays to see how long they are before encoding them.
+    equal to `data`). `timestamp` is the time of the change in ms since the Unix epoch, by the writer's clock.
+    `cursor` is its position in its table's log, opaque to all but the feed that made it. `commit` identifies its
+    transaction, alike in all tables, and `commit_end` marks the transaction's last change in watched tables; None
+    where the database does not report it (SQLite: a trigger cannot know). `large`: its values take more than
+    LARGE_BYTES, so checking their size before encoding pays off.
     """
 
     table: str
@@ -57,9 +57,9 @@ class Change(Struct, frozen=True, gc=False):
 class Replay(Struct, frozen=True):
     """A part of a table's log.
 
-    `changes` are in log order and end at `cursor`. `recovered` is False when changes between the asked
-    cursor and these are gone (too old, another epoch, a rebuilt table). `more`: ask again from `cursor`;
-    without it, the next change given to `ChangeListener.changed` is exactly the one that follows.
+    `changes` are in log order and end at `cursor`. `recovered` is False when changes between the given
+    cursor and these are missing (too old, another epoch, a rebuilt table). `more`: call again from `cursor`;
+    without it, the next change passed to `ChangeListener.changed` is exactly the one that follows.
     """
 
     changes: Sequence[Change]
@@ -69,21 +69,21 @@ class Replay(Struct, frozen=True):
 
 
 class ChangeListener(Protocol):
-    """Who hears of changes. Called in log order, on the loop's thread."""
+    """Receives changes, in log order, on the loop's thread."""
 
     def changed(self, changes: Sequence[Change]) -> None:
         """Committed changes of watched tables, in the order of the log, each once."""
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
-        """The table's log has lost its thread: something may be missing before `cursor`.
+        """The table's change log was interrupted: changes may be missing before `cursor`.
 
         The table was rebuilt, restored, replaced, or dropped (`present` False: it does not exist now; another
-        call with True follows when it is back and watched again). Subscribers resynchronise.
+        call with True follows when it exists and is watched again). Subscribers resynchronize.
         """
 
 
 class ChangeFeed(Protocol):
-    """Row changes of watched tables, whoever writes them, including while nobody listens.
+    """Row changes of watched tables by any writer, also while no server runs.
 
     Order: per table the order of commits, and within a commit the order of writes. Nothing that is rolled
     back appears. A change survives a crash of this process as soon as its writer's commit does.
@@ -92,7 +92,7 @@ class ChangeFeed(Protocol):
     async def watch(self, table: str) -> None:
         """Record every change of `table` from now on, across restarts, until `unwatch`. Idempotent.
 
-        Raises NotFound when there is no such table, Unavailable when the database stays locked or cannot be
+        Raises NotFound when the table does not exist, Unavailable when the database stays locked or cannot be
         written.
         """
 
@@ -106,29 +106,29 @@ class ChangeFeed(Protocol):
         """The column names of a watched table, in its order."""
 
     def column_types(self, table: str) -> Mapping[str, ColumnType]:
-        """Those columns of a watched table whose strings are no text; none where a column may hold anything."""
+        """The columns of a watched table whose strings are not text; empty where a column may hold any type."""
 
     def cursor(self, table: str) -> str:
-        """Where a watched table's log stands: the position after the last change given to the listener."""
+        """The end of a watched table's log: the position after the last change passed to the listener."""
 
     def replay(
         self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
     ) -> None:
         """Read a watched table's log after the cursor `since` and call `then` with it, or `failed`.
 
-        The seam: when `then` gets a part without `more`, it runs between two calls of the listener such that
-        the next change of the table given to `changed` is the first one after the part.
+        The seam: when `then` gets a part without `more`, it runs between two calls of the listener such that the
+        next change of the table passed to `changed` is the first one after the part.
         """
 
     def wake(self) -> None:
-        """Look for changes at once: something was just committed."""
+        """Check for changes at once: something was just committed."""
 
 
 class QueryResult(Struct, frozen=True):
     """`rows` of a statement that returns some; `count`: rows returned, else rows changed.
 
-    `cursor` is where the change log stood at the statement's commit: a subscriber whose cursor has reached
-    it has seen what the statement did.
+    `cursor` is the position of the change log at the statement's commit: a subscriber whose cursor has reached it
+    has seen the statement's effects.
     """
 
     rows: list[Row]
@@ -183,8 +183,8 @@ class Stored(Struct, frozen=True, gc=False):
 class Retention(Struct, frozen=True):
     """How long the messages of the topics that match `pattern` are kept; None: no bound.
 
-    `pattern` is a topic without its project, where `*` stands for any characters (`chat/*`); the first that
-    matches counts.
+    `pattern` is a topic without its project, where `*` matches any characters (`chat/*`); the first matching rule
+    applies.
     """
 
     pattern: str
@@ -195,16 +195,16 @@ class Retention(Struct, frozen=True):
 class MessageStore(Protocol):
     """Persisted messages by group commit.
 
-    `append` calls return at once; whatever is waiting when the database is free is written in one durable
-    transaction. Outcomes come in the order of the appends, after the commit. A failed commit is the failure
-    of its messages only; a full disk is Unavailable.
+    `append` returns at once; all messages that wait when the database is free are written in one durable
+    transaction. Outcomes come in the order of the appends, after the commit. A failed commit fails its messages
+    only; a full disk is Unavailable.
     """
 
     def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
         """Store a message and call `done` with the outcome.
 
-        Appending what has the topic, user and id of a stored message stores nothing and gives that message
-        with `duplicate`. Raises Overloaded when too many are waiting.
+        A message with the topic, user and id of a stored one is not stored; the outcome is the stored message with
+        `duplicate`. Raises Overloaded when too many messages are waiting.
         """
 
     async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
@@ -214,29 +214,29 @@ class MessageStore(Protocol):
         """The oldest `limit` messages of a topic after one position and up to another, oldest first."""
 
     async def prune(self, now: int) -> int:
-        """Delete what the retention lets go, in small steps; `now` in ms. Returns how many."""
+        """Delete what the retention no longer keeps, in small steps; `now` in ms. Returns how many messages."""
 
     async def high_water(self) -> int:
-        """The mark below which all positions were ever handed out; 0 in a new database."""
+        """The mark that is above all positions ever handed out; 0 in a new database."""
 
     async def raise_high_water(self, position: int) -> None:
         """Make the mark at least `position`, durably."""
 
 
-NAMELESS: Final = (
-    "A limit needs rows that can be told apart: give the table a primary key, or columns that are unique and NOT "
-    "NULL, or ask for all of its rows."
+UNIDENTIFIED_ROWS: Final = (
+    "A limit needs rows that can be identified: give the table a primary key, or columns that are unique and NOT "
+    "NULL, or request all of its rows."
 )
 
 
 class Selection(Struct, frozen=True):
     """Which rows of a table a snapshot holds.
 
-    A row belongs to it when `shows` says so; `equal` holds column values that every such row has (as on the
+    A row belongs to it when `shows` returns true; `equal` holds column values that every such row has (as on the
     wire), for the database's indexes. `order` is a column and whether it descends; without it the order is the
-    table's own. `limit`: at most so many rows. Rows that are equal in `order`, and with a limit alone all, come in
-    the order of the primary key, or else of the first columns that are unique and NOT NULL: clients count on it to
-    know which rows lie beyond the limit.
+    table's own. `limit`: at most so many rows. Rows that are equal in `order`, and with a limit alone all rows,
+    come in the order of the primary key, or else of the first columns that are unique and NOT NULL: clients rely
+    on it to know which rows are beyond the limit.
     """
 
     shows: Callable[[Row], bool]
@@ -247,10 +247,10 @@ class Selection(Struct, frozen=True):
 
 class TableSnapshot(Protocol):
     """A table as it was at one moment: iterate over it for its rows, in chunks, some of them empty where many rows
-    had to be looked at. Whoever is cancelled while waiting for a chunk ends the reading at once.
+    had to be examined. Cancelling a wait for a chunk ends the reading at once.
 
-    `cursor` is that moment in the table's log: the changes after it are exactly what the rows lack. Reading
-    it slowly holds up nobody, writers included.
+    `cursor` is that moment in the table's log: the changes after it are exactly what the rows lack. Slow reading
+    blocks no one, writers included.
     """
 
     @property
@@ -283,11 +283,11 @@ class Database(Protocol):
 
     @property
     def epoch(self) -> str:
-        """Random: under which positions of custom channels are given out now. A restored or new database, and
-        where they are told apart a later run of the server, has another."""
+        """The random id of the current position sequence of custom channels. A restored or new database has
+        another one; with some databases, each start of the server has."""
 
     def understands(self, epoch: str, position: int) -> bool:
-        """Whether a position of a custom channel, given out under an epoch, is of this database's past."""
+        """Whether a position of a custom channel, given out in an epoch, belongs to this database's past."""
 
     @property
     def changes(self) -> ChangeFeed: ...
@@ -299,7 +299,7 @@ class Database(Protocol):
         """Run one statement with `?` placeholders, in a transaction of its own.
 
         Raises BadMessage with the database's own message for an SQL error or a broken constraint,
-        Unavailable when the database stays locked, is full or cannot be reached.
+        Unavailable when the database stays locked, is full or is unreachable.
         """
 
     async def batch(self, queries: Sequence[tuple[str, Sequence[Value]]]) -> list[QueryResult]:
@@ -308,12 +308,12 @@ class Database(Protocol):
     def snapshot(self, table: str, selection: Selection) -> AbstractAsyncContextManager[TableSnapshot]:
         """Open a watched table's rows at one moment.
 
-        Raises InvalidFilter for a limit on a table whose rows cannot be told apart, NotFound, Overloaded and
+        Raises InvalidFilter for a limit on a table whose rows cannot be identified, NotFound, Overloaded and
         Unavailable.
         """
 
     async def keep(self, kind: str, key: str, value: str) -> None:
-        """Keep a value of our own, durably, in place of one of the same kind and key, and announce it in the same
+        """Store one of our values durably, in place of one of the same kind and key, and announce it in the same
         transaction as `kept.<kind>`, with the JSON array [key, value]."""
 
     async def announce(self, kind: str, payload: bytes) -> None:
@@ -331,7 +331,7 @@ class Database(Protocol):
         """The values of a kind by their keys."""
 
     async def tables(self) -> list[TableStatus]:
-        """The user's tables by name, ours left out."""
+        """The user's tables by name, without ours."""
 
     async def is_recording(self) -> bool:
         """Whether the changes of watched tables are recorded now, so that a server that starts later has them."""
@@ -341,7 +341,7 @@ class Database(Protocol):
         while no server follows the database. Returns a sentence that says what remains."""
 
     async def failed(self) -> BaseException:
-        """Wait until a part of the database has died, which none does by itself."""
+        """Wait until a part of the database has died, which no part does by itself."""
 
     async def close(self) -> None:
-        """Store what was accepted, then let go of files and threads. Idempotent."""
+        """Store what was accepted, then close files and connections. Idempotent."""

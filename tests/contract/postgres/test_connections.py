@@ -104,7 +104,7 @@ async def of_version(version: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("version", ["12.22", "9.6.24"])
-async def test_a_version_that_is_too_old_is_named_with_the_oldest_that_will_do(version: str) -> None:
+async def test_an_outdated_version_is_named_with_the_oldest_supported_one(version: str) -> None:
     async with of_version(version) as address:
         message = rf"is PostgreSQL {version.partition('.')[0]}: upgrade it, 13 or newer is needed\.$"
         with pytest.raises(DatabaseUnusable, match=message):
@@ -129,7 +129,7 @@ async def test_sessions_print_alike_whatever_the_role_and_the_address_set(postgr
             assert found == (value,)
 
 
-async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_back(
+async def test_a_stopped_server_is_unavailable_until_it_restarts(
     strict: PostgresServer,
 ) -> None:
     async with opened(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres") as connections:
@@ -146,7 +146,7 @@ async def test_a_server_that_is_down_is_unavailable_and_used_again_when_it_is_ba
             await connection.execute("SELECT 1")
 
 
-async def test_who_gave_up_waiting_for_a_server_does_not_keep_others_out_when_it_is_back(
+async def test_timed_out_waiters_do_not_block_the_pool(
     strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "WAITING_LIMIT", 10)

@@ -13,7 +13,7 @@ from tests.postgres import PostgresServer
 # --- connections and crashes -----------------------------------------------------------------------------
 
 
-async def test_a_crashed_server_is_followed_on_without_a_gap(own: Shop, recorder: Recorder) -> None:
+async def test_a_crashed_server_is_no_gap(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder):
         own.insert(1)
         await recorder.until_changes(1)
@@ -25,7 +25,7 @@ async def test_a_crashed_server_is_followed_on_without_a_gap(own: Shop, recorder
         assert recorder.interruptions == []
 
 
-async def test_a_server_that_is_stopped_in_order_does_not_wait_for_us(own: Shop, recorder: Recorder) -> None:
+async def test_an_orderly_shutdown_does_not_wait_for_us(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder):
         own.insert(1)
         await recorder.until_changes(1)
@@ -38,7 +38,7 @@ async def test_a_server_that_is_stopped_in_order_does_not_wait_for_us(own: Shop,
         assert recorder.interruptions == []
 
 
-async def test_a_killed_walsender_is_followed_on_without_a_gap(shop: Shop, recorder: Recorder) -> None:
+async def test_a_killed_walsender_is_no_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder):
         for number in range(5):
             shop.cut()
@@ -49,7 +49,7 @@ async def test_a_killed_walsender_is_followed_on_without_a_gap(shop: Shop, recor
 
 
 @pytest.mark.parametrize("gone", ["unwatched", "dropped", "emptied", "renamed"])
-async def test_a_table_whose_change_was_the_last_is_gone_when_the_log_is_followed_on(
+async def test_reconnecting_works_after_the_last_changed_table_is_gone(
     shop: Shop, recorder: Recorder, gone: str
 ) -> None:
     """It is by that change that a log is known to be the one which was followed before."""
@@ -76,7 +76,7 @@ async def test_a_table_whose_change_was_the_last_is_gone_when_the_log_is_followe
         assert "orders" not in [table for table, _, _ in recorder.interruptions]
 
 
-async def test_a_connection_lost_in_the_midst_of_a_transaction_repeats_and_loses_nothing(
+async def test_a_connection_lost_inside_a_transaction_repeats_and_loses_nothing(
     shop: Shop, recorder: Recorder
 ) -> None:
     async with watching(shop, recorder):
@@ -133,7 +133,7 @@ async def test_a_second_server_stands_by_and_takes_over(shop: Shop, recorder: Re
 # --- logs that do not go on ------------------------------------------------------------------------------
 
 
-async def test_a_slot_that_was_dropped_is_a_gap_and_row_changes_go_on(shop: Shop, recorder: Recorder) -> None:
+async def test_a_dropped_slot_is_a_gap_and_is_created_again(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder) as database:
         shop.insert(1)
         (change,) = await recorder.until_changes(1)
@@ -149,7 +149,7 @@ async def test_a_slot_that_was_dropped_is_a_gap_and_row_changes_go_on(shop: Shop
         assert not parts[0].recovered
 
 
-async def test_a_slot_that_was_moved_on_behind_our_back_is_a_gap(shop: Shop, recorder: Recorder) -> None:
+async def test_a_slot_advanced_by_others_is_a_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder) as database:
         shop.insert(1)
         (change,) = await recorder.until_changes(1)
@@ -162,7 +162,7 @@ async def test_a_slot_that_was_moved_on_behind_our_back_is_a_gap(shop: Shop, rec
         assert (changes, parts[0].recovered) == ([], False)
 
 
-async def test_a_publication_that_was_dropped_is_a_gap_and_made_again(shop: Shop, recorder: Recorder) -> None:
+async def test_a_dropped_publication_is_a_gap_and_is_created_again(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder):
         shop.execute("DROP PUBLICATION aerostack")
         shop.insert(1)
@@ -175,9 +175,7 @@ async def test_a_publication_that_was_dropped_is_a_gap_and_made_again(shop: Shop
         assert ids(recorder) == [2]
 
 
-async def test_a_restored_backup_is_a_gap_for_those_who_run_and_for_those_who_come_back(
-    own: Shop, recorder: Recorder
-) -> None:
+async def test_a_restored_backup_is_a_gap_for_live_and_resuming_subscribers(own: Shop, recorder: Recorder) -> None:
     backup = own.server.directory / "backup"
     async with watching(own, recorder) as database:
         own.insert(1)
@@ -205,7 +203,7 @@ async def test_a_restored_backup_is_a_gap_for_those_who_run_and_for_those_who_co
         assert ids(recorder)[:2] == [1, 2]
 
 
-async def test_a_backup_that_is_restored_while_we_are_down_is_a_gap(own: Shop, recorder: Recorder) -> None:
+async def test_a_backup_restored_while_no_server_runs_is_a_gap(own: Shop, recorder: Recorder) -> None:
     backup = own.server.directory / "backup"
     async with watching(own, recorder):
         own.insert(1)
@@ -227,7 +225,7 @@ async def test_a_backup_that_is_restored_while_we_are_down_is_a_gap(own: Shop, r
         assert (changes, parts[0].recovered) == ([], True), "what the backup knows goes on"
 
 
-async def test_a_standby_that_is_promoted_is_followed_on_or_its_gap_is_told(recorder: Recorder) -> None:
+async def test_a_promoted_standby_continues_or_is_a_gap(recorder: Recorder) -> None:
     """PostgreSQL 17 and newer keep the slot over a promotion; before, what it held is lost, and that is told."""
     primary = PostgresServer.started(settings={"hot_standby_feedback": "on"})
     standby = None

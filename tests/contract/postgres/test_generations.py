@@ -130,6 +130,15 @@ async def test_no_licence_is_granted_for_an_old_generation(shop: Shop) -> None:
         assert await a.generations.grant("a", second)
 
 
+async def test_a_node_commits_nothing_before_its_first_licence(shop: Shop) -> None:
+    async with opened(shop, "a") as (a,):
+        (refused,) = await append(a.messages, message(1))
+        assert isinstance(refused, Unavailable)
+        await licensed(a, "a")
+        (stored,) = await append(a.messages, message(1))
+        assert isinstance(stored, Stored)
+
+
 async def test_a_node_without_its_licence_commits_nothing(shop: Shop) -> None:
     async with opened(shop, "a", "b") as (a, b):
         await licensed(a, "a")

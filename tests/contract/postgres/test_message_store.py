@@ -73,7 +73,7 @@ async def test_a_connection_killed_before_its_commit_costs_nothing(postgres_dsn:
         assert await positions(store) == [2, 1]
 
 
-async def test_what_a_killed_connection_had_committed_is_found_and_not_stored_twice(
+async def test_a_commit_of_a_killed_connection_is_not_repeated(
     own_server: PostgresServer,
 ) -> None:
     """A commit that waits for a standby is killed: it has taken effect, but its client was not told."""
@@ -106,7 +106,7 @@ async def test_a_crash_of_the_server_loses_nothing_that_was_acknowledged(own_ser
         assert sorted(await positions(store)) == list(range(200))
 
 
-async def test_while_the_server_is_down_appends_fail_and_go_on_when_it_is_back(
+async def test_appends_fail_while_the_server_is_down_and_resume_afterwards(
     own_server: PostgresServer,
 ) -> None:
     clock = asyncio.get_running_loop().time
@@ -160,7 +160,7 @@ async def test_data_is_kept_byte_for_byte(postgres_dsn: str) -> None:
         assert [bytes(found.data) for found in reversed(await store.history(TOPIC, 10))] == given
 
 
-async def test_messages_that_only_the_server_finds_impossible_fail_alone(postgres_dsn: str) -> None:
+async def test_messages_that_the_server_refuses_fail_alone(postgres_dsn: str) -> None:
     """Here: an id that is longer than an entry of an index can be."""
     huge = NewMessage(TOPIC, "".join(map(chr, range(0x4E00, 0x6E00))), "ann", "message", Raw(b"1"), 5)
     async with opened(postgres_dsn) as store:
@@ -170,7 +170,7 @@ async def test_messages_that_only_the_server_finds_impossible_fail_alone(postgre
         assert fresh(outcomes) == list(range(10))
 
 
-async def test_a_store_whose_table_is_gone_is_unavailable_and_says_so(postgres_dsn: str) -> None:
+async def test_a_store_without_its_table_is_unavailable(postgres_dsn: str) -> None:
     async with opened(postgres_dsn) as store:
         await append(store, message(1))
         with psycopg.connect(postgres_dsn, autocommit=True) as owner:
@@ -182,7 +182,7 @@ async def test_a_store_whose_table_is_gone_is_unavailable_and_says_so(postgres_d
         assert fresh(await append(store, message(2))) == [2]
 
 
-async def test_a_database_that_does_not_wait_for_the_disk_is_made_to(postgres_dsn: str) -> None:
+async def test_asynchronous_commit_is_overridden_for_messages(postgres_dsn: str) -> None:
     """Nor do its other settings reach the store."""
     await prepare(
         postgres_dsn,
@@ -207,7 +207,7 @@ async def test_a_database_that_does_not_wait_for_the_disk_is_made_to(postgres_ds
         assert owner.execute("SELECT * FROM seen").fetchall() == [("on",)]
 
 
-async def test_too_many_that_wait_are_refused_at_once(postgres_dsn: str) -> None:
+async def test_too_many_waiters_are_refused_at_once(postgres_dsn: str) -> None:
     outcomes: list[Stored | AerostackError] = []
     async with opened(postgres_dsn) as store:
         for number in range(limits.WAITING_LIMIT):
@@ -217,7 +217,7 @@ async def test_too_many_that_wait_are_refused_at_once(postgres_dsn: str) -> None
     assert fresh(outcomes) == list(range(limits.WAITING_LIMIT))
 
 
-async def test_pruning_takes_more_than_one_step_and_holds_up_no_append(postgres_dsn: str) -> None:
+async def test_pruning_works_in_steps_and_does_not_block_appends(postgres_dsn: str) -> None:
     now = 1_000_000
     stores = PostgresStores(postgres_dsn)
     async with stores.open(now=lambda: now, retention=[Retention("*", max_count=10)]) as store:
@@ -229,7 +229,7 @@ async def test_pruning_takes_more_than_one_step_and_holds_up_no_append(postgres_
         assert await positions(store, "chat/2/p") == list(range(2_499, 2_489, -1))
 
 
-async def test_a_server_that_hangs_fails_what_it_was_to_store_and_stores_it_once_when_asked_again(
+async def test_a_hanging_server_fails_appends_and_a_retry_stores_once(
     postgres_dsn: str,
 ) -> None:
     async with opened(postgres_dsn) as store:

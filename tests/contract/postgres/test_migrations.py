@@ -33,7 +33,7 @@ def guest(postgres_server: PostgresServer, postgres_dsn: str) -> Iterator[str]:
     postgres_server.execute("DROP OWNED BY guest CASCADE", "DROP ROLE guest")
 
 
-async def test_servers_that_start_at_once_make_the_tables_once(postgres_dsn: str) -> None:
+async def test_concurrent_starts_create_the_tables_once(postgres_dsn: str) -> None:
     await asyncio.gather(*(open_and_migrate(postgres_dsn) for _ in range(8)))
     with psycopg.connect(postgres_dsn) as look:
         tables = look.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'aerostack'").fetchall()
@@ -41,7 +41,7 @@ async def test_servers_that_start_at_once_make_the_tables_once(postgres_dsn: str
         assert look.execute("SELECT * FROM aerostack.meta").fetchall() == [("version", str(VERSION))]
 
 
-async def test_a_role_that_may_not_is_told_the_sql_that_lets_it(postgres_dsn: str, guest: str) -> None:
+async def test_a_role_without_rights_gets_the_sql_to_run(postgres_dsn: str, guest: str) -> None:
     with pytest.raises(DatabaseUnusable, match='role "guest" may not') as caught:
         await open_and_migrate(guest)
     script = str(caught.value).partition("\n\n")[2]
@@ -60,7 +60,7 @@ async def test_a_schema_of_ones_own_is_enough(postgres_dsn: str, guest: str) -> 
     await open_and_migrate(guest)
 
 
-async def test_tables_of_another_role_are_told_of_before_they_are_used(postgres_dsn: str, guest: str) -> None:
+async def test_missing_rights_on_our_tables_are_reported_at_start(postgres_dsn: str, guest: str) -> None:
     await open_and_migrate(postgres_dsn)
     with pytest.raises(DatabaseUnusable, match="GRANT USAGE"):
         await open_and_migrate(guest)
@@ -79,7 +79,7 @@ async def test_a_schema_that_a_newer_program_made_is_left_alone(postgres_dsn: st
         await open_and_migrate(postgres_dsn)
 
 
-async def test_a_start_that_breaks_off_leaves_nothing(postgres_dsn: str) -> None:
+async def test_an_interrupted_start_leaves_nothing(postgres_dsn: str) -> None:
     connection: Connection = await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True)
     with psycopg.connect(postgres_dsn, autocommit=True) as owner:
         owner.execute(

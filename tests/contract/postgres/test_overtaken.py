@@ -17,9 +17,7 @@ SMALL = 20_000
 
 
 @pytest.mark.parametrize("log_bytes", [1 << 26, SMALL], ids=["in memory", "read again"])
-async def test_the_cursor_of_a_change_that_is_undone_is_a_gap_however_far_the_log_has_come(
-    own: Shop, recorder: Recorder, log_bytes: int
-) -> None:
+async def test_a_cursor_of_an_undone_change_is_always_a_gap(own: Shop, recorder: Recorder, log_bytes: int) -> None:
     """So is one of a subscription or a snapshot after it, where the change is in memory."""
     backup = own.server.directory / "backup"
     async with watching(own, recorder) as database:
@@ -47,7 +45,7 @@ async def test_the_cursor_of_a_change_that_is_undone_is_a_gap_however_far_the_lo
         assert [change.data["id"] for change in changes][:1] == [2]
 
 
-async def test_who_runs_is_told_of_the_gap_by_the_log_alone(own: Shop, recorder: Recorder) -> None:
+async def test_running_servers_detect_a_restored_log_by_its_changes(own: Shop, recorder: Recorder) -> None:
     """No position of a custom channel was given out since the backup, whose mark would tell."""
     backup = own.server.directory / "backup"
     own.execute("CREATE ROLE writer SUPERUSER LOGIN")

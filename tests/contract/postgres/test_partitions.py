@@ -27,7 +27,7 @@ def told(changes: list[Change]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("order", [("log", "log_1", "log_2"), ("log_2", "log_1", "log")])
-async def test_a_row_is_told_to_who_watches_its_table_and_to_who_watches_its_partition(
+async def test_a_row_is_a_change_of_its_table_and_of_its_partition(
     shop: Shop, recorder: Recorder, order: tuple[str, ...]
 ) -> None:
     shop.execute(*LOG)
@@ -51,7 +51,7 @@ async def test_a_row_is_told_to_who_watches_its_table_and_to_who_watches_its_par
 
 
 @pytest.mark.parametrize("log_bytes", [1 << 26, 5_000], ids=["from memory", "read again"])
-async def test_what_was_missed_of_a_partitioned_table_and_of_a_partition_is_told(
+async def test_missed_changes_of_tables_and_partitions_are_replayed(
     shop: Shop, recorder: Recorder, log_bytes: int
 ) -> None:
     shop.execute(*LOG)
@@ -83,7 +83,7 @@ async def test_what_was_missed_of_a_partitioned_table_and_of_a_partition_is_told
         "CREATE TABLE log_3 PARTITION OF log FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')",
     ],
 )
-async def test_partitions_that_come_go_or_are_emptied_are_a_gap_of_their_table_also_after_a_restart(
+async def test_attached_detached_and_truncated_partitions_are_a_gap(
     shop: Shop, recorder: Recorder, statement: str
 ) -> None:
     shop.execute(*LOG)
@@ -105,9 +105,7 @@ async def test_partitions_that_come_go_or_are_emptied_are_a_gap_of_their_table_a
             assert not parts[0].recovered
 
 
-async def test_rows_of_a_new_partition_that_are_there_before_it_is_seen_are_in_the_gap_or_told(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_rows_of_a_new_partition_are_covered_by_its_gap_or_delivered(shop: Shop, recorder: Recorder) -> None:
     shop.execute(*LOG)
     async with opened(shop, recorder) as database:
         await database.changes.watch("log")
@@ -128,7 +126,7 @@ async def test_rows_of_a_new_partition_that_are_there_before_it_is_seen_are_in_t
         assert recorder.changes[-1].old == {"id": 2, "day": "2026-03-06"}
 
 
-async def test_partitions_of_partitions_are_told_as_each_of_their_tables(shop: Shop, recorder: Recorder) -> None:
+async def test_nested_partitions_are_changes_of_each_parent(shop: Shop, recorder: Recorder) -> None:
     shop.execute(
         "CREATE TABLE log(id INTEGER, day DATE) PARTITION BY RANGE (day)",
         "CREATE TABLE log_1 PARTITION OF log DEFAULT PARTITION BY LIST (id)",
@@ -147,9 +145,7 @@ async def test_partitions_of_partitions_are_told_as_each_of_their_tables(shop: S
         }
 
 
-async def test_who_watches_a_partition_goes_on_when_its_table_is_not_watched_any_more(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_a_watched_partition_continues_after_its_table_is_unwatched(shop: Shop, recorder: Recorder) -> None:
     shop.execute(*LOG)
     async with opened(shop, recorder) as database:
         await database.changes.watch("log")
@@ -164,9 +160,7 @@ async def test_who_watches_a_partition_goes_on_when_its_table_is_not_watched_any
         ]
 
 
-async def test_a_publication_that_tells_partitions_as_their_table_is_set_to_tell_them_apart(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_publishing_via_the_partition_root_is_turned_off(shop: Shop, recorder: Recorder) -> None:
     shop.execute(*LOG, "CREATE PUBLICATION aerostack WITH (publish_via_partition_root = true)")
     async with opened(shop, recorder) as database:
         await database.changes.watch("log")

@@ -88,7 +88,7 @@ def log(postgres_dsn: str) -> Iterator[Callable[..., Log]]:
         each.connection.close()
 
 
-def test_a_transaction_is_framed_by_its_places_and_its_time(log: Make) -> None:
+def test_a_transaction_is_framed_by_positions_and_time(log: Make) -> None:
     orders = log("CREATE TABLE orders(id int PRIMARY KEY)")
     before = orders.one("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::int8")
     with orders.connection.transaction():
@@ -106,7 +106,7 @@ def test_a_transaction_is_framed_by_its_places_and_its_time(log: Make) -> None:
     assert inserts == [Insert(relation.oid, (b"1",)), Insert(relation.oid, (b"2",))]
 
 
-def test_every_operation_tells_the_key_of_the_old_row(log: Make) -> None:
+def test_every_operation_holds_the_key_of_the_old_row(log: Make) -> None:
     orders = log("CREATE TABLE orders(id int PRIMARY KEY, text text)")
     oid = orders.one("SELECT 'orders'::regclass::oid::int8")
     orders.execute(
@@ -124,7 +124,7 @@ def test_every_operation_tells_the_key_of_the_old_row(log: Make) -> None:
     ]
 
 
-def test_with_the_full_identity_a_large_value_that_did_not_change_is_in_the_old_row(log: Make) -> None:
+def test_with_full_identity_the_old_row_holds_unchanged_large_values(log: Make) -> None:
     orders = log(
         "CREATE TABLE orders(id int PRIMARY KEY, text text, big text)",
         "ALTER TABLE orders ALTER big SET STORAGE EXTERNAL, REPLICA IDENTITY FULL",
@@ -146,7 +146,7 @@ def test_with_the_full_identity_a_large_value_that_did_not_change_is_in_the_old_
     assert delete == Delete(oid, (b"1", b"b", None), False)
 
 
-def test_truncate_tells_all_tables_and_how(log: Make) -> None:
+def test_truncate_lists_its_tables_and_options(log: Make) -> None:
     tables = log("CREATE TABLE a(id int PRIMARY KEY)", "CREATE TABLE b(a int REFERENCES a)")
     oids = tuple(tables.one(f"SELECT '{name}'::regclass::oid::int8") for name in "ab")
     tables.execute("TRUNCATE a CASCADE", "TRUNCATE b RESTART IDENTITY", "TRUNCATE a, b")
@@ -157,7 +157,7 @@ def test_truncate_tells_all_tables_and_how(log: Make) -> None:
     ]
 
 
-def test_a_partitioned_table_is_told_as_one(log: Make) -> None:
+def test_a_partitioned_table_is_one_table(log: Make) -> None:
     parts = log(
         "CREATE TABLE parts(id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
         "CREATE TABLE north PARTITION OF parts FOR VALUES IN ('n')",
@@ -203,7 +203,7 @@ def test_an_old_row_is_marked_by_the_root_and_filled_by_the_partition(log: Make)
     assert parts.changes() == [Delete(oid, (b"2", b"b"), False)]
 
 
-def test_names_and_types_are_told_as_they_are(log: Make) -> None:
+def test_names_and_types_are_sent_unchanged(log: Make) -> None:
     named = log(
         'CREATE SCHEMA "Größe, ""x"" y"',
         'CREATE TYPE "Größe, ""x"" y"."mo od" AS ENUM (\'a\')',
@@ -223,7 +223,7 @@ def test_names_and_types_are_told_as_they_are(log: Make) -> None:
     assert insert == Insert(table, (b"k", b"a"))
 
 
-def test_a_relation_is_told_again_when_it_has_changed(log: Make) -> None:
+def test_an_altered_relation_is_sent_again(log: Make) -> None:
     orders = log("CREATE TABLE orders(id int PRIMARY KEY, text text)")
     orders.execute(
         "INSERT INTO orders VALUES (1, 'a')",
@@ -259,7 +259,7 @@ def test_generated_columns_are_left_out(log: Make) -> None:
     assert insert == Insert(relation.oid, (b"1", b"a"))
 
 
-def test_what_is_rolled_back_does_not_appear(log: Make) -> None:
+def test_rolled_back_changes_do_not_appear(log: Make) -> None:
     orders = log("CREATE TABLE orders(id int)")
     oid = orders.one("SELECT 'orders'::regclass::oid::int8")
     orders.execute(
@@ -396,7 +396,7 @@ def test_a_large_transaction_comes_in_pieces(log: Make) -> None:
     assert committed(messages) == list(range(1, 5001))
 
 
-def test_what_was_streamed_of_a_rolled_back_savepoint_is_taken_back(log: Make, live: Live) -> None:
+def test_a_rolled_back_streamed_savepoint_is_discarded(log: Make, live: Live) -> None:
     orders = log("CREATE TABLE orders(id int)")
     stream = live(orders)
     orders.execute("BEGIN", "INSERT INTO orders SELECT generate_series(1, 2000)", "SAVEPOINT a")
@@ -415,7 +415,7 @@ def test_what_was_streamed_of_a_rolled_back_savepoint_is_taken_back(log: Make, l
     assert committed(messages) == list(range(1, 2002))
 
 
-def test_what_was_streamed_of_a_rolled_back_transaction_is_taken_back(log: Make, live: Live) -> None:
+def test_a_rolled_back_streamed_transaction_is_discarded(log: Make, live: Live) -> None:
     orders = log("CREATE TABLE orders(id int)")
     stream = live(orders)
     orders.execute("BEGIN", "INSERT INTO orders SELECT -generate_series(1, 2000)")

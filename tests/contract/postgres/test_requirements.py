@@ -15,7 +15,7 @@ from tests.contract.postgres.shop import ORDERS, Shop, opened, watching
 from tests.postgres import PostgresServer
 
 
-async def test_a_server_without_logical_log_says_what_to_set(recorder: Recorder) -> None:
+async def test_a_server_without_logical_wal_names_the_setting(recorder: Recorder) -> None:
     server = PostgresServer.started(settings={"wal_level": "replica"})
     try:
         with pytest.raises(DatabaseUnusable, match="ALTER SYSTEM SET wal_level = 'logical'"):
@@ -34,14 +34,12 @@ def app(shop: Shop) -> Iterator[str]:
     shop.execute(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
 
 
-async def test_a_role_without_replication_says_what_to_grant(shop: Shop, app: str, recorder: Recorder) -> None:
+async def test_a_role_without_replication_names_the_grant(shop: Shop, app: str, recorder: Recorder) -> None:
     with pytest.raises(DatabaseUnusable, match="REPLICATION"):
         await PostgresDatabase.open(shop.dsn(app), recorder)
 
 
-async def test_a_table_of_someone_else_says_what_its_owner_has_to_run(
-    shop: Shop, app: str, recorder: Recorder
-) -> None:
+async def test_a_foreign_table_names_what_its_owner_has_to_run(shop: Shop, app: str, recorder: Recorder) -> None:
     shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, f"GRANT SELECT ON orders TO {app}")
     database = await PostgresDatabase.open(shop.dsn(app), recorder)
     try:
@@ -56,7 +54,7 @@ async def test_a_table_of_someone_else_says_what_its_owner_has_to_run(
         await database.close()
 
 
-async def test_tables_of_postgresql_and_of_ours_are_not_watched(shop: Shop, recorder: Recorder) -> None:
+async def test_system_tables_and_our_tables_cannot_be_watched(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder) as database:
         for name in ("pg_class", "pg_catalog.pg_class", "aerostack.messages", "information_schema.sql_features"):
             with pytest.raises(NotFound, match="cannot be watched"):
@@ -64,7 +62,7 @@ async def test_tables_of_postgresql_and_of_ours_are_not_watched(shop: Shop, reco
 
 
 @pytest.mark.parametrize("role", ["missing", 'a "quoted" one'])
-async def test_a_role_for_queries_that_we_may_not_be_says_what_to_grant(
+async def test_an_unusable_query_role_names_the_missing_grant(
     shop: Shop, app: str, recorder: Recorder, role: str
 ) -> None:
     shop.execute(f"ALTER ROLE {app} REPLICATION")
@@ -82,7 +80,7 @@ async def test_a_role_for_queries_that_we_may_not_be_says_what_to_grant(
         shop.execute(f"DROP ROLE {granted}")
 
 
-async def test_an_idle_database_does_not_hold_the_log_of_the_others_back(own: Shop, recorder: Recorder) -> None:
+async def test_an_idle_database_does_not_retain_wal_of_others(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder, resume_seconds=0.0):
         own.server.execute("CREATE TABLE busy(t TEXT)")
         own.server.execute("INSERT INTO busy SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
@@ -159,7 +157,7 @@ async def test_unwatching_gives_a_table_its_replica_identity_back(
         assert shop.value(now) == before
 
 
-async def test_a_table_watched_by_an_earlier_version_gets_the_default_back(shop: Shop, recorder: Recorder) -> None:
+async def test_a_watch_of_an_earlier_version_restores_the_default_identity(shop: Shop, recorder: Recorder) -> None:
     """It did not note what had been before; that a table is FULL is our doing, also when it is watched again."""
     shop.execute(
         "CREATE TABLE orders(id INTEGER) PARTITION BY LIST (id)",
@@ -179,7 +177,7 @@ async def test_a_table_watched_by_an_earlier_version_gets_the_default_back(shop:
     assert shop.value("SELECT count(*) FROM pg_class WHERE relreplident = 'd' AND relname ~ '^orders'") == 2
 
 
-async def test_an_index_that_is_gone_is_no_replica_identity_any_more(shop: Shop, recorder: Recorder) -> None:
+async def test_a_dropped_index_is_not_restored_as_replica_identity(shop: Shop, recorder: Recorder) -> None:
     shop.execute(
         "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT NOT NULL UNIQUE)",
         "ALTER TABLE orders REPLICA IDENTITY USING INDEX orders_state_key",
@@ -191,9 +189,7 @@ async def test_an_index_that_is_gone_is_no_replica_identity_any_more(shop: Shop,
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
 
 
-async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
-    shop: Shop, app: str, recorder: Recorder
-) -> None:
+async def test_cleaning_up_lists_what_others_have_to_run(shop: Shop, app: str, recorder: Recorder) -> None:
     shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, "CREATE TABLE bills(id INTEGER)")
     shop.execute(f"ALTER TABLE bills OWNER TO {app}", f"ALTER TABLE orders OWNER TO {app}")
     database = await PostgresDatabase.open(shop.dsn(app), recorder)
@@ -216,7 +212,7 @@ async def test_cleaning_up_takes_what_it_may_and_says_who_has_to_run_the_rest(
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
 
 
-async def test_cleaning_up_names_a_partition_of_others_that_is_watched_by_itself_too(
+async def test_cleaning_up_names_watched_partitions_of_other_owners(
     shop: Shop, app: str, recorder: Recorder
 ) -> None:
     shop.execute(
@@ -238,7 +234,7 @@ async def test_cleaning_up_names_a_partition_of_others_that_is_watched_by_itself
     assert shop.value("SELECT count(*) FROM pg_class WHERE relreplident = 'd' AND relname ~ '^orders'") == 2
 
 
-async def test_cleaning_up_a_publication_of_others_takes_what_is_ours(
+async def test_cleaning_up_removes_our_tables_from_a_foreign_publication(
     shop: Shop, app: str, recorder: Recorder
 ) -> None:
     shop.execute(f"ALTER ROLE {app} REPLICATION", ORDERS, f"ALTER TABLE orders OWNER TO {app}")
@@ -269,7 +265,7 @@ async def test_cleaning_up_makes_no_publication_to_drop_it(shop: Shop, app: str,
     assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'orders'") == "d"
 
 
-async def test_what_keeps_a_table_from_being_followed_is_said_once_each_time(
+async def test_a_capture_problem_is_logged_once_per_occurrence(
     shop: Shop, app: str, recorder: Recorder, heard: Heard
 ) -> None:
     """And it goes on by the statement that is said: it needs no SELECT."""

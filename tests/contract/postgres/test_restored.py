@@ -13,9 +13,7 @@ from tests.postgres import PostgresServer
 CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
 
 
-async def test_a_restored_backup_is_told_once_and_not_at_every_connection_after_it(
-    postgres_dsn: str, recorder: Recorder
-) -> None:
+async def test_a_restored_backup_is_reported_once(postgres_dsn: str, recorder: Recorder) -> None:
     backend = PostgresBackend(postgres_dsn)
     backend.write("CREATE TABLE t(id int PRIMARY KEY)")
     async with backend.open(recorder) as database:
@@ -31,9 +29,7 @@ async def test_a_restored_backup_is_told_once_and_not_at_every_connection_after_
     assert len(recorder.interruptions) == 1
 
 
-async def test_a_mark_that_is_raised_before_a_restored_backup_is_told_does_not_hide_it(
-    postgres_dsn: str, recorder: Recorder
-) -> None:
+async def test_raising_the_mark_does_not_hide_a_restored_backup(postgres_dsn: str, recorder: Recorder) -> None:
     backend = PostgresBackend(postgres_dsn)
     backend.write("CREATE TABLE t(id int PRIMARY KEY)")
     async with backend.open(recorder) as database:
@@ -60,7 +56,7 @@ def server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-async def test_what_a_restored_backup_has_is_not_told_again(server: PostgresServer, recorder: Recorder) -> None:
+async def test_restored_changes_are_not_delivered_again(server: PostgresServer, recorder: Recorder) -> None:
     backend = PostgresBackend(server.dsn())
     backend.write("CREATE TABLE t(id int PRIMARY KEY)")
     async with backend.open(recorder) as database:
@@ -83,7 +79,7 @@ async def test_what_a_restored_backup_has_is_not_told_again(server: PostgresServ
     assert [change.data["id"] for change in changes] == [*range(1, 5002), 9000]
 
 
-async def test_nobody_is_sent_the_messages_of_a_restored_backup_as_if_they_were_all(
+async def test_messages_of_a_restored_backup_are_not_served_as_complete(
     postgres_dsn: str, recorder: Recorder
 ) -> None:
     backend = PostgresBackend(postgres_dsn)

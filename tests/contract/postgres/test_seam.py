@@ -10,9 +10,7 @@ from tests.contract.postgres.shop import Shop, ids, watching
 from tests.contract.test_snapshot import everything, rows_of
 
 
-async def test_a_commit_that_was_sent_before_a_snapshot_sees_it_follows_the_snapshot(
-    own: Shop, recorder: Recorder
-) -> None:
+async def test_a_commit_sent_before_it_is_seen_follows_the_snapshot(own: Shop, recorder: Recorder) -> None:
     """A commit that waits for a synchronous standby is in the log, and so with us, but no snapshot sees it yet."""
     async with watching(own, recorder) as database:
         own.insert(1)
@@ -35,9 +33,7 @@ async def test_a_commit_that_was_sent_before_a_snapshot_sees_it_follows_the_snap
             await waiting
 
 
-async def test_a_commit_that_a_snapshot_saw_before_it_is_sent_does_not_follow_the_snapshot(
-    own: Shop, recorder: Recorder
-) -> None:
+async def test_a_commit_seen_before_it_is_sent_does_not_follow_the_snapshot(own: Shop, recorder: Recorder) -> None:
     """While the sender of the log is stopped, what is committed is seen, and not with us."""
     async with watching(own, recorder) as database:
         own.insert(1)
@@ -61,9 +57,7 @@ async def test_a_commit_that_a_snapshot_saw_before_it_is_sent_does_not_follow_th
         await recorder.until_changes(3)
 
 
-async def test_a_transaction_that_went_on_during_a_snapshot_follows_it_and_one_that_ended_does_not(
-    own: Shop, recorder: Recorder
-) -> None:
+async def test_only_transactions_open_during_a_snapshot_follow_it(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder) as database:
         with psycopg.connect(own.dsn()) as going_on:
             going_on.execute("INSERT INTO orders VALUES (1, 'early')")

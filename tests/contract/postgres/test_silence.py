@@ -77,7 +77,7 @@ async def watching(
             await database.close()
 
 
-async def test_silence_is_noticed_and_what_was_written_meanwhile_comes_once(
+async def test_silence_is_detected_and_later_changes_arrive_once(
     shop: Shop, line: Network, recorder: Recorder, heard: Heard
 ) -> None:
     async with watching(shop, line, recorder):
@@ -95,7 +95,7 @@ async def test_silence_is_noticed_and_what_was_written_meanwhile_comes_once(
         assert recorder.interruptions == []
 
 
-async def test_a_server_that_has_nothing_to_say_is_not_taken_for_silent(
+async def test_an_idle_server_is_not_considered_silent(
     shop: Shop, line: Network, recorder: Recorder, heard: Heard
 ) -> None:
     """It is asked, and answers; a statement may take as long as it may."""
@@ -106,7 +106,7 @@ async def test_a_server_that_has_nothing_to_say_is_not_taken_for_silent(
         assert heard.lines == []
 
 
-async def test_a_publish_is_told_that_the_database_does_not_answer(
+async def test_a_publish_fails_when_the_database_does_not_reply(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:
     async with watching(shop, line, recorder) as database:
@@ -125,7 +125,7 @@ async def test_a_publish_is_told_that_the_database_does_not_answer(
         assert stored == [4, 1], "what was swallowed is not there"
 
 
-async def test_a_query_waits_no_longer_than_it_may_take_and_the_silence_after_it(
+async def test_a_query_ends_after_its_timeout_and_the_silence_limit(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:
     async with watching(shop, line, recorder) as database:
@@ -138,7 +138,7 @@ async def test_a_query_waits_no_longer_than_it_may_take_and_the_silence_after_it
         assert (await database.query("SELECT count(*) AS n FROM orders")).rows == [{"n": 0}]
 
 
-async def test_a_snapshot_ends_with_the_line_to_the_log(shop: Shop, line: Network, recorder: Recorder) -> None:
+async def test_a_snapshot_ends_when_the_server_is_silent(shop: Shop, line: Network, recorder: Recorder) -> None:
     """Its statements may take any time, so that it is the log's silence that tells."""
     shop.execute("CREATE TABLE big AS SELECT i AS id FROM generate_series(1, 5000) i")
     async with watching(shop, line, recorder) as database:
@@ -157,7 +157,7 @@ async def test_a_snapshot_ends_with_the_line_to_the_log(shop: Shop, line: Networ
             assert sum([len(rows) async for rows in snapshot]) == 5000
 
 
-async def test_reading_the_log_again_is_given_up_and_goes_on_later(
+async def test_a_silent_server_fails_a_replay_that_continues_later(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:
     async with watching(shop, line, recorder, log_bytes=SMALL) as database:
@@ -176,7 +176,7 @@ async def test_reading_the_log_again_is_given_up_and_goes_on_later(
         assert all(each.recovered for each in parts)
 
 
-async def test_reading_the_log_again_goes_on_later_when_its_walsender_is_ended(
+async def test_a_replay_continues_after_its_walsender_is_killed(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:
     async with watching(shop, line, recorder, log_bytes=SMALL) as database:
@@ -189,7 +189,7 @@ async def test_reading_the_log_again_goes_on_later_when_its_walsender_is_ended(
             await read_on(database, first)
 
 
-async def test_silence_while_everything_is_made_anew_is_noticed_as_well(
+async def test_silence_during_setup_is_detected(
     shop: Shop, line: Network, recorder: Recorder, heard: Heard
 ) -> None:
     async with watching(shop, line, recorder):

@@ -14,9 +14,7 @@ from tests.contract.postgres.shop import Shop, watching
 from tests.contract.test_snapshot import everything, rows_of
 
 
-async def test_who_is_cancelled_while_the_table_is_locked_leaves_no_transaction(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_a_cancelled_caller_leaves_no_transaction_open(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder) as database:
         with psycopg.connect(shop.dsn()) as holding:
             holding.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
@@ -31,7 +29,7 @@ async def test_who_is_cancelled_while_the_table_is_locked_leaves_no_transaction(
         assert await rows_of(database, "orders", Selection(everything))
 
 
-async def test_a_snapshot_with_a_limit_does_not_wait_for_those_of_whole_tables(
+async def test_limited_snapshots_do_not_wait_for_whole_tables(
     shop: Shop, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "TURN_SECONDS", 0.1)

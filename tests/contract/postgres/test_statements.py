@@ -169,7 +169,7 @@ async def test_a_batch_is_all_or_nothing(queries: Queries) -> None:
         assert (await queries.run("TABLE t")).rows == [{"i": 1}]
 
 
-async def test_a_batch_larger_than_the_pipe_is_answered_while_it_is_sent(queries: Queries) -> None:
+async def test_a_batch_larger_than_the_pipe_does_not_block(queries: Queries) -> None:
     large = "x" * 100_000
     async with asyncio.timeout(PATIENCE):
         results = await queries.run_all([("SELECT repeat(?, 20) AS v", [large])] * 5)
@@ -184,9 +184,7 @@ async def test_a_batch_larger_than_the_pipe_is_answered_while_it_is_sent(queries
         "INSERT INTO t SELECT generate_series(1, 100001) RETURNING i",
     ],
 )
-async def test_a_result_too_large_for_the_memory_is_refused_and_changes_nothing(
-    queries: Queries, sql: str
-) -> None:
+async def test_a_result_too_large_for_memory_is_refused_and_rolled_back(queries: Queries, sql: str) -> None:
     await queries.run("CREATE TABLE t(i int)")
     with pytest.raises(TooLarge, match="LIMIT"):
         await queries.run(sql)
@@ -206,9 +204,7 @@ async def test_a_result_too_large_for_the_memory_is_refused_and_changes_nothing(
         ),
     ],
 )
-async def test_what_a_statement_leaves_in_the_session_is_gone_with_it(
-    queries: Queries, leave: str, look: str
-) -> None:
+async def test_session_state_of_a_statement_is_reset(queries: Queries, leave: str, look: str) -> None:
     before = await queries.value(look)
     try:
         await queries.run(leave)
@@ -262,7 +258,7 @@ async def test_statements_run_as_the_role_for_them(postgres_server: PostgresServ
         await queries.run_all([("DROP TABLE t", []), ('DROP ROLE "read er"', [])])
 
 
-async def test_the_rest_of_a_batch_does_not_keep_a_result_from_being_bounded(queries: Queries) -> None:
+async def test_results_are_bounded_inside_a_batch(queries: Queries) -> None:
     """The server does not read on while it answers, so the rest cannot be sent before the answer is read."""
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(TooLarge, match="LIMIT"):
@@ -280,7 +276,7 @@ async def test_a_statement_has_a_time_limit(postgres_dsn: str) -> None:
 ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
 
 
-async def test_a_query_that_is_given_up_ends_on_the_server(postgres_dsn: str) -> None:
+async def test_a_cancelled_query_ends_on_the_server(postgres_dsn: str) -> None:
     async with opened(postgres_dsn, size=2) as queries, asyncio.timeout(PATIENCE):
         running = asyncio.create_task(queries.run("SELECT pg_sleep(60)"))
         while await queries.value(ACTIVE) == 0:
@@ -303,9 +299,7 @@ async def test_closing_ends_the_queries_that_run(postgres_dsn: str) -> None:
             await queries.run("SELECT 1")
 
 
-async def test_a_connection_that_was_cut_while_idle_is_replaced_unseen(
-    queries: Queries, postgres_dsn: str
-) -> None:
+async def test_a_connection_broken_while_idle_is_replaced(queries: Queries, postgres_dsn: str) -> None:
     pid = await queries.value("SELECT pg_backend_pid()")
     assert isinstance(pid, int)
     end_connection(postgres_dsn, pid)

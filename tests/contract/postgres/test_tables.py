@@ -23,9 +23,7 @@ async def test_truncate_is_a_gap_in_its_place(shop: Shop, recorder: Recorder) ->
         assert gap[::2] == ("orders", True)
 
 
-async def test_a_table_that_is_renamed_and_made_anew_is_told_and_watched_by_its_name(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_a_renamed_and_recreated_table_is_watched_by_its_name(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder) as database:
         shop.execute("ALTER TABLE orders RENAME TO old_orders", ORDERS)
         await recorder.until_interruptions(1)
@@ -39,9 +37,7 @@ async def test_a_table_that_is_renamed_and_made_anew_is_told_and_watched_by_its_
         assert shop.value("SELECT relreplident::text FROM pg_class WHERE relname = 'old_orders'") == "d"
 
 
-async def test_columns_that_come_go_and_change_under_load_interrupt_and_arrive(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_columns_altered_under_load_are_a_gap_and_arrive(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder):
         shop.insert(1)
         shop.execute("ALTER TABLE orders ADD COLUMN note TEXT")
@@ -86,7 +82,7 @@ async def test_a_schema_is_named_or_found_by_the_search_path(shop: Shop, recorde
         ]
 
 
-async def test_a_large_value_that_did_not_change_is_told_whole(shop: Shop, recorder: Recorder) -> None:
+async def test_an_unchanged_large_value_is_delivered(shop: Shop, recorder: Recorder) -> None:
     shop.execute("CREATE TABLE notes(id INTEGER PRIMARY KEY, n INTEGER, text TEXT)")
     shop.execute("ALTER TABLE notes ALTER COLUMN text SET STORAGE EXTERNAL")
     async with opened(shop, recorder) as database:
@@ -97,7 +93,7 @@ async def test_a_large_value_that_did_not_change_is_told_whole(shop: Shop, recor
         assert update.data == {"id": 1, "n": 2, "text": "x" * 1_000_000}
 
 
-async def test_a_transaction_of_several_tables_has_one_commit_and_one_end(shop: Shop, recorder: Recorder) -> None:
+async def test_transactions_over_several_tables_share_one_commit(shop: Shop, recorder: Recorder) -> None:
     shop.execute("CREATE TABLE items(id INTEGER PRIMARY KEY)")
     async with watching(shop, recorder) as database:
         await database.changes.watch("items")
@@ -111,7 +107,7 @@ async def test_a_transaction_of_several_tables_has_one_commit_and_one_end(shop: 
         assert [change.commit_end for change in changes] == [False, False, True, True]
 
 
-async def test_nothing_of_a_large_transaction_comes_before_its_commit_and_nothing_of_one_that_is_undone(
+async def test_large_transactions_appear_after_commit_and_not_after_rollback(
     recorder: Recorder,
 ) -> None:
     server = PostgresServer.started(settings={"logical_decoding_work_mem": "64kB"})
@@ -137,7 +133,9 @@ async def test_nothing_of_a_large_transaction_comes_before_its_commit_and_nothin
         server.remove()
 
 
-async def test_a_stored_generated_column_is_told_where_postgresql_can(shop: Shop, recorder: Recorder) -> None:
+async def test_stored_generated_columns_arrive_where_postgresql_publishes_them(
+    shop: Shop, recorder: Recorder
+) -> None:
     shop.execute(
         "CREATE TABLE boxes(id INTEGER PRIMARY KEY, side INTEGER, "
         "area INTEGER GENERATED ALWAYS AS (side * side) STORED)"

@@ -109,7 +109,7 @@ async def test_every_connection_of_ours_is_encrypted(
         assert all(part.recovered for part in parts)
 
 
-async def test_what_is_cut_goes_on_encrypted_and_without_a_gap(
+async def test_a_broken_connection_is_restored_encrypted_without_a_gap(
     server: EncryptedServer, shop: Shop, recorder: Recorder
 ) -> None:
     shop.execute(ORDERS)
@@ -143,7 +143,7 @@ async def test_a_certificate_of_ours_opens_every_connection(
 # --- bursts ----------------------------------------------------------------------------------------------
 
 
-async def test_no_row_of_a_burst_waits_for_what_comes_after_it(server: EncryptedServer, shop: Shop) -> None:
+async def test_a_burst_is_delivered_in_batches(server: EncryptedServer, shop: Shop) -> None:
     """What TLS has decrypted already is not announced by the socket. Nobody speaks here but for the rows: the
     server sends no keep-alives to us, and we confirm nothing."""
     server.execute("ALTER SYSTEM SET wal_sender_timeout = 0", "SELECT pg_reload_conf()")

@@ -250,9 +250,7 @@ def test_a_column_of_any_type_is_read_as_psycopg_reads_it(
     assert len(ours) == 3
 
 
-def test_the_replication_stream_tells_the_same_rows_and_types(
-    both: Both, table: tuple[list[Row], list[dict[str, Any]]]
-) -> None:
+def test_snapshots_and_stream_convert_alike(both: Both, table: tuple[list[Row], list[dict[str, Any]]]) -> None:
     for statement in (
         f"CREATE PUBLICATION p FOR TABLE {TABLE}",
         "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
@@ -310,7 +308,7 @@ SHAPED = {"x": 1.5, "né e": "2.50", 'q"u': 'a "b" \\ \\\\ ,;{}() \n\t é \''}
         ("tstzrange", "'[2026-11-25 07:00+00,)'", '["2026-11-25 07:00:00+00",)'),
     ],
 )
-def test_what_psycopg_does_not_read_is_read_too(both: Both, type: str, expression: str, expected: Any) -> None:
+def test_types_unknown_to_psycopg_are_converted(both: Both, type: str, expression: str, expected: Any) -> None:
     oid = both.oid(type)
     both.load(both.types.missing([oid]))
     [[printed]] = both.printed(f"SELECT ({expression})::{type}")
@@ -328,7 +326,7 @@ def test_a_multirange_is_text(both: Both) -> None:
 @pytest.mark.parametrize(
     "written", ["1 year", "-1 mon 5 days", "00:00:00.000001", "-00:00:01.5", "25:00", "-1y 2d -3h"]
 )
-def test_an_interval_is_the_same_for_who_reads_it_back(both: Both, written: str) -> None:
+def test_an_interval_reads_back_unchanged(both: Both, written: str) -> None:
     [[printed]] = both.printed("SELECT %s::interval", (written,))
     assert printed is not None
     assert printed.startswith(b"P")

@@ -195,7 +195,7 @@ async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have
             pass
 
 
-async def test_a_mark_that_is_raised_before_a_restored_backup_is_told_does_not_hide_it(
+async def test_raising_the_mark_does_not_hide_a_restored_backup(
     backend: SqliteBackend, recorder: Recorder
 ) -> None:
     async with backend.open(recorder) as database:  # watches nothing, so that the reader seldom looks
@@ -212,7 +212,7 @@ async def test_a_mark_that_is_raised_before_a_restored_backup_is_told_does_not_h
         assert database.epoch != epoch
 
 
-async def test_nobody_is_sent_the_messages_of_a_restored_backup_as_if_they_were_all(
+async def test_messages_of_a_restored_backup_are_not_served_as_complete(
     backend: SqliteBackend, recorder: Recorder
 ) -> None:
     async with backend.open(recorder) as database:

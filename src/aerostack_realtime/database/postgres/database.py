@@ -143,6 +143,8 @@ class PostgresDatabase:
             lambda: self._consumer.reload_epochs(),
         )
         self._messages = PostgresMessageStore(connections, retention, now, self._died)
+        if node is not None:
+            self._messages.fence(node, 0)  # no generation: nothing is stored before the first licence
         self._snapshots = Snapshots(reading, self._feed, types)
         self._types = types
         self._role = settings.query_role

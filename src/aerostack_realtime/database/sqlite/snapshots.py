@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import apsw
 
-from aerostack_realtime.database.base import NAMELESS, Row, Selection, Value
+from aerostack_realtime.database.base import UNIDENTIFIED_ROWS, Row, Selection, Value
 from aerostack_realtime.database.sqlite import changelog
 from aerostack_realtime.database.sqlite.connection import translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
@@ -188,7 +188,7 @@ def _select(table: Table, selection: Selection) -> tuple[str, tuple[str | int | 
         conditions.append(f"{quote(column)} IN ({', '.join('?' * len(candidates))})")
         params += candidates
     if selection.limit is not None and not table.named_by:
-        raise InvalidFilter(NAMELESS)
+        raise InvalidFilter(UNIDENTIFIED_ROWS)
     order = [quote(name) for name in table.identity]  # in the order of the file
     if table.named_by and (selection.limit is not None or selection.order is not None):
         order = [f"{quote(name)} COLLATE BINARY" for name in table.named_by]

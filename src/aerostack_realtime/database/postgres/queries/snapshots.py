@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq, sql
 
-from aerostack_realtime.database.base import NAMELESS, Row, Selection, Value
+from aerostack_realtime.database.base import UNIDENTIFIED_ROWS, Row, Selection, Value
 from aerostack_realtime.database.postgres.connection.errors import translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
@@ -61,7 +61,7 @@ class Snapshots:
                 ordered = selection.order is not None or selection.limit is not None
                 key = await _key_columns(table, connection) if ordered else ()
                 if selection.limit is not None and not key:
-                    raise InvalidFilter(NAMELESS)
+                    raise InvalidFilter(UNIDENTIFIED_ROWS)
                 await connection.execute(_declare(table, columns, key, selection, connection))
                 yield PostgresSnapshot(
                     cursor,

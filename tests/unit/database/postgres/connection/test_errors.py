@@ -48,9 +48,7 @@ from aerostack_realtime.protocol.errors import (
         (NotFound("ours"), NotFound, "ours"),
     ],
 )
-def test_each_state_of_postgresql_is_whose_fault_it_is(
-    error: Exception, kind: type[AerostackError], expected: str
-) -> None:
+def test_each_state_maps_to_its_error(error: Exception, kind: type[AerostackError], expected: str) -> None:
     translated = translate(error)
     assert type(translated) is kind
     assert expected in translated.message
@@ -58,7 +56,7 @@ def test_each_state_of_postgresql_is_whose_fault_it_is(
     assert "\n" not in translated.message
 
 
-def test_a_connection_is_lost_when_nobody_knows_what_became_of_its_commit() -> None:
+def test_a_connection_is_lost_when_the_outcome_of_its_commit_is_unknown() -> None:
     assert is_lost(psycopg.OperationalError("server closed the connection"))
     assert is_lost(errors.AdminShutdown("terminating"))
     assert is_lost(ConnectionResetError())

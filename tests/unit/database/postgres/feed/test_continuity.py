@@ -17,7 +17,7 @@ def change(lsn: int, index: int, timestamp: int = NOW) -> Entry:
     return Entry(Position(lsn, index), 1, timestamp, TABLE, "INSERT", None, (), end=False, size=10)
 
 
-def test_what_comes_before_the_change_proves_nothing() -> None:
+def test_items_before_the_change_decide_nothing() -> None:
     proof = Continuity(TOLD)
     early: list[Item] = [
         TABLE,
@@ -40,17 +40,17 @@ def test_what_comes_before_the_change_proves_nothing() -> None:
         OpaqueChange(Position(21, 1), (7,)),
     ],
 )
-def test_another_change_in_its_place_or_behind_it_is_another_log(item: Item) -> None:
+def test_another_change_at_the_position_means_another_log(item: Item) -> None:
     with pytest.raises(LogDiverged, match="other changes"):
         Continuity(TOLD).see(item)
 
 
-def test_a_stream_that_is_beyond_it_is_another_log() -> None:
+def test_a_stream_beyond_the_change_is_another_log() -> None:
     with pytest.raises(LogDiverged):
         Continuity(TOLD).reached(21)
 
 
-def test_a_change_that_is_known_by_its_place_alone_is_proved_by_it() -> None:
+def test_a_change_without_a_known_time_is_checked_by_position() -> None:
     told = Cursor(Position(20, 2))
     assert Continuity(told).see(change(20, 2))
     assert Continuity(told).see(OpaqueChange(Position(20, 2), (7,)))

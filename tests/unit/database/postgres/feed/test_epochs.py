@@ -18,14 +18,14 @@ SECOND = Epoch("second", 200, 1, 2_000)
 PROMOTED = Epoch("promoted", 350, 2, 3_000)
 
 
-def test_a_cursor_names_its_place() -> None:
+def test_a_cursor_holds_its_position() -> None:
     epochs = Epochs([FIRST], {})
     position = Position(0x16B374D8, 3)
     assert epochs.encode(position) == "first.16b374d8.3."
     assert epochs.decode(epochs.encode(position)) == Cursor(position)
 
 
-def test_a_cursor_tells_when_the_last_change_that_it_follows_was_committed() -> None:
+def test_a_cursor_holds_the_commit_time_of_its_last_change() -> None:
     epochs, now = Epochs([FIRST], {}), 1_795_620_000_000
     assert epochs.encode(Position(5, 1), now) == f"first.5.1.{now % 2**32:x}"
     assert epochs.decode(epochs.encode(Position(5, 1), now)) == Cursor(Position(5, 1), stamp(now))
@@ -58,43 +58,41 @@ def test_a_cursor_keeps_what_a_snapshot_saw() -> None:
         "first.5.0..1:2:" + ",".join(["1"] * 10_001) + ":1",
     ],
 )
-def test_what_is_no_cursor_of_ours_says_nothing(cursor: str) -> None:
+def test_invalid_cursors_are_not_decoded(cursor: str) -> None:
     assert Epochs([FIRST], {}).decode(cursor) is None
 
 
-def test_a_cursor_of_an_earlier_run_counts_up_to_where_the_next_began() -> None:
+def test_a_cursor_is_valid_up_to_the_start_of_the_next_epoch() -> None:
     epochs = Epochs([FIRST, SECOND], {})
     assert epochs.decode(f"first.{200:x}.0.") == Cursor(Position(200, 0))
     assert epochs.decode(f"first.{201:x}.1.") is None, "a restored backup goes back behind what was told"
     assert epochs.decode(f"second.{999:x}.1.") is not None
 
 
-def test_what_follows_the_fork_of_a_cursor_that_does_not_count_was_never_told() -> None:
+def test_nothing_after_the_fork_of_an_invalid_cursor_was_delivered() -> None:
     epochs = Epochs([FIRST, SECOND], {})
     assert epochs.fork(f"first.{201:x}.1.") == Position(200, 0)
     assert epochs.fork("of a run that the backup has not.1.0.") == Position(200, 0)
 
 
-def test_after_a_promotion_what_lies_behind_the_switch_does_not_count() -> None:
+def test_positions_after_the_timeline_switch_are_invalid() -> None:
     epochs = Epochs([SECOND, PROMOTED], {1: 300})
     assert epochs.decode(f"second.{300:x}.0.") is not None
     assert epochs.decode(f"second.{301:x}.0.") is None
 
 
-def test_a_timeline_whose_end_is_not_known_does_not_count() -> None:
+def test_a_timeline_without_a_known_end_is_invalid() -> None:
     assert Epochs([SECOND, PROMOTED], {}).decode(f"second.{250:x}.0.") is None
 
 
-def test_positions_of_custom_channels_count_in_the_same_way() -> None:
+def test_positions_of_custom_channels_follow_the_same_rules() -> None:
     epochs = Epochs([FIRST, SECOND], {})
     asked = [("first", 2_000), ("first", 2_001), ("second", 9_999), ("other", 1)]
     assert [epochs.understands(*each) for each in asked] == [True, False, True, False]
 
 
 @given(xmax=st.integers(3, 2**40), behind=st.integers(1, 2**31 - 1), ahead=st.integers(0, 2**31 - 1))
-def test_a_snapshot_sees_what_ended_before_it_over_the_wraparound_of_transaction_numbers(
-    xmax: int, behind: int, ahead: int
-) -> None:
+def test_visibility_holds_over_transaction_number_wraparound(xmax: int, behind: int, ahead: int) -> None:
     visibility = SnapshotVisibility(1, xmax, frozenset(), 0)
     assert visibility.sees((xmax - behind) & 0xFFFFFFFF)
     assert not visibility.sees((xmax + ahead) & 0xFFFFFFFF)

@@ -19,7 +19,7 @@ def entry(lsn: int, index: int, table: int, size: int = 10) -> Entry:
     st.lists(st.tuples(st.integers(1, 3), st.lists(st.integers(0, 2), max_size=4)), max_size=60),
     st.integers(1, 300),
 )
-def test_it_gives_what_came_after_any_place_of_any_table(
+def test_the_log_returns_what_follows_any_position(
     transactions: list[tuple[int, list[int]]], max_bytes: int
 ) -> None:
     log = Log(Position(5, 0), max_bytes)
@@ -56,7 +56,7 @@ def test_it_gives_what_came_after_any_place_of_any_table(
     ]
 
 
-def test_a_place_that_is_none_of_its_changes_is_not_held() -> None:
+def test_a_position_between_changes_is_not_held() -> None:
     log = Log(Position(0, 0), 1_000)
     log.append(entry(7, 1, 0), [0])
     log.append(entry(7, 2, 0), [0])
@@ -64,7 +64,7 @@ def test_a_place_that_is_none_of_its_changes_is_not_held() -> None:
     assert not log.holds(Position(8, 1), None)
 
 
-def test_a_place_whose_last_change_was_committed_at_another_time_is_not_held() -> None:
+def test_a_position_with_another_commit_time_is_not_held() -> None:
     log = Log(Position(5, 0), 20)
     assert log.holds(Position(6, 0), 4), "what was before the start is not known"
     log.append(entry(7, 1, 0), [0])
@@ -83,7 +83,7 @@ def test_a_place_whose_last_change_was_committed_at_another_time_is_not_held() -
     assert [log.last(Position(lsn, 2)) for lsn in (6, 7, 8, 9, 10)] == [None, 7, 8, 9, 9]
 
 
-def test_what_is_over_the_bound_goes_and_the_start_tells_it() -> None:
+def test_entries_beyond_the_bound_are_dropped_and_move_the_start() -> None:
     log = Log(Position(0, 0), 25)
     for number in range(1, 4):
         log.append(entry(number, 1, 0), [0])
@@ -91,7 +91,7 @@ def test_what_is_over_the_bound_goes_and_the_start_tells_it() -> None:
     assert [each.position.lsn for each in log.after(0, Position(0, 0))] == [2, 3]
 
 
-def test_a_forgotten_table_takes_no_room_any_more() -> None:
+def test_a_forgotten_table_frees_its_memory() -> None:
     log = Log(Position(0, 0), 25)
     log.append(entry(1, 1, 0), [0])
     log.append(entry(2, 1, 1), [1])

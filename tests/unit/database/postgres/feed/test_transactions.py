@@ -97,7 +97,7 @@ def _brief(item: object) -> Any:
 PLAIN = Writer()
 
 
-def test_a_transaction_comes_in_its_order_and_its_last_change_is_marked() -> None:
+def test_a_transaction_keeps_its_order_and_marks_its_last_change() -> None:
     assert fed(
         begin(50, 3),
         PLAIN.relation(),
@@ -118,13 +118,13 @@ def test_an_empty_transaction_moves_the_log_on() -> None:
     assert fed(begin(50, 3), commit(50)) == [("committed", 3, Position(51, 0))]
 
 
-def test_what_is_not_told_row_by_row_is_told_in_its_place() -> None:
+def test_opaque_changes_keep_their_position() -> None:
     found = fed(begin(5, 1), PLAIN.relation(), PLAIN.insert("a"), PLAIN.truncate(), PLAIN.insert("b"), commit(5))
     assert [each[0] for each in found] == ["table", "INSERT", "untold", "INSERT", "committed"]
     assert found[3] == ("INSERT", None, (b"b",), 3, True)
 
 
-def test_a_change_without_its_whole_old_row_is_not_told_as_one() -> None:
+def test_a_change_without_its_whole_old_row_is_opaque() -> None:
     incomplete = [PLAIN.update(None, "b"), PLAIN.update("a", "b", b"K"), PLAIN.delete("a", b"K")]
     found = fed(begin(5, 1), PLAIN.relation(identity=b"d"), *incomplete, commit(5))
     assert found[1:-1] == [("untold", (7,))] * 3
@@ -136,7 +136,7 @@ def test_a_logical_message_is_passed_on() -> None:
     )
 
 
-def test_nothing_of_a_transaction_that_goes_on_comes_before_its_commit_and_then_all() -> None:
+def test_an_open_transaction_appears_completely_after_its_commit() -> None:
     transactions = Transactions()
     own, nested = Writer(8), Writer(9)
     assert not fed(stream_start(8, first=True), own.relation(), own.insert("a"), STREAM_STOP, into=transactions)
@@ -156,7 +156,7 @@ def test_nothing_of_a_transaction_that_goes_on_comes_before_its_commit_and_then_
     ]
 
 
-def test_what_was_rolled_back_never_comes() -> None:
+def test_rolled_back_messages_never_appear() -> None:
     transactions = Transactions()
     own, undone = Writer(8), Writer(9)
     fed(stream_start(8, first=True), own.relation(), own.insert("a"), into=transactions)
@@ -167,7 +167,7 @@ def test_what_was_rolled_back_never_comes() -> None:
     assert transactions.between
 
 
-def test_a_large_transaction_that_goes_on_waits_in_a_file_and_comes_whole() -> None:
+def test_a_large_open_transaction_is_spooled_to_a_file() -> None:
     transactions = Transactions()
     own = Writer(8)
     text = "x" * (SPOOL_BYTES // 4)
@@ -178,7 +178,7 @@ def test_a_large_transaction_that_goes_on_waits_in_a_file_and_comes_whole() -> N
     assert [each[2] for each in found[1:-1]] == [(f"{number}{text}".encode(),) for number in range(10)]
 
 
-def test_what_is_half_here_is_known() -> None:
+def test_an_incomplete_transaction_is_known() -> None:
     transactions = Transactions()
     between = []
     for message in (begin(5, 1), commit(5)):
@@ -193,5 +193,5 @@ def test_unchanged_values_are_taken_from_the_whole_old_row() -> None:
     assert merged((b"1", b"long"), (None, b"")) == (None, b"")
 
 
-def test_without_the_old_row_what_is_unchanged_stays_so() -> None:
+def test_without_the_old_row_unchanged_values_stay_unchanged() -> None:
     assert merged(None, (b"2", UNCHANGED)) == (b"2", UNCHANGED)

@@ -43,7 +43,7 @@ from aerostack_realtime.protocol.errors import BadMessage
         ("é?", "é $1"),
     ],
 )
-def test_a_question_mark_is_a_placeholder_where_postgresql_would_read_it_as_one(sql: str, translated: str) -> None:
+def test_a_question_mark_is_a_placeholder_outside_literals_and_operators(sql: str, translated: str) -> None:
     statement = translate(sql)
     assert statement.sql == translated
     assert statement.placeholders == translated.count("$1") + translated.count("$2")
@@ -68,11 +68,11 @@ def test_a_numbered_parameter_is_refused(sql: str) -> None:
         ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END", False),
     ],
 )
-def test_it_is_told_whether_something_follows_the_statement(sql: str, several: bool) -> None:
+def test_several_statements_are_recognized(sql: str, several: bool) -> None:
     assert translate(sql).several == several
 
 
-def test_the_first_words_are_told_without_what_is_around_them() -> None:
+def test_the_first_words_are_returned_without_comments() -> None:
     assert translate("/* COMMIT */ -- x\n set Local \"role\" = 'a b'").words == ("SET", "LOCAL", '"')
     assert translate(" -- nothing").words == ()
 
@@ -103,7 +103,7 @@ def test_only_what_stands_between_the_tokens_is_translated(pieces: list[tuple[st
 
 
 @given(st.text("?'\"\\$/*-;E@|&<> \na1(", max_size=40))
-def test_nothing_but_placeholders_is_ever_changed(sql: str) -> None:
+def test_only_placeholders_are_changed(sql: str) -> None:
     try:
         statement = translate(sql)
     except BadMessage:

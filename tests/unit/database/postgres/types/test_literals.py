@@ -80,13 +80,13 @@ def test_a_composite_of_nothing_is_an_empty_object() -> None:
         *('{"1"2}', "{{1}2}", "{1{2}}", "{{1},}", "{,{1}}", "{\\}", "[0:1]", "[0:1]{1}", "{{{{{{{1}}}}}}}"),
     ],
 )
-def test_what_is_no_array_is_refused(printed: str) -> None:
+def test_malformed_arrays_are_refused(printed: str) -> None:
     with pytest.raises(ValueError):
         array(int)(printed.encode())
 
 
 @pytest.mark.parametrize("printed", ["", "(", ")", "1,2", "(1)", "(1,2,3)", '("1,2)', '("1"2,3)', '(1,2"3")'])
-def test_what_is_no_composite_of_two_is_refused(printed: str) -> None:
+def test_malformed_composites_are_refused(printed: str) -> None:
     with pytest.raises(ValueError):
         composite(["a", "b"], [text, text])(printed.encode())
 

@@ -156,22 +156,22 @@ def layout(*columns: tuple[str, str]) -> Layout:
     return Types().layout([(name, OIDS[type]) for name, type in columns])
 
 
-def test_a_row_is_told_by_its_columns() -> None:
+def test_a_row_is_an_object_by_column() -> None:
     orders = layout(("id", "int8"), ("größe", "text"), ("total", "numeric"), ("id", "bool"))
     assert orders.to_row((b"1", "é".encode(), None, b"t")) == {"id": True, "größe": "é", "total": None}
 
 
-def test_text_that_is_not_utf8_is_repaired_and_the_rest_of_the_row_is_not_touched() -> None:
+def test_invalid_utf8_is_repaired_without_touching_other_columns() -> None:
     assert layout(("a", "text"), ("b", "int4")).to_row((b"\xffA", b"5")) == {"a": "�A", "b": 5}
 
 
-def test_what_a_type_does_not_print_is_its_text() -> None:
+def test_unexpected_values_become_text() -> None:
     columns = layout(*((type, type) for type in ("int4", "bool", "float8", "bytea", "jsonb", "int4[]")))
     row = columns.to_row((b"x", b"yes", b"?", b"raw", b"{", b"{1"))
     assert list(row.values()) == ["x", "yes", "?", "raw", "{", "{1"]
 
 
-def test_a_value_that_is_unchanged_still_is_left_out() -> None:
+def test_an_unchanged_value_is_left_out() -> None:
     columns = layout(*((type, type) for type in OIDS))
     assert columns.to_row((UNCHANGED,) * len(OIDS)) == {}
     assert layout(("a", "bool"), ("b", "text")).to_row((b"t", UNCHANGED)) == {"a": True}

@@ -123,7 +123,7 @@ def test_a_message_is_what_its_bytes_say(data: bytes, message: Message) -> None:
 
 
 @named(STREAMED)
-def test_within_a_streamed_piece_a_change_tells_whose_it_is(data: bytes, message: Message) -> None:
+def test_changes_in_a_streamed_piece_carry_their_transaction(data: bytes, message: Message) -> None:
     decoder = Decoder()
     assert decoder.decode(START) == StreamStart(700, True)
     assert decoder.decode(data) == message
@@ -195,7 +195,7 @@ def test_a_name_that_is_not_utf8_is_repaired() -> None:
     assert Decoder().decode(b"Y" + bytes(4) + b"a\xff\0b\0") == Type(0, "a\ufffd", "b")
 
 
-def test_the_values_of_a_large_row_are_read_as_those_of_a_small_one() -> None:
+def test_large_rows_convert_like_small_ones() -> None:
     large = b"x" * LARGE_BYTES
     values = b"".join(b"t" + struct.pack(">I", len(value)) + value for value in (large, b"small"))
     message = memoryview(b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", 3) + values + b"n")

@@ -32,7 +32,7 @@ def slot_state(*, restart: int = 0, left: int | None = None) -> SlotState:
     return SlotState(confirmed=1_000 * MIB, restart=restart, lost=False, left=left, wal_end=1_001 * MIB)
 
 
-async def test_what_is_kept_for_a_restart_is_given_up_before_the_slot_is_lost(
+async def test_the_window_is_released_before_the_slot_is_lost(
     connections: Connections, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
     window = Window()
@@ -45,7 +45,7 @@ async def test_what_is_kept_for_a_restart_is_given_up_before_the_slot_is_lost(
     assert "max_slot_wal_keep_size" in caplog.text
 
 
-async def test_a_transaction_that_holds_log_back_is_named_once(
+async def test_a_transaction_that_retains_wal_is_logged_once(
     connections: Connections, postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -30,7 +30,7 @@ async def slots(shop: Shop) -> int:
 
 
 @pytest.mark.parametrize(("transactions", "rows"), [(60, 100), (2, 3_000)])
-async def test_what_does_not_fit_into_memory_is_read_again_and_joins_without_a_seam(
+async def test_changes_beyond_memory_are_read_again_without_a_seam(
     shop: Shop, recorder: Recorder, transactions: int, rows: int
 ) -> None:
     async with watching(shop, recorder, log_bytes=SMALL) as database:
@@ -46,7 +46,7 @@ async def test_what_does_not_fit_into_memory_is_read_again_and_joins_without_a_s
     assert await slots(shop) == 1
 
 
-async def test_what_is_read_again_of_large_rows_comes_a_few_at_a_time(shop: Shop, recorder: Recorder) -> None:
+async def test_replays_of_large_rows_come_in_small_parts(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
         shop.execute("INSERT INTO orders SELECT i, repeat('x', 300000) FROM generate_series(1, 12) i")
@@ -56,9 +56,7 @@ async def test_what_is_read_again_of_large_rows_comes_a_few_at_a_time(shop: Shop
         assert max(len(part.changes) for part in parts) <= 4
 
 
-async def test_a_restart_reads_only_the_newest_part_again_and_the_rest_when_it_is_asked_for(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_a_restart_reads_the_newest_part_and_older_parts_on_demand(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
         await written(shop, recorder, 60, 100)
@@ -70,9 +68,7 @@ async def test_a_restart_reads_only_the_newest_part_again_and_the_rest_when_it_i
         assert later.changes == []
 
 
-async def test_what_is_not_told_row_by_row_is_a_gap_in_its_place_there_as_well(
-    shop: Shop, recorder: Recorder
-) -> None:
+async def test_a_replay_reports_opaque_changes_as_a_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
         await written(shop, recorder, 10, 100)
@@ -91,7 +87,7 @@ async def test_what_is_not_told_row_by_row_is_a_gap_in_its_place_there_as_well(
         ]
 
 
-async def test_a_place_that_postgresql_does_not_keep_any_more_is_a_gap(shop: Shop, recorder: Recorder) -> None:
+async def test_a_position_whose_wal_was_removed_is_a_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder, log_bytes=SMALL, resume_bytes=1) as database:
         since = database.changes.cursor("orders")
         await written(shop, recorder, 20, 100)
@@ -104,7 +100,7 @@ async def test_a_place_that_postgresql_does_not_keep_any_more_is_a_gap(shop: Sho
         assert changes == recorder.changes[-len(changes) :]
 
 
-async def test_a_server_that_crashes_meanwhile_is_told_and_asked_again(own: Shop, recorder: Recorder) -> None:
+async def test_a_replay_survives_a_server_crash(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
         await written(own, recorder, 60, 100)
@@ -129,7 +125,7 @@ async def part(database: PostgresDatabase, since: str) -> str:
     return await answer
 
 
-async def test_several_clients_come_back_from_long_ago_one_after_the_other(shop: Shop, recorder: Recorder) -> None:
+async def test_several_clients_resume_from_before_memory_in_turn(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder, log_bytes=SMALL) as database:
         await written(shop, recorder, 40, 100)
         cursors = [recorder.changes[number].cursor for number in range(0, 1_000, 100)]

@@ -53,7 +53,7 @@ async def test_a_role_with_every_right_has_no_problem(postgres_dsn: str) -> None
     assert await inspected(postgres_dsn) == []
 
 
-async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, recorder: Recorder) -> None:
+async def test_missing_role_rights_are_reported_with_working_statements(site: Site, recorder: Recorder) -> None:
     problems = await inspected(site.dsn)
     assert [problem.message for problem in problems] == [
         f"The role {site.role} may not read the WAL.",
@@ -73,7 +73,7 @@ async def test_what_a_role_lacks_is_told_and_the_statements_mend_it(site: Site, 
     await database.close()
 
 
-async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements_mend_it(
+async def test_a_schema_of_another_role_is_reported_with_working_statements(
     site: Site, recorder: Recorder
 ) -> None:
     database = await PostgresDatabase.open(site.server.dsn(site.name), recorder)
@@ -90,9 +90,7 @@ async def test_a_schema_that_was_made_by_another_role_is_told_and_the_statements
     await database.close()
 
 
-async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_ours(
-    site: Site, recorder: Recorder
-) -> None:
+async def test_a_dbas_publication_without_our_table_is_reported(site: Site, recorder: Recorder) -> None:
     site.fix(await inspected(site.dsn))
     site.execute(
         "CREATE TABLE theirs(id INTEGER)",
@@ -112,7 +110,7 @@ async def test_a_publication_that_a_dba_keeps_is_told_once_it_lacks_a_table_of_o
     await database.close()
 
 
-async def test_a_publication_made_by_the_statement_is_like_one_of_our_own(
+async def test_a_publication_created_by_the_printed_statement_works(
     site: Site, shop: Shop, recorder: Recorder
 ) -> None:
     site.fix(await inspected(site.dsn))
@@ -122,9 +120,7 @@ async def test_a_publication_made_by_the_statement_is_like_one_of_our_own(
     assert Shop(site.server, site.name).value(made) == shop.value(made)
 
 
-async def test_what_a_watched_table_of_another_owner_lacks_is_told_and_the_statements_mend_it(
-    site: Site, recorder: Recorder
-) -> None:
+async def test_missing_table_rights_are_reported_with_working_statements(site: Site, recorder: Recorder) -> None:
     site.fix(await inspected(site.dsn))
     site.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY)")
     database = await PostgresDatabase.open(site.dsn, recorder)
@@ -169,7 +165,7 @@ async def test_a_partitioned_table_that_is_watched_has_no_problem(site: Site, re
         await database.close()
 
 
-async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() -> None:
+async def test_foreign_slots_and_small_limits_are_reported() -> None:
     server = PostgresServer.started(
         settings={"wal_level": "logical", "max_slot_wal_keep_size": "64MB", "max_replication_slots": "1"}
     )
@@ -195,7 +191,7 @@ async def test_a_slot_of_someone_else_and_settings_that_do_not_fit_are_told() ->
         server.remove()
 
 
-async def test_a_log_without_row_changes_is_told() -> None:
+async def test_a_wal_level_without_row_changes_is_reported() -> None:
     server = PostgresServer.started(settings={"wal_level": "replica"})
     try:
         (problem,) = await inspected(server.dsn())
