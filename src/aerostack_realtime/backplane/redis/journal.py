@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import time_ns
 from typing import Any, Final
 
@@ -217,15 +218,9 @@ class RedisJournal:
         """Leave a server that is not the cluster's any more, and keep the high-water mark ahead."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            session.appends.send(partial(_check_generation, session), "HGET", self._keys.head, "g")
             if reason := await self._opener.moved(session):
                 session.leave(reason)
-            try:
-                number = await session.appends.call("HGET", self._keys.head, "g")
-            except (ConnectionLost, ServerError) as error:
-                session.leave(str(error))
-                return
-            if number is None or int(number) != session.generation.number:
-                session.leave("its data are not those of this generation any more")
             await self._opener.raise_mark(session, self.last)
             self._appender.mark = session.mark
             if self._appender.out_of_memory and (floor := self._window.emergency_floor()) > self._appender.floor:
@@ -274,6 +269,14 @@ class RedisJournal:
     def _hear(self) -> JournalListener:
         assert self._listener is not None, "started"
         return self._listener
+
+
+def _check_generation(session: Session, number: Reply) -> None:
+    """Nobody waits for this answer: a frozen server must not keep the node from asking the Sentinels."""
+    if isinstance(number, ServerError | ConnectionLost):
+        session.leave(str(number))
+    elif number is None or int(number) != session.generation.number:
+        session.leave("its data are not those of this generation any more")
 
 
 class ReadPace:

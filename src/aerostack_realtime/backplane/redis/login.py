@@ -10,8 +10,17 @@ from msgspec import Struct
 
 from aerostack_realtime.backplane.base import JournalUnusable
 from aerostack_realtime.backplane.redis.address import Address, Credentials, Endpoint
-from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, NotRedis, Reply, ServerError
+from aerostack_realtime.backplane.redis.connection import (
+    COMMAND_SECONDS,
+    Connection,
+    ConnectionLost,
+    NotRedis,
+    Reply,
+    ServerError,
+)
 
+LOGIN_SECONDS: Final = 0.5
+"""How long a server that Sentinels watch may take for a step of the login; then the Sentinels are asked again."""
 OLDEST: Final = (6, 2)
 """XTRIM MINID came with it."""
 
@@ -75,7 +84,8 @@ async def authenticate(connection: Connection, credentials: Credentials, endpoin
 
 async def _checked(connection: Connection, address: Address, endpoint: Endpoint, name: str) -> Identity:
     await authenticate(connection, address.credentials, endpoint)
-    client = await _ask(connection, endpoint, "CLIENT", "ID")
+    seconds = LOGIN_SECONDS if address.master is not None else COMMAND_SECONDS
+    client = await _ask(connection, endpoint, "CLIENT", "ID", seconds=seconds)
     info = _fields(await _ask(connection, endpoint, "INFO", "server"))
     _check_server(info, endpoint)
     if address.database:
@@ -127,10 +137,10 @@ def multiplexed(endpoint: Endpoint) -> str:
     )
 
 
-async def _ask(connection: Connection, endpoint: Endpoint, *parts: str) -> Reply:
+async def _ask(connection: Connection, endpoint: Endpoint, *parts: str, seconds: float = COMMAND_SECONDS) -> Reply:
     """The reply to a command of the login; its errors in plain words."""
     try:
-        return await connection.call(*parts)
+        return await connection.call(*parts, seconds=seconds)
     except ServerError as error:
         raise _meaning(error, endpoint, parts) from None
     except NotRedis:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Final
+
+from msgspec import Struct
 
 from aerostack_realtime.backplane.base import JournalUnusable
 from aerostack_realtime.backplane.redis.address import Address, Endpoint
@@ -13,6 +14,11 @@ from aerostack_realtime.backplane.redis.login import ServerUnreachable, authenti
 
 ANSWER_SECONDS: Final = 1.0
 """A Sentinel that takes longer has no say this time."""
+
+
+class _Answer(Struct, frozen=True):
+    endpoint: Endpoint
+    epoch: int
 
 
 class Locator:
@@ -26,17 +32,21 @@ class Locator:
         self._connections: dict[Endpoint, Connection] = {}
 
     async def locate(self) -> Endpoint:
-        """Raises ServerUnreachable when no majority of the configured Sentinels names the same server, and
-        JournalUnusable when they cannot be asked or do not know the master."""
+        """The newest configuration that any Sentinel names, once a majority of the configured ones has answered.
+
+        A failover is decided by a majority, under a new epoch; so the highest epoch is right before the other
+        Sentinels have heard of it, and a minority that is cut off never has it.
+
+        Raises ServerUnreachable when no majority names a server, and JournalUnusable when the Sentinels cannot be
+        asked or do not know the master.
+        """
         if self._address.master is None:
             return self._address.endpoints[0]
         sentinels = self._address.endpoints
         answers = await asyncio.gather(*(self._ask(one) for one in sentinels), return_exceptions=True)
-        named = Counter(answer for answer in answers if isinstance(answer, Endpoint))
-        if named:
-            endpoint, votes = named.most_common(1)[0]
-            if votes > len(sentinels) // 2:
-                return endpoint
+        named = [answer for answer in answers if isinstance(answer, _Answer)]
+        if len(named) > len(sentinels) // 2:
+            return max(named, key=lambda answer: answer.epoch).endpoint
         if answers.count(None) > len(sentinels) // 2:
             raise JournalUnusable(
                 f"The Sentinels know no master named {self._address.master!r}: correct the name in the address, "
@@ -46,8 +56,8 @@ class Locator:
             if isinstance(answer, BaseException) and not isinstance(answer, ServerUnreachable):
                 raise answer
         raise ServerUnreachable(
-            f"{named.total()} of {len(sentinels)} Sentinels name a master, and no majority the same one: "
-            f"check that they run and reach each other ({_first(answers)})."
+            f"{len(named)} of {len(sentinels)} Sentinels name a master, which is no majority: check that they run "
+            f"and that this node reaches them ({_first(answers)})."
         )
 
     def close(self) -> None:
@@ -55,7 +65,7 @@ class Locator:
             connection.abort()
         self._connections.clear()
 
-    async def _ask(self, sentinel: Endpoint) -> Endpoint | None:
+    async def _ask(self, sentinel: Endpoint) -> _Answer | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._answer(sentinel)
@@ -63,20 +73,25 @@ class Locator:
             self._forget(sentinel)
             raise ServerUnreachable(f"the Sentinel at {sentinel} does not answer") from None
 
-    async def _answer(self, sentinel: Endpoint) -> Endpoint | None:
+    async def _answer(self, sentinel: Endpoint) -> _Answer | None:
         connection = self._connections.get(sentinel)
         if connection is None or connection.lost.done():
             connection = await connected(self._address, sentinel)
             self._connections[sentinel] = connection
             await authenticate(connection, self._address.sentinel_credentials, sentinel)
         try:
+            # The address first: a Sentinel names the new one while it still reconfigures the others.
             found = await connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", str(self._address.master))
+            known = await connection.call("SENTINEL", "MASTER", str(self._address.master)) if found else []
         except NotRedis:
             raise JournalUnusable(f"What listens at {sentinel} is not a Sentinel: check the address.") from None
         except ServerError as error:
             self._forget(sentinel)
             raise _meaning(error, sentinel) from None
-        return Endpoint(found[0].decode(), int(found[1])) if found else None
+        if not found:
+            return None
+        epoch = dict(zip(known[::2], known[1::2], strict=True)).get(b"config-epoch", b"0")
+        return _Answer(Endpoint(found[0].decode(), int(found[1])), int(epoch))
 
     def _forget(self, sentinel: Endpoint) -> None:
         if connection := self._connections.pop(sentinel, None):
@@ -96,5 +111,5 @@ def _meaning(error: ServerError, sentinel: Endpoint) -> Exception:
     return ServerUnreachable(f"the Sentinel at {sentinel} answers with an error ({str(error)[:100]})")
 
 
-def _first(answers: list[Endpoint | BaseException | None]) -> str:
+def _first(answers: list[_Answer | BaseException | None]) -> str:
     return next((str(answer) for answer in answers if isinstance(answer, BaseException)), "they disagree")
