@@ -64,7 +64,7 @@ def test_every_code_of_the_protocol_has_its_error() -> None:
     assert set(errors.ERRORS) == {
         "bad_message", "unknown_type", "invalid_topic", "invalid_filter", "too_large",
         "unauthorized", "forbidden", "token_expired", "not_found",
-        "rate_limited", "overloaded", "unavailable", "internal",
+        "conflict", "cancelled", "out_of_step", "rate_limited", "overloaded", "unavailable", "internal",
     }  # fmt: skip
     assert {code for code, error in errors.ERRORS.items() if error.retryable} == {
         "rate_limited",

@@ -313,6 +313,8 @@ export class Client {
         break
       }
       case 'connected':
+      case 'append':
+      case 'cancel':
       case 'authenticated':
       case 'pong':
         break

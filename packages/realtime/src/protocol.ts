@@ -44,6 +44,12 @@ export interface Slow {
   key?: string | readonly string[] | undefined
 }
 
+/** How a stream ended. */
+export type StreamEnd = 'complete' | 'cancelled' | 'failed'
+
+/** Whether to receive streams while they grow. An object names the streams that the client has, and how many pieces. */
+export type StreamsRequest = boolean | Record<string, number>
+
 export type SnapshotRequest = boolean | { limit?: number; order?: string }
 
 export type ClientFrame =
@@ -55,6 +61,8 @@ export type ClientFrame =
       since?: string
       snapshot?: SnapshotRequest
       presence?: boolean
+      streams?: StreamsRequest
+      history?: number | 'all'
     } & Slow)
   | { type: 'unsubscribe'; topic: string; id?: string }
   | {
@@ -65,7 +73,10 @@ export type ClientFrame =
       id: string
       persist?: boolean
       echo?: boolean
+      stream?: boolean
     }
+  | { type: 'append'; topic: string; id: string; n: number; data?: unknown; state?: StreamEnd; ref?: string }
+  | { type: 'cancel'; topic: string; id: string; reason?: string; ref?: string }
   | { type: 'track'; topic: string; state: object; id?: string }
   | { type: 'untrack'; topic: string; id?: string }
   | { type: 'presence'; topic: string; id: string }
@@ -91,6 +102,20 @@ export interface EventFrame {
   cursor?: string
   /** True for the `presence:join` of a member who was there before this subscriber. */
   snapshot?: boolean
+  /** What there is so far of a stream: `n` pieces are in `data`. */
+  stream?: { n: number; state: 'open' | StreamEnd }
+}
+
+/** Pieces `n` up to `to` of a stream, joined; `state` with its end. */
+export interface AppendFrame {
+  type: 'append'
+  topic: string
+  id: string
+  n: number
+  to: number
+  cursor: string
+  data?: string | unknown[]
+  state?: StreamEnd
 }
 
 export interface ChangeFrame {
@@ -146,11 +171,31 @@ export type ServerFrame =
   | ({ type: 'subscribed'; topic: string } & Answer)
   | { type: 'unsubscribed'; topic: string; reason?: string; id?: string }
   | EventFrame
+  | AppendFrame
+  | { type: 'cancel'; topic: string; id: string; userId?: string; reason?: string }
   | ChangeFrame
   | SnapshotFrame
   | { type: 'presence'; topic: string; members: Member[]; id: string }
-  | { type: 'ack'; id: string; cursor?: string; timestamp?: number; duplicate?: boolean }
-  | { type: 'error'; code: string; message: string; retryable: boolean; topic?: string; id?: string }
+  | {
+      type: 'ack'
+      id: string
+      cursor?: string
+      timestamp?: number
+      duplicate?: boolean
+      n?: number
+      state?: 'open' | StreamEnd
+      ref?: string
+    }
+  | {
+      type: 'error'
+      code: string
+      message: string
+      retryable: boolean
+      topic?: string
+      id?: string
+      n?: number
+      ref?: string
+    }
   | { type: 'authenticated'; userId: string }
   | { type: 'pong' }
 

@@ -26,7 +26,8 @@ class Publish(Item, frozen=True, tag="p"):
     """A node accepted an event on a custom channel, with `data` (JSON).
 
     `id` is the publisher's, None when it named none. `without` is the connection that does not receive it. With
-    `persist` the event waits, on every node, for its Settle.
+    `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
+    stream, which Append items continue, or finds out how far one is.
     """
 
     topic: str
@@ -36,6 +37,32 @@ class Publish(Item, frozen=True, tag="p"):
     id: str | None = None
     persist: bool = False
     without: str | None = None
+    stream: bool = False
+
+
+class Append(Item, frozen=True, tag="x"):
+    """A writer appends a piece to a stream, ends the stream, or both.
+
+    `n` is how many pieces the writer has sent before; `data` is JSON, b"" for no piece; `state` is the final state
+    ("" while the stream goes on). `by_server` is set by a node that ends the stream of a writer that is gone.
+    """
+
+    topic: str
+    id: str
+    n: int
+    data: bytes
+    state: Literal["", "complete", "cancelled", "failed"] = ""
+    user_id: str | None = None
+    by_server: bool = False
+
+
+class CancelStream(Item, frozen=True, tag="c"):
+    """A user asks to stop a stream; its writer is told `reason`."""
+
+    topic: str
+    id: str
+    user_id: str | None = None
+    reason: str = ""
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
@@ -148,7 +175,7 @@ class Answer(Item, frozen=True, tag="a"):
     payload: bytes
 
 
-AnyItem = Publish | Settle | Track | Untrack | Roster | Hello | Beat | Bye | Ask | Answer
+AnyItem = Publish | Append | CancelStream | Settle | Track | Untrack | Roster | Hello | Beat | Bye | Ask | Answer
 
 
 class Batch(Struct, frozen=True, array_like=True, gc=False):

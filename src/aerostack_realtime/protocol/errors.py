@@ -3,7 +3,8 @@
     AerostackError
     ├── BadMessage (QueryFailed)  UnknownType  InvalidTopic  InvalidFilter  TooLarge    the client's fault
     ├── Unauthorized (InvalidKey)  Forbidden  TokenExpired              authentication and authorization
-    ├── NotFound                                                        no such table
+    ├── NotFound                                                        no such table or stream
+    ├── Conflict (Cancelled)  OutOfStep                                 the state of a stream or of a history
     ├── RateLimited  Overloaded  Unavailable (ServerClosing)            retryable
     └── Internal                                                        the server's fault
 
@@ -101,6 +102,32 @@ class NotFound(AerostackError):
     published_code = "VALIDATION_ERROR"
 
 
+class Conflict(AerostackError):
+    """What the command asks for contradicts what happened before it."""
+
+    code = "conflict"
+    status = 409
+    published_code = "VALIDATION_ERROR"
+
+
+class Cancelled(Conflict):
+    """The stream was cancelled; its writer should stop."""
+
+    code = "cancelled"
+
+
+class OutOfStep(AerostackError):
+    """A piece of a stream comes before one that is missing; `n` is the number of the piece to continue with."""
+
+    code = "out_of_step"
+    status = 409
+    published_code = "VALIDATION_ERROR"
+
+    def __init__(self, message: str, n: int = 0) -> None:
+        super().__init__(message)
+        self.n = n
+
+
 class RateLimited(AerostackError):
     """`seconds` is how long to wait before the next attempt."""
 
@@ -150,6 +177,9 @@ ERRORS: dict[str, type[AerostackError]] = {
         Forbidden,
         TokenExpired,
         NotFound,
+        Conflict,
+        Cancelled,
+        OutOfStep,
         RateLimited,
         Overloaded,
         Unavailable,

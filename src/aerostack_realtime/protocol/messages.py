@@ -5,12 +5,12 @@ Field meanings are those of docs/protocol.md §§3-4.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, UnknownType
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, OutOfStep, UnknownType
 from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS, exceeds
 
 Operation = Literal["INSERT", "UPDATE", "DELETE"]
@@ -18,6 +18,13 @@ Filter = dict[str, Any]
 """`{column: value}`, as a client sent it; channels.views gives it a meaning."""
 Slow = Literal["resume", "latest", "drop"]
 """What becomes of a subscription whose client is slow; channels.backlog gives it a meaning."""
+StreamState = Literal["open", "complete", "cancelled", "failed"]
+"""The state of a stream; all but `open` are final."""
+End = Literal["complete", "cancelled", "failed"]
+Count = Annotated[int, Meta(ge=0)]
+Streams = bool | dict[str, Count]
+"""Whether a subscriber receives streams while they grow. A mapping names the streams that it has, by id, and how
+many pieces of each."""
 
 
 class _Message(Struct, frozen=True, tag_field="type", rename="camel", omit_defaults=False, gc=False):
@@ -32,6 +39,8 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     presence: bool = True
     slow: Slow = "resume"
     key: str | list[str] | None = None
+    streams: Streams = False
+    history: Annotated[int, Meta(ge=1)] | Literal["all"] | None = None
     id: str | UnsetType = UNSET
 
 
@@ -47,6 +56,28 @@ class Publish(_Message, frozen=True, tag="publish"):
     persist: bool = False
     id: str | UnsetType = UNSET
     echo: bool = True
+    stream: bool = False
+
+
+class Append(_Message, frozen=True, tag="append"):
+    """`id` is the stream's, `n` how many pieces its writer has sent before; without `data` there is no piece. The
+    answer repeats `ref`."""
+
+    topic: str
+    id: str
+    n: Count
+    data: Raw = Raw(b"null")
+    state: End | None = None
+    ref: str | UnsetType = UNSET
+
+
+class Cancel(_Message, frozen=True, tag="cancel"):
+    """`id` is the stream's. The answer repeats `ref`."""
+
+    topic: str
+    id: str
+    reason: str = ""
+    ref: str | UnsetType = UNSET
 
 
 class Track(_Message, frozen=True, tag="track"):
@@ -79,7 +110,7 @@ class Ping(_Message, frozen=True, tag="ping"):
     pass
 
 
-Command = Subscribe | Unsubscribe | Publish | Track | Untrack | AskPresence | Auth | Chat | Ping
+Command = Subscribe | Unsubscribe | Publish | Append | Cancel | Track | Untrack | AskPresence | Auth | Chat | Ping
 
 
 class Limits(Struct, frozen=True, rename="camel"):
@@ -116,7 +147,16 @@ class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):
     id: str | UnsetType = UNSET
 
 
+class Progress(Struct, frozen=True):
+    """How far a stream is: `n` pieces have entered."""
+
+    n: int
+    state: StreamState
+
+
 class Event(_Message, frozen=True, tag="event"):
+    """`stream`, for subscribers with `streams`: `data` is what there is so far of a stream."""
+
     topic: str
     event: str
     data: Raw
@@ -125,6 +165,28 @@ class Event(_Message, frozen=True, tag="event"):
     cursor: str
     user_id: str | UnsetType = UNSET
     snapshot: bool | UnsetType = UNSET
+    stream: Progress | UnsetType = UNSET
+
+
+class Appended(_Message, frozen=True, tag="append"):
+    """A stream grew: `data` are its pieces from number `n` up to `to`, joined. `state` is set with its end."""
+
+    topic: str
+    id: str
+    n: int
+    to: int
+    cursor: str
+    data: Raw | UnsetType = UNSET
+    state: End | UnsetType = UNSET
+
+
+class StreamCancelled(_Message, frozen=True, tag="cancel"):
+    """To the writer of a stream: it was cancelled."""
+
+    topic: str
+    id: str
+    user_id: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class ChatMessage(_Message, frozen=True, tag="chat_message"):
@@ -180,6 +242,9 @@ class Ack(_Message, frozen=True, tag="ack"):
     cursor: str | UnsetType = UNSET
     timestamp: int | UnsetType = UNSET
     duplicate: bool | UnsetType = UNSET
+    n: int | UnsetType = UNSET
+    state: StreamState | UnsetType = UNSET
+    ref: str | UnsetType = UNSET
 
 
 class Error(_Message, frozen=True, tag="error"):
@@ -188,10 +253,19 @@ class Error(_Message, frozen=True, tag="error"):
     retryable: bool
     topic: str | UnsetType = UNSET
     id: str | UnsetType = UNSET
+    n: int | UnsetType = UNSET
+    ref: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, error: AerostackError, topic: str | UnsetType = UNSET, id: str | UnsetType = UNSET) -> "Error":
-        return cls(code=error.code, message=error.message, retryable=error.retryable, topic=topic, id=id)
+    def of(
+        cls,
+        error: AerostackError,
+        topic: str | UnsetType = UNSET,
+        id: str | UnsetType = UNSET,
+        ref: str | UnsetType = UNSET,
+    ) -> "Error":
+        n = error.n if isinstance(error, OutOfStep) else UNSET
+        return cls(error.code, error.message, error.retryable, topic, id, n, ref)
 
 
 class Authenticated(_Message, frozen=True, tag="authenticated"):
@@ -207,6 +281,8 @@ Reply = (
     | Subscribed
     | Unsubscribed
     | Event
+    | Appended
+    | StreamCancelled
     | ChatMessage
     | DbChange
     | Snapshot

@@ -35,6 +35,8 @@ const KNOWN: Record<ServerFrame['type'], true> = {
   subscribed: true,
   unsubscribed: true,
   event: true,
+  append: true,
+  cancel: true,
   chat_message: true,
   db_change: true,
   snapshot: true,
