@@ -23,6 +23,7 @@ from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.streaming import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
@@ -165,6 +166,9 @@ def _hub(settings: Settings, database: Database, journal: Journal) -> Hub:
         buffer_limit=settings.limits.buffer_bytes,
         presence_limit=settings.limits.presence_members,
         logs=_logs(settings),
+        streams=StreamLimits(
+            settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
+        ),
     )
 
 

@@ -135,4 +135,5 @@ _DOING: Final[dict[Action, str]] = {
     "publish": "publish",
     "presence": "see or share presence",
     "history": "read the history",
+    "cancel": "cancel streams",
 }

@@ -24,8 +24,10 @@ from aerostack_realtime.access.rows import EVERYTHING, Rows, Scope
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 
-Action = Literal["subscribe", "publish", "presence", "history"]
-ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history")
+Action = Literal["subscribe", "publish", "presence", "history", "cancel"]
+ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history", "cancel")
+_WRITING: Final = ("publish", "cancel")
+"""Actions that no rule allows on a table: its row changes come from the database alone."""
 WORDS: Final = ("anyone", "authenticated", "server")
 _NAMES: Final = ("topic", "action")
 
@@ -50,6 +52,8 @@ class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
     """Who sees who is present, and is seen."""
     history: str | None = None
     """Who reads stored messages."""
+    cancel: str | None = None
+    """Who stops streams; if not set, as `publish`."""
     members: dict[str, str] | None = None
     """The table whose rows are the members of the topic, and its columns."""
     authorize: str | None = None
@@ -288,7 +292,7 @@ class _Channel:
         self.members = None if rule.members is None else _Members(rule.members, names, f"{where}, members")
         default = "server" if self.members is None and self.hook is None else "anyone"
         self._words: dict[Action, _Word] = {
-            action: _Word(getattr(rule, action) or default, names, f"{where}, {action}") for action in ACTIONS
+            action: _Word(_word_of(rule, action) or default, names, f"{where}, {action}") for action in ACTIONS
         }
         self._name = RuleName("channels", number, rule.topic)
         self._denied = Verdict(False, rule=self._name)
@@ -326,19 +330,25 @@ class _Table:
         self._allowed, self._denied = Verdict(True, rule=name), Verdict(False, rule=name)
 
     def decide(self, identity: Identity, user: Mapping[str, Any], action: Action) -> Verdict:
-        if action == "publish":
+        if action in _WRITING:
             return self._denied
         known = {**user, "topic": "", "action": action}
         return self._allowed if self._word(action).allows(identity, known) else self._denied
 
     def explain(self, identity: Identity, user: Mapping[str, Any], action: Action) -> Explanation:
         verdict = self.decide(identity, user, action)
-        if action == "publish":
+        if action in _WRITING:
             return Explanation(verdict, "rows_only")
         return self._word(action).explain(verdict, {**user, "topic": "", "action": action}, {})
 
     def _word(self, action: Action) -> _Word:
         return self._presence if action == "presence" else self._subscribe
+
+
+def _word_of(rule: ChannelRule, action: Action) -> str | None:
+    """What a rule says of an action; of `cancel`, what it says of `publish` unless it says otherwise."""
+    written: str | None = getattr(rule, action)
+    return rule.publish if action == "cancel" and written is None else written
 
 
 def as_text(value: object) -> str | None:

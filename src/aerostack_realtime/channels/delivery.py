@@ -6,8 +6,11 @@ from typing import Final
 from msgspec import UNSET, Raw, UnsetType
 
 from aerostack_realtime.backplane.items import Publish
+from aerostack_realtime.channels.custom.channel import CustomChannel, pieces, so_far
 from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.log import Entry
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
+from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.protocol import frames, messages
@@ -39,6 +42,9 @@ class Delivery:
         channel.log.append(position, frame)
         without = None if item.without is None else self._connections.get(item.without)
         channel.audience.append(frame, without=without)
+        if channel.stream_audience is not None:
+            channel.send_pieces()
+            channel.stream_audience.append(frame, without=without)
         if channel.chat_audience is not None:
             if item.event == CHAT_MESSAGE:
                 chat = messages.ChatMessage(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
@@ -59,12 +65,74 @@ class Delivery:
             )
         )
 
+    def open_stream(self, stream: Stream, position: int) -> None:
+        """Deliver the opening of a stream, to the subscribers that receive streams while they grow."""
+        stream.visible = True
+        self._registry.streams.setdefault(stream.topic, {})[stream.id] = stream
+        channel = self._heard.get(stream.topic)
+        if channel is not None:
+            channel.open(stream, self._cursors.at(position))
+
+    def grow_stream(self, stream: Stream, position: int) -> None:
+        """Deliver what a stream has grown by; every event up to `position` was delivered."""
+        channel = self._heard.get(stream.topic)
+        if channel is not None and channel.grow(stream, self._cursors.at(position)):
+            self._registry.grown(channel)
+
+    def end_stream(self, stream: Stream, position: int) -> None:
+        """Deliver the end of a stream; to the other subscribers it is an event with the whole content."""
+        open_here = self._registry.streams.get(stream.topic, {})
+        open_here.pop(stream.id, None)
+        if not open_here:
+            self._registry.streams.pop(stream.topic, None)
+        channel = self._heard.get(stream.topic)
+        self._registry.log(stream.topic).append_stream(position, stream)
+        if channel is not None:
+            frame = self.whole_stream(stream, position)
+            channel.audience.append(frame)
+            if channel.chat_audience is not None:
+                channel.chat_audience.append(frame)
+            channel.end(stream, self._cursors.at(position))
+
+    def whole_stream(self, stream: Stream, position: int) -> bytes:
+        """The frame of a stream that ended at a position, for those that receive no streams while they grow."""
+        whole = Publish(stream.topic, stream.event, stream.data, stream.owner, stream.id)
+        return self.frame(position, stream.timestamp, whole)
+
+    def replay(
+        self, channel: CustomChannel, missed: Sequence[Entry], streams: messages.Streams, cursor: str
+    ) -> bytes:
+        """What a new subscriber lacks, in order: of the open streams, if it receives them, and the events that it
+        `missed`. `cursor` is its own; `streams` is what it says in its command."""
+        if streams is False:
+            return b"".join(
+                each.frame if each.stream is None else self.whole_stream(each.stream, each.position)
+                for each in missed
+            )
+        known = dict(streams) if isinstance(streams, dict) else {}
+        parts = []
+        for stream in self._registry.streams.get(channel.topic, {}).values():
+            stream.sent = stream.n
+            n = known.pop(stream.id, None)
+            if n != stream.n:
+                parts.append(_lacking(stream, n, cursor, ended=False))
+        for each in missed:
+            if each.stream is None:
+                parts.append(each.frame)
+            else:
+                n = known.pop(each.stream.id, None)
+                parts.append(_lacking(each.stream, n, self._cursors.at(each.position), ended=True))
+        for id, n in known.items():  # it ended where the log no longer reaches, or this server does not know it
+            parts.append(frame_of(messages.Appended(channel.topic, id, n, n, cursor, state="failed")))
+        return b"".join(parts)
+
     def presence(self, topic: str, position: int, events: Sequence[bytes]) -> None:
         """Deliver the presence events of one journal item."""
         self._registry.log(topic).append(position, b"".join(events), presence=True)
         channel = self._heard.get(topic)
         if channel is None:
             return
+        channel.send_pieces()
         for audience in channel.audiences():
             for frame in events:
                 audience.append(frame, presence=True)
@@ -87,6 +155,13 @@ class Delivery:
             )
             for part, change in enumerate(changes, 1)
         ]
+
+
+def _lacking(stream: Stream, n: int | None, cursor: str, *, ended: bool) -> bytes:
+    """What a subscriber lacks of a stream that has its first `n` pieces, or nothing of it."""
+    if n is None or n > stream.n:
+        return so_far(stream, cursor, ended=ended)
+    return pieces(stream, n, cursor, ended=ended)
 
 
 def frame_of(message: messages.Reply) -> bytes:

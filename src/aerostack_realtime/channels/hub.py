@@ -16,30 +16,28 @@ from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish, Track, Untrack
 from aerostack_realtime.channels.cluster import Cluster, NodeInfo
 from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.holds import HoldQueues
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
-from aerostack_realtime.channels.publishing import Done, Publishing
-from aerostack_realtime.channels.publishing import Outcome as Outcome
+from aerostack_realtime.channels.outcome import Done
+from aerostack_realtime.channels.outcome import Outcome as Outcome
+from aerostack_realtime.channels.publishing import Publishing, check_event
 from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.replica import Replica
 from aerostack_realtime.channels.resolver import RETRY_SECONDS, Commits, Resolver
+from aerostack_realtime.channels.stream_commands import StreamCommands
+from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
-from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, NotFound
+from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol.errors import AerostackError, NotFound
 from aerostack_realtime.protocol.messages import Member, encode
 
-MAX_EVENT_NAME: Final = 256
-"""Characters of an event's name: it is a word, and stands in every frame."""
 ALONE: Final = NodeInfo()
-MAX_ID: Final = 256
-"""Characters of a publish's id: ids are remembered, so they are no place for data."""
-
-
 decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -73,6 +71,7 @@ class Hub:
         buffer_limit: int,
         presence_limit: int,
         logs: Logs,
+        streams: StreamLimits = DEFAULT_LIMITS,
         commits: Commits | None = None,
         keep: Callable[[bool], None] | None = None,
         info: NodeInfo = ALONE,
@@ -91,6 +90,17 @@ class Hub:
         self._nodes = Nodes()
         self._questions = Questions(journal, later)
         self._questions.handlers["channels"] = self._subscriber_counts
+        holds = HoldQueues()
+        self._streaming = Streaming(
+            journal=journal,
+            delivery=delivery,
+            cursors=self._cursors,
+            store=store,
+            holds=holds,
+            report=lambda settlement: self._publishing.report(settlement),
+            connections=self._connections,
+            limits=streams,
+        )
         self._publishing = Publishing(
             journal=journal,
             registry=self._registry,
@@ -98,6 +108,8 @@ class Hub:
             cursors=self._cursors,
             store=store,
             nodes=self._nodes,
+            holds=holds,
+            streaming=self._streaming,
             defer=defer,
             stored_all=self._stored_all,
         )
@@ -122,9 +134,11 @@ class Hub:
             registry=self._registry,
             cursors=self._cursors,
             publishing=self._publishing,
+            streaming=self._streaming,
             cluster=self._cluster,
             questions=self._questions,
         )
+        self.streams = StreamCommands(self._replica, self._streaming)
         self.subscriptions = Subscriptions(
             self._registry,
             self._cursors,
@@ -192,6 +206,7 @@ class Hub:
         """A connection is gone, with its subscriptions and its presence. Idempotent."""
         self._connections.pop(subscriber.connection_id, None)
         self.subscriptions.leave(subscriber)
+        self._streaming.gone(subscriber.connection_id)
         for topic in self._tracking.pop(subscriber, ()):
             if not self._cluster.is_leaving:
                 with suppress(AerostackError):  # a roster follows
@@ -215,16 +230,7 @@ class Hub:
 
         Raises BadMessage, Forbidden, Overloaded, Unavailable.
         """
-        if not event or len(event) > MAX_EVENT_NAME:
-            raise BadMessage(f"An event's name is 1 to {MAX_EVENT_NAME} characters long.")
-        if event.startswith("presence:"):
-            raise BadMessage("Events named presence:… are the server's own; use track and untrack.")
-        if id is not None and not 1 <= len(id) <= MAX_ID:
-            raise BadMessage(f"The id of a publish is 1 to {MAX_ID} characters long.")
-        if topics.table_of(topic) is not None:
-            raise Forbidden(
-                "Row changes come from the database alone: write to the table, or use a topic with a slash."
-            )
+        check_event(topic, event, id)
         self._replica.append(Publish(topic, event, bytes(data), user_id, id, persist, without), done)
 
     # --- presence ----------------------------------------------------------------------------------------
@@ -290,6 +296,7 @@ class Hub:
         """Forget what has become too old, and give a sign of life to the other nodes. Call it once a second."""
         self._registry.expire(self._journal.last)
         self._publishing.report_settlements()
+        self._streaming.sweep()
         self._cluster.beat(len(self._connections))
 
     def flush(self) -> None:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish, Settle, Settlement
@@ -13,20 +14,17 @@ from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.receipts import Key, Receipt, Receipts
 from aerostack_realtime.channels.delivery import Delivery
+from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
-from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
 
-
-class Outcome(Struct, frozen=True, gc=False):
-    """Where and when (ms) a command took effect, and whether it was a repeat of one accepted before."""
-
-    cursor: str
-    timestamp: int
-    duplicate: bool = False
-
-
-Done = Callable[[Outcome | AerostackError], None]
+MAX_EVENT_NAME: Final = 256
+"""Characters of an event's name: it is a word, and stands in every frame."""
+MAX_ID: Final = 256
+"""Characters of a publish's id: ids are remembered, so they are no place for data."""
 
 
 class Publishing:
@@ -45,6 +43,8 @@ class Publishing:
         cursors: Cursors,
         store: MessageStore,
         nodes: Nodes,
+        holds: HoldQueues,
+        streaming: Streaming,
         defer: Callable[[Callable[[], None]], object],
         stored_all: Callable[[], None],
     ) -> None:
@@ -61,7 +61,8 @@ class Publishing:
         self._nodes = nodes
         self._defer = defer
         self._stored_all = stored_all
-        self._holds = HoldQueues()
+        self._holds = holds
+        self._streaming = streaming
         self._pending: Counter[Key] = Counter()
         """The persisted publishes with an id that wait for their Settle."""
         self._undecided: dict[int, Done] = {}
@@ -79,6 +80,10 @@ class Publishing:
         """A publish entered; `done` is its publisher on this node."""
         key = None
         if item.id is not None:
+            if self._streaming.streams and self._streaming.streams.find(item.topic, item.id) is not None:
+                if done is not None:
+                    done(Conflict(f"The id {item.id!r} is that of an open stream; choose another id."))
+                return
             key = item.topic, item.user_id or "", item.id
             receipt = self.receipts.find(key)
             if receipt is not None:
@@ -119,6 +124,8 @@ class Publishing:
             if event is None:
                 continue
             topics[event.topic] = None
+            if event.stream is not None:
+                self._streaming.settled(event, settlement)
             key = _key(event)
             if key is None:
                 continue
@@ -147,6 +154,8 @@ class Publishing:
     def drop_after(self, position: int) -> None:
         """The journal lost what followed `position`: what is held of it is never settled."""
         for event in self._holds.drop_after(position):
+            if event.stream is not None:
+                self._streaming.settled(event, Settlement(event.position, "refused"))
             if (key := _key(event)) is not None and not event.settled:
                 self._no_longer_pending(key)
             done = self._undecided.pop(event.position, None)
@@ -176,11 +185,17 @@ class Publishing:
             except AerostackError:
                 self._settlements = settlements + self._settlements
 
+    def report(self, settlement: Settlement) -> None:
+        """Put a settlement into the journal at the end of the tick, with the others of this tick."""
+        if not self._settlements:
+            self._defer(self.report_settlements)
+        self._settlements.append(settlement)
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def _repeated(self, position: int, receipt: Receipt, done: Done | None) -> None:
         outcome = Outcome(self._cursors.at(receipt.position), receipt.timestamp, duplicate=True)
-        self._report(Settlement(position, "duplicate", receipt.timestamp, receipt.position))
+        self.report(Settlement(position, "duplicate", receipt.timestamp, receipt.position))
         if done is not None:
             done(outcome)
 
@@ -210,14 +225,14 @@ class Publishing:
         def stored(result: Stored | AerostackError) -> None:
             self.storing -= 1
             if isinstance(result, AerostackError):
-                self._report(Settlement(position, "refused"))
+                self.report(Settlement(position, "refused"))
                 outcome: Outcome | AerostackError = result
             else:
                 message = result.message
                 if result.duplicate:
-                    self._report(Settlement(position, "duplicate", message.created_at, message.position))
+                    self.report(Settlement(position, "duplicate", message.created_at, message.position))
                 else:
-                    self._report(Settlement(position, "stored", message.created_at))
+                    self.report(Settlement(position, "stored", message.created_at))
                 outcome = Outcome(self._cursors.at(message.position), message.created_at, result.duplicate)
             if done is not None:
                 done(outcome)
@@ -232,15 +247,12 @@ class Publishing:
         except AerostackError as error:
             stored(error)
 
-    def _report(self, settlement: Settlement) -> None:
-        """Put a settlement into the journal at the end of the tick, with the others of this tick."""
-        if not self._settlements:
-            self._defer(self.report_settlements)
-        self._settlements.append(settlement)
-
     def _release(self, topic: str) -> None:
         for event in self._holds.release(topic):
-            if event.item is None:
+            if event.stream is not None:
+                self.delivered += event.position
+                self._streaming.released(event)
+            elif event.item is None:
                 self._delivery.presence(topic, event.position, event.frames)
             elif not event.is_undecided or self._is_first(event):
                 self.delivered += event.position
@@ -270,4 +282,20 @@ class Publishing:
 
 def _key(event: PendingEvent) -> Key | None:
     publish = event.item
-    return None if publish is None or publish.id is None else (event.topic, publish.user_id or "", publish.id)
+    if publish is None or publish.id is None or event.stream is not None:
+        return None
+    return event.topic, publish.user_id or "", publish.id
+
+
+def check_event(topic: str, event: str, id: str | None) -> None:
+    """Raises BadMessage, Forbidden."""
+    if not event or len(event) > MAX_EVENT_NAME:
+        raise BadMessage(f"An event's name is 1 to {MAX_EVENT_NAME} characters long.")
+    if event.startswith("presence:"):
+        raise BadMessage("Events named presence:… are the server's own; use track and untrack.")
+    if id is not None and not 1 <= len(id) <= MAX_ID:
+        raise BadMessage(f"The id of a publish is 1 to {MAX_ID} characters long.")
+    if topics.table_of(topic) is not None:
+        raise Forbidden(
+            "Row changes come from the database alone: write to the table, or use a topic with a slash."
+        )

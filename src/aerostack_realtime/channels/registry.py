@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Log
 from aerostack_realtime.channels.custom.logs import Logs
+from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS, SlowConsumers
 from aerostack_realtime.channels.tables.channel import TableChannel
@@ -35,6 +36,9 @@ class Registry:
         self._forgotten = 0
         self.heard: dict[str, CustomChannel] = {}
         """The custom channels with subscribers on this node."""
+        self.streams: dict[str, dict[str, Stream]] = {}
+        """The streams whose opening was delivered and whose end was not, by topic and id."""
+        self._growing: list[CustomChannel] = []
         self._logs: dict[str, Log] = {}
         self._tables: dict[str, TableChannel] = {}
         self._by_table: dict[str, TableChannel] = {}
@@ -101,8 +105,17 @@ class Registry:
             log.restart(self._forgotten)
             self._tidy_log(topic, log)
 
+    def grown(self, channel: CustomChannel) -> None:
+        """Pieces of a stream wait in a channel for the end of the tick."""
+        if not self._growing and not self._dirty:
+            self._defer(self.flush)
+        self._growing.append(channel)
+
     def flush(self) -> None:
         """Write every buffer."""
+        for channel in self._growing:
+            channel.send_pieces()
+        self._growing = []
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()
@@ -116,7 +129,7 @@ class Registry:
         return Audience(self._touch, self._buffer_limit, self._lag)
 
     def _touch(self, audience: Audience) -> None:
-        if not self._dirty:
+        if not self._dirty and not self._growing:
             self._defer(self.flush)
         self._dirty.append(audience)
 

@@ -9,13 +9,23 @@ from typing import assert_never
 
 from aerostack_realtime.backplane import items
 from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.backplane.items import AnyItem, Publish, Settle, Track, Untrack
+from aerostack_realtime.backplane.items import (
+    AnyItem,
+    Append,
+    CancelStream,
+    Publish,
+    Settle,
+    Track,
+    Untrack,
+)
 from aerostack_realtime.channels.cluster import Cluster
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.delivery import frame_of
-from aerostack_realtime.channels.publishing import Done, Outcome, Publishing
+from aerostack_realtime.channels.outcome import Done, Outcome
+from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -30,6 +40,7 @@ class Replica:
         registry: Registry,
         cursors: Cursors,
         publishing: Publishing,
+        streaming: Streaming,
         cluster: Cluster,
         questions: Questions,
     ) -> None:
@@ -39,12 +50,13 @@ class Replica:
         self._registry = registry
         self._cursors = cursors
         self._publishing = publishing
+        self._streaming = streaming
         self._cluster = cluster
         self._questions = questions
         self._awaiting: deque[Done | None] = deque()
         self._begun = False
 
-    def append(self, item: Publish | Track | Untrack, done: Done | None) -> None:
+    def append(self, item: Publish | Append | CancelStream | Track | Untrack, done: Done | None) -> None:
         """Put an item of this node into the journal.
 
         `done` is called when it has entered, which may be at once; for a persisted publish after its commit.
@@ -61,7 +73,15 @@ class Replica:
         match item:
             case Publish():
                 done = self._awaiting.popleft() if node == self._node else None
-                self._publishing.published(position, at, node, item, done)
+                if item.stream:
+                    self._streaming.opened(position, at, node, item, done)
+                else:
+                    self._publishing.published(position, at, node, item, done)
+            case Append():
+                done = None if item.by_server else self._pop(node)
+                self._streaming.appended(position, at, node, item, done)
+            case CancelStream():
+                self._streaming.cancelled(position, at, node, item, self._pop(node))
             case Settle():
                 self._publishing.settled(position, item)
             case Track():
@@ -107,8 +127,11 @@ class Replica:
         self.is_cut_off = False
         self._publishing.report_settlements()
 
+    def _pop(self, node: str) -> Done | None:
+        return self._awaiting.popleft() if node == self._node else None
+
     def _answer(self, node: str, position: int, at: int) -> None:
         """Answer the command of this node whose item has entered."""
-        done = self._awaiting.popleft() if node == self._node else None
+        done = self._pop(node)
         if done is not None:
             done(Outcome(self._cursors.at(position), at // 1000))

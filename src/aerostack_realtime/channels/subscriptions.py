@@ -8,6 +8,7 @@ from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.log import Entry
 from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.backlog import policy
@@ -99,16 +100,23 @@ class Subscriptions:
             return
         channel = self._registry.custom(command.topic)
         uses_chat = subscriber in self._using_chat
-        channel.add(subscriber, asked, presence=command.presence, uses_chat=uses_chat)
-        cursor, recovered, missed = self._cursors.at(channel.log.last), None, b""
+        channel.add(
+            subscriber,
+            asked,
+            presence=command.presence,
+            uses_chat=uses_chat,
+            streams=command.streams is not False,
+        )
+        cursor, recovered, missed = self._cursors.at(channel.log.last), None, list[Entry]()
         if command.since is not None:
             channel.log.encode(self._delivery.frame)
             entries, recovered = channel.log.after(*self._cursors.place(command.since))
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
-            missed = b"".join(each.frame for each in entries if command.presence or not each.presence)
+            missed = entries if command.presence else [each for each in entries if not each.presence]
         self._joined[subscriber].add(command.topic)
         subscribed = b"" if told else frame_of(messages.Subscribed(command.topic, cursor, recovered, command.id))
-        self._hand(subscriber, subscribed + missed + self._present(channel, command))
+        replayed = self._delivery.replay(channel, missed, command.streams, cursor)
+        self._hand(subscriber, subscribed + replayed + self._present(channel, command))
 
     def gap(self, command: messages.Subscribe) -> Gap | None:
         """What a custom channel's log no longer has of what a cursor of its asks for; None when it has all,
@@ -259,6 +267,8 @@ class Subscriptions:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
         channel = self._registry.find(topic)
         if channel is not None:
+            if isinstance(channel, CustomChannel):
+                channel.send_pieces()
             for audience in channel.audiences():
                 audience.flush()
         return subscriber in self._joined

@@ -175,6 +175,8 @@ class Session:
             case messages.Snapshot():
                 if channel := self._channel_of(reply.topic):
                     channel._load(reply)
+            case messages.Appended() | messages.StreamCancelled():
+                pass  # this client asks for no streams
             case messages.Connected() | messages.Authenticated() | messages.Pong():
                 pass
             case _:

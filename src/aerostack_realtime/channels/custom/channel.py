@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterable
 
+from msgspec import UNSET, Raw
+
 from aerostack_realtime.channels.custom.log import Log
+from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
+from aerostack_realtime.protocol import frames, messages
 
 
 class CustomChannel:
@@ -13,31 +17,100 @@ class CustomChannel:
 
     `chat_audience` are the subscribers that use the legacy `chat` command, if there are any: they receive chat
     messages as frames of another type. Subscribers with a policy for slow consumers stay in `audience`, since
-    the clients that send `chat` do not know policies.
+    the clients that send `chat` do not know policies. `stream_audience` are the subscribers that receive streams
+    while they grow, if there are any. The others receive one event when a stream ends.
     """
 
     def __init__(self, topic: str, audience: Callable[[], Audience], log: Log) -> None:
         self.topic = topic
         self.audience = audience()
         self.chat_audience: Audience | None = None
+        self.stream_audience: Audience | None = None
         self._new_audience = audience
         self.log = log
         self._subscribers: set[Subscriber] = set()
+        self._growing: Stream | None = None
+        self._growing_cursor = ""
 
     @property
     def subscribers(self) -> int:
         return len(self._subscribers)
 
     def audiences(self) -> Iterable[Audience]:
-        return (self.audience,) if self.chat_audience is None else (self.audience, self.chat_audience)
+        if self.chat_audience is None and self.stream_audience is None:
+            return (self.audience,)
+        found = (self.audience, self.chat_audience, self.stream_audience)
+        return [audience for audience in found if audience is not None]
 
     def add(
-        self, subscriber: Subscriber, policy: Policy | None, *, presence: bool, uses_chat: bool = False
+        self,
+        subscriber: Subscriber,
+        policy: Policy | None,
+        *,
+        presence: bool,
+        uses_chat: bool = False,
+        streams: bool = False,
     ) -> None:
+        """Add a subscriber, or change how it is subscribed."""
         self._subscribers.add(subscriber)
+        if streams:
+            self.audience.remove(subscriber)
+            if self.stream_audience is None:
+                self.stream_audience = self._new_audience()
+            self.stream_audience.add(subscriber, presence=presence, policy=policy)
+            return
+        self._remove_from_streams(subscriber)
         self.audience.add(subscriber, presence=presence, policy=policy)
         if uses_chat:
             self.use_chat(subscriber)
+
+    # --- streams -----------------------------------------------------------------------------------------
+
+    def grow(self, stream: Stream, cursor: str) -> bool:
+        """A visible stream has grown: send its pieces at the end of the tick, joined, or before the next event.
+        Returns whether pieces wait that did not wait before."""
+        if self.stream_audience is None:
+            stream.sent = stream.n
+            return False
+        waited = self._growing is not None
+        if self._growing is not stream:
+            self.send_pieces()
+        self._growing, self._growing_cursor = stream, cursor
+        return not waited
+
+    def send_pieces(self) -> None:
+        """Send the pieces that wait for the end of the tick."""
+        stream, self._growing = self._growing, None
+        if stream is not None and self.stream_audience is not None:
+            self.stream_audience.append(pieces(stream, stream.sent, self._growing_cursor))
+            stream.sent = stream.n
+
+    def end(self, stream: Stream, cursor: str) -> None:
+        """Send the end of a stream, with its pieces that were not sent before."""
+        if self._growing is stream:
+            self._growing = None
+        self.send_pieces()
+        if self.stream_audience is not None:
+            visible = stream.visible
+            self.stream_audience.append(
+                pieces(stream, stream.sent, cursor, ended=True) if visible else so_far(stream, cursor, ended=True)
+            )
+        stream.sent = stream.n
+
+    def open(self, stream: Stream, cursor: str) -> None:
+        """Send what a stream has so far."""
+        self.send_pieces()
+        if self.stream_audience is not None:
+            self.stream_audience.append(so_far(stream, cursor))
+        stream.sent = stream.n
+
+    def _remove_from_streams(self, subscriber: Subscriber) -> None:
+        if self.stream_audience is not None:
+            self.stream_audience.remove(subscriber)
+            if not len(self.stream_audience):
+                self.stream_audience = None
+
+    # -----------------------------------------------------------------------------------------------------
 
     def use_chat(self, subscriber: Subscriber) -> None:
         """Move a subscriber to the audience of `chat`, on the same terms."""
@@ -54,8 +127,40 @@ class CustomChannel:
             return False
         self._subscribers.discard(subscriber)
         self.audience.remove(subscriber)
+        self._remove_from_streams(subscriber)
         if self.chat_audience is not None:
             self.chat_audience.remove(subscriber)
             if not len(self.chat_audience):
                 self.chat_audience = None
         return True
+
+
+def pieces(stream: Stream, n: int, cursor: str, *, ended: bool = False) -> bytes:
+    """The frame with the pieces of a stream from number `n` on, and with its state if it has `ended`."""
+    if n < stream.known_from:
+        return so_far(stream, cursor, ended=ended)
+    appended = messages.Appended(
+        topic=stream.topic,
+        id=stream.id,
+        n=n,
+        to=stream.n,
+        cursor=cursor,
+        data=Raw(stream.since(n)) if n < stream.n else UNSET,
+        state=stream.state if ended and stream.state != "open" else UNSET,
+    )
+    return frames.text(messages.encode(appended))
+
+
+def so_far(stream: Stream, cursor: str, *, ended: bool = False) -> bytes:
+    """The frame with everything that a stream has so far."""
+    event = messages.Event(
+        topic=stream.topic,
+        event=stream.event,
+        data=Raw(stream.data),
+        timestamp=stream.timestamp,
+        id=stream.id,
+        cursor=cursor,
+        user_id=UNSET if stream.owner is None else stream.owner,
+        stream=messages.Progress(stream.n, stream.state if ended else "open"),
+    )
+    return frames.text(messages.encode(event))

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from aerostack_realtime.backplane.items import Publish, Settlement
+from aerostack_realtime.channels.custom.streams import Stream
 
 
 class PendingEvent(Struct, gc=False):
     """An event in its place. `node` accepted it; `timestamp` is in ms since the Unix epoch.
 
-    `item` is a publish; without one the event is presence, and `frames` are ready to be sent. `is_undecided`: it
-    has the id of a persisted publish before it, so whether it is a repeat is known only when that is settled.
+    `item` is a publish. `stream` is set for the opening of a stream and, with `ends`, for its end. Without both
+    the event is presence, and `frames` are ready to be sent. `is_undecided`: it has the id of a persisted publish
+    before it, so whether it is a repeat is known only when that is settled.
     """
 
     topic: str
@@ -26,6 +28,8 @@ class PendingEvent(Struct, gc=False):
     item: Publish | None = None
     frames: Sequence[bytes] = ()
     is_undecided: bool = False
+    stream: Stream | None = None
+    ends: bool = False
 
 
 class HoldQueues:
@@ -43,6 +47,11 @@ class HoldQueues:
     def holds(self, topic: str) -> bool:
         """Whether an event of the channel waits for a commit, so that every later one waits too."""
         return topic in self._queues
+
+    def reached(self, topic: str, position: int) -> int:
+        """The position up to which a channel's events up to `position` are released."""
+        queue = self._queues.get(topic)
+        return position if queue is None else min(position, queue[0].position - 1)
 
     def hold(self, event: PendingEvent) -> None:
         """Keep an event in its place until it is settled and all events before it are released."""

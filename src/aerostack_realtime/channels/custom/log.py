@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.budget import ENTRY_BYTES, Budget
+from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.protocol import frames
 
 RAW_BYTES = 250
@@ -18,7 +19,8 @@ class Entry(Struct, frozen=True, gc=False):
 
     `frame` is what subscribers receive: one WebSocket frame, or several where one journal item changed several
     members (`presence`). While nobody on this node hears the channel, an event is kept as its journal item
-    instead, and `frame` is empty. `size` is what counts against the bounds, `timestamp` is in ms.
+    instead, and `frame` is empty. The end of a stream is kept as its `stream`, because subscribers lack different
+    parts of it. `size` is what counts against the bounds, `timestamp` is in ms.
     """
 
     position: int
@@ -27,6 +29,7 @@ class Entry(Struct, frozen=True, gc=False):
     size: int
     timestamp: int = 0
     item: Publish | None = None
+    stream: Stream | None = None
 
 
 class Bounds(Struct, frozen=True):
@@ -85,6 +88,10 @@ class Log:
         """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
         self._raw = True
         self._append(Entry(position, b"", False, len(item.data) + RAW_BYTES, timestamp, item))
+
+    def append_stream(self, position: int, stream: Stream) -> None:
+        """Keep a stream that has ended."""
+        self._append(Entry(position, b"", False, stream.size + RAW_BYTES, stream=stream))
 
     def _append(self, entry: Entry) -> None:
         assert entry.position > self.last, "positions of a channel only grow"

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import BadMessage
-from aerostack_realtime.protocol.messages import DbChange, Event, Reply, Subscribe, Subscribed
+from aerostack_realtime.protocol.messages import Appended, DbChange, Event, Progress, Reply, Subscribe, Subscribed
 
 MAX_KEY: Final = 16
 """Members of a key: those of a primary key, which nobody makes longer."""
@@ -109,10 +109,15 @@ class Backlog:
     def take(self, item: Item) -> None:
         """Take in what comes next."""
         message = item.message
-        if isinstance(message, Event | DbChange | Subscribed):
+        if isinstance(message, Event | DbChange | Subscribed | Appended):
             self._topic, self._cursor = message.topic, message.cursor
+        if isinstance(message, Appended):
+            self._appended(item, message)
+            return
         if isinstance(message, Event) and message.event in _PRESENCE:
             self._member(item, message)
+        elif isinstance(message, Event) and message.stream is not UNSET:
+            self._keep((self._section, "stream", message.id), _Kept(item.frame))
         elif self._policy.slow == "drop" and isinstance(message, Event | DbChange):
             self._dropped += 1
         elif isinstance(message, Event):
@@ -149,6 +154,25 @@ class Backlog:
             self._keep(name, _Kept(_folded(change, waiting.before, after), waiting.before, after))
         return True
 
+    def _appended(self, item: Item, appended: Appended) -> None:
+        """Join the pieces of a stream to those that wait."""
+        name = (self._section, "stream", appended.id)
+        waiting = self._kept.get(name)
+        if waiting is None:
+            self._keep(name, _Kept(item.frame))
+            return
+        before = messages.decode_reply(frames.payload(waiting.frame))
+        if isinstance(before, Appended):
+            data = joined(before.data, appended.data)
+            message: Reply = replace(appended, n=before.n, data=data)
+        else:
+            assert isinstance(before, Event), "a stream begins with an event"
+            data = joined(before.data, appended.data)
+            assert data is not UNSET, "an event has data"
+            progress = Progress(appended.to, appended.state or "open")
+            message = replace(before, data=data, cursor=appended.cursor, stream=progress)
+        self._keep(name, _Kept(frames.text(messages.encode(message))))
+
     def _member(self, item: Item, event: Event) -> None:
         """Keep the newest transition of a member, as what it is to a subscriber that heard none of the others."""
         name = (self._section, event.event.partition(":")[0], (str(event.user_id).encode(),), None)
@@ -177,6 +201,17 @@ class Backlog:
         gone = self._kept.pop(name, None)
         if gone is not None:
             self.size -= len(gone.frame)
+
+
+def joined(first: Raw | UnsetType, second: Raw | UnsetType) -> Raw | UnsetType:
+    """Two runs of pieces of one stream as one: strings or lists, in JSON."""
+    if first is UNSET or second is UNSET:
+        return second if first is UNSET else first
+    before, after = bytes(first), bytes(second)
+    if before[:1] == b'"':
+        return Raw(before[:-1] + after[1:])
+    separator = b"," if before != b"[]" and after != b"[]" else b""
+    return Raw(before[:-1] + separator + after[1:])
 
 
 def _folded(newest: DbChange, before: bytes | None, after: bytes | None) -> bytes:

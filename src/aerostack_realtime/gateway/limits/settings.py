@@ -86,6 +86,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest filter of a subscription in bytes."""
     snapshot_seconds: float = 600.0
     """Seconds a client has to read a snapshot, which keeps a transaction open; 0 is no limit."""
+    stream_bytes: int = 1024 * 1024
+    """Largest content of a stream in bytes of JSON."""
+    streams_per_connection: int = 100
+    """Open streams of one connection."""
+    stream_seconds: int = 60
+    """Seconds after which the stream of a writer that is gone ends as failed."""
     history_page: int = 1_000
     """Largest number of messages in one answer of the history."""
 

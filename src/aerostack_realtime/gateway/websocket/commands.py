@@ -20,12 +20,21 @@ from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.catchup import CatchUp
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.protocol import messages, topics
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidFilter, InvalidTopic, TooLarge
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Forbidden,
+    InvalidFilter,
+    InvalidTopic,
+    TooLarge,
+)
 
 Command = (
     messages.Subscribe
     | messages.Unsubscribe
     | messages.Publish
+    | messages.Append
+    | messages.Cancel
     | messages.Track
     | messages.Untrack
     | messages.AskPresence
@@ -172,7 +181,17 @@ class Commands:
             case messages.Publish():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "publish")
-                self._publish(command, topic)
+                if command.stream:
+                    self._open_stream(command, topic)
+                else:
+                    self._publish(command, topic)
+            case messages.Append():
+                self._append(command, self._topic(command.topic))
+            case messages.Cancel():
+                topic = self._topic(command.topic)
+                self._rights.require(topic, "cancel")
+                done = self._answer_stream(topic, command.id, command.ref)
+                self._hub.streams.cancel(topic, command.id, command.reason, done, user_id=self._client.user_id)
             case messages.Subscribe():
                 return self._subscribe(replace(command, topic=self._topic(command.topic)))
             case messages.Unsubscribe():
@@ -216,6 +235,53 @@ class Commands:
             persist=command.persist,
             without=None if command.echo else self._client.connection_id,
         )
+
+    def _open_stream(self, command: messages.Publish, topic: str) -> None:
+        if command.id is UNSET:
+            raise BadMessage("A stream needs an id, by which its pieces name it.")
+        self._hub.streams.open(
+            topic,
+            command.event,
+            command.data,
+            self._answer_stream(topic, command.id),
+            user_id=self._client.user_id,
+            id=command.id,
+            persist=command.persist,
+            connection=self._client.connection_id,
+        )
+
+    def _append(self, command: messages.Append, topic: str) -> None:
+        try:
+            self._rights.require(topic, "publish")
+        except Forbidden:
+            self._hub.streams.refused(topic, command.id, self._client.connection_id)
+            raise
+        data = bytes(command.data)
+        self._hub.streams.append(
+            topic,
+            command.id,
+            command.n,
+            b"" if data == b"null" else data,
+            command.state,
+            self._answer_stream(topic, command.id, command.ref),
+            user_id=self._client.user_id,
+            connection=self._client.connection_id,
+        )
+
+    def _answer_stream(
+        self, topic: str, id: str, ref: str | UnsetType = UNSET
+    ) -> Callable[[Outcome | AerostackError], None]:
+        """The answer to a command about a stream."""
+
+        def done(outcome: Outcome | AerostackError) -> None:
+            if isinstance(outcome, AerostackError):
+                self._client.send(messages.Error.of(outcome, topic, id, ref))
+                return
+            duplicate = True if outcome.duplicate else UNSET
+            n, state = outcome.n or 0, outcome.state or UNSET
+            self._client.send(messages.Ack(id, outcome.cursor, outcome.timestamp, duplicate, n, state, ref))
+
+        return done
 
     def _chat(self, command: messages.Chat) -> None:
         data: dict[str, Any] = {"roomId": command.room_id, "text": command.text, "userId": self._client.user_id}

@@ -34,7 +34,7 @@ from aerostack_realtime.protocol.errors import (
 
 DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
-_PUBLISHING: Final = (messages.Publish, messages.Chat)
+_PUBLISHING: Final = (messages.Publish, messages.Append, messages.Chat)
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
 """What may be said by whoever has not authenticated yet."""
 
@@ -362,7 +362,8 @@ class Session:
         if topic is not UNSET:
             with suppress(InvalidTopic):
                 topic = topics.canonical(topic, self._project)
-        self.send(messages.Error.of(failure, topic, getattr(command, "id", UNSET)))
+        id, ref = getattr(command, "id", UNSET), getattr(command, "ref", UNSET)
+        self.send(messages.Error.of(failure, topic, id, ref))
 
     def _watch_expiry(self) -> None:
         """Warn of an expired token, then end the connection unless a new one came within the grace."""
