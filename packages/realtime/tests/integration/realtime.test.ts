@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { AerostackError, Client, RealtimePayload, Status } from '../../src/index.js'
-import { Cable, clientOf, Heard, Server, Unlimited } from '../support/server.js'
+import { Cable, clientOf, Heard, Server, tokenOf, Unlimited } from '../support/server.js'
 
 const server = new Server()
 const clients: Client[] = []
@@ -325,4 +325,19 @@ test('a legacy chat message is persisted and delivered', async () => {
   one.sendChat('general', 'hello')
   expect((await heard.next()).data).toMatchObject({ roomId: 'general', text: 'hello', userId: 'ada' })
   expect(await room.getHistory()).toHaveLength(1)
+})
+
+test('setToken to another user reconnects as that user', async () => {
+  const one = client({ token: tokenOf('ada'), random: () => 0.999 })
+  const heard = new Heard<RealtimePayload>()
+  const room = one.channel('chat/users').on('message', heard.add)
+  await room.subscribe()
+  await room.publish('message', 1)
+  expect((await heard.next()).userId).toBe('ada')
+  const seen = statuses(one)
+  one.setToken(tokenOf('bob'))
+  await seen.until((status) => status === 'reconnecting')
+  await seen.until((status) => status === 'connected')
+  await room.publish('message', 2)
+  expect(await heard.next()).toMatchObject({ data: 2, userId: 'bob' })
 })

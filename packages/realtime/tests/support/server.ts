@@ -200,6 +200,16 @@ export class Cable {
   }
 }
 
+/** A token for a user, which `aerostack dev` accepts. */
+export function tokenOf(user: string): string {
+  const program = join(ROOT, '.venv/bin/aerostack')
+  return execFileSync(program, ['token', '--user', user], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    cwd: tmpdir(),
+  }).trim()
+}
+
 /** A client of the real server. */
 export function clientOf(target: { url: string }, options: ClientOptions = {}): Client {
   return createClient({ url: target.url, WebSocket: WebSocket as unknown as SocketConstructor, ...options })
