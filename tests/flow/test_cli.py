@@ -262,7 +262,7 @@ async def listening(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.P
         *(COMMAND, "listen", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment(PYTHONUNBUFFERED="1"),
+        env=environment(),
     )
     assert process.stdout is not None
     assert process.stderr is not None

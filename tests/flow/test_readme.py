@@ -48,7 +48,7 @@ class Tour:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._environment = environment(PYTHONUNBUFFERED="1", PATH=f"{Path(COMMAND).parent}:{os.environ['PATH']}")
+        self._environment = environment(PATH=f"{Path(COMMAND).parent}:{os.environ['PATH']}")
         self._processes: list[Process] = []
         self._listener: Process | None = None
         self._url = ADDRESS

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -89,6 +90,7 @@ def listen(
         err.print(f"listening to {topic}; stop with ctrl-c", markup=False)
         async for payload in channel:
             out.print(_line(payload, as_json), markup=False)
+            sys.stdout.flush()  # a pipe gets each event at once
 
     run_with_server(run, url, key, token, project)
 
