@@ -144,7 +144,7 @@ async def test_refusals_disconnects_and_keys_are_written_down_without_a_secret(
         ("refused", None, "publish"),
         ("refused", "unauthorized", None),
         ("key used", None, None),
-        ("closed", "disconnected by the operator", None),
+        ("closed", "disconnected by the admin", None),
     }
     assert {each["user"] for each in lines if each["audit"] == "closed"} == {"ann"}
     for secret in ("marker", SECRET, server.secret_key, token("ann").split(".")[1][:20]):
