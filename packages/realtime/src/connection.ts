@@ -163,8 +163,8 @@ export class Connection {
   #dial(turn: number, token: string | null): Socket {
     const { Socket, urls, apiKey } = this.#options
     const url = urls[this.address] as string
-    if (!Socket) throw new AerostackError('unsupported', 'There is no WebSocket here: pass `WebSocket`.')
-    if (!url.startsWith('ws')) throw new AerostackError('invalid_url', 'There is no page here: pass `url`.')
+    if (!Socket) throw new AerostackError('unsupported', 'No WebSocket here: pass `WebSocket`.')
+    if (!url.startsWith('ws')) throw new AerostackError('invalid_url', 'No page here: pass `url`.')
     const protocols = [SUBPROTOCOL]
     if (apiKey) protocols.push(`aerostack-key.${apiKey}`)
     if (token) protocols.push(`aerostack-token.${token}`)
@@ -250,7 +250,7 @@ export class Connection {
     const { random, urls, maxAttempts, failed } = this.#options
     const unreachable = new AerostackError(
       'network',
-      'The server does not answer, or refuses pages of this origin: check `url`, and `origins` in its settings.',
+      'The server does not answer, or refuses this origin: check `url` and the `origins` setting.',
       true,
     )
     if (this.#attempt >= maxAttempts) {

@@ -221,6 +221,6 @@ export function decode(text: unknown): ServerFrame {
     frame = null
   }
   if (typeof (frame as { type?: unknown } | null)?.type !== 'string')
-    throw new AerostackError('bad_message', 'The server sent a frame that cannot be read.')
+    throw new AerostackError('bad_message', 'The server sent an unreadable frame.')
   return frame as ServerFrame
 }
