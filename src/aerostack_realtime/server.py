@@ -218,7 +218,7 @@ async def _prune(store: MessageStore) -> None:
 
 
 def _level(fails: bool) -> int:
-    """Of a failure that is tried again: what goes on is no news, in an outage of an hour either."""
+    """The log level of a failure that is retried: the first is a warning, repeats are for debugging."""
     return logging.DEBUG if fails else logging.WARNING
 
 

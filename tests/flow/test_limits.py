@@ -279,7 +279,7 @@ async def test_sockets_opened_beyond_the_rate_are_cut(serve: Serve, people: Peop
     assert await second.settled() == []
 
 
-async def test_who_is_put_out_cannot_come_back_at_once_again_and_again(serve: Serve, people: People) -> None:
+async def test_a_client_closed_for_abuse_cannot_reconnect_at_once_repeatedly(serve: Serve, people: People) -> None:
     """Neither directly nor, by the address that a proxy tells, through a proxy."""
     more = 'trusted_proxies = ["127.0.0.2"]'
     limits = ("connects_per_second = 0.001", "connects_burst = 50", "bad_messages = 1", "close_seconds = 0.1")

@@ -12,13 +12,13 @@ from aerostack_realtime.access.identity import Identity
 log = logging.getLogger(__name__)
 
 Authorize = Callable[[Identity, str, str], bool | Awaitable[bool]]
-"""Gets who it is, the topic without its project, and the action. Only `True` lets in."""
+"""Called with the identity, the topic without its project, and the action. Only `True` allows."""
 
 TIMEOUT_SECONDS: Final = 5.0
 
 
 class Hook:
-    """Asks the function, and says no when it raises, takes too long or answers anything but True."""
+    """Asks the function; denies when it raises, takes too long or answers anything except True."""
 
     def __init__(self, authorize: Authorize, name: str = "authorize", timeout: float = TIMEOUT_SECONDS) -> None:
         self._authorize = authorize
@@ -36,7 +36,7 @@ class Hook:
         return False
 
     async def _answer(self, identity: Identity, topic: str, action: str) -> Any:
-        """A plain function may block, so it runs on a thread; one that never ends keeps only that."""
+        """A plain function may block, so it runs on a thread; one that never ends occupies only that thread."""
         if inspect.iscoroutinefunction(self._authorize):
             return await self._authorize(identity, topic, action)
         answer = await asyncio.to_thread(self._authorize, identity, topic, action)
@@ -53,5 +53,5 @@ def load(written: str) -> Hook:
     except (ImportError, AttributeError) as missing:
         raise ValueError(f"authorize = {written!r} cannot be loaded: {missing}") from None
     if not callable(found):
-        raise ValueError(f"authorize = {written!r} is no function")
+        raise ValueError(f"authorize = {written!r} is not a function")
     return Hook(found, written)

@@ -14,10 +14,10 @@ from aerostack_realtime.access.tokens import Algorithm, TokenKey, fit
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets what is at a URL. May raise anything: a provider that is down must not take us along."""
+"""Fetches a URL. It may raise anything: a provider that is down must not stop this server."""
 
 Pause = Callable[[float, asyncio.Event | None], Awaitable[None]]
-"""Waits so many seconds, or less when an event is given that is set before."""
+"""Waits that number of seconds, or until the event is set, if one is given."""
 
 REFRESH_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 30.0
@@ -27,7 +27,7 @@ MAX_KEYS: Final = 32
 
 
 async def pause(seconds: float, event: asyncio.Event | None = None) -> None:
-    """The real one."""
+    """Wait on the event loop's clock."""
     if event is None:
         await asyncio.sleep(seconds)
         return
@@ -61,7 +61,7 @@ class KeySet:
         try:
             self.keys = self.parse(await self._fetch(self._url))
         except Exception as failure:
-            log.warning("cannot refresh the keys at %s, going on with %d: %s", self._url, len(self.keys), failure)
+            log.warning("cannot refresh the keys at %s, keeping %d: %s", self._url, len(self.keys), failure)
             return False
         return True
 
@@ -84,18 +84,18 @@ class KeySet:
         self._wanted.set()
 
     def parse(self, document: bytes) -> tuple[TokenKey, ...]:
-        """The keys in a document that fit our algorithm. Raises ValueError when there is none."""
+        """The keys in a document that fit the algorithm. Raises ValueError when there is none."""
         content: Any = msgspec.json.decode(document)
         entries = content.get("keys") if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            raise ValueError("it is no key set: there is no list of keys")
+            raise ValueError("it is not a key set: there is no list of keys")
         found = [key for entry in entries[:MAX_KEYS] if (key := self._key(entry)) is not None]
         if not found:
             raise ValueError(f"none of its keys is a public one for {self._algorithm}")
         return tuple(found)
 
     def _key(self, entry: Any) -> TokenKey | None:
-        """An entry as a key; None when it is for something else. A secret in a public document is no key."""
+        """An entry as a key; None when it is for something else. A secret in a public document is not used."""
         if not isinstance(entry, dict) or entry.get("kty") == "oct" or entry.get("use", "sig") != "sig":
             return None
         if entry.get("alg", self._algorithm) != self._algorithm:

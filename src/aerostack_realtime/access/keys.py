@@ -23,7 +23,7 @@ class Keys:
         return len(self._digests)
 
     def find(self, given: str) -> str | None:
-        """The fingerprint of the key that `given` is, fit for a log; None when it is none of them.
+        """The fingerprint of the key that `given` is, fit for a log; None for an unknown key.
 
         Compared as digests, in constant time and against every key, so that the time says nothing.
         """
@@ -36,7 +36,7 @@ class Keys:
 
 
 def hashed(key: str) -> str:
-    """A key as settings may hold it, so that whoever reads them does not have it."""
+    """A key as settings may hold it, so that reading the settings does not reveal it."""
     return DIGEST_PREFIX + sha256(key.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Tokens that count no more, though their time has not come."""
+"""Tokens that are revoked before they expire."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -21,7 +21,7 @@ class Revocation(Struct, frozen=True):
 
 
 class Revocations:
-    """What is revoked now. Whoever owns it stores each revocation before adding it."""
+    """The present revocations. The owner stores each revocation before adding it."""
 
     def __init__(self, stored: Iterable[Revocation] = ()) -> None:
         self._tokens: dict[str, float] = {}

@@ -45,7 +45,7 @@ def secret_key(
 ) -> TokenKey:
     """A shared secret. Raises ValueError for one that can be guessed or that is a public key."""
     if "-----BEGIN" in secret:
-        raise ValueError("a secret is no PEM: a public key goes under public_key")
+        raise ValueError("a secret is not a PEM: write a public key as public_key")
     if len(secret) < MIN_SECRET:
         raise ValueError(
             f"a token secret has at least {MIN_SECRET} characters: make one by `openssl rand -hex 32`"
@@ -127,7 +127,7 @@ class Tokens:
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             raise Unauthorized("The token needs a sub that is a string: it is the user id.")
         if begins is not None and not (_is_number(begins) and begins - LEEWAY_SECONDS <= now):
-            raise Unauthorized("The token is not valid yet; check the clock of who made it.")
+            raise Unauthorized("The token is not valid yet; check the clock of its issuer.")
         if expires + LEEWAY_SECONDS < now:
             raise TokenExpired("The token has expired; get a new one and connect again.")
 
@@ -150,7 +150,7 @@ def _verified(token: str, keys: Sequence[TokenKey]) -> Claims:
                 options={
                     "verify_aud": key.audience is not None,
                     "verify_iss": key.issuer is not None,
-                    "verify_exp": False,  # judged by our own clock, with what the client is told
+                    "verify_exp": False,  # checked by our own clock, with a message for the client
                     "verify_nbf": False,
                     "verify_iat": False,
                     "verify_sub": False,
@@ -188,9 +188,9 @@ def _parse(part: str) -> dict[str, Any]:
     try:
         found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)), object_pairs_hook=_object)
     except (ValueError, RecursionError):
-        raise Unauthorized("The token is not a JWT: a part of it is no JSON object.") from None
+        raise Unauthorized("The token is not a JWT: a part of it is not a JSON object.") from None
     if not isinstance(found, dict):
-        raise Unauthorized("The token is not a JWT: a part of it is no JSON object.")
+        raise Unauthorized("The token is not a JWT: a part of it is not a JSON object.")
     return found
 
 

@@ -1,5 +1,4 @@
-"""A connection as aiohttp speaks it, from the first byte on: HTTP, then perhaps WebSocket, with what both have to
-keep to before there is anyone to complain to."""
+"""A connection from its first byte: aiohttp's HTTP protocol, with limits on what comes before a request."""
 
 import asyncio
 import re
@@ -75,11 +74,11 @@ class HttpProtocol(RequestHandler):
             self._end_by(self._limits.handshake_seconds, transport.close)
 
     def asked(self) -> None:
-        """A whole head of a request has come."""
+        """The head of a request is complete."""
         self._end_by(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._end_by(None)  # or the timer would keep the connection in memory, of which a flood makes thousands
+        self._end_by(None)  # the timer would keep the connection in memory, and a flood makes thousands of them
         self._leave()
         super().connection_lost(exc)
 
@@ -90,12 +89,11 @@ class HttpProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request. aiohttp would log and echo the bytes that it did not understand, in which
-        there may be a credential."""
+        """Answer bytes that are not a request. aiohttp would log and echo them, and they may hold a credential."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         audit.record("refused", address=request.remote, reason=BadMessage.code)
-        response = error_response(BadMessage("This is no HTTP/1.1 request, or its head is beyond the limits."))
+        response = error_response(BadMessage("This is not an HTTP/1.1 request, or its head exceeds the limits."))
         response.set_status(431 if isinstance(exc, LineTooLong) else status)
         headers.protect(response, secure=request.secure)
         response.force_close()

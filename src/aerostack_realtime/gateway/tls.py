@@ -15,7 +15,7 @@ class Certificate:
         self.context = self._load(self._new())
 
     def reload(self) -> None:
-        """Use what is in the files now for new connections; when that is no good, go on with what was."""
+        """Use the present files for new connections; if they are invalid, keep the certificate in use."""
         try:
             self._load(self._new())
             self._load(self.context)

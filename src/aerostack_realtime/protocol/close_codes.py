@@ -1,4 +1,4 @@
-"""The close codes of docs/protocol.md §7, and whether a client comes back after them."""
+"""The close codes of docs/protocol.md §7."""
 
 from typing import Final
 

@@ -17,7 +17,7 @@ Operation = Literal["INSERT", "UPDATE", "DELETE"]
 Filter = dict[str, Any]
 """`{column: value}`, as a client sent it; channels.views gives it a meaning."""
 Slow = Literal["resume", "latest", "drop"]
-"""What becomes of a subscription whose client is slow; channels.backlog gives it a meaning."""
+"""How a subscription treats a slow client; see channels.fanout.backlog."""
 StreamState = Literal["open", "complete", "cancelled", "failed"]
 """The state of a stream; all but `open` are final."""
 End = Literal["complete", "cancelled", "failed"]
@@ -131,7 +131,7 @@ class Connected(_Message, frozen=True, tag="connected"):
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):
-    """`column_types`: what strings stand for in the columns of a table where they are no text."""
+    """`column_types`: the types of columns whose strings represent other values than text."""
 
     topic: str
     cursor: str

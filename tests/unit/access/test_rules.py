@@ -106,7 +106,7 @@ def test_members_stand_for_the_actions_that_are_not_named() -> None:
         ({"topic": "a/{b}", "members": {"table": "m", "x": "x{b}"}}, "members: .*braces"),
         ({"topic": "a/{b}", "authorize": "nowhere"}, "module:function"),
         ({"topic": "a/{b}", "authorize": "nowhere:at_all"}, "cannot be loaded"),
-        ({"topic": "a/{b}", "authorize": "os:sep"}, "is no function"),
+        ({"topic": "a/{b}", "authorize": "os:sep"}, "is not a function"),
         ({"topic": "{type}/b", "subscribe": "type == 'x'"}, "'type' is a word"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every answer tells a browser about what it may do with it."""
+"""The security headers of every answer."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _ALL: Final = {
     "Server": "aerostack",
 }
 NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-"""The policy of answers that are no pages."""
+"""The policy of answers that are not pages."""
 PAGES: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

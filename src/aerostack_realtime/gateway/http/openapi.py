@@ -66,7 +66,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/realtime/presence": {
             "get": _call(
                 "presence",
-                "Who is present on a topic",
+                "Members present on a topic",
                 _object({"members": _list("Member")}),
                 parameters=[_query("topic", _TOPIC, required=True)],
             )
@@ -89,7 +89,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/realtime/revoke": {
             "post": _call(
                 "revoke",
-                "Let a token, or all tokens of a user issued until now, count no more (secret key)",
+                "Revoke a token, or all tokens issued to a user until now (secret key)",
                 _object({"closed": {"type": "integer"}}),
                 body={
                     "oneOf": [

@@ -1,4 +1,4 @@
-"""How many connections there are: in total, per address, per user, not yet authenticated, and not of WebSocket."""
+"""Counting connections (in total, per address, per user, unauthenticated) and sockets before their upgrade."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.protocol.errors import RateLimited
 
 PENALTY: Final = 20
-"""A client that is put out has had its bursts, of messages for instance, and would have them again at once."""
+"""Connects charged to a client that was disconnected for abuse: reconnecting must not refill its bursts."""
 
 
 class ConnectionCounter:
@@ -27,7 +27,7 @@ class ConnectionCounter:
         """Count one connection more. Raises RateLimited when a limit leaves no room for it."""
         limits = self._limits
         if 0 < limits.connections <= self.total:
-            raise RateLimited("The server has as many connections as it takes; try again later.")
+            raise RateLimited("The server has reached its connection limit; try again later.")
         if 0 < limits.connections_per_address <= self.addresses[address]:
             raise RateLimited(f"This address has {limits.connections_per_address} connections; close some first.")
         if unauthenticated and 0 < limits.connections_unauthenticated <= self.unauthenticated:
@@ -39,7 +39,7 @@ class ConnectionCounter:
         """Raises RateLimited when a user has as many connections as one may."""
         limit = self._limits.connections_per_user
         if user is not None and 0 < limit <= self.users[user]:
-            raise RateLimited(f"This user has {limit} connections, as many as one may; close some first.")
+            raise RateLimited(f"This user has {limit} connections, which is the limit; close some first.")
 
 
 class ConnectionSlot:
@@ -106,7 +106,7 @@ class PendingSockets:
             self._opened.take(address, 1, "connections")
             limit = self._limits.connections_per_address
             if 0 < limit <= self.addresses[address]:
-                raise RateLimited(f"This address has {limit} sockets that are no WebSocket.")
+                raise RateLimited(f"This address has {limit} sockets that are not WebSockets.")
 
     def forwarded(self, peer: str | None, address: str) -> None:
         """A client connects through a peer: if that is a proxy, what holds for sockets holds for it. Raises
@@ -114,12 +114,12 @@ class PendingSockets:
         if self._proxies.trusts(peer):
             self._opened.take(address, 1, "connections")
 
-    def put_out(self, address: str) -> None:
-        """A client was put out for what it did: coming back costs it `PENALTY` connections more."""
+    def penalize(self, address: str) -> None:
+        """A client was disconnected for abuse: its next connect costs `PENALTY` more."""
         self._opened.charge(address, PENALTY)
 
     def turned_away(self) -> Counter[str]:
-        """How many sockets of each address were not let in since this was asked last."""
+        """How many sockets of each address were refused since the last call."""
         found, self._turned_away = self._turned_away, Counter()
         return found
 

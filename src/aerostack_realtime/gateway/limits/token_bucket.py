@@ -1,4 +1,4 @@
-"""How much of something one client may do in a time: token buckets."""
+"""Rate limits: token buckets."""
 
 import math
 from collections import OrderedDict
@@ -42,7 +42,7 @@ class TokenBucket:
         return True
 
     def charge(self, amount: float) -> None:
-        """Lose some of it, as far as there is any."""
+        """Remove an amount, as far as there is any."""
         self.take(0)
         self._left = max(min(self._left, 0.0), self._left - amount)
 
@@ -64,7 +64,7 @@ class ConnectionRateLimiter:
         self._refusals = _allowance(limits.messages_per_second, limits.refused_messages, now)
         self._refused_bytes = _allowance(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst, now)
         self.abusive = False
-        """Whether it goes on and on although it is told to wait."""
+        """Whether it keeps sending although it is asked to wait."""
 
     def message(self) -> bool:
         """Whether one more message is allowed."""
@@ -74,7 +74,7 @@ class ConnectionRateLimiter:
         return False
 
     def published(self, size: int) -> bool:
-        """Whether so many bytes more are allowed."""
+        """Whether publishing `size` more bytes is allowed."""
         if self.exempt or self._bytes.take(size):
             return True
         self.abusive = not self._refused_bytes.take(size)
@@ -85,10 +85,10 @@ class ConnectionRateLimiter:
 
 
 class KeyedTokenBuckets:
-    """An allowance for each of many names, whose number is not in our hands.
+    """A token bucket for each name, with any number of names.
 
-    Who took of it last is remembered, up to `MAX_NAMES` of them: one that is forgotten begins anew with a whole
-    burst, which is all that making up names can gain.
+    The last `MAX_NAMES` names are remembered. A forgotten name starts with a full burst, which is all that
+    inventing names can gain.
     """
 
     def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
@@ -103,10 +103,10 @@ class KeyedTokenBuckets:
         allowance = self._of(name)
         if not allowance.take(amount):
             seconds = max(1, math.ceil(allowance.wait(amount)))
-            raise RateLimited(f"More {what} come than the limits allow; try again in {seconds} s.", seconds)
+            raise RateLimited(f"Rate limit of {what} exceeded; retry in {seconds} s.", seconds)
 
     def charge(self, name: Hashable, amount: float) -> None:
-        """Let a name lose some of its own."""
+        """Remove an amount from a name's bucket."""
         self._of(name).charge(amount)
 
     def _of(self, name: Hashable) -> TokenBucket:
@@ -122,7 +122,7 @@ class KeyedTokenBuckets:
 
 
 class HttpRateLimiter:
-    """Who calls over HTTP, one call at a time and perhaps from everywhere, against the rates of the limits."""
+    """The rates of HTTP calls and of the bytes they publish, per caller."""
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self._calls = KeyedTokenBuckets(limits.calls_per_second, limits.calls_burst, now)
@@ -133,7 +133,7 @@ class HttpRateLimiter:
         self._calls.take(caller, count, "calls")
 
     def publish(self, caller: Caller, size: int) -> None:
-        """Let a caller publish so many bytes. Raises RateLimited."""
+        """Let a caller publish `size` bytes. Raises RateLimited."""
         self._bytes.take(caller, size, "bytes")
 
 

@@ -1,4 +1,4 @@
-"""The WebSocket endpoint: who may connect, and the session that each connection gets."""
+"""The WebSocket endpoint: authenticates a connect, and makes the session of the connection."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
@@ -29,10 +29,10 @@ from aerostack_realtime.protocol.errors import (
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
-"""Close codes of those who went on although they were told."""
+"""Close codes of clients that kept violating a limit."""
 
 OpenSession = Callable[[Transport, Identity | None, ConnectionSlot], Session]
-"""Makes a session of a transport, who it is, and its place in the connections."""
+"""Makes a session of a transport, its identity, and its place in the connection counters."""
 
 
 def offered(request: web.Request) -> list[str]:
@@ -52,7 +52,7 @@ def select(protocols: Iterable[str]) -> str | None:
 
 
 class WebSocketEndpoint:
-    """`GET /api/realtime`. What comes and goes on a connection takes no task: see gateway/socket.py."""
+    """`GET /api/realtime`. A connection needs no task: see gateway/websocket/protocol.py."""
 
     def __init__(
         self,
@@ -89,18 +89,18 @@ class WebSocketEndpoint:
         return list(self._sessions.values())
 
     def tick(self, now: float) -> None:
-        """Let every session look at its clocks; call it about once a second."""
+        """Check the deadlines of every session; call it about once a second."""
         for session in self.sessions:
             session.tick(now)
 
     def close(self, code: int, reason: str) -> None:
-        """End every connection, and let nobody in any more, over kept HTTP connections either."""
+        """End every connection and refuse new ones, also on HTTP connections that were kept alive."""
         self._closed = True
         for session in self.sessions:
             session.close(code, reason)
 
     async def ended(self, seconds: float) -> None:
-        """Wait until every connection is gone; those that are not after `seconds` are cut."""
+        """Wait until every connection is gone; abort those that are left after `seconds`."""
         if self._sessions:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
@@ -129,7 +129,7 @@ class WebSocketEndpoint:
         return handshake.Taken()
 
     def _serve(self, socket: WebSocketProtocol, request: web.Request, protocols: list[str], rest: bytes) -> None:
-        """Accept the upgrade, and say in the same write what a session, or who is refused, is told first."""
+        """Accept the upgrade. The greeting of the session, or the refusal, is part of the same write."""
         accepted = handshake.answer(request, select(protocols))
         address = self._proxies.of(request)
         try:
@@ -151,7 +151,7 @@ class WebSocketEndpoint:
     def _leave(self, socket: WebSocketProtocol) -> None:
         session = self._sessions.pop(socket, None)
         if session is not None and session.closed in ABUSE_CODES:
-            self._lobby.put_out(session.address)
+            self._lobby.penalize(session.address)
         if not self._sessions and self._emptied is not None:
             self._emptied.set()
 
@@ -177,7 +177,7 @@ def _credential(protocols: list[str], prefix: str) -> str | None:
 
 
 def _refused(refusal: AerostackError) -> bytes:
-    """Why, and a close code that tells a client whether to come back."""
+    """The error, and a close code that decides whether the client reconnects."""
     code = close_codes.FORBIDDEN
     if isinstance(refusal, RateLimited):
         code = close_codes.LIMIT

@@ -1,4 +1,4 @@
-"""The upgrade of a request to a WebSocket (RFC 6455 §4), and what becomes of the request."""
+"""The upgrade of a request to a WebSocket (RFC 6455 §4)."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ def answer(request: web.Request, protocol: str | None) -> bytes:
 
 
 class Taken(web.StreamResponse):
-    """What aiohttp is told was answered to a request whose transport was taken over: nothing is left to send."""
+    """The answer for aiohttp to a request whose transport was taken over: nothing is left to send."""
 
     @property
     def prepared(self) -> bool:
@@ -41,7 +41,7 @@ class Taken(web.StreamResponse):
 
 
 class _Rest:
-    """Keeps what came behind the request, where aiohttp expects the parser of an upgraded connection."""
+    """Keeps the bytes after the request, where aiohttp expects the parser of an upgraded connection."""
 
     def __init__(self) -> None:
         self.data = b""

@@ -1,4 +1,4 @@
-"""What one session may do, and where it is by right: the topics it is subscribed to or present on."""
+"""The rights of one session, and the topics on which it uses them."""
 
 from collections.abc import Callable
 from typing import Final
@@ -30,7 +30,7 @@ class Guard(Struct, frozen=True):
     _shared: dict[Kind, Permissions] = field(default_factory=dict)
 
     def permissions(self, identity: Identity) -> Permissions:
-        """The permissions of an identity; all who are nobody in particular share theirs."""
+        """The permissions of an identity; anonymous ones without an id share theirs."""
         if identity.user_id is not None or identity.claims:
             return Permissions(identity, self.rules, self.memberships.holds, self.now)
         shared = self._shared.get(identity.kind)
@@ -121,9 +121,9 @@ class Rights:
                 for action in place.actions:
                     await self.permissions.settle(topic, action)
                 if (table := topics.table_of(topic)) is not None and before.scope(table) != self.scope(table):
-                    raise Forbidden("Its rows are others now.")
+                    raise Forbidden("The row rule selects other rows for the new token.")
                 for action in place.actions:
-                    if self._places.get(topic) is place:  # it may have been put out meanwhile
+                    if self._places.get(topic) is place:  # it may have been evicted meanwhile
                         self._depend(topic, place, self.permissions.check(topic, action))
             except (AerostackError, Undecided):
                 found.append(topic)

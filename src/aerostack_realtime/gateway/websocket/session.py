@@ -1,4 +1,4 @@
-"""A session: what one connection says, and what is answered. It knows no socket and no aiohttp."""
+"""A session: the commands of one connection and their answers, independent of sockets and aiohttp."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ DRAIN_LOOK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
 _PUBLISHING: Final = (messages.Publish, messages.Append, messages.Chat)
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
-"""What may be said by whoever has not authenticated yet."""
+"""The commands that a client may send before it has authenticated."""
 
 AUDITED: Final = frozenset(
     {
@@ -47,7 +47,7 @@ AUDITED: Final = frozenset(
         close_codes.LIMIT,
     }
 )
-"""Connections that are closed with one of these were not wanted, and the audit log says so."""
+"""Close codes of refused or misbehaving clients, which are written to the audit log."""
 
 
 class Transport(Protocol):
@@ -66,8 +66,8 @@ class Transport(Protocol):
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `now` is in seconds. A session without an identity may only authenticate. Whoever makes one writes its
-    `greeting` at once.
+    `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`
+    first.
     """
 
     __slots__ = (
@@ -219,7 +219,7 @@ class Session:
     # --- time --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Heartbeat and deadlines; call it about once a second. Nobody is given up who was not pinged."""
+        """Heartbeat and deadlines; call it about once a second. A silent client is pinged before it is closed."""
         limits = self._limits
         if self.closed is not None:
             return
