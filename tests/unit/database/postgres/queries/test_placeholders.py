@@ -94,10 +94,10 @@ _OPAQUE = st.one_of(
 
 @given(st.lists(st.tuples(_OPAQUE, st.integers(0, 2)), max_size=12))
 def test_only_what_stands_between_the_tokens_is_translated(pieces: list[tuple[str, int]]) -> None:
-    sql = "".join(opaque + " \n?" * marks + " \n" for opaque, marks in pieces)
+    sql = "".join(opaque + " \n?" * marks + " ,\n" for opaque, marks in pieces)
     numbers = iter(range(1, 100))
     expected = "".join(
-        opaque + "".join(f" \n${next(numbers)}" for _ in range(marks)) + " \n" for opaque, marks in pieces
+        opaque + "".join(f" \n${next(numbers)}" for _ in range(marks)) + " ,\n" for opaque, marks in pieces
     )
     assert translate(sql).sql == expected
 
