@@ -272,3 +272,28 @@ async def test_nodes_that_watch_a_table_at_once_see_no_gap(shop: Shop) -> None:
             assert node.recorder.interruptions == []
         changes, parts = await replay(a.database, "bills", since)
         assert ([change.data["id"] for change in changes], parts[0].recovered) == ([1], True)
+
+
+async def test_keepers_and_connections_change_under_load_without_loss(shop: Shop) -> None:
+    """Three nodes, a writer, and after every burst another keeper or killed streams."""
+    async with nodes(shop, "a", "b", "c") as cluster:
+        kill_all = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"
+        kill_copies = f"{kill_all} AND temporary"
+        for burst in range(12):
+            keeper = cluster[burst % 3]
+            for node in cluster:
+                node.database.set_keeper(node is keeper)
+            if burst % 4 == 1:
+                shop.execute(kill_all)
+            elif burst % 4 == 3:
+                shop.execute(kill_copies)
+            shop.insert(*range(burst * 10, burst * 10 + 10))
+        for node in cluster:
+            await node.recorder.until_changes(120)
+            assert ids(node.recorder) == list(range(120))
+            assert node.recorder.interruptions == []
+        orders = {tuple(change.cursor for change in node.recorder.changes) for node in cluster}
+        assert len(orders) == 1, "each change has one cursor, in one order"
+        middle = cluster[0].recorder.changes[59].cursor
+        for node in cluster:
+            assert await node.resumes(middle) == (list(range(60, 120)), True)
