@@ -1,4 +1,4 @@
-"""A real PostgreSQL server in a directory of its own, for whoever tests against one.
+"""A real PostgreSQL server in a directory of its own, for tests.
 
 It listens on a Unix socket in that directory, so no two get in each other's way and none is on the standard port;
 `tcp=True` adds a free port of 127.0.0.1. Its own files say which version it is: AEROSTACK_POSTGRES_BIN names the
@@ -131,7 +131,7 @@ class PostgresServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, alone: bool = False) -> None:
-        """`alone`: without TCP, so that only those find it who know the socket's file."""
+        """`alone`: without TCP, so it is reachable only by its socket's file."""
         chosen = self._settings | ({"listen_addresses": ""} if alone else {})
         settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         with (self.directory / "log").open("ab") as log:

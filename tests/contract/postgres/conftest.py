@@ -1,4 +1,4 @@
-"""Databases on the one PostgreSQL server of all tests, and servers of their own for who crashes one."""
+"""Databases on the shared PostgreSQL server, and separate servers for tests that crash them."""
 
 import logging
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def own() -> Iterator[Shop]:
 
 @pytest.fixture
 def heard() -> Iterator[Heard]:
-    """What is logged while a test goes on."""
+    """What is logged during a test."""
     handler, logger = Heard(), logging.getLogger("aerostack_realtime")
     logger.addHandler(handler)
     yield handler

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that lets nobody in from the network without TLS."""
+"""A PostgreSQL server that accepts network connections with TLS only."""
 
 from pathlib import Path
 from typing import Final

@@ -17,7 +17,7 @@ ORDERS = "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT)"
 
 
 class Shop:
-    """A database of the test's own on a server, and a writer that is not ours."""
+    """A database of the test's own on a server, and a foreign writer."""
 
     def __init__(self, server: PostgresServer, name: str) -> None:
         self.server = server
@@ -43,7 +43,7 @@ class Shop:
         return self.value(f"SELECT {columns} FROM pg_replication_slots WHERE slot_name = '{self.slot}'")
 
     def cut(self) -> None:
-        """End whoever streams from the slot."""
+        """Kill the process that streams from the slot."""
         self.state("pg_terminate_backend(active_pid)")
 
     def active_pid(self) -> int:

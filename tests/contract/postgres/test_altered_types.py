@@ -49,13 +49,13 @@ async def test_altered_attributes_are_right_from_the_first_change_on(shop: Shop,
         await gap(recorder, 3)
         shop.execute(insert(4, 2, 3))
         await recorder.until_changes(4)
-        told = {
+        expected = {
             1: {"x": 1, "y": 2},
             2: {"x": 1, "y": 2, "z": "3"},
             3: {"y": 2, "z": "3"},
             4: {"why": 2, "z": "3"},
         }
-        assert seen(recorder.changes) == told
+        assert seen(recorder.changes) == expected
 
 
 async def test_changes_before_an_altered_type_are_covered_by_its_gap(shop: Shop, recorder: Recorder) -> None:
@@ -126,11 +126,11 @@ async def test_a_type_that_is_dropped_and_created_again_is_converted_anew(shop: 
             insert(2, 3, 4, 5),
         )
         await recorder.until_changes(2)
-        told = {1: {"x": 1, "y": 2}, 2: {"lat": 3, "lon": 4, "z": 5}}
-        assert seen(recorder.changes) == told
+        expected = {1: {"x": 1, "y": 2}, 2: {"lat": 3, "lon": 4, "z": 5}}
+        assert seen(recorder.changes) == expected
     async with opened(shop, Recorder()) as database:
         changes, _ = await replay(database, "places", since)
-        assert seen(changes) == {2: told[2]}, "the column that was dropped is a gap"
+        assert seen(changes) == {2: expected[2]}, "the column that was dropped is a gap"
 
 
 async def test_a_snapshot_converts_rows_by_the_type_as_it_is_then(shop: Shop, recorder: Recorder) -> None:
@@ -197,7 +197,7 @@ async def test_rewritten_rows_are_a_gap_and_rewritten_files_are_not(
     async with opened(shop, Recorder()) as database:
         for cursor in (since, later):
             _, parts = await replay(database, "moods", cursor)
-            assert not parts[0].recovered, "also what was rewritten while nobody followed"
+            assert not parts[0].recovered, "also rows rewritten while no server ran"
 
 
 async def test_values_are_right_while_writers_and_alterations_overlap(shop: Shop, recorder: Recorder) -> None:
@@ -217,14 +217,14 @@ async def test_values_are_right_while_writers_and_alterations_overlap(shop: Shop
         count = sum(await written)
         await recorder.until_changes(count)
         values = {"x": 1, "y": 2, "z": 3, "u": 4}
-        told = list(seen(recorder.changes).values())
-        assert len(told) == count
+        expected = list(seen(recorder.changes).values())
+        assert len(expected) == count
         # NULL, when the row was made just before the attribute was.
-        wrong = [at for at in told if any(at[name] not in (values[name], None) for name in at)]
+        wrong = [at for at in expected if any(at[name] not in (values[name], None) for name in at)]
         assert wrong == [], "each value by its name"
-        assert {"".join(at) for at in told} == {"xy", "xyz", "xyzu", "yzu", "yu"}
+        assert {"".join(at) for at in expected} == {"xy", "xyz", "xyzu", "yzu", "yu"}
         again, _ = await replay(database, "places", since)
-        assert again == recorder.changes[-len(again) :], "and told again as it was"
+        assert again == recorder.changes[-len(again) :], "and a replay gives the same"
 
 
 ANY_POINT = """SELECT json_populate_record(NULL::point2, '{"x": 1, "y": 2, "z": 3, "u": 4}') AS p"""

@@ -38,11 +38,11 @@ IN_THE_WAY = (
 )
 WRAPPING = "wrapping"
 NEAR_THE_WRAP = 2**32 - 300
-"""The number of a transaction: soon after it they begin anew, as far as 32 bits show them."""
+"""A transaction number shortly before 32 bits wrap around."""
 
 
 def near_the_wraparound(server: PostgresServer) -> None:
-    """Let the numbers of a new server's transactions go on there (its manual, "pg_resetwal").
+    """Continue a new server's transaction numbers there (its manual, "pg_resetwal").
 
     Without `-u` it would take its oldest tables for younger than every snapshot, and remove rows that those need.
     """
@@ -154,7 +154,7 @@ def rolls_back_in_part(writer: Writer) -> None:
 
 
 def changes_many(writer: Writer) -> None:
-    """So much that it is sent while it goes on, with a part that is undone."""
+    """A transaction large enough to be streamed before its commit, with a rolled back part."""
     with writer.connection.transaction():
         writer.execute("UPDATE accounts SET note = 'many' || %s WHERE id %% 3 = 0", writer.choose.random())
         writer.undo("UPDATE accounts SET amount = %s WHERE id %% 2 = 0", 0)

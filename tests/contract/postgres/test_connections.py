@@ -1,4 +1,4 @@
-"""What keeps a PostgreSQL server from being used, told by real ones, and by a greeting alone of one too old."""
+"""Connections to real PostgreSQL servers that refuse them, and to one that pretends to be too old."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_an_unusable_server_is_reported_in_one_line_with_a_hint(
 
 @asynccontextmanager
 async def of_version(version: str) -> AsyncIterator[str]:
-    """The address of who greets as a PostgreSQL of that version does (its manual, "Message Flow")."""
+    """The address of a server that greets like a PostgreSQL of that version (its manual, "Message Flow")."""
 
     greeted = asyncio.Queue[asyncio.StreamWriter]()
 

@@ -1,4 +1,4 @@
-"""`aerostack check` on PostgreSQL: each thing that is wrong is told with what mends it, and that does mend it."""
+"""`aerostack check` on PostgreSQL: each problem is reported with its fix, and the fix works."""
 
 from collections.abc import Iterator
 from itertools import count

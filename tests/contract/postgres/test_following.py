@@ -1,4 +1,4 @@
-"""Following the log over everything that happens to a PostgreSQL server, and what subscribers hear of it."""
+"""Consuming the WAL over everything that happens to a PostgreSQL server, and what subscribers receive."""
 
 import asyncio
 import shutil
@@ -130,7 +130,7 @@ async def test_a_second_server_stands_by_and_takes_over(shop: Shop, recorder: Re
     await second.close()
 
 
-# --- logs that do not go on ------------------------------------------------------------------------------
+# --- logs that are interrupted ---------------------------------------------------------------------------
 
 
 async def test_a_dropped_slot_is_a_gap_and_is_created_again(shop: Shop, recorder: Recorder) -> None:
@@ -220,13 +220,13 @@ async def test_a_backup_restored_while_no_server_runs_is_a_gap(own: Shop, record
     later = Recorder()
     async with opened(own, later) as database:
         changes, parts = await replay(database, "orders", again.changes[-1].cursor)
-        assert (changes, parts[0].recovered) == ([], False), "what the backup has was told before"
+        assert (changes, parts[0].recovered) == ([], False), "the changes of the backup were delivered before"
         changes, parts = await replay(database, "orders", recorder.changes[0].cursor)
-        assert (changes, parts[0].recovered) == ([], True), "what the backup knows goes on"
+        assert (changes, parts[0].recovered) == ([], True), "a cursor within the backup continues"
 
 
 async def test_a_promoted_standby_continues_or_is_a_gap(recorder: Recorder) -> None:
-    """PostgreSQL 17 and newer keep the slot over a promotion; before, what it held is lost, and that is told."""
+    """PostgreSQL 17 and newer keep the slot over a promotion; with older ones a promotion is a gap."""
     primary = PostgresServer.started(settings={"hot_standby_feedback": "on"})
     standby = None
     try:

@@ -76,7 +76,7 @@ async def test_a_connection_killed_before_its_commit_costs_nothing(postgres_dsn:
 async def test_a_commit_of_a_killed_connection_is_not_repeated(
     own_server: PostgresServer,
 ) -> None:
-    """A commit that waits for a standby is killed: it has taken effect, but its client was not told."""
+    """A commit that waits for a standby is killed: it has taken effect, but the client got no reply."""
     await prepare(own_server.dsn())
     own_server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
     async with opened(own_server.dsn()) as store:

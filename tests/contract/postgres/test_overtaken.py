@@ -1,5 +1,4 @@
-"""A backup that was put back unseen, and written to until its log was beyond what had been told: the run that gave
-out the cursors is known to it, and the places that they name are in its log."""
+"""A restored backup whose log has grown beyond what was delivered: cursors of undone changes are refused."""
 
 import asyncio
 import shutil
@@ -41,7 +40,7 @@ async def test_a_cursor_of_an_undone_change_is_always_a_gap(own: Shop, recorder:
             _, parts = await replay(database, "orders", cursor)
             assert not parts[0].recovered, cursor
         changes, parts = await replay(database, "orders", kept.cursor)
-        assert parts[0].recovered, "what the backup has goes on"
+        assert parts[0].recovered, "a cursor within the backup continues"
         assert [change.data["id"] for change in changes][:1] == [2]
 
 

@@ -1,5 +1,4 @@
-"""Partitioned tables: their rows are told as theirs, whatever partition they are in, and as the partition's to who
-watches that."""
+"""Partitioned tables: a row is a change of its table and of its partition."""
 
 from typing import Any
 
@@ -19,7 +18,7 @@ LOG = (
 
 
 def told(changes: list[Change]) -> dict[str, list[Any]]:
-    """What was told of each table: operation and id."""
+    """The changes of each table: operation and id."""
     found: dict[str, list[Any]] = {}
     for change in changes:
         found.setdefault(change.table, []).append((change.operation, change.data["id"]))

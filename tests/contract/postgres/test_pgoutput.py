@@ -176,7 +176,7 @@ def test_a_partitioned_table_is_one_table(log: Make) -> None:
     )
     messages = parts.read()
     told = {each.name: each.oid for each in messages if isinstance(each, Relation)}
-    assert told["parts"] == oid, "the partitions themselves are told, too, but nothing of them is"
+    assert told["parts"] == oid, "the partitions are described, too, but their rows are not sent"
     assert [each for each in messages if isinstance(each, Insert | Update | Delete)] == [
         Insert(oid, (b"1", b"n")),
         Insert(oid, (b"2", b"s")),

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server and a role have to be like, what of the log is kept, and what is left in the end."""
+"""What a server and a role need, how much WAL is retained, and what cleaning up leaves."""
 
 import asyncio
 from collections.abc import Iterator
@@ -268,7 +268,7 @@ async def test_cleaning_up_makes_no_publication_to_drop_it(shop: Shop, app: str,
 async def test_a_capture_problem_is_logged_once_per_occurrence(
     shop: Shop, app: str, recorder: Recorder, heard: Heard
 ) -> None:
-    """And it goes on by the statement that is said: it needs no SELECT."""
+    """The printed statement fixes it; no SELECT is needed."""
     own = ("bills", "carts", "goods")
     shop.execute(
         f"ALTER ROLE {app} REPLICATION",

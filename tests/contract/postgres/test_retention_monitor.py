@@ -1,4 +1,4 @@
-"""Log that is kept for us: what is done before PostgreSQL takes it away, and whom it is kept for."""
+"""The WAL retained for our slot: it is released in time, and what else retains it is logged."""
 
 import logging
 from collections.abc import AsyncIterator

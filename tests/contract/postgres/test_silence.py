@@ -1,8 +1,4 @@
-"""A line to PostgreSQL on which nothing comes any more, not even an end: each of us who waits gives up by itself.
-
-What is between is a proxy, which goes on answering for PostgreSQL as far as TCP can tell: keep-alives of the
-operating system would never notice.
-"""
+"""A network path to PostgreSQL that silently drops packets: every waiting caller times out by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as their changes are told: altered, renamed, emptied, in schemas, in large transactions."""
+"""Changes of tables that are altered, renamed, emptied, in schemas, in large transactions."""
 
 from itertools import pairwise
 
@@ -59,7 +59,7 @@ async def test_columns_altered_under_load_are_a_gap_and_arrive(shop: Shop, recor
         column_types = ["change" if not isinstance(each, tuple) else "gap" for each in recorder.log]
         assert column_types.count("gap") >= 4
         for before, after in pairwise(column_types):
-            assert (before, after) != ("change", "change"), "each change of shape is told where it happens"
+            assert (before, after) != ("change", "change"), "each altered definition is reported where it happens"
 
 
 async def test_a_schema_is_named_or_found_by_the_search_path(shop: Shop, recorder: Recorder) -> None:

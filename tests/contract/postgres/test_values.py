@@ -105,7 +105,7 @@ COLUMNS: list[tuple[str, list[str]]] = [
 ARRAYS = [
     (f"{type}[]", [f"ARRAY[[{first}, NULL], [{second}, {first}]]::{type}[]", f"ARRAY[{second}]::{type}[]"])
     for type, (first, second) in COLUMNS
-    if type not in ("tags", "shallow")  # psycopg does not read these; they are told by hand below
+    if type not in ("tags", "shallow")  # psycopg does not read these; see below
 ]
 
 

@@ -1,4 +1,4 @@
-"""A log is known by the change that was told last."""
+"""A log is recognized by the change that was delivered last."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage, Re
 
 TABLE = LoggedTable(Relation(7, "public", "t", "f", ()))
 NOW = 1_795_620_000_000
-TOLD = Cursor(Position(20, 2), stamp(NOW))
+DELIVERED = Cursor(Position(20, 2), stamp(NOW))
 
 
 def change(lsn: int, index: int, timestamp: int = NOW) -> Entry:
@@ -18,16 +18,16 @@ def change(lsn: int, index: int, timestamp: int = NOW) -> Entry:
 
 
 def test_items_before_the_change_decide_nothing() -> None:
-    proof = Continuity(TOLD)
+    continuity = Continuity(DELIVERED)
     early: list[Item] = [
         TABLE,
         change(20, 1),
         Committed(1, 10, Position(15, 0)),
         Emitted(99, LogicalMessage(99, False, "x", b"", 0)),
     ]
-    assert [proof.see(item) for item in early] == [False] * 4
-    proof.reached(20)
-    assert proof.see(change(20, 2))
+    assert [continuity.see(item) for item in early] == [False] * 4
+    continuity.reached(20)
+    assert continuity.see(change(20, 2))
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_items_before_the_change_decide_nothing() -> None:
 )
 def test_another_change_at_the_position_means_another_log(item: Item) -> None:
     with pytest.raises(LogDiverged, match="other changes"):
-        Continuity(TOLD).see(item)
+        Continuity(DELIVERED).see(item)
 
 
 def test_a_stream_beyond_the_change_is_another_log() -> None:
     with pytest.raises(LogDiverged):
-        Continuity(TOLD).reached(21)
+        Continuity(DELIVERED).reached(21)
 
 
 def test_a_change_without_a_known_time_is_checked_by_position() -> None:

@@ -65,7 +65,7 @@ def test_invalid_cursors_are_not_decoded(cursor: str) -> None:
 def test_a_cursor_is_valid_up_to_the_start_of_the_next_epoch() -> None:
     epochs = Epochs([FIRST, SECOND], {})
     assert epochs.decode(f"first.{200:x}.0.") == Cursor(Position(200, 0))
-    assert epochs.decode(f"first.{201:x}.1.") is None, "a restored backup goes back behind what was told"
+    assert epochs.decode(f"first.{201:x}.1.") is None, "a restored backup is older than what was delivered"
     assert epochs.decode(f"second.{999:x}.1.") is not None
 
 

@@ -17,7 +17,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED
 
 
 class Writer:
-    """Makes the messages of a stream; within a transaction that goes on they carry its number."""
+    """Makes the messages of a stream; inside an open transaction they carry its number."""
 
     def __init__(self, xid: int | None = None) -> None:
         self._xid = b"" if xid is None else struct.pack(">I", xid)
@@ -88,7 +88,7 @@ def _brief(item: object) -> Any:
         case Committed():
             return ("committed", item.xid, item.position)
         case OpaqueChange():
-            return ("untold", item.relations)
+            return ("opaque", item.relations)
         case Emitted():
             return ("emitted", item.lsn, item.message.content)
     raise AssertionError(item)
@@ -120,14 +120,14 @@ def test_an_empty_transaction_moves_the_log_on() -> None:
 
 def test_opaque_changes_keep_their_position() -> None:
     found = fed(begin(5, 1), PLAIN.relation(), PLAIN.insert("a"), PLAIN.truncate(), PLAIN.insert("b"), commit(5))
-    assert [each[0] for each in found] == ["table", "INSERT", "untold", "INSERT", "committed"]
+    assert [each[0] for each in found] == ["table", "INSERT", "opaque", "INSERT", "committed"]
     assert found[3] == ("INSERT", None, (b"b",), 3, True)
 
 
 def test_a_change_without_its_whole_old_row_is_opaque() -> None:
     incomplete = [PLAIN.update(None, "b"), PLAIN.update("a", "b", b"K"), PLAIN.delete("a", b"K")]
     found = fed(begin(5, 1), PLAIN.relation(identity=b"d"), *incomplete, commit(5))
-    assert found[1:-1] == [("untold", (7,))] * 3
+    assert found[1:-1] == [("opaque", (7,))] * 3
 
 
 def test_a_logical_message_is_passed_on() -> None:
