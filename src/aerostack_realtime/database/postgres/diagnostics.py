@@ -17,7 +17,8 @@ from aerostack_realtime.database.postgres.connection.pool import (
     Connection,
     TimeoutConnection,
 )
-from aerostack_realtime.database.postgres.feed.publication import PUBLISHED, creation
+from aerostack_realtime.database.postgres.feed.catalogs import PUBLISHED
+from aerostack_realtime.database.postgres.feed.publication import creation
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
 from aerostack_realtime.database.postgres.wal.slot import PLUGIN, default_name
 
