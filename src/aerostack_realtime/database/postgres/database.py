@@ -72,9 +72,9 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How a server uses its PostgreSQL database."""
 
     slot: str | None = None
-    """The replication slot, used by this server alone. If not set: `aerostack_` and the name of the database."""
+    """The replication slot of this server or cluster. If not set: `aerostack_` and the name of the database."""
     publication: str = "aerostack"
-    """The publication, used by this server alone."""
+    """The publication of this server or cluster."""
     resume_seconds: float = 900.0
     """Seconds of row changes that PostgreSQL keeps for clients that resume, also over a restart."""
     resume_bytes: int = 1 << 30
