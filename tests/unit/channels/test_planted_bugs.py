@@ -1,0 +1,155 @@
+"""Bugs that are planted into one node or into the journal: the checks of a cluster find each of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from aerostack_realtime.backplane.items import Settlement
+from aerostack_realtime.channels.custom.nodes import DEAD_US, Nodes
+from aerostack_realtime.channels.hub import Outcome
+from aerostack_realtime.protocol.errors import AerostackError
+from tests.unit.channels.observed import Observed
+from tests.unit.channels.replicas import SECOND, TOPIC, Node, Replicas, SharedLog
+
+
+@contextmanager
+def observed(log: SharedLog | None = None) -> Iterator[Observed]:
+    """Two nodes that are watched."""
+    cluster = Replicas("a", "b", log=log)
+    cluster.settle()
+    found = Observed(cluster)
+    for node in cluster.nodes:
+        found.watch(node)
+    try:
+        yield found
+    finally:
+        cluster.close()
+
+
+def found_by(check: str) -> "pytest.RaisesContext[AssertionError]":
+    return pytest.raises(AssertionError, match=check)
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_journal_that_appends_twice(planted: bool) -> None:
+    with observed() as found:
+        node = found.cluster.nodes[0]
+        found.publish(node, "once")
+        node.journal.flush()
+        if planted:
+            found.cluster.log.append("b", found.cluster.log.entries[-1].item)
+            found.cluster.nodes[1].hub._replica._awaiting.append(None)
+        found.cluster.settle()
+        if planted:
+            with found_by("nothing is delivered twice"):
+                found.check()
+        else:
+            found.check_quiet()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_newcomer_that_forgets_receipts(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        found.publish(cluster.nodes[0], "first", id="x")
+        cluster.settle()
+        newcomer = cluster.start("c")
+        cluster.settle()
+        found.watch(newcomer)
+        if planted:
+            newcomer.hub._publishing.receipts._receipts.clear()
+        found.publish(cluster.nodes[1], "first", id="x")
+        cluster.settle()
+        if planted:
+            with found_by("all received the same events"):
+                found.check_quiet()
+        else:
+            found.check_quiet()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_node_that_settles_before_its_commit(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        node = cluster.nodes[0]
+        found.publish(node, "stored?", persist=True)
+        cluster.settle()
+        message, _ = node.store.waiting[0]
+        if planted:
+            node.hub._publishing._report(Settlement(message.position, "stored", message.position // 1000))
+        cluster.settle()
+        if planted:
+            with found_by("nothing is delivered before it is stored"):
+                found.check()
+        else:
+            found.check()
+
+
+class WallClockNodes(Nodes):
+    """Nodes that are declared dead by this node's own clock, which runs while the journal stands still."""
+
+    def __init__(self, log: SharedLog) -> None:
+        super().__init__()
+        self.log = log
+        self.heard: dict[str, int] = {}
+
+    def beat(self, node: str, at: int, connections: int, lag_us: int) -> list[str]:
+        self.heard[node] = self.log.now
+        dead = [each for each, heard in self.heard.items() if self.log.now - heard > DEAD_US]
+        for each in dead:
+            del self.heard[each]
+            self._alive.pop(each, None)
+            self._ended[each] = None
+        super().beat(node, at, connections, lag_us)
+        return dead
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_death_by_the_wall_clock(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        first, second = cluster.nodes
+        if planted:
+            nodes = WallClockNodes(cluster.log)
+            nodes._alive.update(second.hub._nodes._alive)
+            second.hub._nodes = second.hub._cluster._nodes = second.hub._publishing._nodes = nodes
+        first.hub.track(first.peer(None), TOPIC, "ann", {})
+        cluster.beat(2)
+        cluster.log.now += 60 * SECOND
+        second.hub.sweep()
+        second.step()
+        first.step()
+        if planted:
+            with found_by("all nodes know the same members"):
+                found.check_quiet()
+        else:
+            found.check_quiet()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_cursor_of_a_lost_generation_that_is_accepted(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        first, second = cluster.nodes
+        lost = first.publish("lost")
+        first.step()  # only this node reads it
+        until = cluster.log.fail_over(1)
+        for node in cluster.nodes:
+            node.journal.began(until)
+        cluster.settle()
+        cursor = _cursor(lost)
+        if planted:
+            second.journal.understands = lambda epoch, position: True  # type: ignore[method-assign]
+        found.publish(first, "new")
+        cluster.settle()
+        assert _is_recovered(second, cursor) is planted, "a client of the lost generation has to hear of a gap"
+
+
+def _cursor(answers: list[Outcome | AerostackError]) -> str:
+    assert isinstance(answers[0], Outcome)
+    return answers[0].cursor
+
+
+def _is_recovered(node: Node, since: str) -> bool:
+    return bool(node.peer(since=since).take()[0]["recovered"])
