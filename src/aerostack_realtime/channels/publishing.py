@@ -55,6 +55,7 @@ class Publishing:
         """The sum of the positions of all delivered events, for digests."""
         self._journal = journal
         self._registry = registry
+        self._heard = registry.heard
         self._delivery = delivery
         self._cursors = cursors
         self._store = store
@@ -105,6 +106,10 @@ class Publishing:
                     self._undecided[position] = done
                 return
             self.receipts.remember(key, Receipt(position, timestamp, position))
+        if done is None and not self._holds and item.topic not in self._heard:
+            self.delivered += position
+            self._registry.log(item.topic).append_item(position, timestamp, item)
+            return
         cursor = self._cursors.at(position)
         if self._holds and self._holds.holds(item.topic):
             self._holds.hold(PendingEvent(item.topic, position, node, timestamp, True, item))

@@ -12,7 +12,7 @@ from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
 from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, Result, Stream, Streams
 from aerostack_realtime.channels.delivery import Delivery, frame_of
-from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
 from aerostack_realtime.protocol import messages
@@ -161,7 +161,7 @@ class Streaming:
             if connection is not None:
                 user_id = UNSET if item.user_id is None else item.user_id
                 cancel = messages.StreamCancelled(item.topic, item.id, user_id, item.reason or UNSET)
-                hand(connection, frame_of(cancel))
+                try_write(connection, frame_of(cancel))
         self._finished(position, at, node, key, result, done)
 
     def settled(self, event: PendingEvent, settlement: Settlement) -> None:

@@ -12,7 +12,7 @@ from aerostack_realtime.channels.custom.log import Entry
 from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.backlog import policy
-from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
@@ -83,10 +83,10 @@ class Subscriptions:
             if isinstance(channel, CustomChannel):
                 channel.use_chat(subscriber)
 
-    def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, told: bool = False) -> None:
+    def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, confirmed: bool = False) -> None:
         """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
 
-        Answers `subscribed` unless it was `told`, then what was missed, then who is present. Raises
+        Answers `subscribed` unless that is `confirmed` already, then what was missed, then who is present. Raises
         BadMessage, InvalidFilter, NotFound.
         """
         table = topics.table_of(command.topic)
@@ -114,9 +114,10 @@ class Subscriptions:
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
             missed = entries if command.presence else [each for each in entries if not each.presence]
         self._joined[subscriber].add(command.topic)
-        subscribed = b"" if told else frame_of(messages.Subscribed(command.topic, cursor, recovered, command.id))
+        reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
+        subscribed = b"" if confirmed else frame_of(reply)
         replayed = self._delivery.replay(channel, missed, command.streams, cursor)
-        self._hand(subscriber, subscribed + replayed + self._present(channel, command))
+        self._write_to(subscriber, subscribed + replayed + self._present(channel, command))
 
     def gap(self, command: messages.Subscribe) -> Gap | None:
         """What a custom channel's log no longer has of what a cursor of its asks for; None when it has all,
@@ -138,11 +139,11 @@ class Subscriptions:
 
     def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
         """Write a reply to one subscriber alone."""
-        self._hand(subscriber, frame_of(reply))
+        self._write_to(subscriber, frame_of(reply))
 
     def send_stored(self, subscriber: Subscriber, stored: Sequence[StoredMessage]) -> None:
         """Write persisted messages to one subscriber alone, as the events they were."""
-        self._hand(
+        self._write_to(
             subscriber,
             b"".join(
                 frame_of(
@@ -198,7 +199,7 @@ class Subscriptions:
                 part.done(None)
                 return
             try:
-                self._replay(subscriber, command, table, replay, told=confirmed)
+                self._replay(subscriber, command, table, replay, confirmed=confirmed)
             except AerostackError as error:
                 part.done(error)
             else:
@@ -226,10 +227,10 @@ class Subscriptions:
         subscribed = messages.Subscribed(
             command.topic, cursor, None, command.id, column_types=_column_types(channel, view)
         )
-        self._hand(subscriber, frame_of(subscribed))
+        self._write_to(subscriber, frame_of(subscribed))
 
     def _replay(
-        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, told: bool
+        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, confirmed: bool
     ) -> None:
         channel, view = self._view(subscriber, command, table)
         try:
@@ -237,7 +238,7 @@ class Subscriptions:
         except RuleFailed:
             channel.views.discard(view)
             raise
-        if not (told and part.recovered):
+        if not (confirmed and part.recovered):
             assert command.since is not None, "a replay starts from a cursor"
             subscribed = messages.Subscribed(
                 command.topic, command.since, part.recovered, command.id, column_types=_column_types(channel, view)
@@ -245,11 +246,11 @@ class Subscriptions:
             missed = frame_of(subscribed) + missed
         if part.more:
             channel.views.discard(view)
-            self._hand(subscriber, missed)
+            self._write_to(subscriber, missed)
             return
         self._joined[subscriber].add(command.topic)
         channel.add(subscriber, view, policy(command), presence=command.presence)
-        self._hand(subscriber, missed)
+        self._write_to(subscriber, missed)
 
     def _view(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
         if not self._changes.watches(table):
@@ -273,12 +274,12 @@ class Subscriptions:
                 audience.flush()
         return subscriber in self._joined
 
-    def _hand(self, subscriber: Subscriber, data: bytes) -> None:
+    def _write_to(self, subscriber: Subscriber, data: bytes) -> None:
         """Write to one subscriber alone, under the same bound as fan-out."""
         if subscriber.buffered() > self._buffer_limit:
             subscriber.overflow()
         else:
-            hand(subscriber, data)
+            try_write(subscriber, data)
 
     def _present(self, channel: CustomChannel, command: messages.Subscribe) -> bytes:
         """One join per member already there, for a subscriber that wants to know."""

@@ -27,8 +27,10 @@ def observed(log: SharedLog | None = None) -> Iterator[Observed]:
         cluster.close()
 
 
-def found_by(check: str) -> "pytest.RaisesContext[AssertionError]":
-    return pytest.raises(AssertionError, match=check)
+@contextmanager
+def found_by(check: str) -> Iterator[None]:
+    with pytest.raises(AssertionError, match=check):
+        yield
 
 
 @pytest.mark.parametrize("planted", [False, True])

@@ -87,7 +87,18 @@ class Log:
     def append_item(self, position: int, timestamp: int, item: Publish) -> None:
         """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
         self._raw = True
-        self._append(Entry(position, b"", False, len(item.data) + RAW_BYTES, timestamp, item))
+        size = len(item.data) + RAW_BYTES
+        entry = Entry(position, b"", False, size, timestamp, item)
+        entries, budget = self._entries, self._budget
+        kept, spent = self._bytes + size, budget.spent + ENTRY_BYTES + size
+        if not entries or len(entries) >= self._max_count or kept > self._max_bytes or spent > budget.limit:
+            self._append(entry)
+            return
+        assert position > self.last, "positions of a channel only grow"
+        self.last = position
+        entries.append(entry)
+        self._bytes = kept
+        budget.spent = spent
 
     def append_stream(self, position: int, stream: Stream) -> None:
         """Keep a stream that has ended."""

@@ -43,7 +43,6 @@ class Receipts:
         return receipt if receipt is not None and receipt.noted >= self.floor else None
 
     def remember(self, key: Key, receipt: Receipt) -> None:
-        self._receipts.pop(key, None)
         self._receipts[key] = receipt
 
     def forget_below(self, floor: int) -> None:

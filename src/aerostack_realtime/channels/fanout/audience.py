@@ -8,18 +8,28 @@ from collections.abc import Callable
 
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
-from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 
 
 class Audience:
     """Subscribers of one stream of frames.
 
-    `defer` is called with the audience when its buffer gets its first frame: whoever owns the audience
-    flushes it at the end of the tick. Subscribers that did not ask for presence are quiet; those with a policy
-    of their own are laggards, whether they lag or not, and `lag` is theirs.
+    `defer` is called with the audience when its buffer gets its first frame: the owner of the audience flushes it
+    at the end of the tick. Subscribers with a policy of their own are kept apart, whether they are slow or not;
+    `lag` is called when the first of them is.
     """
 
-    __slots__ = ("_defer", "_frames", "_lag", "_limit", "_loud", "_presence", "_quiet", "_slow", "_withheld")
+    __slots__ = (
+        "_defer",
+        "_frames",
+        "_lag",
+        "_limit",
+        "_presence",
+        "_slow",
+        "_with_presence",
+        "_withheld",
+        "_without_presence",
+    )
 
     def __init__(
         self, defer: "Callable[[Audience], None]", limit: int, lag: Callable[[SlowConsumers], None]
@@ -27,15 +37,15 @@ class Audience:
         self._defer = defer
         self._lag = lag
         self._limit = limit
-        self._loud: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
-        self._quiet: set[Subscriber] = set()
+        self._with_presence: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
+        self._without_presence: set[Subscriber] = set()
         self._slow: SlowConsumers | None = None
         self._frames: list[bytes] = []
         self._presence: list[int] = []
         self._withheld: dict[Subscriber, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._loud) + len(self._quiet) + len(self._slow or ())
+        return len(self._with_presence) + len(self._without_presence) + len(self._slow or ())
 
     def add(self, subscriber: Subscriber, *, presence: bool, policy: Policy | None = None) -> None:
         """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
@@ -46,14 +56,14 @@ class Audience:
                 self._slow = SlowConsumers(self._lag, self._limit)
             self._slow.add(subscriber, policy, presence=presence)
         elif presence:
-            self._loud[subscriber] = (subscriber.write, subscriber.buffered)
+            self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)
         else:
-            self._quiet.add(subscriber)
+            self._without_presence.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Send nothing more to `subscriber`, not even what waits for the end of the tick."""
-        self._loud.pop(subscriber, None)
-        self._quiet.discard(subscriber)
+        self._with_presence.pop(subscriber, None)
+        self._without_presence.discard(subscriber)
         self._withheld.pop(subscriber, None)
         if self._slow is not None:
             self._slow.remove(subscriber)
@@ -62,13 +72,15 @@ class Audience:
 
     def hears_presence(self, subscriber: Subscriber) -> bool | None:
         """Whether a subscriber receives presence; None for one with a policy, and for one that is not here."""
-        return True if subscriber in self._loud else False if subscriber in self._quiet else None
+        return (
+            True if subscriber in self._with_presence else False if subscriber in self._without_presence else None
+        )
 
     def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
         frames = self._frames
         if not frames:
-            if not self._loud and not self._quiet and self._slow is None:
+            if not self._with_presence and not self._without_presence and self._slow is None:
                 return
             self._defer(self)
         if presence:
@@ -91,11 +103,11 @@ class Audience:
         if not withheld:
             self._write_to_all(chunk, slow)
         else:
-            for subscriber in self._loud:
+            for subscriber in self._with_presence:
                 _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
-        if self._quiet:
+        if self._without_presence:
             spoken = _chunk(frames, chunk, presence)
-            for subscriber in self._quiet:
+            for subscriber in self._without_presence:
                 own = withheld.get(subscriber)
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
                 _write(subscriber, part, limit, slow)
@@ -108,8 +120,8 @@ class Audience:
         """The loop that fan-out is. One that is gone ends it, so it goes on after that one: a `try` around
         the loop costs nothing per delivery, one inside it would."""
         limit = self._limit
-        targets = iter(self._loud.items())
-        for _ in range(len(self._loud) + 1):
+        targets = iter(self._with_presence.items())
+        for _ in range(len(self._with_presence) + 1):
             try:
                 for subscriber, (write, buffered) in targets:
                     if buffered() > limit:
@@ -131,4 +143,4 @@ def _write(subscriber: Subscriber, part: bytes, limit: int, slow: list[Subscribe
     if subscriber.buffered() > limit:
         slow.append(subscriber)
     elif part:
-        hand(subscriber, part)
+        try_write(subscriber, part)

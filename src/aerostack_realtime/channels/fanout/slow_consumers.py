@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from aerostack_realtime.channels.fanout.backlog import Backlog, Item, Policy, read
-from aerostack_realtime.channels.fanout.subscriber import Subscriber, hand
+from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 
 DRAINED_BYTES: Final = 16 * 1024
 """A peer with less than this in its transport has caught up: at 1 Mbit/s it is an eighth of a second behind."""
@@ -75,7 +75,7 @@ class SlowConsumers:
                 own = b"".join(each for index, each in enumerate(frames) if index not in left_out)
                 before = self._waiting.pop(subscriber).give() if waits else b""
                 if data := before + (own if left_out else chunk):
-                    hand(subscriber, data)
+                    try_write(subscriber, data)
                 continue
             items = read_by_key.get(place.policy.key)
             if items is None:
@@ -94,7 +94,7 @@ class SlowConsumers:
             if subscriber.buffered() <= DRAINED_BYTES:
                 del self._waiting[subscriber]
                 if data := backlog.give():
-                    hand(subscriber, data)
+                    try_write(subscriber, data)
         return bool(self._waiting)
 
     def _wait(self, subscriber: Subscriber, backlog: Backlog) -> None:

@@ -33,7 +33,7 @@ class Subscriber(Protocol):
     def deny(self, topic: str, reason: AerostackError) -> None: ...
 
 
-def hand(subscriber: Subscriber, data: bytes) -> None:
+def try_write(subscriber: Subscriber, data: bytes) -> None:
     """Write to one subscriber, if it is still there."""
     try:  # noqa: SIM105 - suppress() costs more than the rest of this
         subscriber.write(data)

@@ -101,7 +101,7 @@ class CatchUp:
             reached = page[-1].position if len(page) == PAGE else gap.until
             command = replace(command, since=self._subscriptions.cursor_at(reached))
             await self._drain()
-        self._subscriptions.subscribe(self._subscriber, command, told=confirmed)
+        self._subscriptions.subscribe(self._subscriber, command, confirmed=confirmed)
 
     async def _snapshot(self, command: messages.Subscribe, table: str, options: _SnapshotOptions) -> None:
         selection, shown = self._selection(command, table, options)

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Denied, Permissions
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.channels.fanout.subscriber import hand
+from aerostack_realtime.channels.fanout.subscriber import try_write
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit, failures
@@ -205,7 +205,7 @@ class Session:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
         self._hub.leave(self)
-        hand(self, frames.close(code, reason))
+        try_write(self, frames.close(code, reason))
         self._transport.hang_up()
 
     def lost(self) -> None:
@@ -333,7 +333,7 @@ class Session:
         if self.buffered() > self._limits.buffer_bytes:
             self.overflow()
         else:
-            hand(self, data)
+            try_write(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
         error = RateLimited("Message rate limit exceeded; retry in a moment.")
