@@ -130,6 +130,7 @@ async def _run(
                 await stop.wait()
                 listener.stop_accepting()
                 hub.flush()
+                hub.goodbye()
                 endpoint.close(close_codes.RESTART, "the server is restarting: connect again")
                 for task in owned:
                     task.cancel()

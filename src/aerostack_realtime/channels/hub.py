@@ -305,15 +305,7 @@ class Hub:
 
     def channels(self) -> list[ChannelStatus]:
         """The channels that somebody on this node is subscribed to, or anybody is present on."""
-        members = self._cluster.members
-        found = {
-            channel.topic: ChannelStatus(channel.topic, channel.subscribers, members.count(channel.topic))
-            for channel in self._registry
-        }
-        for topic in members.topics():
-            if topic not in found:
-                found[topic] = ChannelStatus(topic, 0, members.count(topic))
-        return list(found.values())
+        return self._statuses(Counter(self._subscriber_counts(b"")))
 
     def all_channels(self, done: Callable[[list[ChannelStatus]], None]) -> None:
         """The channels that anybody is subscribed to or present on, counted over all nodes. Raises as `ask`."""
@@ -322,9 +314,7 @@ class Hub:
             subscribers: Counter[str] = Counter()
             for answer in answers:
                 subscribers.update(decode_counts(answer))
-            members = self._cluster.members
-            topics = dict.fromkeys([*subscribers, *members.topics()])
-            done([ChannelStatus(topic, subscribers[topic], members.count(topic)) for topic in topics])
+            done(self._statuses(subscribers))
 
         self._questions.ask("channels", None, collected)
 
@@ -332,6 +322,11 @@ class Hub:
 
     def _append_presence(self, item: Track | Untrack, done: Done | None) -> None:
         self._cluster.append(item, lambda item: self._replica.append(item, done))
+
+    def _statuses(self, subscribers: Counter[str]) -> list[ChannelStatus]:
+        members = self._cluster.members
+        topics = dict.fromkeys([*subscribers, *members.topics()])
+        return [ChannelStatus(topic, subscribers[topic], members.count(topic)) for topic in topics]
 
     def _subscriber_counts(self, _: bytes) -> dict[str, int]:
         return {channel.topic: channel.subscribers for channel in self._registry}

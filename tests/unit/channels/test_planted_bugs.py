@@ -79,7 +79,7 @@ def test_a_node_that_settles_before_its_commit(planted: bool) -> None:
         cluster.settle()
         message, _ = node.store.waiting[0]
         if planted:
-            node.hub._publishing._report(Settlement(message.position, "stored", message.position // 1000))
+            node.hub._publishing.report(Settlement(message.position, "stored", message.position // 1000))
         cluster.settle()
         if planted:
             with found_by("nothing is delivered before it is stored"):

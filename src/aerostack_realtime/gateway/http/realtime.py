@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Raw, Struct
 
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.channels.hub import ChannelStatus, Hub, Outcome
 from aerostack_realtime.database.base import MessageStore
 from aerostack_realtime.gateway.http.answers import as_json, read_body, read_integer
 from aerostack_realtime.gateway.http.callers import Callers
@@ -89,7 +89,9 @@ class RealtimeCalls:
 
     async def channels(self, request: web.Request) -> web.Response:
         self._callers.require_server(request)
-        return as_json({"channels": self._hub.channels()})
+        found = Answer[list[ChannelStatus]]()
+        self._hub.all_channels(found.done)
+        return as_json({"channels": await found})
 
     async def accept(self, identity: Identity, event: Publish) -> dict[str, Any]:
         """Publish an event if `identity` may, and return its acknowledgement. Raises AerostackError."""
