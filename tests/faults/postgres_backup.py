@@ -40,7 +40,7 @@ class PostgresVault:
     def note_epochs(self) -> None:
         """Write down which runs the server has begun."""
         with self._postgres.connected() as connection:
-            for (run,) in connection.execute("SELECT id FROM aerostack.runs ORDER BY lsn").fetchall():
+            for (run,) in connection.execute("SELECT id FROM aerostack.epochs ORDER BY lsn").fetchall():
                 self._epochs.add(run, self._times, self._stopped)
 
     def take(self) -> None:
@@ -86,7 +86,7 @@ class PostgresVault:
             newest = dict(
                 connection.execute("SELECT topic, max(position) FROM aerostack.messages GROUP BY topic").fetchall()
             )
-            run = connection.execute("SELECT id FROM aerostack.runs ORDER BY lsn DESC LIMIT 1").fetchone()
+            run = connection.execute("SELECT id FROM aerostack.epochs ORDER BY lsn DESC LIMIT 1").fetchone()
         assert run is not None, "the server ran before the backup was made"
         self._undone = [
             (f"{run[0]}.{newest.get(f'{topic}/default', 0)}", f"{topic}/default") for topic in TOPICS.values()

@@ -106,6 +106,8 @@ def run_with_server(
 
     With a token the client is that user, without the secret key.
     """
+    if "://" not in url:
+        fail(f"--url needs http:// or https://, such as http://{url.lstrip('/')}.", 2)
 
     async def connected() -> None:
         async with Aerostack(
@@ -126,11 +128,7 @@ def run_with_server(
     except AerostackError as error:
         fail(f"{error.code}: {error.message}")
     except ValueError as error:
-        fail(f"--url, --key or --token: {error}" if "://" in url else _no_scheme(url), 2)
-
-
-def _no_scheme(url: str) -> str:
-    return f"--url needs http:// or https://, such as http://{url.lstrip('/')}."
+        fail(f"--url, --key or --token: {error}", 2)
 
 
 def _line(payload: Payload, as_json: bool) -> str:
