@@ -87,9 +87,10 @@ test-versions: install .tools/sqlite3 .tools/initdb ## the PostgreSQL tests on e
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
 	done
 
-reference: install ## docs/reference/settings.md, from the settings' structs
+reference: install ## docs/reference/settings.md and metrics.md, from the code
 	@mkdir -p docs/reference
 	$(BIN)/python -m aerostack_realtime.config.reference > docs/reference/settings.md
+	$(BIN)/python -m aerostack_realtime.gateway.http.metrics_list > docs/reference/metrics.md
 
 fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600

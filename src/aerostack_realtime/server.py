@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -27,11 +28,13 @@ from aerostack_realtime.channels.streaming import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
+from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database, MessageStore, Retention
 from aerostack_realtime.database.factory import claim, open_database
 from aerostack_realtime.gateway.fetch import fetch
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
+from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall, Sources
 from aerostack_realtime.gateway.http.middleware import surrounding
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot, PendingSockets
 from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = version("aerostack-realtime")
 TICK_SECONDS: Final = 1.0
+LAG_SECONDS: Final = 0.25
+"""How often the lag of the event loop is measured: often enough to see a pause of a quarter of a second."""
 PRUNE_SECONDS: Final = 60.0
 SWITCH_SECONDS: Final = 0.001
 """How long the database's threads may keep the interpreter from the event loop; Python's default is 5 ms."""
@@ -93,10 +98,11 @@ async def _run(
             epoch=lambda: database.epoch,
             understands=database.understands,
         )
-        hub = _hub(settings, database, journal)
+        counters = Counters(rule_of=rules.rule_of)
+        hub = _hub(settings, database, journal, counters)
         await hub.start()
         memberships = Memberships(rules.memberships, database)
-        changes.listeners = (memberships, hub)
+        changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
         access = _access(settings)
@@ -105,7 +111,7 @@ async def _run(
         guard = Guard(rules, memberships, time.monotonic)
         proxies = Proxies(settings.trusted_proxies)
         pending_sockets = PendingSockets(settings.limits, proxies, time.monotonic)
-        endpoint, app = _application(
+        endpoint, app, metrics = _application(
             settings, hub, database, authenticator, revocations, guard, proxies, pending_sockets
         )
         listener = Listener(
@@ -113,12 +119,14 @@ async def _run(
         )
         tls = None if certificate is None else certificate.context
         port = await listener.start(settings.host, settings.port, tls)
+        metrics_listener = await _metrics_listener(settings, metrics, pending_sockets)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
                     tasks.create_task(journal.run()),
                     tasks.create_task(hub.run()),
                     tasks.create_task(_tick(hub, endpoint, listener)),
+                    tasks.create_task(_measure_lag(counters)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(memberships.keep()),
@@ -135,7 +143,8 @@ async def _run(
                 for task in owned:
                     task.cancel()
         finally:
-            await asyncio.gather(endpoint.ended(STOP_SECONDS), listener.close())
+            closing = [listener.close()] + ([metrics_listener.close()] if metrics_listener is not None else [])
+            await asyncio.gather(endpoint.ended(STOP_SECONDS), *closing)
     finally:
         await database.close()
 
@@ -156,7 +165,7 @@ async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event
     return await opening
 
 
-def _hub(settings: Settings, database: Database, journal: Journal) -> Hub:
+def _hub(settings: Settings, database: Database, journal: Journal, counters: Counters) -> Hub:
     loop = asyncio.get_running_loop()
     return Hub(
         journal=journal,
@@ -166,7 +175,7 @@ def _hub(settings: Settings, database: Database, journal: Journal) -> Hub:
         later=loop.call_later,
         buffer_limit=settings.limits.buffer_bytes,
         presence_limit=settings.limits.presence_members,
-        logs=_logs(settings),
+        logs=_logs(settings, counters),
         streams=StreamLimits(
             settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
         ),
@@ -204,6 +213,31 @@ async def _tick(hub: Hub, endpoint: WebSocketEndpoint, listener: Listener) -> No
         endpoint.tick(time.monotonic())
         listener.tick()
         hub.sweep()
+
+
+async def _measure_lag(counters: Counters) -> None:
+    """Observe how late the event loop calls a timer."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        due = clock() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        counters.loop_lag.observe(max(0.0, clock() - due))
+
+
+async def _metrics_listener(
+    settings: Settings, metrics: MetricsCall, pending_sockets: PendingSockets
+) -> Listener | None:
+    """The listener of `metrics_port`, if that is set."""
+    if settings.metrics_port is None:
+        return None
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics.answer)])
+    listener = Listener(
+        app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
+    )
+    port = await listener.start(settings.metrics_host, settings.metrics_port)
+    log.info("metrics: http://%s:%d/metrics", settings.metrics_host, port)
+    return listener
 
 
 async def _prune(store: MessageStore) -> None:
@@ -247,7 +281,7 @@ def _application(
     guard: Guard,
     proxies: Proxies,
     pending_sockets: PendingSockets,
-) -> tuple[WebSocketEndpoint, web.Application]:
+) -> tuple[WebSocketEndpoint, web.Application, MetricsCall]:
     origins = Origins(settings.origins, loopback=settings.loopback_origins)
 
     def open_session(transport: Transport, identity: Identity | None, slot: ConnectionSlot) -> Session:
@@ -274,6 +308,15 @@ def _application(
         proxies=proxies,
         pending_sockets=pending_sockets,
         open_session=open_session,
+        counters=hub.counters,
+    )
+    metrics = MetricsCall(
+        Sources(
+            hub=hub,
+            connections=lambda: endpoint.connections,
+            refused_sockets=lambda: pending_sockets.refused,
+            build={"version": VERSION, "python": platform.python_version()},
+        )
     )
     routes = api.routes(
         project=settings.project,
@@ -285,24 +328,27 @@ def _application(
         rates=HttpRateLimiter(settings.limits, time.monotonic),
         proxies=proxies,
         limits=settings.limits,
+        metrics=metrics if settings.metrics_port is None else None,
         version=VERSION,
     )
-    app = web.Application(middlewares=[surrounding(origins, proxies)], client_max_size=settings.limits.body_bytes)
+    app = web.Application(
+        middlewares=[surrounding(origins, proxies, hub.counters)], client_max_size=settings.limits.body_bytes
+    )
     pages = static.routes(project=settings.project, examples=settings.open_access)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
-    return endpoint, app
+    return endpoint, app, metrics
 
 
 def _retention(settings: Settings) -> list[Retention]:
     return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
 
 
-def _logs(settings: Settings) -> Logs:
+def _logs(settings: Settings, counters: Counters) -> Logs:
     rules = [
         (rule.pattern, Bounds(rule.max_count, rule.max_bytes, rule.max_age_seconds * 1_000_000))
         for rule in settings.logs
     ]
-    return Logs(rules, settings.log_bytes)
+    return Logs(rules, settings.log_bytes, counters)
 
 
 def _microseconds() -> int:

@@ -143,7 +143,6 @@ async def test_refusals_disconnects_and_keys_are_written_down_without_a_secret(
         ("refused", None, "subscribe"),
         ("refused", None, "publish"),
         ("refused", "unauthorized", None),
-        ("key used", None, None),
         ("closed", "disconnected by the admin", None),
     }
     assert {each["user"] for each in lines if each["audit"] == "closed"} == {"ann"}

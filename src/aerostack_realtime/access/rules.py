@@ -21,6 +21,7 @@ from aerostack_realtime.access.hooks import Hook
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.access.rows import EVERYTHING, Rows, Scope
+from aerostack_realtime.counters import NO_RULE
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 
@@ -171,6 +172,16 @@ class Rules:
                 known = {**user, **variables, "topic": written, "action": action}
                 return channel.explain(identity, known, action, variables)
         return Explanation(DENIED, "no_rule")
+
+    def rule_of(self, topic: str) -> str:
+        """The pattern or table of the rule that decides about a canonical topic; `none` where none does."""
+        if (table := topics.table_of(topic)) is not None:
+            return table if table in self._tables else "*" if "*" in self._tables else NO_RULE
+        written = topics.without_project(topic)
+        for channel in self._channels:
+            if channel.pattern.match(written) is not None:
+                return channel.pattern.written
+        return NO_RULE
 
     def _of_table(self, table: str) -> "_Table | None":
         return self._tables.get(table) or self._tables.get("*")

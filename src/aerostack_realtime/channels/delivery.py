@@ -33,13 +33,16 @@ class Delivery:
         """Deliver an event to the channel's subscribers; without any, keep it for those who resume."""
         channel = self._heard.get(item.topic)
         if channel is None:
-            self._registry.log(item.topic).append_item(position, timestamp, item)
+            log = self._registry.log(item.topic)
+            log.counters.events += 1
+            log.append_item(position, timestamp, item)
             return
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
         event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
         frame = frames.text(encode(event))
         channel.log.append(position, frame)
+        channel.log.counters.events += 1
         without = None if item.without is None else self._connections.get(item.without)
         channel.audience.append(frame, without=without)
         if channel.stream_audience is not None:
@@ -128,7 +131,9 @@ class Delivery:
 
     def presence(self, topic: str, position: int, events: Sequence[bytes]) -> None:
         """Deliver the presence events of one journal item."""
-        self._registry.log(topic).append(position, b"".join(events), presence=True)
+        log = self._registry.log(topic)
+        log.counters.presence_events += len(events)
+        log.append(position, b"".join(events), presence=True)
         channel = self._heard.get(topic)
         if channel is None:
             return

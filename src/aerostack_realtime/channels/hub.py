@@ -49,6 +49,18 @@ class ChannelStatus(Struct, frozen=True, rename="camel"):
     members: int
 
 
+class Totals(Struct, frozen=True):
+    """What a node holds: subscriptions, channels with subscribers, members of all channels of the cluster, and the
+    logs of custom channels."""
+
+    subscriptions: int
+    custom_channels: int
+    table_channels: int
+    members: int
+    log_bytes: int
+    log_evictions: int
+
+
 class Hub:
     """The channels of one node.
 
@@ -82,6 +94,8 @@ class Hub:
         self._journal = journal
         self._changes = changes
         self._connections: dict[str, Subscriber] = {}
+        self.counters = logs.counters
+        self._logs = logs
         self._registry = Registry(defer, later, buffer_limit, logs)
         self._cursors = Cursors(journal)
         delivery = Delivery(self._registry, self._cursors, self._connections)
@@ -302,6 +316,18 @@ class Hub:
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
         self._registry.flush()
+
+    def totals(self) -> Totals:
+        """How much there is of everything now."""
+        members = self._replica.members
+        return Totals(
+            subscriptions=self.subscriptions.total,
+            custom_channels=len(self._registry.heard),
+            table_channels=self._registry.tables,
+            members=sum(members.count(topic) for topic in members.topics()),
+            log_bytes=self._logs.spent,
+            log_evictions=self._logs.evicted,
+        )
 
     def channels(self) -> list[ChannelStatus]:
         """The channels that somebody on this node is subscribed to, or anybody is present on."""

@@ -1,6 +1,7 @@
 """Every channel of this node by its topic, the logs of custom channels, and the flush at the end of a tick."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Log
@@ -9,6 +10,7 @@ from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS, SlowConsumers
 from aerostack_realtime.channels.tables.channel import TableChannel
+from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
 
 
@@ -52,6 +54,11 @@ class Registry:
     def find(self, topic: str) -> CustomChannel | TableChannel | None:
         return self.heard.get(topic) or self._tables.get(topic)
 
+    @property
+    def tables(self) -> int:
+        """How many table channels have subscribers."""
+        return len(self._tables)
+
     def of_table(self, table: str) -> TableChannel | None:
         return self._by_table.get(table)
 
@@ -71,13 +78,15 @@ class Registry:
         """A custom channel for somebody who is about to subscribe; call `tidy` if nobody does."""
         channel = self.heard.get(topic)
         if channel is None:
-            channel = self.heard[topic] = CustomChannel(topic, self._audience, self.log(topic))
+            log = self.log(topic)
+            channel = self.heard[topic] = CustomChannel(topic, partial(self._audience, log.counters), log)
         return channel
 
     def table(self, topic: str, table: str) -> TableChannel:
         channel = self._tables.get(topic)
         if channel is None:
-            channel = TableChannel(topic, table, self._audience, self.largest)
+            counters = self._new_logs.counters.channel(topic, "change")
+            channel = TableChannel(topic, table, partial(self._audience, counters), self.largest, counters)
             self._tables[topic] = self._by_table[table] = channel
         return channel
 
@@ -125,8 +134,8 @@ class Registry:
             self._forgotten = max(self._forgotten, log.last)
             del self._logs[topic]
 
-    def _audience(self) -> Audience:
-        return Audience(self._touch, self._buffer_limit, self._lag)
+    def _audience(self, counters: ChannelCounters) -> Audience:
+        return Audience(self._touch, self._buffer_limit, self._lag, counters)
 
     def _touch(self, audience: Audience) -> None:
         if not self._dirty and not self._growing:

@@ -16,6 +16,7 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
+from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.answers import Answer
@@ -58,6 +59,11 @@ class Subscriptions:
     def largest(self) -> int:
         """How many bytes of rows a frame may have."""
         return self._registry.largest
+
+    @property
+    def total(self) -> int:
+        """How many subscriptions all connections have together."""
+        return sum(map(len, self._joined.values()))
 
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""
@@ -113,6 +119,8 @@ class Subscriptions:
             entries, recovered = channel.log.after(*self._cursors.place(command.since))
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
             missed = entries if command.presence else [each for each in entries if not each.presence]
+            if not told:
+                _count_resume(channel.log.counters, recovered)
         self._joined[subscriber].add(command.topic)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
         subscribed = b"" if confirmed else frame_of(reply)
@@ -135,6 +143,10 @@ class Subscriptions:
     def tell(self, subscriber: Subscriber, command: messages.Subscribe, *, recovered: bool | None) -> None:
         """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps."""
         assert command.since is not None, "what follows has a place to follow"
+        if recovered is False:
+            counters = self._registry.log(command.topic).counters
+            counters.resumed_database += 1
+            counters.not_recovered += 1
         self.send(subscriber, messages.Subscribed(command.topic, command.since, recovered, command.id))
 
     def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
@@ -244,6 +256,7 @@ class Subscriptions:
                 command.topic, command.since, part.recovered, command.id, column_types=_column_types(channel, view)
             )
             missed = frame_of(subscribed) + missed
+            _count_resume(channel.counters, part.recovered, database=True)
         if part.more:
             channel.views.discard(view)
             self._write_to(subscriber, missed)
@@ -301,6 +314,15 @@ class Subscriptions:
             )
             for each in self._members.of(channel.topic, self._presence_limit)
         )
+
+
+def _count_resume(counters: ChannelCounters, recovered: bool, *, database: bool = False) -> None:
+    if not recovered:
+        counters.not_recovered += 1
+    elif database:
+        counters.resumed_database += 1
+    else:
+        counters.resumed_log += 1
 
 
 def _column_types(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:

@@ -133,6 +133,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """A certificate chain in PEM, read again on SIGHUP."""
     tls_key: str | None = None
     """The private key of the certificate."""
+    metrics_host: str = "127.0.0.1"
+    """The address on which `metrics_port` listens."""
+    metrics_port: int | None = None
+    """A port of its own for `/metrics`, without a key; 0 picks a free one. If not set, `/metrics` is at `port` and
+    needs the secret key."""
     channels: tuple[ChannelRule, ...] = ()
     """Who may do what on the topics of a pattern. The first rule whose topic matches decides."""
     tables: tuple[TableRule, ...] = ()
@@ -151,5 +156,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError("port is a number from 0 (a free one) to 65535")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ValueError("metrics_port is a number from 0 (a free one) to 65535")
         if self.log_bytes < 0:
             raise ValueError("log_bytes is 0 (no channel can be resumed) or more")

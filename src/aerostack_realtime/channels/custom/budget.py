@@ -31,11 +31,13 @@ class Budget:
     the number of logs, and one that its own log lets go of costs nothing here.
     """
 
-    __slots__ = ("_filled", "_queue", "limit", "spent")
+    __slots__ = ("_filled", "_queue", "evicted", "limit", "spent")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.spent = 0
+        self.evicted = 0
+        """Events that were removed to make room."""
         self._filled = 0
         self._queue: list[tuple[int, int, Kept]] = []
 
@@ -63,6 +65,7 @@ class Budget:
             elif log.oldest != position:
                 heapreplace(queue, (log.oldest, id(log), log))
             else:
+                self.evicted += 1
                 log.drop()
 
     def _tidy(self) -> None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.budget import ENTRY_BYTES, Budget
 from aerostack_realtime.channels.custom.streams import Stream
+from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol import frames
 
 RAW_BYTES = 250
@@ -55,12 +56,17 @@ class Log:
         "_max_bytes",
         "_max_count",
         "_raw",
+        "counters",
         "last",
         "queued",
         "start",
     )
 
-    def __init__(self, start: int, bounds: Bounds, budget: Budget) -> None:
+    def __init__(
+        self, start: int, bounds: Bounds, budget: Budget, counters: ChannelCounters | None = None
+    ) -> None:
+        self.counters = ChannelCounters() if counters is None else counters
+        """Those of the channel's rule."""
         self.start = start
         self.last = start
         self.queued = False

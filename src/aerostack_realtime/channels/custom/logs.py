@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from aerostack_realtime.channels.custom.budget import Budget
 from aerostack_realtime.channels.custom.log import Bounds, Log
+from aerostack_realtime.counters import Counters
 from aerostack_realtime.protocol import topics
 
 
 class Logs:
     """`rules` are bounds of the topics that match a pattern (topics.like), of which the first counts; `limit` is
-    how many bytes all logs may have together."""
+    how many bytes all logs may have together. `counters` are those of this process."""
 
-    def __init__(self, rules: Sequence[tuple[str, Bounds]], limit: int) -> None:
+    def __init__(self, rules: Sequence[tuple[str, Bounds]], limit: int, counters: Counters | None = None) -> None:
+        self.counters = Counters() if counters is None else counters
         self._rules = [(topics.like(pattern), bounds) for pattern, bounds in rules]
         self._others = Bounds()
         self._budget = Budget(limit)
@@ -21,8 +23,13 @@ class Logs:
         """The bytes of all logs."""
         return self._budget.spent
 
+    @property
+    def evicted(self) -> int:
+        """How many events the budget of all logs has removed."""
+        return self._budget.evicted
+
     def log(self, topic: str, start: int) -> Log:
         """A new log for a canonical topic, complete after the position `start`."""
         name = topic.rpartition("/")[0]
         bounds = next((bounds for pattern, bounds in self._rules if pattern.fullmatch(name)), self._others)
-        return Log(start, bounds, self._budget)
+        return Log(start, bounds, self._budget, self.counters.channel(topic, "event"))

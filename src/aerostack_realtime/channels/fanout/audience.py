@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
+from aerostack_realtime.counters import ChannelCounters
 
 
 class Audience:
@@ -16,10 +17,11 @@ class Audience:
 
     `defer` is called with the audience when its buffer gets its first frame: the owner of the audience flushes it
     at the end of the tick. Subscribers with a policy of their own are kept apart, whether they are slow or not;
-    `lag` is called when the first of them is.
+    `lag` is called when the first of them is. `counters` are those of the channel's rule.
     """
 
     __slots__ = (
+        "_counters",
         "_defer",
         "_frames",
         "_lag",
@@ -32,8 +34,13 @@ class Audience:
     )
 
     def __init__(
-        self, defer: "Callable[[Audience], None]", limit: int, lag: Callable[[SlowConsumers], None]
+        self,
+        defer: "Callable[[Audience], None]",
+        limit: int,
+        lag: Callable[[SlowConsumers], None],
+        counters: ChannelCounters | None = None,
     ) -> None:
+        self._counters = ChannelCounters() if counters is None else counters
         self._defer = defer
         self._lag = lag
         self._limit = limit
@@ -53,7 +60,7 @@ class Audience:
         self.remove(subscriber)
         if policy is not None:
             if self._slow is None:
-                self._slow = SlowConsumers(self._lag, self._limit)
+                self._slow = SlowConsumers(self._lag, self._limit, self._counters)
             self._slow.add(subscriber, policy, presence=presence)
         elif presence:
             self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)
@@ -100,6 +107,11 @@ class Audience:
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
         limit = self._limit
         slow: list[Subscriber] = []
+        counters, everyone = self._counters, len(self._with_presence)
+        counters.deliveries += len(frames) * everyone
+        counters.bytes += len(chunk) * everyone
+        if presence or withheld or self._without_presence or self._slow is not None:
+            self._count_others(len(frames), len(presence), sum(map(len, withheld.values())))
         if not withheld:
             self._write_to_all(chunk, slow)
         else:
@@ -107,6 +119,7 @@ class Audience:
                 _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
         if self._without_presence:
             spoken = _chunk(frames, chunk, presence)
+            counters.bytes += len(spoken) * len(self._without_presence)
             for subscriber in self._without_presence:
                 own = withheld.get(subscriber)
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
@@ -115,6 +128,16 @@ class Audience:
             self._slow.write(frames, chunk, presence, withheld, slow)
         for subscriber in slow:
             subscriber.overflow()
+        counters.slow_closed += len(slow)
+
+    def _count_others(self, frames: int, presence: int, withheld: int) -> None:
+        """Count the deliveries that differ from `frames` to each subscriber with presence."""
+        counters, slow = self._counters, len(self._slow or ())
+        counters.deliveries += (frames - presence) * len(self._without_presence) + frames * slow - withheld
+        if presence:
+            hearing = presence * (len(self._with_presence) + slow)
+            counters.deliveries -= hearing
+            counters.presence_deliveries += hearing
 
     def _write_to_all(self, chunk: bytes, slow: list[Subscriber]) -> None:
         """The loop that fan-out is. One that is gone ends it, so it goes on after that one: a `try` around

@@ -106,6 +106,11 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self._kept or self._dropped)
 
+    @property
+    def drops(self) -> bool:
+        """Whether `give` will report dropped events."""
+        return self._dropped > 0
+
     def take(self, item: Item) -> None:
         """Take in what comes next."""
         message = item.message

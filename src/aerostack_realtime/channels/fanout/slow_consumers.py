@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from aerostack_realtime.channels.fanout.backlog import Backlog, Item, Policy, read
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
+from aerostack_realtime.counters import ChannelCounters
 
 DRAINED_BYTES: Final = 16 * 1024
 """A peer with less than this in its transport has caught up: at 1 Mbit/s it is an eighth of a second behind."""
@@ -37,9 +38,10 @@ class SlowConsumers:
     says that there is none. `limit` is how many bytes a backlog may have; beyond, its subscriber is too slow.
     """
 
-    __slots__ = ("_lag", "_limit", "_places", "_waiting")
+    __slots__ = ("_counters", "_lag", "_limit", "_places", "_waiting")
 
-    def __init__(self, lag: "Callable[[SlowConsumers], None]", limit: int) -> None:
+    def __init__(self, lag: "Callable[[SlowConsumers], None]", limit: int, counters: ChannelCounters) -> None:
+        self._counters = counters
         self._lag = lag
         self._limit = limit
         self._places: dict[Subscriber, _Place] = {}
@@ -73,8 +75,9 @@ class SlowConsumers:
             waits = subscriber in self._waiting
             if subscriber.buffered() <= (DRAINED_BYTES if waits else place.behind):
                 own = b"".join(each for index, each in enumerate(frames) if index not in left_out)
-                before = self._waiting.pop(subscriber).give() if waits else b""
+                before = self._give(self._waiting.pop(subscriber)) if waits else b""
                 if data := before + (own if left_out else chunk):
+                    self._counters.bytes += len(data)
                     try_write(subscriber, data)
                 continue
             items = read_by_key.get(place.policy.key)
@@ -84,7 +87,7 @@ class SlowConsumers:
                 if index not in left_out:
                     place.backlog.take(item)
             if place.backlog and not waits:
-                self._wait(subscriber, place.backlog)
+                self._wait(subscriber, place)
             if place.backlog.size > self._limit:
                 slow.append(subscriber)
 
@@ -93,11 +96,20 @@ class SlowConsumers:
         for subscriber, backlog in list(self._waiting.items()):
             if subscriber.buffered() <= DRAINED_BYTES:
                 del self._waiting[subscriber]
-                if data := backlog.give():
+                if data := self._give(backlog):
+                    self._counters.bytes += len(data)
                     try_write(subscriber, data)
         return bool(self._waiting)
 
-    def _wait(self, subscriber: Subscriber, backlog: Backlog) -> None:
+    def _give(self, backlog: Backlog) -> bytes:
+        self._counters.dropped += backlog.drops
+        return backlog.give()
+
+    def _wait(self, subscriber: Subscriber, place: _Place) -> None:
+        if place.policy.slow == "latest":
+            self._counters.slow_latest += 1
+        else:
+            self._counters.slow_drop += 1
         if not self._waiting:
             self._lag(self)
-        self._waiting[subscriber] = backlog
+        self._waiting[subscriber] = place.backlog

@@ -10,6 +10,7 @@ from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.tables.views import View, Views
+from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.database.base import Change, ColumnType
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.messages import Operation
@@ -23,7 +24,15 @@ class TableChannel:
     A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is told as a gap.
     """
 
-    def __init__(self, topic: str, table: str, audience: Callable[[], Audience], largest: int) -> None:
+    def __init__(
+        self,
+        topic: str,
+        table: str,
+        audience: Callable[[], Audience],
+        largest: int,
+        counters: ChannelCounters | None = None,
+    ) -> None:
+        self.counters = ChannelCounters() if counters is None else counters
         self.topic = topic
         self.table = table
         self.column_types: Mapping[str, ColumnType] = {}
@@ -60,6 +69,7 @@ class TableChannel:
 
         Who watches a view whose rule fails is denied it; nobody else notices.
         """
+        self.counters.events += 1
         encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] = {}
         failed: list[tuple[View, RuleFailed]] = []
         for view, operation in self.views.route(change):
@@ -82,6 +92,7 @@ class TableChannel:
         for view in self.views:
             told = view.column_types(column_types) if typed else UNSET
             message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, column_types=told)
+            self.counters.interrupted += len(view.audience)
             view.audience.append(frames.text(messages.encode(message)))
 
     def replayed(self, changes: Sequence[Change], view: View) -> bytes:

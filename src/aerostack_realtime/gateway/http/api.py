@@ -7,6 +7,7 @@ from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.http.admin import Admin, AdminCalls
 from aerostack_realtime.gateway.http.callers import Callers
+from aerostack_realtime.gateway.http.metrics import MetricsCall
 from aerostack_realtime.gateway.http.realtime import RealtimeCalls
 from aerostack_realtime.gateway.http.rpc import RpcCalls
 from aerostack_realtime.gateway.http.sql import SqlCalls
@@ -28,10 +29,13 @@ def routes(
     rates: HttpRateLimiter,
     proxies: Proxies,
     limits: Limits,
+    metrics: MetricsCall | None,
     version: str,
 ) -> list[web.RouteDef]:
-    """The routes of one project's calls."""
-    callers = Callers(project=project, authenticator=authenticator, rates=rates, proxies=proxies)
+    """The routes of one project's calls; without `metrics` those are served on another address."""
+    callers = Callers(
+        project=project, authenticator=authenticator, rates=rates, proxies=proxies, counters=hub.counters
+    )
     realtime = RealtimeCalls(
         project=project, hub=hub, store=database.messages, guard=guard, callers=callers, limits=limits
     )
@@ -39,7 +43,7 @@ def routes(
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, callers=callers, nesting=limits.nesting)
     status = StatusCalls(database=database, version=version)
-    return [
+    routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
         web.post("/api/v1/realtime/publish", realtime.publish),
         web.get("/api/v1/realtime/presence", realtime.presence),
@@ -53,3 +57,11 @@ def routes(
         web.get("/readyz", status.ready),
         web.get("/openapi.json", status.description),
     ]
+    if metrics is not None:
+
+        async def guarded(request: web.Request) -> web.Response:
+            callers.require_server(request)
+            return await metrics.answer(request)
+
+        routes.append(web.get("/metrics", guarded))
+    return routes

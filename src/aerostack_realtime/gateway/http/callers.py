@@ -4,18 +4,26 @@ from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.tokens import is_token
-from aerostack_realtime.gateway import audit, projects
+from aerostack_realtime.counters import Counters
+from aerostack_realtime.gateway import projects
 from aerostack_realtime.gateway.limits.token_bucket import Caller, HttpRateLimiter
 from aerostack_realtime.gateway.proxies import Proxies
-from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidKey
+from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidKey, Unauthorized
 
 
 class Callers:
     """Authenticates the callers of one project's HTTP calls, and counts their calls."""
 
     def __init__(
-        self, *, project: str, authenticator: Authenticator, rates: HttpRateLimiter, proxies: Proxies
+        self,
+        *,
+        project: str,
+        authenticator: Authenticator,
+        rates: HttpRateLimiter,
+        proxies: Proxies,
+        counters: Counters,
     ) -> None:
+        self._counters = counters
         self._project = project
         self._authenticator = authenticator
         self._rates = rates
@@ -32,11 +40,13 @@ class Callers:
             identity = self._authenticator.identify(key, token)
             if identity is None:
                 raise InvalidKey("Send X-Aerostack-Key: <api key> or Authorization: Bearer <token or secret key>.")
-        except AerostackError:
+        except AerostackError as error:
+            if error.status == Unauthorized.status:
+                self._counters.authentication_failures["http"] += 1
             self._rates.call(self._caller(request, None))
             raise
         if identity.kind == "server":
-            audit.record("key used", key=identity.key, call=request.path)
+            self._counters.secret_key_calls[identity.key or ""] += 1
         else:
             self._rates.call(self._caller(request, identity))
         return identity

@@ -1,11 +1,13 @@
 """What surrounds every HTTP call: origins (CORS), headers, and errors as JSON."""
 
+from time import perf_counter
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from aerostack_realtime.access.permissions import Denied
+from aerostack_realtime.counters import Counters, Histogram
 from aerostack_realtime.gateway import audit, failures
 from aerostack_realtime.gateway.http import headers
 from aerostack_realtime.gateway.http.answers import as_json, error_response
@@ -15,6 +17,7 @@ from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     Forbidden,
+    Internal,
     NotFound,
     TooLarge,
     Unauthorized,
@@ -35,12 +38,17 @@ ALLOWED_HEADERS: Final = ", ".join(
 """What pages may send: our own clients the first three, the published ones the others as well."""
 
 
-def surrounding(origins: Origins, proxies: Proxies) -> Middleware:
+METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
+"""The methods that calls have; every other one is counted as `other`."""
+
+
+def surrounding(origins: Origins, proxies: Proxies, counters: Counters) -> Middleware:
     """The middleware: pages of allowed origins may read the answers (CORS), and errors become JSON with their
     status. Refusals are written to the audit log with the client's address."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = perf_counter()
         origin = request.headers.get("Origin")
         allowed = origins.allows(origin, request.headers.get("Host"))
         response: web.StreamResponse
@@ -52,9 +60,10 @@ def surrounding(origins: Origins, proxies: Proxies) -> Middleware:
             _record_refusal(request, proxies, reason="origin", origin=origin)
             response = error_response(Forbidden(ORIGIN_REFUSED))
         else:
-            response = await _answer(request, handler, proxies)
+            response = await _answer(request, handler, proxies, counters)
         if response.prepared:
             return response
+        _count(counters, request, response.status, began)
         headers.protect(response, secure=request.secure)
         if origin is not None and allowed:
             response.headers["Access-Control-Allow-Origin"] = origin
@@ -68,24 +77,41 @@ def surrounding(origins: Origins, proxies: Proxies) -> Middleware:
     return middleware
 
 
-async def _answer(request: web.Request, handler: Handler, proxies: Proxies) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, proxies: Proxies, counters: Counters
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except AerostackError as error:
+        counters.errors[error.code] += 1
         if error.status in (Unauthorized.status, Forbidden.status):
             rule = error.facts() if isinstance(error, Denied) else {}
             _record_refusal(request, proxies, reason=error.code, **rule)
         return error_response(error)
     except web.HTTPRequestEntityTooLarge:
+        counters.errors[TooLarge.code] += 1
         return error_response(TooLarge("The body is too large for this call."))
     except web.HTTPException as answer:
         if answer.status < 400:
             raise
         text = f"{request.method} {request.path[:200]}: {answer.reason}. /openapi.json describes the calls."
         refusal = NotFound(text) if answer.status == NotFound.status else BadMessage(text)
+        counters.errors[refusal.code] += 1
         return as_json(refusal.body(), answer.status, answer.headers.get("Allow"))
     except Exception as failure:
+        counters.errors[Internal.code] += 1
         return error_response(failures.internal(failure, f"{request.method} {request.path}"))
+
+
+def _count(counters: Counters, request: web.Request, status: int, began: float) -> None:
+    """Count a call. Its route is the pattern that matched, so that a path which a client makes up is no label."""
+    resource = request.match_info.route.resource
+    route = "none" if resource is None else resource.canonical
+    key = request.method if request.method in METHODS else "other", route, str(status)
+    histogram = counters.http.get(key)
+    if histogram is None:
+        histogram = counters.http[key] = Histogram()
+    histogram.observe(perf_counter() - began)
 
 
 def _record_refusal(request: web.Request, proxies: Proxies, **facts: str | None) -> None:

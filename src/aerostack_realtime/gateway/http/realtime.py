@@ -1,6 +1,7 @@
 """The HTTP calls about channels: history, publishing, presence."""
 
 import asyncio
+from time import perf_counter
 from typing import Any, Final
 
 from aiohttp import web
@@ -50,9 +51,11 @@ class RealtimeCalls:
         await self._guard.permissions(identity).settle(topic, "history")
         limit = read_integer(request, "limit", 1, 2**63 - 1)
         before = read_integer(request, "before", 0, 2**63 - 1)
+        began = perf_counter()
         found = await self._store.history(
             topic, min(HISTORY_DEFAULT if limit is None else limit, self._limits.history_page), before
         )
+        self._hub.counters.history_pages.observe(perf_counter() - began)
         return as_json(
             {
                 "messages": [

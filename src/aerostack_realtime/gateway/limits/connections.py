@@ -84,6 +84,8 @@ class PendingSockets:
         self._proxies = proxies
         self._opened = KeyedTokenBuckets(limits.connects_per_second, limits.connects_burst, now)
         self._turned_away: Counter[str] = Counter()
+        self.refused = 0
+        """How many sockets were not let in since the start."""
         self.total = 0
         self.addresses: Counter[str] = Counter()
 
@@ -94,6 +96,7 @@ class PendingSockets:
             self._check(peer, address)
         except RateLimited:
             self._turned_away[address] += 1
+            self.refused += 1
             raise
         self.total += 1
         _count(self.addresses, address, 1)

@@ -6,6 +6,7 @@ else and costs no more memory than any other. `CatchUp.subscribe` is a coroutine
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +40,7 @@ class CatchUp:
     time).
     """
 
-    __slots__ = ("_database", "_drain", "_seconds", "_subscriber", "_subscriptions", "sends_rows")
+    __slots__ = ("_counters", "_database", "_drain", "_seconds", "_subscriber", "_subscriptions", "sends_rows")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class CatchUp:
     ) -> None:
         self._subscriber = subscriber
         self._subscriptions = hub.subscriptions
+        self._counters = hub.counters
         self._database = database
         self._drain = drain
         self._seconds = seconds
@@ -96,7 +98,9 @@ class CatchUp:
                 self._subscriptions.tell(self._subscriber, command, recovered=False)
                 confirmed, epoch = True, self._database.epoch
             stored = self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
+            began = perf_counter()
             page = await asyncio.shield(stored)
+            self._counters.history_pages.observe(perf_counter() - began)
             self._subscriptions.send_stored(self._subscriber, page)
             reached = page[-1].position if len(page) == PAGE else gap.until
             command = replace(command, since=self._subscriptions.cursor_at(reached))
@@ -108,6 +112,7 @@ class CatchUp:
         column_types = self._database.changes.column_types(table)
         numbers = [column for column in shown if column_types.get(column) in NUMBERS]
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
+        began = perf_counter()
         try:
             async with asyncio.timeout(self._seconds or None):
                 cursor, rest = await self._read(command, table, selection, shown, numbers)
@@ -120,6 +125,7 @@ class CatchUp:
             ) from None
         finally:
             self.sends_rows = False
+        self._counters.snapshots.observe(perf_counter() - began)
         await self._resume(command, cursor, confirmed=True)
 
     async def _read(

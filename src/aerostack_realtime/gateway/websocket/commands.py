@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
+from time import perf_counter
 from typing import Any, Protocol, assert_never
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -218,10 +219,16 @@ class Commands:
         return None
 
     def _publish(self, command: messages.Publish, topic: str) -> None:
+        counters, began = self._hub.counters, perf_counter()
+        latency = counters.persisted_ack if command.persist else counters.publish_ack
+
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
                 self._client.send(messages.Error.of(outcome, topic, command.id))
-            elif command.id is not UNSET:
+                return
+            latency.observe(perf_counter() - began)
+            if command.id is not UNSET:
+                counters.acks += 1
                 duplicate = True if outcome.duplicate else UNSET
                 self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
 

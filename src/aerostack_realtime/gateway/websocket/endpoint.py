@@ -8,6 +8,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.counters import Counters
 from aerostack_realtime.gateway import audit, projects
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter, ConnectionSlot, PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
@@ -65,7 +66,9 @@ class WebSocketEndpoint:
         proxies: Proxies,
         pending_sockets: PendingSockets,
         open_session: OpenSession,
+        counters: Counters,
     ) -> None:
+        self._counters = counters
         self._authenticator = authenticator
         self._origins = origins
         self._limits = limits
@@ -112,6 +115,7 @@ class WebSocketEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
+            self._counters.refused_connects[Forbidden.code] += 1
             raise Forbidden(ORIGIN_REFUSED)
         protocols = offered(request)
         if not handshake.proper(request, protocols):
@@ -138,12 +142,16 @@ class WebSocketEndpoint:
             user = identity.user_id if identity is not None else None
             slot = self._connections.enter(address, user, unauthenticated=identity is None)
         except AerostackError as refusal:
+            self._counters.refused_connects[refusal.code] += 1
+            if refusal.status == Unauthorized.status:
+                self._counters.authentication_failures["connect"] += 1
             audit.record("refused", address=address, reason=refusal.code)
             socket.hang_up()
             socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
             return
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
+        self._counters.connects += 1
         session = self._open_session(socket, identity, slot)
         self._sessions[socket] = session
         socket.serve(session, accepted + session.greeting(), rest)

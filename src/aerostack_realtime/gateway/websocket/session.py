@@ -74,6 +74,7 @@ class Session:
         "_authenticator",
         "_bad_messages",
         "_commands",
+        "_counters",
         "_heard",
         "_hub",
         "_identity",
@@ -117,6 +118,7 @@ class Session:
         self._identity = identity
         self._project = project
         self._hub = hub
+        self._counters = hub.counters
         self._rights = Rights(guard, self, limits.subscriptions)
         self._commands = Commands(
             client=self,
@@ -165,6 +167,8 @@ class Session:
     def send(self, reply: messages.Reply) -> None:
         """Write a reply; a peer that does not take its replies is too slow as well."""
         if self.closed is None:
+            if type(reply) is messages.Error:
+                self._counters.errors[reply.code] += 1
             self._write(frames.encode(reply))
 
     def overflow(self) -> None:
@@ -200,6 +204,7 @@ class Session:
         if self.closed is not None:
             return
         self.closed = code
+        self._counters.closes[code] += 1
         self._commands.stop()
         if code in AUDITED:
             self._audit("closed", reason=reason)
@@ -213,6 +218,7 @@ class Session:
         self._slot.leave()
         if self.closed is None:
             self.closed = close_codes.ABNORMAL
+            self._counters.closes[close_codes.ABNORMAL] += 1
             self._rights.leave_all()
             self._hub.leave(self)
 
@@ -265,6 +271,8 @@ class Session:
         self._pinged_at = None
         if self.closed is not None:
             return None
+        counters = self._counters
+        counters.bytes_in += len(frame)
         if not self._throttle.message():
             self._slow_down(frame)
             return None
@@ -277,6 +285,7 @@ class Session:
         except messages.InvalidCommand as refused:
             self._bad(refused.reply)
             return None
+        counters.commands[type(command)] += 1
         try:
             if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
                 self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
@@ -298,6 +307,7 @@ class Session:
             if identity is None:
                 raise Unauthorized("The token is empty.")
         except AerostackError as error:
+            self._counters.authentication_failures["auth"] += 1
             self._audit("refused", reason=error.code)
             self.send(messages.Error.of(error))
             if self._identity is None:
@@ -333,6 +343,7 @@ class Session:
         if self.buffered() > self._limits.buffer_bytes:
             self.overflow()
         else:
+            self._counters.bytes_out += len(data)
             try_write(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
