@@ -219,15 +219,15 @@ class Commands:
         return None
 
     def _publish(self, command: messages.Publish, topic: str) -> None:
-        counters, began = self._hub.counters, perf_counter()
-        latency = counters.persisted_ack if command.persist else counters.publish_ack
+        began = 0.0 if command.id is UNSET else perf_counter()
 
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
                 self._client.send(messages.Error.of(outcome, topic, command.id))
-                return
-            latency.observe(perf_counter() - began)
-            if command.id is not UNSET:
+            elif command.id is not UNSET:
+                counters = self._hub.counters
+                latency = counters.persisted_ack if command.persist else counters.publish_ack
+                latency.observe(perf_counter() - began)
                 counters.acks += 1
                 duplicate = True if outcome.duplicate else UNSET
                 self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
