@@ -319,7 +319,7 @@ class Hub:
 
     def totals(self) -> Totals:
         """How much there is of everything now."""
-        members = self._replica.members
+        members = self._cluster.members
         return Totals(
             subscriptions=self.subscriptions.total,
             custom_channels=len(self._registry.heard),
