@@ -119,7 +119,7 @@ class Subscriptions:
             entries, recovered = channel.log.after(*self._cursors.place(command.since))
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
             missed = entries if command.presence else [each for each in entries if not each.presence]
-            if not told:
+            if not confirmed:
                 _count_resume(channel.log.counters, recovered)
         self._joined[subscriber].add(command.topic)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
