@@ -13,7 +13,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from aerostack_realtime.database.sqlite.messages import MESSAGES
+from aerostack_realtime.database.sqlite.message_table import MESSAGES
 from bench import proctree
 from bench.databases import DATABASES, POSTGRES, SQLITE, Database, about, add_choice, started
 from bench.load import websocket

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from aerostack_realtime.database.sqlite import changelog
-from aerostack_realtime.database.sqlite.messages import MESSAGES
+from aerostack_realtime.database.sqlite.message_table import MESSAGES
 from tests.faults.child import TOPICS
 from tests.faults.journal import Journal
 from tests.faults.plan import WRITERS, FaultKind

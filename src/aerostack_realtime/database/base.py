@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from aerostack_realtime.backplane.base import Generations
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
-from aerostack_realtime.protocol.messages import Operation
+from aerostack_realtime.protocol.messages import Operation, StreamState
 
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A column's value as on the wire (docs/protocol.md §4, "Row changes")."""
@@ -145,6 +145,14 @@ class TableStatus(Struct, frozen=True):
     changes: int | None
 
 
+class StreamProgress(Struct, frozen=True, gc=False):
+    """How far a stored stream is: its data are `n` pieces. `ended` is the position of its end, 0 while open."""
+
+    n: int
+    state: StreamState
+    ended: int = 0
+
+
 class NewMessage(Struct, frozen=True, gc=False):
     """A message to store: `id` is unique per topic and user, `position` its position in the channel's order.
 
@@ -159,10 +167,14 @@ class NewMessage(Struct, frozen=True, gc=False):
     data: Raw
     position: int
     created_at: int = 0
+    stream: StreamProgress | None = None
 
 
 class StoredMessage(Struct, frozen=True, gc=False):
-    """A stored message. `created_at` is in ms since the Unix epoch, strictly increasing within its topic."""
+    """A stored message. `created_at` is in ms since the Unix epoch, strictly increasing within its topic.
+
+    `stream` is set for a stream; `position` is that of its opening.
+    """
 
     topic: str
     id: str
@@ -171,6 +183,7 @@ class StoredMessage(Struct, frozen=True, gc=False):
     data: Raw
     position: int
     created_at: int
+    stream: StreamProgress | None = None
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -207,14 +220,30 @@ class MessageStore(Protocol):
         `duplicate`. Raises Overloaded when too many messages are waiting.
         """
 
+    def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
+        """Store how far a stream is, and call `done` after the commit.
+
+        An update with fewer pieces than are stored, or of a stream whose end is stored, changes nothing. A stream
+        that is missing is inserted. Updates follow the appends before them. Raises Overloaded when too many writes
+        are waiting.
+        """
+
+    async def open_streams(self) -> list[StoredMessage]:
+        """The stored streams that have not ended."""
+
     async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
         """The newest `limit` messages of a topic (created before `before`, in ms), newest first."""
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        """The oldest `limit` messages of a topic after one position and up to another, oldest first."""
+        """The oldest `limit` messages of a topic after one position and up to another, oldest first.
+
+        A stream stands at the position of its end, which is given as its `position`. Open streams are left out.
+        """
 
     async def prune(self, now: int) -> int:
-        """Delete what the retention no longer keeps, in small steps; `now` in ms. Returns how many messages."""
+        """Delete what the retention no longer keeps, in small steps; `now` in ms. Returns how many messages.
+
+        Open streams stay."""
 
     async def high_water(self) -> int:
         """The mark that is above all positions ever handed out; 0 in a new database."""

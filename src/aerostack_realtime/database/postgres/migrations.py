@@ -55,6 +55,11 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.nodes(
   node text PRIMARY KEY, generation bigint NOT NULL, granted timestamptz NOT NULL DEFAULT now());
 CREATE UNLOGGED TABLE IF NOT EXISTS {SCHEMA}.peers(
   node text PRIMARY KEY, epoch text NOT NULL, cursor text NOT NULL, seen timestamptz NOT NULL DEFAULT now());""",
+    f"""\
+ALTER TABLE {SCHEMA}.messages ADD COLUMN IF NOT EXISTS n bigint, ADD COLUMN IF NOT EXISTS state text,
+  ADD COLUMN IF NOT EXISTS ended bigint;
+CREATE INDEX IF NOT EXISTS messages_by_end ON {SCHEMA}.messages(topic, ended) WHERE ended > 0;
+CREATE INDEX IF NOT EXISTS messages_open ON {SCHEMA}.messages(topic, created_at) WHERE state = 'open';""",
 )
 """Migration n takes the schema from version n - 1 to n. Each is idempotent, because a DBA may have run `sql()`."""
 

@@ -24,7 +24,7 @@ from aerostack_realtime.database.base import (
     TableStatus,
     Value,
 )
-from aerostack_realtime.database.sqlite import changelog, messages, statements
+from aerostack_realtime.database.sqlite import changelog, message_table, statements
 from aerostack_realtime.database.sqlite.changes import SqliteChangeFeed
 from aerostack_realtime.database.sqlite.connection import (
     first_connection,
@@ -258,7 +258,7 @@ def _prepare(path: Path, busy_ms: int) -> None:
     try:
         with transaction(connection):
             changelog.lay_out(connection)
-            messages.lay_out(connection)
+            message_table.lay_out(connection)
             connection.execute(_KEPT_LAYOUT)
             mark = read_mark(path)
             restored = changelog.high_water(connection) < mark
@@ -278,7 +278,7 @@ def _prepare(path: Path, busy_ms: int) -> None:
 def _lay_out(connection: apsw.Connection) -> None:
     with transaction(connection):
         changelog.lay_out(connection)
-        messages.lay_out(connection)
+        message_table.lay_out(connection)
         connection.execute(_KEPT_LAYOUT)
 
 

@@ -8,52 +8,41 @@ from functools import partial
 from typing import TypeVar
 
 import apsw
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
-from aerostack_realtime.database.sqlite import changelog
+from aerostack_realtime.database.sqlite import changelog, message_table
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
-from aerostack_realtime.database.sqlite.schema import PREFIX
 from aerostack_realtime.database.sqlite.worker import Inbox, Worker
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
-
-MESSAGES = f"{PREFIX}messages"
 
 COMMIT_LIMIT = 1_000
 """Messages per transaction: larger groups are hardly cheaper, and their first message waits longer."""
 WAITING_LIMIT = 50_000
 WAITING_BYTES = 64 << 20
 """Messages that may wait for a commit: a few seconds of a slow disk without exhausting memory."""
-PRUNE_STEP = 1_000
 PRUNE_GAP_SECONDS = 0.01
 REMEMBERED_TOPICS = 10_000
 """Topics whose last `created_at` is cached; others are read from the table."""
 
-_LAYOUT = f"""
-CREATE TABLE IF NOT EXISTS {MESSAGES}(
-  topic TEXT NOT NULL, created_at INTEGER NOT NULL, position INTEGER NOT NULL,
-  id TEXT NOT NULL, user_id TEXT NOT NULL, event TEXT NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY(topic, created_at)) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS {MESSAGES}_by_id ON {MESSAGES}(topic, user_id, id);
-"""
-_INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)
-  VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(topic, user_id, id) DO NOTHING"""
-_COLUMNS = "topic, id, user_id, event, data, position, created_at"
-
 Outcome = Stored | AerostackError
+_Outcome = Outcome | None
 Result = TypeVar("Result")
-
-
-def lay_out(connection: apsw.Connection) -> None:
-    """Create the table of messages if it is missing."""
-    connection.execute(_LAYOUT)
 
 
 class _Append(Struct, frozen=True, gc=False):
     message: NewMessage
     done: Callable[[Outcome], None]
+
+
+class _Update(Struct, frozen=True, gc=False):
+    message: StoredMessage
+    done: Callable[[AerostackError | None], None]
+
+
+_Write = _Append | _Update
 
 
 class _Task(Struct, frozen=True):
@@ -78,52 +67,39 @@ class SqliteMessageStore:
         self._last: dict[str, int] = {}
         self._waiting = 0
         self._waiting_bytes = 0
-        self._inbox: Inbox[_Append | _Task] = Inbox()
+        self._inbox: Inbox[_Write | _Task] = Inbox()
         self._thread = file.thread(busy_ms, self._inbox.rouse)
         self._worker = Worker("aerostack-messages", self._run, died)
 
     # --- on the loop ---
 
     def append(self, message: NewMessage, done: Callable[[Outcome], None]) -> None:
-        if self._inbox.closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
-        if self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
-            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
-        self._waiting += 1
-        self._waiting_bytes += len(memoryview(message.data))
-        self._inbox.put(_Append(message, done))
+        self._put(_Append(message, done))
+
+    def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
+        self._put(_Update(message, done))
+
+    async def open_streams(self) -> list[StoredMessage]:
+        return await self._ask(message_table.open_streams)
 
     async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
         until = 2**63 - 1 if before is None else max(-(2**63), min(before, 2**63 - 1))
 
-        def read(connection: apsw.Connection) -> list[StoredMessage]:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at < ? "
-                "ORDER BY created_at DESC LIMIT ?",
-                (topic, until, limit),
-            )
-            return [_stored(row) for row in rows]
-
-        return await self._ask(read)
+        return await self._ask(lambda connection: message_table.history(connection, topic, until, limit))
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
         def read(connection: apsw.Connection) -> list[StoredMessage]:
             known = self._file.known_mark
             with transaction(connection, "DEFERRED"):
                 self._file.check_mark(changelog.high_water(connection), known)
-                rows = connection.execute(  # created_at is never below its position's millisecond
-                    f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at >= ? AND position > ? "
-                    "AND position <= ? ORDER BY created_at LIMIT ?",
-                    (topic, position // 1000, position, until, limit),
-                )
-                return [_stored(row) for row in rows]
+                return message_table.after(connection, topic, position, until, limit)
 
         return await self._ask(read)
 
     async def prune(self, now: int) -> int:
         deleted = 0
         topic = ""
-        while (following := await self._ask(partial(_next_topic, after=topic))) is not None:
+        while (following := await self._ask(partial(message_table.next_topic, after=topic))) is not None:
             topic = following
             while step := await self._ask(partial(self._prune_step, topic=topic, now=now)):
                 deleted += step
@@ -152,6 +128,15 @@ class SqliteMessageStore:
         self._inbox.close()
         await self._worker.ended()
 
+    def _put(self, write: _Write) -> None:
+        if self._inbox.closed:
+            raise Unavailable("The server is closing. Try again after its restart.")
+        if self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
+            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
+        self._waiting += 1
+        self._waiting_bytes += len(memoryview(write.message.data))
+        self._inbox.put(write)
+
     async def _ask(self, run: Callable[[apsw.Connection], Result]) -> Result:
         if self._inbox.closed:
             raise Unavailable("The server is closing. Try again after its restart.")
@@ -168,11 +153,15 @@ class SqliteMessageStore:
         self._inbox.put(_Task(lambda connection: self._worker.post(resolve, run(connection)), failed))
         return await answer
 
-    def _finish(self, outcomes: Sequence[tuple[_Append, Outcome]]) -> None:
-        for append, outcome in outcomes:
+    def _finish(self, outcomes: Sequence[tuple[_Write, _Outcome]]) -> None:
+        for write, outcome in outcomes:
             self._waiting -= 1
-            self._waiting_bytes -= len(memoryview(append.message.data))
-            append.done(outcome)
+            self._waiting_bytes -= len(memoryview(write.message.data))
+            if isinstance(write, _Append):
+                assert outcome is not None, "an append has an outcome"
+                write.done(outcome)
+            else:
+                write.done(outcome if isinstance(outcome, AerostackError) else None)
 
     # --- on the thread ---
 
@@ -187,19 +176,19 @@ class SqliteMessageStore:
         finally:
             self._thread.leave()
 
-    def _handle(self, items: Sequence[_Append | _Task]) -> None:
-        appends: list[_Append] = []
+    def _handle(self, items: Sequence[_Write | _Task]) -> None:
+        writes: list[_Write] = []
         for item in items:
-            if isinstance(item, _Append):
-                appends.append(item)
+            if not isinstance(item, _Task):
+                writes.append(item)
                 continue
-            self._store(appends)
-            appends = []
+            self._store(writes)
+            writes = []
             try:
                 item.run(self._thread.connection())
             except (apsw.Error, AerostackError) as error:
                 self._worker.post(item.failed, translate(error, self._file.path))
-        self._store(appends)
+        self._store(writes)
         if not items:
             self._release_replaced_file()
 
@@ -209,28 +198,28 @@ class SqliteMessageStore:
         except (apsw.Error, AerostackError):
             self._thread.leave()
 
-    def _store(self, appends: Sequence[_Append]) -> None:
-        if not appends:
+    def _store(self, writes: Sequence[_Write]) -> None:
+        if not writes:
             return
-        outcomes: list[tuple[_Append, Outcome]]
+        outcomes: list[tuple[_Write, _Outcome]]
         try:
-            outcomes = list(zip(appends, self._commit(appends), strict=True))
+            outcomes = list(zip(writes, self._commit(writes), strict=True))
         except Exception as error:
-            if len(appends) > 1 and not isinstance(error, Unavailable):
-                for append in appends:
-                    self._store([append])
+            if len(writes) > 1 and not isinstance(error, Unavailable):
+                for write in writes:
+                    self._store([write])
                 return
             failure = error if isinstance(error, AerostackError) else translate(error, self._file.path)
-            outcomes = [(append, failure) for append in appends]
+            outcomes = [(write, failure) for write in writes]
         self._worker.post(self._finish, outcomes)
 
-    def _commit(self, appends: Sequence[_Append]) -> list[Stored]:
+    def _commit(self, writes: Sequence[_Write]) -> list[Stored | None]:
         """One transaction. Raises Unavailable when nothing can be stored, another error for a bad message."""
         last: dict[str, int] = {}
         try:
             connection = self._thread.connection()
             with transaction(connection):
-                outcomes = [self._insert(connection, append.message, last) for append in appends]
+                outcomes = [self._write(connection, write, last) for write in writes]
         except apsw.SQLError as error:
             raise Unavailable(f"The message store is unavailable ({error}). Try again in a moment.") from error
         except apsw.Error as error:
@@ -240,35 +229,33 @@ class SqliteMessageStore:
         self._last.update(last)
         return outcomes
 
-    def _insert(self, connection: apsw.Connection, message: NewMessage, last: dict[str, int]) -> Stored:
-        previous = last.get(message.topic) or self._last.get(message.topic)
-        if previous is None:
-            previous = (
-                changelog.number(
-                    connection, f"SELECT max(created_at) FROM {MESSAGES} WHERE topic = ?", message.topic
-                )
-                or 0
-            )
-        chosen = max(self._now(), message.position // 1000, previous + 1)
-        created_at = message.created_at if message.created_at > previous else chosen
-        key = (message.topic, message.user_id, message.id)
-        connection.execute(
-            _INSERT,
-            (
+    def _write(self, connection: apsw.Connection, write: _Write, last: dict[str, int]) -> Stored | None:
+        if isinstance(write, _Append):
+            return self._insert(connection, write.message, last)
+        message = write.message
+        if not message_table.update(connection, message):
+            missing = NewMessage(
                 message.topic,
-                created_at,
-                message.position,
                 message.id,
                 message.user_id,
                 message.event,
-                bytes(message.data),
-            ),
-        )
-        if connection.changes() == 0:
-            found = connection.execute(
-                f"SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = ? AND user_id = ? AND id = ?", key
-            ).fetchall()
-            return Stored(_stored(found[0]), duplicate=True)
+                message.data,
+                message.position,
+                stream=message.stream,
+            )
+            self._insert(connection, missing, last)
+        return None
+
+    def _insert(self, connection: apsw.Connection, message: NewMessage, last: dict[str, int]) -> Stored:
+        previous = last.get(message.topic) or self._last.get(message.topic)
+        if previous is None:
+            previous = message_table.last_created_at(connection, message.topic)
+        chosen = max(self._now(), message.position // 1000, previous + 1)
+        created_at = message.created_at if message.created_at > previous else chosen
+        if not message_table.insert(connection, message, created_at):
+            found = message_table.find(connection, message.topic, message.user_id, message.id)
+            assert found is not None, "its key is taken"
+            return Stored(found, duplicate=True)
         last[message.topic] = created_at
         stored = StoredMessage(
             message.topic,
@@ -278,6 +265,7 @@ class SqliteMessageStore:
             message.data,
             message.position,
             created_at,
+            message.stream,
         )
         return Stored(stored, duplicate=False)
 
@@ -291,36 +279,7 @@ class SqliteMessageStore:
         if rule.max_age_seconds is not None:
             last = now - int(rule.max_age_seconds * 1000) - 1
         if rule.max_count is not None:
-            beyond = changelog.number(
-                connection,
-                f"SELECT created_at FROM {MESSAGES} WHERE topic = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?",
-                topic,
-                rule.max_count,
-            )
+            beyond = message_table.newest_beyond(connection, topic, rule.max_count)
             last = last if beyond is None else max(last, beyond)
         with transaction(connection):
-            connection.execute(
-                f"DELETE FROM {MESSAGES} WHERE topic = ?1 AND created_at <= ?2 AND created_at <= "
-                f"(SELECT max(created_at) FROM (SELECT created_at FROM {MESSAGES} WHERE topic = ?1 "
-                f"ORDER BY created_at LIMIT {PRUNE_STEP}))",
-                (topic, last),
-            )
-            return connection.changes()
-
-
-def _stored(row: Sequence[apsw.SQLiteValue]) -> StoredMessage:
-    topic, identifier, user, event, data, position, created_at = row
-    return StoredMessage(
-        str(topic),
-        str(identifier),
-        str(user),
-        str(event),
-        Raw(data),  # type: ignore[arg-type]
-        int(position),  # type: ignore[arg-type]
-        int(created_at),  # type: ignore[arg-type]
-    )
-
-
-def _next_topic(connection: apsw.Connection, after: str) -> str | None:
-    row = connection.execute(f"SELECT min(topic) FROM {MESSAGES} WHERE topic > ?", (after,)).fetchone()
-    return None if row is None or row[0] is None else str(row[0])
+            return message_table.prune(connection, topic, last)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import psycopg
-from msgspec import Struct
 from psycopg import errors
 from psycopg.pq.abc import PGresult
 
@@ -16,6 +15,7 @@ from aerostack_realtime.database.base import NewMessage, Retention, Stored, Stor
 from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.messages import streams
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
     HIGH_WATER,
@@ -38,6 +38,7 @@ from aerostack_realtime.database.postgres.messages.table import (
     text,
     write_of,
 )
+from aerostack_realtime.database.postgres.messages.waiting import AnyWrite, Append, Outcome, Update
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, Unavailable
 
@@ -63,13 +64,7 @@ REMEMBERED_TOPICS = 10_000
 _RESTORED = "The database was restored from a backup just now. Try again in a moment."
 _INT64_MAX = 2**63 - 1
 
-Outcome = Stored | AerostackError
 Result = TypeVar("Result")
-
-
-class _Append(Struct, frozen=True, gc=False):
-    message: NewMessage
-    done: Callable[[Outcome], None]
 
 
 class PostgresMessageStore:
@@ -85,7 +80,7 @@ class PostgresMessageStore:
         self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
         self._now = now
         self._last: dict[bytes, int] = {}
-        self._waiting: deque[_Append] = deque()
+        self._waiting: deque[AnyWrite] = deque()
         self._waiting_bytes = 0
         self._under_way = 0
         self._closed = False
@@ -101,13 +96,14 @@ class PostgresMessageStore:
         self._task = asyncio.create_task(self._run(), name="aerostack-messages")
         self._task.add_done_callback(lambda task: _report(task, died))
 
-    def append(self, message: NewMessage, done: Callable[[Outcome], None]) -> None:
-        self._check_open()
-        if len(self._waiting) + self._under_way >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
-            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
-        self._waiting_bytes += len(memoryview(message.data))
-        self._waiting.append(_Append(message, done))
-        self._changed.set()
+    def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
+        self._put(Append(message, done))
+
+    def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
+        self._put(Update(message, done))
+
+    async def open_streams(self) -> list[StoredMessage]:
+        return await self._retry(streams.open_streams)
 
     async def history(self, topic: str, limit: int, before: int | None = None) -> list[StoredMessage]:
         until = _INT64_MAX if before is None else max(-_INT64_MAX, min(before, _INT64_MAX))
@@ -168,6 +164,14 @@ class PostgresMessageStore:
         await self._writer.close()
         await self._reader.close()
 
+    def _put(self, write: AnyWrite) -> None:
+        self._check_open()
+        if len(self._waiting) + self._under_way >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
+            raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
+        self._waiting_bytes += len(memoryview(write.message.data))
+        self._waiting.append(write)
+        self._changed.set()
+
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("The server is closing. Try again after its restart.")
@@ -217,23 +221,23 @@ class PostgresMessageStore:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            appends = self._next_group()
-            self._under_way = len(appends)
-            outcomes = await self._store(appends)
+            writes = self._next_group()
+            self._under_way = len(writes)
+            outcomes = await self._store_all(writes)
             if any(isinstance(outcome, Unavailable) for outcome in outcomes):
                 # Messages behind them would only wait longer for the same outcome.
                 failure = next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))
                 while self._waiting:
                     rest = self._next_group()
-                    appends += rest
+                    writes += rest
                     outcomes += [failure] * len(rest)
             self._under_way = 0
-            for append, outcome in zip(appends, outcomes, strict=True):
-                append.done(outcome)
+            for write, outcome in zip(writes, outcomes, strict=True):
+                write.answer(outcome)
 
-    def _next_group(self) -> list[_Append]:
+    def _next_group(self) -> list[AnyWrite]:
         """The oldest waiting messages, as many as one transaction should hold."""
-        taken: list[_Append] = []
+        taken: list[AnyWrite] = []
         size = 0
         while self._waiting and len(taken) < COMMIT_LIMIT and size < COMMIT_BYTES:
             taken.append(self._waiting.popleft())
@@ -241,7 +245,42 @@ class PostgresMessageStore:
         self._waiting_bytes -= size
         return taken
 
-    async def _store(self, appends: Sequence[_Append]) -> list[Outcome]:
+    async def _store_all(self, writes: Sequence[AnyWrite]) -> list[Outcome | None]:
+        """The outcome of each. Streams grow after the new messages are stored, their own openings among them."""
+        appends = [write for write in writes if isinstance(write, Append)]
+        stored = iter(await self._store(appends))
+        grown = await self._grow([write for write in writes if isinstance(write, Update)])
+        return [next(stored) if isinstance(write, Append) else grown for write in writes]
+
+    async def _grow(self, updates: Sequence[Update]) -> AerostackError | None:
+        """Store how far streams are; of several updates of one stream, the last."""
+        newest = {(each.message.topic, each.message.user_id, each.message.id): each.message for each in updates}
+        if not newest:
+            return None
+        try:
+            async with asyncio.timeout(self._commit_seconds):
+                missing = await self._persist_growth(list(newest.values()))
+                if missing:
+                    await self._persist([write_of(message) for message in missing])
+        except BadMessage as error:
+            return error
+        except (psycopg.Error, OSError, Unavailable) as error:
+            self._down = not isinstance(error, LicenceLost)
+            return _unavailable(error)
+        return None
+
+    async def _persist_growth(self, messages: Sequence[StoredMessage]) -> list[NewMessage]:
+        while True:
+            try:
+                async with self._writer.use(self._commit_seconds) as connection:
+                    self._down = False
+                    return await streams.update(connection, messages, self._licence)
+            except (psycopg.Error, Unavailable) as error:
+                if self._down or isinstance(error, LicenceLost) or not _transient(error):
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _store(self, appends: Sequence[Append]) -> list[Outcome]:
         """The outcome of each. The first message of a key is written, and its repeats get the same outcome."""
         writes: dict[Key, Write] = {}
         plan: list[tuple[Key, bool] | AerostackError] = []

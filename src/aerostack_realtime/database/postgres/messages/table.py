@@ -5,51 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, convert
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage, StreamProgress
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import BadMessage, Unavailable
+from aerostack_realtime.protocol.messages import StreamState
 
 MESSAGES: Final = f"{SCHEMA}.messages"
 
 PRUNE_STEP: Final = 1_000
 PRUNE_TOPICS: Final = 1_000
 
-_COLUMNS = "topic, id, user_id, event, data, position, created_at"
-_INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data)
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+COLUMNS = "topic, id, user_id, event, data, position, created_at, n, state, ended"
+_INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data, n, state, ended)
+  SELECT topic, created_at, position, id, user_id, event, data, nullif(n, -1), nullif(state, ''), nullif(ended, -1)
+  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[],
+    $8::bigint[], $9::text[], $10::bigint[])
+    AS w(topic, created_at, position, id, user_id, event, data, n, state, ended)
   {{fence}}ON CONFLICT (topic, user_id, id) DO NOTHING"""
 _INSERT_ALONE = _INSERT.format(fence="")
-_LICENSED = f"EXISTS (SELECT FROM {SCHEMA}.nodes WHERE node = $8::text AND generation = $9::bigint FOR KEY SHARE)"
+_LICENSED = (
+    f"EXISTS (SELECT FROM {SCHEMA}.nodes WHERE node = $11::text AND generation = $12::bigint FOR KEY SHARE)"
+)
 _INSERT_LICENSED = _INSERT.format(fence=f"WHERE {_LICENSED} ")
-_IS_LICENSED = f"SELECT {_LICENSED.replace('$8', '$1').replace('$9', '$2')}"
+IS_LICENSED = f"{_LICENSED.replace('$11', '$1').replace('$12', '$2')}"
 STORED_AT = f"""SELECT m.topic, m.position, m.created_at FROM {MESSAGES} m
-  JOIN unnest($1::text[], $2::bigint[]) AS k(topic, position) USING (topic, position)"""
-_FIND = f"""SELECT {_COLUMNS} FROM {MESSAGES}
+  JOIN unnest($1::text[], $2::bigint[]) AS k(topic, position) USING (topic, position)
+  UNION ALL SELECT m.topic, m.ended, m.created_at FROM {MESSAGES} m
+  JOIN unnest($1::text[], $2::bigint[]) AS k(topic, position) ON m.topic = k.topic AND m.ended = k.position
+  WHERE m.ended > 0"""
+"""Also the ends of streams."""
+_FIND = f"""SELECT {COLUMNS} FROM {MESSAGES}
   JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(topic, user_id, id) USING (topic, user_id, id)"""
 _LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.topic = t.topic)
   FROM unnest($1::text[]) AS t(topic)"""
-HISTORY = f"""SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at < $2::bigint
+HISTORY = f"""SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at < $2::bigint
   ORDER BY created_at DESC LIMIT $3::bigint"""
-AFTER = f"""SELECT {_COLUMNS}, mark
+_ENDED_COLUMNS = COLUMNS.replace("position", "ended AS position")
+AFTER = f"""SELECT {COLUMNS}, mark
   FROM (SELECT coalesce((SELECT value::bigint FROM {SCHEMA}.meta WHERE key = 'high_water'), 0) AS mark) AS kept
-  LEFT JOIN (SELECT {_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
-    AND position > $2::bigint AND position <= $3::bigint ORDER BY position LIMIT $4::bigint) AS page ON true
+  LEFT JOIN (
+    (SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
+      AND position > $2::bigint AND position <= $3::bigint AND state IS NULL ORDER BY position LIMIT $4::bigint)
+    UNION ALL (SELECT {_ENDED_COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
+      AND ended > $2::bigint AND ended <= $3::bigint AND ended > 0 ORDER BY messages.ended LIMIT $4::bigint)
+    ORDER BY position LIMIT $4::bigint) AS page ON true
   ORDER BY position"""
 """With the mark of the same moment, which is returned also without any message."""
-MARK_COLUMN: Final = 7
+MARK_COLUMN: Final = 10
 TOPICS = f"""WITH RECURSIVE t(topic) AS (
     SELECT min(topic) FROM {MESSAGES} WHERE topic > $1::text
     UNION ALL SELECT (SELECT min(topic) FROM {MESSAGES} m WHERE m.topic > t.topic) FROM t
       WHERE t.topic IS NOT NULL)
   SELECT topic FROM t WHERE topic IS NOT NULL LIMIT {PRUNE_TOPICS}"""
-PRUNE_BY_AGE = f"""DELETE FROM {MESSAGES} WHERE topic = $1::text AND created_at <= least($2::bigint,
+PRUNE_BY_AGE = f"""DELETE FROM {MESSAGES}
+  WHERE topic = $1::text AND state IS DISTINCT FROM 'open' AND created_at <= least($2::bigint,
   (SELECT max(created_at) FROM (
-    SELECT created_at FROM {MESSAGES} WHERE topic = $1::text ORDER BY created_at LIMIT {PRUNE_STEP}) AS oldest))"""
+    SELECT created_at FROM {MESSAGES} WHERE topic = $1::text AND state IS DISTINCT FROM 'open'
+      ORDER BY created_at LIMIT {PRUNE_STEP}) AS oldest))"""
 PRUNE = PRUNE_BY_AGE.replace(
     "$2::bigint",
     f"""greatest($2::bigint, (SELECT created_at FROM {MESSAGES} WHERE topic = $1::text
@@ -113,6 +130,7 @@ async def insert(
     topics = texts([write.key[0] for write in writes])
     users = texts([write.key[1] for write in writes])
     ids = texts([write.key[2] for write in writes])
+    streams = [write.message.stream for write in writes]
     fence = [] if licence is None else [licence.node, bigint(licence.generation)]
     result = await exchange(
         connection,
@@ -125,10 +143,13 @@ async def insert(
             users,
             texts([write.event for write in writes]),
             byteas([bytes(write.message.data) for write in writes]),
+            bigints([-1 if each is None else each.n for each in streams]),
+            texts([b"" if each is None else each.state.encode() for each in streams]),
+            bigints([-1 if each is None else each.ended for each in streams]),
             *fence,
         ],
     )
-    if result.command_tuples == 0 and fence and not await _licensed(connection, fence):
+    if result.command_tuples == 0 and fence and not await is_licensed(connection, fence):
         raise LicenceLost
     if result.command_tuples == len(writes):
         return {write.key: Stored(_stored(write), duplicate=False) for write in writes}
@@ -146,8 +167,8 @@ async def insert(
     return outcomes
 
 
-async def _licensed(connection: Connection, fence: Sequence[bytes]) -> bool:
-    found = await exchange(connection, _IS_LICENSED, fence)
+async def is_licensed(connection: Connection, fence: Sequence[bytes]) -> bool:
+    found = await exchange(connection, f"SELECT {IS_LICENSED}", fence)
     return _bytes(found, 0, 0) == b"\1"
 
 
@@ -164,12 +185,19 @@ async def stored_at(connection: Connection, places: Sequence[tuple[bytes, int]])
 def _stored(write: Write) -> StoredMessage:
     given = write.message
     return StoredMessage(
-        given.topic, given.id, given.user_id, given.event, given.data, given.position, write.created_at
+        given.topic,
+        given.id,
+        given.user_id,
+        given.event,
+        given.data,
+        given.position,
+        write.created_at,
+        given.stream,
     )
 
 
 def messages_in(result: PGresult) -> list[StoredMessage]:
-    """The rows of `_COLUMNS`."""
+    """The rows of `COLUMNS`."""
     return [
         StoredMessage(
             _bytes(result, row, 0).decode(),
@@ -179,10 +207,18 @@ def messages_in(result: PGresult) -> list[StoredMessage]:
             Raw(_bytes(result, row, 4)),
             integer(result, row, 5),
             integer(result, row, 6),
+            _progress(result, row),
         )
         for row in range(result.ntuples)
         if result.get_value(row, 0) is not None
     ]
+
+
+def _progress(result: PGresult, row: int) -> StreamProgress | None:
+    state = _bytes(result, row, 8).decode()
+    if not state:
+        return None
+    return StreamProgress(integer(result, row, 7), convert(state, StreamState), integer(result, row, 9))
 
 
 def first_column(result: PGresult) -> list[bytes]:

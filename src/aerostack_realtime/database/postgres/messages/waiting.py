@@ -1,0 +1,32 @@
+"""What waits for the message store: new messages, and the growth of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
+from aerostack_realtime.protocol.errors import AerostackError
+
+Outcome = Stored | AerostackError
+
+
+class Append(Struct, frozen=True, gc=False):
+    message: NewMessage
+    done: Callable[[Outcome], None]
+
+    def answer(self, outcome: Outcome | None) -> None:
+        assert outcome is not None, "an append has an outcome"
+        self.done(outcome)
+
+
+class Update(Struct, frozen=True, gc=False):
+    message: StoredMessage
+    done: Callable[[AerostackError | None], None]
+
+    def answer(self, outcome: Outcome | None) -> None:
+        self.done(outcome if isinstance(outcome, AerostackError) else None)
+
+
+AnyWrite = Append | Update
