@@ -195,6 +195,10 @@ async def test_openapi_describes_every_call(http: Http) -> None:
     assert described == {
         ("GET", "/api/v1/public/realtime/history"),
         ("POST", PUBLISH),
+        ("POST", "/api/v1/realtime/streams"),
+        ("POST", "/api/v1/realtime/streams/append"),
+        ("POST", "/api/v1/realtime/streams/finish"),
+        ("POST", "/api/v1/realtime/streams/cancel"),
         ("GET", "/api/v1/realtime/presence"),
         ("GET", "/api/v1/realtime/channels"),
         ("POST", "/api/v1/realtime/disconnect"),

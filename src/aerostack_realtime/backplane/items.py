@@ -27,7 +27,7 @@ class Publish(Item, frozen=True, tag="p"):
 
     `id` is the publisher's, None when it named none. `without` is the connection that does not receive it. With
     `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
-    stream, which Append items continue, or finds out how far one is.
+    stream, which Append items continue, or finds out how far one is; `by_key`: its writer has a secret key.
     """
 
     topic: str
@@ -38,6 +38,7 @@ class Publish(Item, frozen=True, tag="p"):
     persist: bool = False
     without: str | None = None
     stream: bool = False
+    by_key: bool = False
 
 
 class Append(Item, frozen=True, tag="x"):
@@ -54,6 +55,7 @@ class Append(Item, frozen=True, tag="x"):
     state: Literal["", "complete", "cancelled", "failed"] = ""
     user_id: str | None = None
     by_server: bool = False
+    by_key: bool = False
 
 
 class CancelStream(Item, frozen=True, tag="c"):

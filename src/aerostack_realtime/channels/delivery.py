@@ -99,7 +99,7 @@ class Delivery:
 
     def whole_stream(self, stream: Stream, position: int) -> bytes:
         """The frame of a stream that ended at a position, for those that receive no streams while they grow."""
-        whole = Publish(stream.topic, stream.event, stream.data, stream.owner, stream.id)
+        whole = Publish(stream.topic, stream.event, stream.data, stream.user_id, stream.id)
         return self.frame(position, stream.timestamp, whole)
 
     def replay(

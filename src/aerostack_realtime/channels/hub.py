@@ -100,6 +100,7 @@ class Hub:
         self._cursors = Cursors(journal)
         delivery = Delivery(self._registry, self._cursors, self._connections)
         self._keep = keep
+        self._is_alone = commits is None
         self._is_keeper = False
         self._nodes = Nodes()
         self._questions = Questions(journal, later)
@@ -174,6 +175,8 @@ class Hub:
         Raises JournalUnusable, Unavailable.
         """
         await self._journal.start(self._replica)
+        if self._is_alone:
+            await self._streaming.restore()
         self._cluster.join()
 
     async def run(self) -> None:

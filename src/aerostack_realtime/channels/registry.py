@@ -67,6 +67,11 @@ class Registry:
         log = self._logs.get(topic)
         return self._forgotten if log is None else log.start
 
+    def log_end(self, topic: str) -> int:
+        """The position of the last event of a custom channel, or one after it."""
+        log = self._logs.get(topic)
+        return self._forgotten if log is None else log.last
+
     def log(self, topic: str) -> Log:
         """The log of a custom channel, a new one when there is none."""
         log = self._logs.get(topic)

@@ -15,7 +15,9 @@ MAX_REASON = 1_024
 
 
 class StreamCommands:
-    """`connection` is that of a writer, None for HTTP calls. All topics are canonical.
+    """`connection` is that of a writer, None for HTTP calls, and `by_key` whether it has a secret key.
+
+    All topics are canonical.
 
     Every method raises Overloaded and Unavailable; other errors are passed to `done`, unless stated otherwise."""
 
@@ -34,12 +36,13 @@ class StreamCommands:
         id: str,
         persist: bool,
         connection: str | None,
+        by_key: bool,
     ) -> None:
         """Open a stream, or learn how far one's own is. Raises BadMessage, Forbidden, RateLimited."""
         check_event(topic, event, id)
         if connection is not None:
             self._streaming.check((topic, id), connection)
-        item = Publish(topic, event, bytes(data), user_id, id, persist, stream=True)
+        item = Publish(topic, event, bytes(data), user_id, id, persist, stream=True, by_key=by_key)
         self._replica.append(item, FromWriter(connection, done))
 
     def append(
@@ -53,11 +56,13 @@ class StreamCommands:
         *,
         user_id: str | None,
         connection: str | None,
+        by_key: bool,
     ) -> None:
         """Append the piece number `n` (JSON, b"" for none), end the stream, or both. Raises BadMessage."""
         if not data and state is None:
             raise BadMessage("An append has data, or a state that ends its stream.")
-        self._replica.append(Append(topic, id, n, data, state or "", user_id), FromWriter(connection, done))
+        item = Append(topic, id, n, data, state or "", user_id, by_key=by_key)
+        self._replica.append(item, FromWriter(connection, done))
 
     def cancel(self, topic: str, id: str, reason: str, done: Done, *, user_id: str | None) -> None:
         """Stop a stream, and ask its writer to stop. Raises BadMessage."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Struct
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Append, CancelStream, Publish, Settlement
@@ -14,9 +15,10 @@ from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, 
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.outcome import Done, Outcome
-from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
+from aerostack_realtime.channels.stream_storage import StreamStorage
+from aerostack_realtime.database.base import MessageStore, Stored, StoredMessage
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.errors import AerostackError, RateLimited, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Conflict, RateLimited, Unavailable
 
 _NOT_STORED: Final = "The end of the stream could not be stored; send it again."
 
@@ -72,7 +74,7 @@ class Streaming:
         self._journal = journal
         self._delivery = delivery
         self._cursors = cursors
-        self._store = store
+        self._storage = StreamStorage(store)
         self._holds = holds
         self._report = report
         self._connections = connections
@@ -81,6 +83,8 @@ class Streaming:
         self._by_connection: dict[str, set[Key]] = {}
         self._ending: dict[Key, list[Done]] = {}
         """Ends that wait for their commit, with the repeats that wait for them."""
+        self._refused: dict[int, Callable[[], None]] = {}
+        """The answers to openings that were not stored, by position: they follow the Settle."""
 
     # --- writers of this node ----------------------------------------------------------------------------
 
@@ -105,7 +109,8 @@ class Streaming:
             self._writers[key] = _Writer(None, self._limits.seconds)
 
     def sweep(self) -> None:
-        """End the streams whose writers are gone for too long. Call it once a second."""
+        """Store how far streams are, and end those whose writers are gone for too long. Call it once a second."""
+        self._storage.flush()
         for key, writer in list(self._writers.items()):
             if writer.connection is not None:
                 continue
@@ -117,6 +122,26 @@ class Streaming:
                 else:
                     with suppress(AerostackError):  # the next sweep appends it again
                         self._journal.append(Append(*key, stream.n, b"", "failed", by_server=True))
+
+    async def restore(self) -> None:
+        """Take over the stored streams that have not ended. Raises Unavailable."""
+        for message in await self._storage.unfinished():
+            assert message.stream is not None, "a stream is stored with its progress"
+            item = Publish(
+                message.topic,
+                message.event,
+                bytes(message.data),
+                message.user_id or None,
+                message.id,
+                persist=True,
+                stream=True,
+                by_key=not message.user_id,
+            )
+            node, n = self._journal.node, message.stream.n
+            stream = Stream(message.position, message.created_at, node, item, n)
+            self.streams.restore(stream)
+            self._delivery.open_stream(stream, message.position)
+            self._writers[stream.topic, stream.id] = _Writer(None, self._limits.seconds)
 
     # --- items -------------------------------------------------------------------------------------------
 
@@ -131,6 +156,11 @@ class Streaming:
             return
         stream = result.stream
         self._written(key, done)
+        if item.persist:
+            self._holds.hold(PendingEvent(item.topic, position, node, 0, False, item, stream=stream))
+            if node == self._journal.node:
+                self._store_opening(position, stream, done)
+            return
         if self._holds.holds(item.topic):
             self._holds.hold(PendingEvent(item.topic, position, node, stream.timestamp, True, item, stream=stream))
         else:
@@ -144,6 +174,8 @@ class Streaming:
         self._moved((item.topic, item.id), node)
         if isinstance(result, Appended) and not result.ended:
             self._written((item.topic, item.id), done)
+            if result.stream.persist and node == self._journal.node:
+                self._storage.grown(result.stream)
             if result.stream.visible:
                 self._delivery.grow_stream(result.stream, self._holds.reached(item.topic, position))
             if done is not None:
@@ -170,11 +202,21 @@ class Streaming:
         assert stream is not None, "it is the event of a stream"
         key = stream.topic, stream.id
         stored = settlement.outcome == "stored"
-        if not stored:
+        if stored:
+            stream.timestamp = settlement.created_at
+        elif event.ends:
             self.streams.reopen(stream)
-        for done in self._ending.pop(key, ()):
+            if event.node == self._journal.node:
+                self._writers[key] = _Writer(None, self._limits.seconds)
+        else:
+            self.streams.remove(stream)
+            self._forget(key)
+            refuse = self._refused.pop(event.position, None)
+            if refuse is not None:
+                refuse()
+        for done in self._ending.pop(key, ()) if event.ends else ():
             if stored:
-                done(self._outcome(event.position, 0, stream.n, stream.state, settlement.created_at))
+                done(self._outcome(event.position, 0, stream.n, stream.state, stream.timestamp))
             else:
                 done(Unavailable(_NOT_STORED))
 
@@ -210,25 +252,47 @@ class Streaming:
         if done is not None:
             done(self._outcome(position, at, stream.n, stream.state))
 
-    def _store_end(self, position: int, stream: Stream, done: Done | None) -> None:
-        """Store a stream that an item of this node ended; its Settle follows the commit."""
+    def _store_opening(self, position: int, stream: Stream, done: Done | None) -> None:
+        """Store a stream that an item of this node opened; its Settle follows the commit."""
 
         def stored(result: Stored | AerostackError) -> None:
+            outcome: Outcome | AerostackError
             if isinstance(result, AerostackError):
                 self._report(Settlement(position, "refused"))
-                outcome: Outcome | AerostackError = result
+                outcome = result
+            elif result.duplicate:
+                self._report(Settlement(position, "duplicate", result.message.created_at, result.message.position))
+                outcome = self._stored_before(result.message)
             else:
-                created_at = result.message.created_at
-                self._report(Settlement(position, "stored", created_at))
-                outcome = self._outcome(position, 0, stream.n, stream.state, created_at)
+                stream.timestamp = result.message.created_at
+                self._report(Settlement(position, "stored", stream.timestamp))
+                if done is not None:
+                    done(self._outcome(position, 0, stream.n, "open", stream.timestamp))
+                return
             if done is not None:
-                done(outcome)
+                self._refused[position] = partial(done, outcome)
 
-        message = NewMessage(stream.topic, stream.id, stream.owner or "", stream.event, Raw(stream.data), position)
-        try:
-            self._store.append(message, stored)
-        except AerostackError as error:
-            stored(error)
+        self._storage.open(stream, stored)
+
+    def _store_end(self, position: int, stream: Stream, done: Done | None) -> None:
+        """Store the end of a stream by an item of this node; its Settle follows the commit."""
+
+        def stored(failure: AerostackError | None) -> None:
+            if failure is not None:
+                self._report(Settlement(position, "refused"))
+            else:
+                self._report(Settlement(position, "stored", stream.timestamp))
+            if done is not None:
+                done(failure or self._outcome(position, 0, stream.n, stream.state, stream.timestamp))
+
+        self._storage.end(stream, position, stored)
+
+    def _stored_before(self, message: StoredMessage) -> Outcome | AerostackError:
+        """The answer to an opening whose id was found in the history."""
+        if message.stream is None or message.stream.state == "open":
+            return Conflict(f"The id {message.id!r} is that of a stored message; choose another id.")
+        cursor = self._cursors.at(message.position)
+        return Outcome(cursor, message.created_at, True, message.stream.n, message.stream.state)
 
     def _answer(
         self, position: int, at: int, key: Key, result: Repeated | AerostackError, done: Done | None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Journal
@@ -153,24 +154,44 @@ class Subscriptions:
         """Write a reply to one subscriber alone."""
         self._write_to(subscriber, frame_of(reply))
 
-    def send_stored(self, subscriber: Subscriber, stored: Sequence[StoredMessage]) -> None:
-        """Write persisted messages to one subscriber alone, as the events they were."""
-        self._write_to(
-            subscriber,
-            b"".join(
-                frame_of(
-                    messages.Event(
-                        topic=each.topic,
-                        event=each.event,
-                        data=each.data,
-                        timestamp=each.created_at,
-                        id=each.id,
-                        cursor=self._cursors.at(each.position),
-                        user_id=each.user_id or UNSET,
-                    )
-                )
-                for each in stored
-            ),
+    def resumes(self, command: messages.Subscribe) -> bool:
+        """Whether a custom channel's log has everything that followed the cursor of a command."""
+        return self.is_known(command) and self.gap(command) is None
+
+    def is_known(self, command: messages.Subscribe) -> bool:
+        """Whether a command has a cursor of this journal's past."""
+        return command.since is not None and self._cursors.position(command.since) >= 0
+
+    def delivered(self, topic: str) -> int:
+        """A position up to which everything in a custom channel has been delivered."""
+        return self._registry.log_end(topic)
+
+    def send_stored(
+        self, subscriber: Subscriber, command: messages.Subscribe, stored: Sequence[StoredMessage]
+    ) -> messages.Subscribe:
+        """Write persisted messages to one subscriber alone, as the events they were.
+
+        Returns the command without the streams that the subscriber has whole now."""
+        streams = command.streams
+        self._write_to(subscriber, b"".join(self._stored(each, streams is not False) for each in stored))
+        if isinstance(streams, dict):
+            sent = {each.id for each in stored if each.stream is not None}
+            command = replace(command, streams={id: n for id, n in streams.items() if id not in sent})
+        return command
+
+    def _stored(self, message: StoredMessage, with_streams: bool) -> bytes:
+        stream = message.stream
+        return frame_of(
+            messages.Event(
+                topic=message.topic,
+                event=message.event,
+                data=message.data,
+                timestamp=message.created_at,
+                id=message.id,
+                cursor=self._cursors.at(message.position if stream is None else stream.ended),
+                user_id=message.user_id or UNSET,
+                stream=messages.Progress(stream.n, stream.state) if stream and with_streams else UNSET,
+            )
         )
 
     def selection(

@@ -127,6 +127,11 @@ class OutOfStep(AerostackError):
         super().__init__(message)
         self.n = n
 
+    def body(self) -> dict[str, Any]:
+        body = super().body()
+        body["error"]["n"] = self.n
+        return body
+
 
 class RateLimited(AerostackError):
     """`seconds` is how long to wait before the next attempt."""

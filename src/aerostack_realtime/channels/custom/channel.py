@@ -160,7 +160,7 @@ def so_far(stream: Stream, cursor: str, *, ended: bool = False) -> bytes:
         timestamp=stream.timestamp,
         id=stream.id,
         cursor=cursor,
-        user_id=UNSET if stream.owner is None else stream.owner,
+        user_id=UNSET if stream.user_id is None else stream.user_id,
         stream=messages.Progress(stream.n, stream.state if ended else "open"),
     )
     return frames.text(messages.encode(event))

@@ -25,12 +25,14 @@ from aerostack_realtime.protocol.messages import StreamState
 
 Key = tuple[str, str]
 """Topic and id of a stream."""
+Owner = tuple[str, bool]
+"""A user id ("" for none), and whether it is the secret key."""
 ENDED_COUNT: Final = 100_000
 """Ended streams that are remembered, so that a late append is answered by what happened to its stream."""
 
 
 class Stream:
-    """One message that grows. `owner` is the user who may append, None for the secret key.
+    """One message that grows. `owner` is who may append.
 
     `opened` and `last` are positions, `timestamp` is in ms since the Unix epoch. `n` counts the pieces; the first
     `known_from` of them are known only joined. `node` is the one on which its writer was last.
@@ -54,6 +56,7 @@ class Stream:
         "state",
         "timestamp",
         "topic",
+        "user_id",
         "visible",
     )
 
@@ -62,7 +65,8 @@ class Stream:
         self.topic = item.topic
         self.id = item.id
         self.event = item.event
-        self.owner = item.user_id
+        self.user_id = item.user_id
+        self.owner = _owner(item)
         self.persist = item.persist
         self.opened = self.last = opened
         self.timestamp = timestamp
@@ -127,7 +131,7 @@ class Repeated(Struct, frozen=True):
 
 
 class _End(Struct, frozen=True):
-    owner: str | None
+    owner: Owner
     n: int
     state: StreamState
     position: int
@@ -178,7 +182,7 @@ class Streams:
                 return self._too_large(item.id)
             stream = self._open[key] = Stream(position, timestamp, node, item)
             return Appended(stream, ended=False)
-        if known.owner != item.user_id:
+        if known.owner != _owner(item):
             return Forbidden(f"The stream {item.id!r} belongs to another user; choose another id.")
         if stream is not None:
             if stream.is_text is not (item.data[:1] == b'"') or stream.event != item.event:
@@ -196,7 +200,7 @@ class Streams:
             return self._after_end(item)
         data = item.data
         if not item.by_server:
-            if stream.owner != item.user_id:
+            if stream.owner != _owner(item):
                 return Forbidden(f"The stream {item.id!r} belongs to another user.")
             stream.node = node
             if item.n > stream.n:
@@ -264,7 +268,7 @@ class Streams:
         end = self._ended.get((item.topic, item.id))
         if end is None:
             return _missing(item.id)
-        if end.owner != item.user_id and not item.by_server:
+        if end.owner != _owner(item) and not item.by_server:
             return Forbidden(f"The stream {item.id!r} belongs to another user.")
         if item.n < end.n or (item.state and item.state == end.state and not item.data) or item.by_server:
             return Repeated(end.n, end.state)
@@ -279,6 +283,10 @@ class Streams:
 def _inside(data: bytes) -> bytes:
     """JSON without its outer quotes or brackets; white space around it does not count."""
     return data.strip()[1:-1].strip() if data[:1] == b"[" else data.strip()[1:-1]
+
+
+def _owner(item: Publish | Append) -> Owner:
+    return item.user_id or "", item.by_key
 
 
 def _missing(id: str) -> NotFound:

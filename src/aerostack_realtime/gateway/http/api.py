@@ -12,6 +12,7 @@ from aerostack_realtime.gateway.http.realtime import RealtimeCalls
 from aerostack_realtime.gateway.http.rpc import RpcCalls
 from aerostack_realtime.gateway.http.sql import SqlCalls
 from aerostack_realtime.gateway.http.status import StatusCalls
+from aerostack_realtime.gateway.http.streams import StreamCalls
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.proxies import Proxies
@@ -39,6 +40,7 @@ def routes(
     realtime = RealtimeCalls(
         project=project, hub=hub, store=database.messages, guard=guard, callers=callers, limits=limits
     )
+    streams = StreamCalls(project=project, hub=hub, guard=guard, callers=callers, limits=limits)
     sql = SqlCalls(database=database, callers=callers, nesting=limits.nesting)
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, callers=callers, nesting=limits.nesting)
@@ -46,6 +48,10 @@ def routes(
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
         web.post("/api/v1/realtime/publish", realtime.publish),
+        web.post("/api/v1/realtime/streams", streams.open),
+        web.post("/api/v1/realtime/streams/append", streams.append),
+        web.post("/api/v1/realtime/streams/finish", streams.finish),
+        web.post("/api/v1/realtime/streams/cancel", streams.cancel),
         web.get("/api/v1/realtime/presence", realtime.presence),
         web.get("/api/v1/realtime/channels", realtime.channels),
         web.post("/api/v1/realtime/disconnect", operator.disconnect),

@@ -63,6 +63,7 @@ def _paths() -> dict[str, Any]:
                 body={"oneOf": [_ref("Publish"), {**_list("Publish"), "maxItems": 100}]},
             )
         },
+        **_stream_paths(),
         "/api/v1/realtime/presence": {
             "get": _call(
                 "presence",
@@ -128,6 +129,25 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _stream_paths() -> dict[str, Any]:
+    id = {"type": "string", "description": "The id of the stream, which its writer chooses."}
+    state = {"enum": ["complete", "cancelled", "failed"]}
+    named = {"topic": _TOPIC, "id": id}
+    opening = {**named, "event": {"type": "string"}, "data": {}, "persist": {"type": "boolean", "default": False}}
+    count = {"type": "integer", "minimum": 0, "description": "How many pieces this writer has appended before."}
+    piece = {**named, "n": count, "data": {}, "state": state}
+    calls = {
+        "": ("openStream", "Open a stream, or learn how far it is", _object(opening, ["topic", "event"])),
+        "/append": ("appendToStream", "Append a piece, end the stream, or both", _object(piece, [*named, "n"])),
+        "/finish": ("finishStream", "End a stream", _object({**named, "state": state}, [*named])),
+        "/cancel": ("cancelStream", "Cancel a stream", _object({**named, "reason": {"type": "string"}}, [*named])),
+    }
+    return {
+        f"/api/v1/realtime/streams{path}": {"post": _call(name, summary, _ref("StreamAck"), body=body)}
+        for path, (name, summary, body) in calls.items()
+    }
+
+
 def _schemas() -> dict[str, Any]:
     return {
         "Publish": _object(
@@ -147,6 +167,17 @@ def _schemas() -> dict[str, Any]:
                 "duplicate": {"type": "boolean"},
             },
             required=["cursor", "timestamp"],
+        ),
+        "StreamAck": _object(
+            {
+                "id": {"type": "string"},
+                "cursor": _CURSOR,
+                "timestamp": {"type": "integer", "description": "ms since the Unix epoch"},
+                "n": {"type": "integer", "description": "How many pieces the stream has."},
+                "state": {"enum": ["open", "complete", "cancelled", "failed"]},
+                "duplicate": {"type": "boolean"},
+            },
+            required=["id", "cursor", "timestamp", "n", "state"],
         ),
         "Query": _object(
             {"sql": {"type": "string"}, "params": {"type": "array", "default": []}}, required=["sql"]
@@ -173,7 +204,10 @@ def _schemas() -> dict[str, Any]:
                 "event": {"type": "string"},
                 "data": {},
                 "created_at": {"type": "integer", "format": "int64"},
-            }
+                "n": {"type": "integer", "description": "Of a stream: how many pieces it has."},
+                "state": {"enum": ["open", "complete", "cancelled", "failed"], "description": "Of a stream."},
+            },
+            required=["id", "room_id", "user_id", "event", "data", "created_at"],
         ),
         "Member": _object(
             {"userId": {"type": "string"}, "state": {"type": "object"}, "since": {"type": "integer"}}

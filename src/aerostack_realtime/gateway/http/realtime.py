@@ -66,6 +66,7 @@ class RealtimeCalls:
                         "event": each.event,
                         "data": each.data,
                         "created_at": each.created_at,
+                        **({} if each.stream is None else {"n": each.stream.n, "state": each.stream.state}),
                     }
                     for each in found
                 ]

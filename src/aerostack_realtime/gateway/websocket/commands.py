@@ -243,6 +243,10 @@ class Commands:
             without=None if command.echo else self._client.connection_id,
         )
 
+    @property
+    def _by_key(self) -> bool:
+        return self._client.identity is not None and self._client.identity.kind == "server"
+
     def _open_stream(self, command: messages.Publish, topic: str) -> None:
         if command.id is UNSET:
             raise BadMessage("A stream needs an id, by which its pieces name it.")
@@ -255,6 +259,7 @@ class Commands:
             id=command.id,
             persist=command.persist,
             connection=self._client.connection_id,
+            by_key=self._by_key,
         )
 
     def _append(self, command: messages.Append, topic: str) -> None:
@@ -273,6 +278,7 @@ class Commands:
             self._answer_stream(topic, command.id, command.ref),
             user_id=self._client.user_id,
             connection=self._client.connection_id,
+            by_key=self._by_key,
         )
 
     def _answer_stream(
@@ -304,6 +310,8 @@ class Commands:
             raise InvalidFilter(f"A filter has at most {self._limits.filter_bytes} bytes.")
         policy(command)
         self._rights.require(command.topic, "subscribe")
+        if command.history is not None:
+            self._check_history(command)
         if command.presence and not self._rights.permissions.allows(command.topic, "presence"):
             command = replace(command, presence=False)
         before = self._rights.on(command.topic)
@@ -318,6 +326,14 @@ class Commands:
             self._keep(command.topic, before=before)
             raise
         return None
+
+    def _check_history(self, command: messages.Subscribe) -> None:
+        if topics.table_of(command.topic) is not None:
+            raise BadMessage("A table has no history; ask for a snapshot.")
+        limit = self._limits.history_page
+        if command.history != "all" and (command.history or 0) > limit:
+            raise BadMessage(f'history is 1 to {limit}, or "all".')
+        self._rights.require(command.topic, "history")
 
     def _may_catch_up(self, command: messages.Subscribe) -> bool:
         """Events that a channel's log no longer has are history, and need the right to it."""

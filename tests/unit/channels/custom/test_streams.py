@@ -25,7 +25,7 @@ End = Literal["", "complete", "cancelled", "failed"]
 
 
 def opening(data: str = '""', *, id: str = "s", user: str | None = "ada", event: str = "answer") -> Publish:
-    return Publish(TOPIC, event, data.encode(), user, id, stream=True)
+    return Publish(TOPIC, event, data.encode(), user, id, stream=True, by_key=user is None)
 
 
 def piece(n: int, data: str = "", state: End = "", *, user: str | None = "ada", id: str = "s") -> Append:
