@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection
+from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection, StoredMessage
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import BadMessage, InvalidFilter, TooLarge
@@ -65,7 +65,9 @@ class CatchUp:
         if table is None:
             if _options(command) is not None:
                 raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
-            return self._subscriptions.gap(command) is not None
+            if command.history is not None and self._subscriptions.resumes(command):
+                return False
+            return command.history is not None or self._subscriptions.gap(command) is not None
         return (
             command.since is not None or _options(command) is not None or not self._database.changes.watches(table)
         )
@@ -93,6 +95,8 @@ class CatchUp:
         that is restored meanwhile is another gap."""
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
         confirmed, epoch = False, ""
+        if command.history is not None and not self._subscriptions.is_known(command):
+            command, confirmed, epoch = await self._history(command), True, self._database.epoch
         while (gap := self._subscriptions.gap(command)) is not None:
             if epoch != self._database.epoch:
                 self._subscriptions.tell(self._subscriber, command, recovered=False)
@@ -101,11 +105,33 @@ class CatchUp:
             began = perf_counter()
             page = await asyncio.shield(stored)
             self._counters.history_pages.observe(perf_counter() - began)
-            self._subscriptions.send_stored(self._subscriber, page)
+            command = self._subscriptions.send_stored(self._subscriber, command, page)
             reached = page[-1].position if len(page) == PAGE else gap.until
             command = replace(command, since=self._subscriptions.cursor_at(reached))
             await self._drain()
         self._subscriptions.subscribe(self._subscriber, command, confirmed=confirmed)
+
+    async def _history(self, command: messages.Subscribe) -> messages.Subscribe:
+        """Answer, and send the persisted messages that the command asks for. Returns the command that continues
+        after them."""
+        topic, recovered = command.topic, None if command.since is None else False
+        until, page, position = self._subscriptions.delivered(topic), list[StoredMessage](), -1
+        if command.history != "all":
+            newest = await asyncio.shield(self._database.messages.history(topic, command.history or 0))
+            page = sorted((each for each in newest if 0 < _place(each) <= until), key=_place)
+            position = _place(page[0]) - 1 if page else until
+        command = replace(command, since=self._subscriptions.cursor_at(max(position, 0)))
+        self._subscriptions.tell(self._subscriber, command, recovered=recovered)
+        command = self._subscriptions.send_stored(self._subscriber, command, page)
+        more = command.history == "all"
+        while more:
+            await self._drain()
+            page = await asyncio.shield(self._database.messages.after(topic, position, until, PAGE))
+            command = self._subscriptions.send_stored(self._subscriber, command, page)
+            more = len(page) == PAGE
+            position = page[-1].position if page else until
+        await self._drain()
+        return replace(command, since=self._subscriptions.cursor_at(until))
 
     async def _snapshot(self, command: messages.Subscribe, table: str, options: _SnapshotOptions) -> None:
         selection, shown = self._selection(command, table, options)
@@ -209,6 +235,11 @@ class CatchUp:
             following = await part
             confirmed = True
             await self._drain()
+
+
+def _place(message: StoredMessage) -> int:
+    """The position at which a stored message was delivered; 0 for a stream that has not ended."""
+    return message.position if message.stream is None else message.stream.ended
 
 
 def _options(command: messages.Subscribe) -> _SnapshotOptions | None:
