@@ -8,20 +8,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from importlib.metadata import version
 from typing import Final
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from aerostack_realtime import config
-from aerostack_realtime.access.authentication import Access, prepared
-from aerostack_realtime.access.identity import Authenticator, Identity
-from aerostack_realtime.access.jwks import KeySet
-from aerostack_realtime.access.keys import Keys
-from aerostack_realtime.access.revocations import Revocations
+from aerostack_realtime.access.authentication import prepared
+from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.memory import MemoryJournal
-from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.streaming import StreamLimits
@@ -31,7 +29,6 @@ from aerostack_realtime.config import Settings
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database, MessageStore, Retention
 from aerostack_realtime.database.factory import claim, open_database
-from aerostack_realtime.gateway.fetch import fetch
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
 from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall, Sources
@@ -41,12 +38,12 @@ from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
-from aerostack_realtime.gateway.tls import Certificate
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session, Transport
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +61,15 @@ STOP_SECONDS: Final = 3.0
 
 
 async def run(
-    settings: Settings, *, ready: Callable[[str], None], stop: asyncio.Event, renew: asyncio.Event
+    settings: Settings,
+    *,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+    reload: asyncio.Event,
+    reread: Callable[[], Settings],
 ) -> None:
-    """Run one node until `stop` is set; `ready` is called with its address once it listens. When `renew` is
-    set, the certificate is read again.
+    """Run one node until `stop` is set; `ready` is called with its address once it listens. When `reload` is
+    set, `reread` reads the settings again, and what has changed is applied (reload.py).
 
     Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened or
     has a server already, OSError when the address is taken, and an ExceptionGroup when a part of it has died.
@@ -78,11 +80,17 @@ async def run(
             claimed.announce(url)
             ready(url)
 
-        await _run(settings, listening, stop, renew)
+        # The server's own limits, which a reload changes.
+        own = replace(settings, limits=copy(settings.limits))
+        await _run(own, listening, stop, reload, reread)
 
 
 async def _run(
-    settings: Settings, ready: Callable[[str], None], stop: asyncio.Event, renew: asyncio.Event
+    settings: Settings,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+    reload: asyncio.Event,
+    reread: Callable[[], Settings],
 ) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     certificate = config.certificate(settings)
@@ -105,15 +113,28 @@ async def _run(
         changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
         with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
             await memberships.load()
-        access = _access(settings)
+        access = access_of(settings)
         revocations = await stored_revocations(database)
         authenticator = await prepared(access, revocations, time.time)
         guard = Guard(rules, memberships, time.monotonic)
         proxies = Proxies(settings.trusted_proxies)
         pending_sockets = PendingSockets(settings.limits, proxies, time.monotonic)
-        endpoint, app, metrics = _application(
-            settings, hub, database, authenticator, revocations, guard, proxies, pending_sockets
+        parts = Parts(
+            hub=hub,
+            database=database,
+            changes=changes,
+            guard=guard,
+            authenticator=authenticator,
+            revocations=revocations,
+            origins=Origins(settings.origins, loopback=settings.loopback_origins),
+            limits=settings.limits,
+            pending_sockets=pending_sockets,
+            rates=HttpRateLimiter(settings.limits, time.monotonic),
+            certificate=certificate,
+            sessions=lambda: endpoint.sessions,
         )
+        reloader = Reloader(settings, access, parts, reread)
+        endpoint, app, metrics = _application(settings, parts, proxies, reloader)
         listener = Listener(
             app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
         )
@@ -129,9 +150,7 @@ async def _run(
                     tasks.create_task(_measure_lag(counters)),
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
-                    tasks.create_task(memberships.keep()),
-                    tasks.create_task(_renew(certificate, renew)),
-                    *(tasks.create_task(each.keep()) for each in access.key_sets),
+                    tasks.create_task(reloader.run(reload)),
                 ]
                 _freeze_gc()
                 ready(_url(settings, port))
@@ -175,7 +194,7 @@ def _hub(settings: Settings, database: Database, journal: Journal, counters: Cou
         later=loop.call_later,
         buffer_limit=settings.limits.buffer_bytes,
         presence_limit=settings.limits.presence_members,
-        logs=_logs(settings, counters),
+        logs=Logs(log_bounds(settings), settings.log_bytes, counters),
         streams=StreamLimits(
             settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
         ),
@@ -192,14 +211,6 @@ def _freeze_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-
-
-async def _renew(certificate: Certificate | None, renew: asyncio.Event) -> None:
-    while True:
-        await renew.wait()
-        renew.clear()
-        if certificate is not None:
-            certificate.reload()
 
 
 async def _watch(database: Database) -> None:
@@ -257,32 +268,11 @@ def _level(fails: bool) -> int:
     return logging.DEBUG if fails else logging.WARNING
 
 
-def _access(settings: Settings) -> Access:
-    return Access(
-        secret_keys=Keys(settings.secret_keys),
-        publishable_keys=Keys(settings.publishable_keys),
-        fixed_keys=config.fixed_token_keys(settings),
-        key_sets=[
-            KeySet(rule.jwks, rule.algorithm, fetch, issuer=rule.issuer, audience=rule.audience)
-            for rule in settings.token_keys
-            if rule.jwks is not None and rule.algorithm is not None
-        ],
-        anonymous=settings.anonymous,
-        open_access=settings.open_access,
-    )
-
-
 def _application(
-    settings: Settings,
-    hub: Hub,
-    database: Database,
-    authenticator: Authenticator,
-    revocations: Revocations,
-    guard: Guard,
-    proxies: Proxies,
-    pending_sockets: PendingSockets,
+    settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader
 ) -> tuple[WebSocketEndpoint, web.Application, MetricsCall]:
-    origins = Origins(settings.origins, loopback=settings.loopback_origins)
+    hub, database, guard, pending_sockets = parts.hub, parts.database, parts.guard, parts.pending_sockets
+    authenticator, origins = parts.authenticator, parts.origins
 
     def open_session(transport: Transport, identity: Identity | None, slot: ConnectionSlot) -> Session:
         return Session(
@@ -324,8 +314,9 @@ def _application(
         database=database,
         authenticator=authenticator,
         guard=guard,
-        admin=Admin(lambda: endpoint.sessions, revocations, database, time.time),
-        rates=HttpRateLimiter(settings.limits, time.monotonic),
+        admin=Admin(lambda: endpoint.sessions, parts.revocations, database, time.time),
+        reload=reloader.answer,
+        rates=parts.rates,
         proxies=proxies,
         limits=settings.limits,
         metrics=metrics if settings.metrics_port is None else None,
@@ -341,14 +332,6 @@ def _application(
 
 def _retention(settings: Settings) -> list[Retention]:
     return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
-
-
-def _logs(settings: Settings, counters: Counters) -> Logs:
-    rules = [
-        (rule.pattern, Bounds(rule.max_count, rule.max_bytes, rule.max_age_seconds * 1_000_000))
-        for rule in settings.logs
-    ]
-    return Logs(rules, settings.log_bytes, counters)
 
 
 def _microseconds() -> int:

@@ -140,7 +140,7 @@ async def test_tls_is_served_and_its_certificate_renewed_on_sighup(serve: Serve,
         pass
     (tmp_path / "cert.pem").write_text("no certificate")
     os.kill(server.pid, signal.SIGHUP)
-    while "was not replaced" not in server.log.read_text():
+    while "Nothing changed: TLS" not in server.log.read_text():
         assert await shown(server) == second
     connector = aiohttp.TCPConnector(ssl=False)
     async with aiohttp.ClientSession(connector=connector) as session:

@@ -202,6 +202,7 @@ async def test_openapi_describes_every_call(http: Http) -> None:
         ("GET", "/api/v1/realtime/presence"),
         ("GET", "/api/v1/realtime/channels"),
         ("POST", "/api/v1/realtime/disconnect"),
+        ("POST", "/api/v1/realtime/reload"),
         ("POST", "/api/v1/realtime/revoke"),
         ("POST", QUERY),
         ("POST", BATCH),

@@ -53,7 +53,7 @@ class Authenticator:
         self._secret = secret_keys
         self._publishable = publishable_keys
         self._tokens = tokens
-        self._anonymous = anonymous or open_access
+        self.anonymous = anonymous or open_access
         self.claimed_ids = claimed_ids or open_access
         self._revocations = Revocations() if revocations is None else revocations
         self._now = now
@@ -74,9 +74,17 @@ class Authenticator:
             raise InvalidKey("This API key is not known here; check the key, and the project's settings.")
         if token and token != key:
             return self._user(token, known)
-        if not self._anonymous and known is None:
+        if not self.anonymous and known is None:
             return None
         return Identity("anonymous", (user_id or None) if self.claimed_ids else None, key=known)
+
+    def adopt(self, other: "Authenticator") -> None:
+        """Accept what `other` accepts, from now on."""
+        self._secret = other._secret
+        self._publishable = other._publishable
+        self._tokens = other._tokens
+        self.anonymous = other.anonymous
+        self.claimed_ids = other.claimed_ids
 
     def expired(self, identity: Identity) -> bool:
         """Whether the token that proved an identity has expired."""

@@ -48,7 +48,7 @@ class KeySet:
         issuer: str | None = None,
         audience: str | None = None,
     ) -> None:
-        self._url = url
+        self.url = url
         self._algorithm = algorithm
         self._fetch = fetch
         self._issuer = issuer
@@ -56,12 +56,17 @@ class KeySet:
         self._wanted = asyncio.Event()
         self.keys: tuple[TokenKey, ...] = ()
 
+    @property
+    def source(self) -> tuple[str, Algorithm, str | None, str | None]:
+        """What it was made with: URL, algorithm, issuer and audience."""
+        return self.url, self._algorithm, self._issuer, self._audience
+
     async def refresh(self) -> bool:
         """Fetch the set; one that cannot be fetched or read leaves the last one in place."""
         try:
-            self.keys = self.parse(await self._fetch(self._url))
+            self.keys = self.parse(await self._fetch(self.url))
         except Exception as failure:
-            log.warning("cannot refresh the keys at %s, keeping %d: %s", self._url, len(self.keys), failure)
+            log.warning("cannot refresh the keys at %s, keeping %d: %s", self.url, len(self.keys), failure)
             return False
         return True
 

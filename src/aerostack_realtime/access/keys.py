@@ -22,6 +22,11 @@ class Keys:
     def __len__(self) -> int:
         return len(self._digests)
 
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """The fingerprints of all keys."""
+        return frozenset(fingerprint(digest) for digest in self._digests)
+
     def find(self, given: str) -> str | None:
         """The fingerprint of the key that `given` is, fit for a log; None for an unknown key.
 

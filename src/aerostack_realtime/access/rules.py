@@ -132,9 +132,17 @@ DENIED: Final = Verdict(False)
 class Rules:
     """All rules, compiled. Raises RuleError."""
 
-    def __init__(self, channels: Sequence[ChannelRule] = (), tables: Sequence[TableRule] = ()) -> None:
+    def __init__(
+        self,
+        channels: Sequence[ChannelRule] = (),
+        tables: Sequence[TableRule] = (),
+        before: "Rules | None" = None,
+    ) -> None:
         self._channels = [_Channel(rule, number) for number, rule in enumerate(channels, 1)]
         self._tables = {rule.name: _Table(rule, number) for number, rule in enumerate(tables, 1)}
+        if before is not None:
+            for name, table in self._tables.items():
+                table.keep_rows(before._tables.get(name))
         if len(self._tables) != len(tables):
             raise RuleError("[[tables]]: two rules are for the same table; keep one of them")
         self.memberships: frozenset[tuple[str, tuple[str, ...]]] = frozenset(
@@ -337,8 +345,14 @@ class _Table:
             self.rows = Rows(rule.name, rule.rows, rule.columns)
         except ExpressionError as error:
             raise RuleError(f"{where}, rows: {error}") from None
+        self._rows_as_written = rule.rows, rule.columns
         name = RuleName("tables", number, rule.name)
         self._allowed, self._denied = Verdict(True, rule=name), Verdict(False, rule=name)
+
+    def keep_rows(self, before: "_Table | None") -> None:
+        """Use the compiled row rule of `before` if it is written the same."""
+        if before is not None and before._rows_as_written == self._rows_as_written:
+            self.rows = before.rows
 
     def decide(self, identity: Identity, user: Mapping[str, Any], action: Action) -> Verdict:
         if action in _WRITING:

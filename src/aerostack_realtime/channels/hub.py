@@ -17,6 +17,7 @@ from aerostack_realtime.backplane.items import Publish, Track, Untrack
 from aerostack_realtime.channels.cluster import Cluster, NodeInfo
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues
+from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
@@ -319,6 +320,11 @@ class Hub:
     def flush(self) -> None:
         """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
         self._registry.flush()
+
+    def rebound(self, rules: Sequence[tuple[str, Bounds]], limit: int) -> None:
+        """Apply other bounds to the logs of custom channels, as `Logs` has them."""
+        self._logs.rebound(rules, limit)
+        self._registry.rebound()
 
     def totals(self) -> Totals:
         """How much there is of everything now."""

@@ -106,6 +106,19 @@ class Registry:
             del self._tables[channel.topic]
             del self._by_table[channel.table]
 
+    def rebound(self) -> None:
+        """Apply the bounds and rules that hold now to the logs that exist."""
+        for topic, log in list(self._logs.items()):
+            log.rebound(self._new_logs.bounds(topic))
+            log.counters = self._new_logs.counters.channel(topic, "event")
+            self._tidy_log(topic, log)
+        for channel in self:
+            counters = self._new_logs.counters.channel(
+                channel.topic, "event" if isinstance(channel, CustomChannel) else "change"
+            )
+            for audience in channel.audiences():
+                audience.counters = counters
+
     def expire(self, now: int) -> None:
         """Forget the events that are too old at a position, and the logs that are empty without them."""
         for topic, log in list(self._logs.items()):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from aerostack_realtime import config
 from aerostack_realtime.cli.console import fail, note, out
 from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded
-from aerostack_realtime.config import DEV_SECRET_KEY, Settings, SettingsError
+from aerostack_realtime.config import DEV_SECRET_KEY, Loaded, Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import shown
 from aerostack_realtime.gateway.http import static
@@ -66,23 +66,40 @@ def dev(
             "Use `aerostack serve` on a network, or add --unsafe-public if you mean it.",
             2,
         )
-    serve_development(development_settings(host, port, database, project, config_file))
+    settings = development_settings(host, port, database, project, config_file)
+
+    def reread() -> Settings:
+        own = config.load(config.find(config_file))
+        return config.development(
+            replace(own, host=host, port=settings.port, database=settings.database, project=settings.project)
+        )
+
+    serve_development(settings, reread=reread)
 
 
 def serve(
     config_file: ConfigFile = None,
-    tls_cert: Annotated[str | None, typer.Option(help="A certificate chain in PEM; read again on SIGHUP.")] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(help="A certificate chain in PEM; a reload reads it again.")
+    ] = None,
     tls_key: Annotated[str | None, typer.Option(help="Its private key.")] = None,
 ) -> None:
     """Run a server for production. `aerostack init` writes the settings to start with.
 
     Example: `aerostack serve --config aerostack.toml`
     """
-    found = loaded(config_file)
-    settings = found.settings
-    settings = replace(settings, tls_cert=tls_cert or settings.tls_cert, tls_key=tls_key or settings.tls_key)
-    if problems := config.problems(settings, found.place):
-        fail_with(problems, "These settings are not safe for production; see above.")
+
+    def read(found: Loaded) -> Settings:
+        settings = found.settings
+        settings = replace(settings, tls_cert=tls_cert or settings.tls_cert, tls_key=tls_key or settings.tls_key)
+        if problems := config.problems(settings, found.place):
+            raise SettingsError(*problems)
+        return settings
+
+    try:
+        settings = read(loaded(config_file))
+    except SettingsError as error:
+        fail_with(error.mistakes, "These settings are not safe for production; see above.")
 
     def ready(url: str) -> None:
         out.print(
@@ -90,7 +107,12 @@ def serve(
             markup=False,
         )
 
-    run_server(settings, ready, "Set another port in the settings or in AEROSTACK_PORT.")
+    run_server(
+        settings,
+        ready,
+        "Set another port in the settings or in AEROSTACK_PORT.",
+        lambda: read(config.read(config.find(config_file))),
+    )
 
 
 def development_settings(
@@ -112,8 +134,13 @@ def development_settings(
     return config.development(settings)
 
 
-def serve_development(settings: Settings, then: Callable[[str], None] | None = None) -> None:
-    """Run a server for development, and print how to use it. `then` is called with its address."""
+def serve_development(
+    settings: Settings,
+    then: Callable[[str], None] | None = None,
+    reread: Callable[[], Settings] | None = None,
+) -> None:
+    """Run a server for development, and print how to use it. `then` is called with its address, and `reread` for
+    the settings of a reload."""
 
     def ready(url: str) -> None:
         where = "" if url == "http://127.0.0.1:8787" else f" --url {url}"
@@ -125,7 +152,8 @@ def serve_development(settings: Settings, then: Callable[[str], None] | None = N
         if then is not None:
             then(url)
 
-    run_server(settings, ready, "Choose another --port, or leave it out to get a free one.")
+    advice = "Choose another --port, or leave it out to get a free one."
+    run_server(settings, ready, advice, reread or (lambda: settings))
 
 
 def _free_port(host: str, wanted: int) -> int:
@@ -146,7 +174,9 @@ def _free_port(host: str, wanted: int) -> int:
     return wanted
 
 
-def run_server(settings: Settings, ready: Callable[[str], None], advice: str) -> None:
+def run_server(
+    settings: Settings, ready: Callable[[str], None], advice: str, reread: Callable[[], Settings]
+) -> None:
     """Run a server until SIGINT or SIGTERM. Whatever prevents it ends the command with one sentence; `advice`
     completes that of a port in use."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -154,7 +184,7 @@ def run_server(settings: Settings, ready: Callable[[str], None], advice: str) ->
     if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     try:
-        uvloop.run(_until_signal(settings, ready))
+        uvloop.run(_until_signal(settings, ready, reread))
     except (DatabaseUnusable, SettingsError) as error:
         fail(str(error), 2)
     except OSError as error:
@@ -162,16 +192,16 @@ def run_server(settings: Settings, ready: Callable[[str], None], advice: str) ->
         fail(f"Cannot listen on {settings.host}:{settings.port}: {reason}. {advice}", 2)
 
 
-async def _until_signal(settings: Settings, ready: Callable[[str], None]) -> None:
-    stop, renew = asyncio.Event(), asyncio.Event()
+async def _until_signal(settings: Settings, ready: Callable[[str], None], reread: Callable[[], Settings]) -> None:
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, renew.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
 
     def listening(url: str) -> None:
         ready(url)
         sys.stdout.flush()
 
-    await run(settings, ready=listening, stop=stop, renew=renew)
+    await run(settings, ready=listening, stop=stop, reload=reload, reread=reread)
     out.print("aerostack: stopped, everything accepted is stored")

@@ -130,7 +130,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`."""
     tls_cert: str | None = None
-    """A certificate chain in PEM, read again on SIGHUP."""
+    """A certificate chain in PEM; a reload reads it again."""
     tls_key: str | None = None
     """The private key of the certificate."""
     metrics_host: str = "127.0.0.1"

@@ -23,10 +23,11 @@ def _nowhere(path: mistakes.Path) -> None:  # noqa: ARG001 - a Place
     return None
 
 
-def rules(settings: Settings) -> Rules:
-    """The rules, compiled. Raises SettingsError."""
+def rules(settings: Settings, before: Rules | None = None) -> Rules:
+    """The rules, compiled. With `before`, row rules that have not changed are those of before, so that a
+    subscription sees that its rows are the same. Raises SettingsError."""
     try:
-        return Rules(settings.channels, settings.tables)
+        return Rules(settings.channels, settings.tables, before)
     except RuleError as error:
         raise SettingsError(f"{error}.") from None
 

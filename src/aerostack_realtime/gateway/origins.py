@@ -33,6 +33,10 @@ class Origins:
         self._wild = [origin.split("*") for origin in listed if "*" in origin]
         self._loopback = loopback
 
+    def adopt(self, other: "Origins") -> None:
+        """Allow what `other` allows, from now on."""
+        self._exact, self._wild, self._loopback = other._exact, other._wild, other._loopback
+
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a request with these Origin and Host headers may pass. Only pages send an Origin."""
         if origin is None:

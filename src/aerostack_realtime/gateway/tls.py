@@ -14,6 +14,10 @@ class Certificate:
         self._files = (certificate, key)
         self.context = self._load(self._new())
 
+    def check(self) -> None:
+        """Raises ValueError when what is in the files now cannot be used."""
+        self._load(self._new())
+
     def reload(self) -> None:
         """Use the present files for new connections; if they are invalid, keep the certificate in use."""
         try:

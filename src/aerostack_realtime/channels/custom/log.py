@@ -151,6 +151,12 @@ class Log:
             self.drop()
         self._budget.make_room()
 
+    def rebound(self, bounds: Bounds) -> None:
+        """Keep what these bounds allow, from now on."""
+        self._max_count, self._max_bytes, self._age = bounds.count, bounds.bytes, bounds.age
+        while len(self._entries) > self._max_count or self._bytes > self._max_bytes:
+            self.drop()
+
     def expire(self, now: int) -> None:
         """Forget what is too old at the position `now`."""
         before = now - self._age

@@ -28,8 +28,17 @@ class Logs:
         """How many events the budget of all logs has removed."""
         return self._budget.evicted
 
+    def rebound(self, rules: Sequence[tuple[str, Bounds]], limit: int) -> None:
+        """Apply other bounds to new logs and in total; `bounds` names those of a log that exists."""
+        self._rules = [(topics.like(pattern), bounds) for pattern, bounds in rules]
+        self._budget.limit = limit
+        self._budget.make_room()
+
     def log(self, topic: str, start: int) -> Log:
         """A new log for a canonical topic, complete after the position `start`."""
+        return Log(start, self.bounds(topic), self._budget, self.counters.channel(topic, "event"))
+
+    def bounds(self, topic: str) -> Bounds:
+        """The bounds of a canonical topic's log."""
         name = topic.rpartition("/")[0]
-        bounds = next((bounds for pattern, bounds in self._rules if pattern.fullmatch(name)), self._others)
-        return Log(start, bounds, self._budget, self.counters.channel(topic, "event"))
+        return next((bounds for pattern, bounds in self._rules if pattern.fullmatch(name)), self._others)

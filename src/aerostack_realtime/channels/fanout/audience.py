@@ -31,6 +31,7 @@ class Audience:
         "_with_presence",
         "_withheld",
         "_without_presence",
+        "counters",
     )
 
     def __init__(
@@ -40,7 +41,7 @@ class Audience:
         lag: Callable[[SlowConsumers], None],
         counters: ChannelCounters | None = None,
     ) -> None:
-        self._counters = ChannelCounters() if counters is None else counters
+        self.counters = ChannelCounters() if counters is None else counters
         self._defer = defer
         self._lag = lag
         self._limit = limit
@@ -60,7 +61,7 @@ class Audience:
         self.remove(subscriber)
         if policy is not None:
             if self._slow is None:
-                self._slow = SlowConsumers(self._lag, self._limit, self._counters)
+                self._slow = SlowConsumers(self._lag, self._limit, self.counters)
             self._slow.add(subscriber, policy, presence=presence)
         elif presence:
             self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)
@@ -107,7 +108,7 @@ class Audience:
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
         limit = self._limit
         slow: list[Subscriber] = []
-        counters, everyone = self._counters, len(self._with_presence)
+        counters, everyone = self.counters, len(self._with_presence)
         counters.deliveries += len(frames) * everyone
         counters.bytes += len(chunk) * everyone
         if presence or withheld or self._without_presence or self._slow is not None:
@@ -132,7 +133,7 @@ class Audience:
 
     def _count_others(self, frames: int, presence: int, withheld: int) -> None:
         """Count the deliveries that differ from `frames` to each subscriber with presence."""
-        counters, slow = self._counters, len(self._slow or ())
+        counters, slow = self.counters, len(self._slow or ())
         counters.deliveries += (frames - presence) * len(self._without_presence) + frames * slow - withheld
         if presence:
             hearing = presence * (len(self._with_presence) + slow)

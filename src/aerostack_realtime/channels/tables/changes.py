@@ -16,6 +16,13 @@ class ChangeFanOut:
     def __init__(self) -> None:
         self.listeners: tuple[ChangeListener, ...] = ()
 
+    def add(self, listener: ChangeListener) -> None:
+        """Pass changes to another listener too, before all others."""
+        self.listeners = (listener, *self.listeners)
+
+    def remove(self, listener: ChangeListener) -> None:
+        self.listeners = tuple(each for each in self.listeners if each is not listener)
+
     def changed(self, changes: Sequence[Change]) -> None:
         for each in self.listeners:
             each.changed(changes)

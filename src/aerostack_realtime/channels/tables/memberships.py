@@ -62,6 +62,8 @@ class Memberships:
         by_table: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         for table, columns in wanted:
             by_table[table].add(columns)
+        self.wanted = frozenset((table, columns) for table, all in by_table.items() for columns in all)
+        """The tables and columns that were asked for."""
         self._tables = {name: _Table(name, sorted(columns)) for name, columns in by_table.items()}
         self._database = database
         self._holders: dict[Held, set[tuple[Membership, Holder, str]]] = {}

@@ -1,6 +1,6 @@
 """What an operator does to connected users: close their connections, revoke their tokens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -88,8 +88,11 @@ class _Revoke(Struct, rename="camel"):
 class AdminCalls:
     """The operator's HTTP calls, with the secret key."""
 
-    def __init__(self, *, admin: Admin, callers: Callers, nesting: int) -> None:
+    def __init__(
+        self, *, admin: Admin, reload: Callable[[], Awaitable[object]], callers: Callers, nesting: int
+    ) -> None:
         self._admin = admin
+        self._reload = reload
         self._callers = callers
         self._nesting = nesting
 
@@ -107,3 +110,7 @@ class AdminCalls:
             return as_json({"closed": await self._admin.revoke_user(body.user_id)})
         assert body.token_id is not None, "one of the two was named"
         return as_json({"closed": await self._admin.revoke_token(body.token_id)})
+
+    async def reload(self, request: web.Request) -> web.Response:
+        self._callers.require_server(request)
+        return as_json(await self._reload())

@@ -1,5 +1,7 @@
 """The HTTP calls of docs/protocol.md §8: which path is answered by whom."""
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator
@@ -27,6 +29,7 @@ def routes(
     authenticator: Authenticator,
     guard: Guard,
     admin: Admin,
+    reload: Callable[[], Awaitable[object]],
     rates: HttpRateLimiter,
     proxies: Proxies,
     limits: Limits,
@@ -43,7 +46,7 @@ def routes(
     streams = StreamCalls(project=project, hub=hub, guard=guard, callers=callers, limits=limits)
     sql = SqlCalls(database=database, callers=callers, nesting=limits.nesting)
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
-    operator = AdminCalls(admin=admin, callers=callers, nesting=limits.nesting)
+    operator = AdminCalls(admin=admin, reload=reload, callers=callers, nesting=limits.nesting)
     status = StatusCalls(database=database, version=version)
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
@@ -56,6 +59,7 @@ def routes(
         web.get("/api/v1/realtime/channels", realtime.channels),
         web.post("/api/v1/realtime/disconnect", operator.disconnect),
         web.post("/api/v1/realtime/revoke", operator.revoke),
+        web.post("/api/v1/realtime/reload", operator.reload),
         web.post("/v1/db/query", sql.query),
         web.post("/v1/db/batch", sql.batch),
         web.post("/internal/hooks/rpc", rpc.call),

@@ -100,6 +100,18 @@ def _paths() -> dict[str, Any]:
                 },
             )
         },
+        "/api/v1/realtime/reload": {
+            "post": _call(
+                "reload",
+                "Read the settings again and apply them: all or nothing (secret key)",
+                _object(
+                    {
+                        "changed": {"type": "array", "items": {"type": "string"}},
+                        "needsRestart": {"type": "array", "items": {"type": "string"}},
+                    }
+                ),
+            )
+        },
         "/v1/db/query": {
             "post": _call("query", "Run one SQL statement (secret key)", _ref("Result"), body=_ref("Query"))
         },

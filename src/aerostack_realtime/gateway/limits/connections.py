@@ -82,12 +82,18 @@ class PendingSockets:
     def __init__(self, limits: Limits, proxies: Proxies, now: Callable[[], float]) -> None:
         self._limits = limits
         self._proxies = proxies
+        self._now = now
         self._opened = KeyedTokenBuckets(limits.connects_per_second, limits.connects_burst, now)
         self._turned_away: Counter[str] = Counter()
         self.refused = 0
         """How many sockets were not let in since the start."""
         self.total = 0
         self.addresses: Counter[str] = Counter()
+
+    def limits_changed(self) -> None:
+        """Count how fast sockets are opened by the limits of now."""
+        limits = self._limits
+        self._opened = KeyedTokenBuckets(limits.connects_per_second, limits.connects_burst, self._now)
 
     def enter(self, peer: str | None) -> str:
         """Count one socket more, under the address that has to be given to `leave`. Raises RateLimited."""

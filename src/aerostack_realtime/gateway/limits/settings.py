@@ -3,6 +3,7 @@
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS
 
@@ -113,3 +114,23 @@ UNLIMITED: Final = Limits(
     control_frames_per_second=0,
 )
 """For development and benchmarks on one machine: one address, one user, as fast as it can."""
+
+FIXED: Final = frozenset(
+    {
+        "body_bytes",
+        "buffer_bytes",
+        "nesting",
+        "presence_members",
+        "stream_bytes",
+        "stream_seconds",
+        "streams_per_connection",
+    }
+)
+"""Limits that need a restart: parts of the server are built with them."""
+
+
+def adopt_limits(limits: Limits, other: Limits) -> None:
+    """Let the limits that the parts of a running server share be those of `other`, except FIXED."""
+    for name in Limits.__struct_fields__:
+        if name not in FIXED:
+            force_setattr(limits, name, getattr(other, name))

@@ -125,6 +125,13 @@ class HttpRateLimiter:
     """The rates of HTTP calls and of the bytes they publish, per caller."""
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self.limits_changed()
+
+    def limits_changed(self) -> None:
+        """Count by the limits of now; every caller begins with a whole burst."""
+        limits, now = self._limits, self._now
         self._calls = KeyedTokenBuckets(limits.calls_per_second, limits.calls_burst, now)
         self._bytes = KeyedTokenBuckets(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
 

@@ -21,13 +21,18 @@ _DOING: Final = {
 """The sets of actions that a place can have, one object for all places."""
 
 
-class Guard(Struct, frozen=True):
+class Guard(Struct):
     """The rules of this server and the memberships they ask for. `now` is in seconds."""
 
     rules: Rules
     memberships: Memberships
     now: Callable[[], float]
     _shared: dict[Kind, Permissions] = field(default_factory=dict)
+
+    def change(self, rules: Rules, memberships: Memberships) -> None:
+        """Apply other rules, from now on. Permissions that were made before keep to theirs."""
+        self.rules, self.memberships = rules, memberships
+        self._shared.clear()
 
     def permissions(self, identity: Identity) -> Permissions:
         """The permissions of an identity; anonymous ones without an id share theirs."""
@@ -111,6 +116,11 @@ class Rights:
 
     def scope(self, table: str) -> Scope:
         return self.permissions.scope(table)
+
+    def forget_memberships(self) -> None:
+        """The memberships that places depend on are followed no more; `lost` finds those of now."""
+        for place in self._places.values():
+            place.member = None
 
     async def lost(self, before: Permissions) -> list[str]:
         """The places that the identity of now has no right to be on, or sees otherwise than that of before. Those

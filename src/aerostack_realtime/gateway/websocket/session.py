@@ -332,8 +332,19 @@ class Session:
         self.send(messages.Authenticated(identity.user_id or ""))
         return None if before is None else self._review(before)
 
+    def apply_rules(self, *, moved: bool) -> Awaitable[None] | None:
+        """The rules have changed; with `moved` also what follows the memberships. The connection has its new
+        rights at once. Await the result: then it leaves the topics that it has no right to any more."""
+        if moved:
+            self._rights.forget_memberships()
+        if self._identity is None:
+            return None
+        before = self._rights.permissions
+        self._rights.become(self._identity)
+        return self._review(before)
+
     async def _review(self, before: Permissions) -> None:
-        """Leave where the new token gives no right to be."""
+        """Leave where there is no right to be any more."""
         for topic in await self._rights.lost(before):
             self.evict(topic)
 
