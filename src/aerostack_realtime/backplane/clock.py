@@ -10,8 +10,8 @@ from typing import Final
 RESERVE_US: Final = 10_000_000
 """How far ahead of the clock the high-water mark is kept: it is raised about every five seconds."""
 HEADROOM_US: Final = RESERVE_US // 10
-"""Positions below the mark that only counting reaches: so many events may come before a mark is stored that the
-wall clock has run into."""
+"""Headroom below the stored mark: the positions that are still available by increment when the wall clock reaches
+the mark first."""
 
 
 def mark_above(now: int, last: int) -> int:
@@ -36,9 +36,10 @@ class HybridClock:
         self.at = last
         """The time of the newest position, in µs since the Unix epoch. It never goes back."""
         self._last = last
-        self._mark = mark
-        self._asked = mark
         self._reserve = reserve
+        self._asked = mark
+        self._mark = mark
+        self._compute_bounds()
 
     @property
     def last(self) -> int:
@@ -53,17 +54,29 @@ class HybridClock:
     def next(self) -> int:
         now = self._now()
         last = self._last
-        if now + RESERVE_US // 2 > self._asked or last + HEADROOM_US // 2 > self._asked:
+        if now > self._wall_bound or last > self._count_bound:
             self._asked = mark_above(now, last)
+            self._compute_bounds()
             self._reserve(self._asked)
-        position = now if last < now <= self._mark - HEADROOM_US else last + 1
-        self._last = position
-        if now > self.at:
-            self.at = now
-        if position > self.at:
-            self.at = position
+        if last < now <= self._highest_wall:
+            self._last = now
+            if now > self.at:
+                self.at = now
+            return now
+        self._last = position = last + 1
+        self.at = max(self.at, now, position)
         return position
 
     def reserved(self, mark: int) -> None:
         """`mark` is durable from now on."""
         self._mark = max(self._mark, mark)
+        self._compute_bounds()
+
+    def _compute_bounds(self) -> None:
+        """What `next` compares with; it runs for every event."""
+        self._highest_wall = self._mark - HEADROOM_US
+        """The wall clock is followed up to here."""
+        self._wall_bound = self._asked - RESERVE_US // 2
+        """The wall clock beyond which the next mark is asked for."""
+        self._count_bound = self._asked - HEADROOM_US // 2
+        """The newest position beyond which it is asked for, too."""

@@ -41,7 +41,7 @@ class Delivery:
         id = item.id or f"{position:x}"
         event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
         frame = frames.text(encode(event))
-        channel.log.append(position, frame)
+        channel.log.add(Entry(position, frame, False, len(frame)))
         channel.log.counters.events += 1
         without = None if item.without is None else self._connections.get(item.without)
         channel.audience.append(frame, without=without)

@@ -63,6 +63,7 @@ class Publishing:
         self._defer = defer
         self._stored_all = stored_all
         self._holds = holds
+        self._held = holds.queues
         self._streaming = streaming
         self._pending: Counter[Key] = Counter()
         """The persisted publishes with an id that wait for their Settle."""
@@ -106,12 +107,13 @@ class Publishing:
                     self._undecided[position] = done
                 return
             self.receipts.remember(key, Receipt(position, timestamp, position))
-        if done is None and not self._holds and item.topic not in self._heard:
+        held = self._held
+        if done is None and not held and item.topic not in self._heard:
             self.delivered += position
             self._registry.log(item.topic).append_item(position, timestamp, item)
             return
         cursor = self._cursors.at(position)
-        if self._holds and self._holds.holds(item.topic):
+        if held and item.topic in held:
             self._holds.hold(PendingEvent(item.topic, position, node, timestamp, True, item))
         else:
             self.delivered += position
@@ -151,7 +153,7 @@ class Publishing:
             if not changed:
                 continue
             frames = self._delivery.presence_frames(topic, position, timestamp, changed)
-            if self._holds.holds(topic):
+            if topic in self._held:
                 self._holds.hold(PendingEvent(topic, position, node, timestamp, True, frames=frames))
             else:
                 self._delivery.presence(topic, position, frames)

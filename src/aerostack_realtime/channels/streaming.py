@@ -161,7 +161,7 @@ class Streaming:
             if node == self._journal.node:
                 self._store_opening(position, stream, done)
             return
-        if self._holds.holds(item.topic):
+        if item.topic in self._holds.queues:
             self._holds.hold(PendingEvent(item.topic, position, node, stream.timestamp, True, item, stream=stream))
         else:
             self._delivery.open_stream(stream, position)
@@ -243,7 +243,7 @@ class Streaming:
             if node == self._journal.node:
                 self._store_end(position, stream, done)
             return
-        if self._holds.holds(stream.topic):
+        if stream.topic in self._holds.queues:
             self._holds.hold(
                 PendingEvent(stream.topic, position, node, stream.timestamp, True, stream=stream, ends=True)
             )

@@ -321,7 +321,7 @@ class InvalidCommand(Exception):
 
 def decode_command(frame: bytes, nesting: int = DEFAULT_LEVELS) -> Command:
     """The command in a text frame of at most `nesting` levels. Raises InvalidCommand."""
-    if exceeds(frame, nesting):
+    if len(frame) > 2 * nesting and exceeds(frame, nesting):  # JSON needs two bytes for each level
         names = (UNSET, UNSET) if exceeds(frame, MAX_LEVELS) else _names(frame)
         raise InvalidCommand(too_deep(nesting), *names)
     try:
@@ -336,7 +336,7 @@ def decode_command(frame: bytes, nesting: int = DEFAULT_LEVELS) -> Command:
         else:
             error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
         raise InvalidCommand(error, *_names(frame)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         raise InvalidCommand(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
 
 

@@ -33,31 +33,25 @@ class PendingEvent(Struct, gc=False):
 
 
 class HoldQueues:
-    """The held events of all channels, by topic. False when nothing is held."""
+    """The held events of all channels."""
 
-    __slots__ = ("_queues", "_unsettled")
+    __slots__ = ("_unsettled", "queues")
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[PendingEvent]] = {}
+        self.queues: dict[str, deque[PendingEvent]] = {}
+        """By topic. A channel has a queue while an event of it waits for a commit: every later one waits too."""
         self._unsettled: dict[int, PendingEvent] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._queues)
-
-    def holds(self, topic: str) -> bool:
-        """Whether an event of the channel waits for a commit, so that every later one waits too."""
-        return topic in self._queues
 
     def reached(self, topic: str, position: int) -> int:
         """The position up to which a channel's events up to `position` are released."""
-        queue = self._queues.get(topic)
+        queue = self.queues.get(topic)
         return position if queue is None else min(position, queue[0].position - 1)
 
     def hold(self, event: PendingEvent) -> None:
         """Keep an event in its place until it is settled and all events before it are released."""
-        queue = self._queues.get(event.topic)
+        queue = self.queues.get(event.topic)
         if queue is None:
-            queue = self._queues[event.topic] = deque()
+            queue = self.queues[event.topic] = deque()
         queue.append(event)
         if not event.settled:
             self._unsettled[event.position] = event
@@ -79,18 +73,18 @@ class HoldQueues:
 
     def drop(self, event: PendingEvent) -> None:
         """Take out an event that is not to be delivered."""
-        self._queues[event.topic].remove(event)
+        self.queues[event.topic].remove(event)
 
     def release(self, topic: str) -> list[PendingEvent]:
         """The events of a channel that do not wait any more, in their order."""
-        queue = self._queues.get(topic)
+        queue = self.queues.get(topic)
         if queue is None:
             return []
         released = []
         while queue and queue[0].settled:
             released.append(queue.popleft())
         if not queue:
-            del self._queues[topic]
+            del self.queues[topic]
         return released
 
     def unsettled(self, of: Callable[[str], bool]) -> list[PendingEvent]:
@@ -100,10 +94,10 @@ class HoldQueues:
     def drop_after(self, position: int) -> list[PendingEvent]:
         """Drop the events after a position, and return them."""
         dropped = []
-        for topic, queue in list(self._queues.items()):
+        for topic, queue in list(self.queues.items()):
             while queue and queue[-1].position > position:
                 dropped.append(queue.pop())
                 self._unsettled.pop(dropped[-1].position, None)
             if not queue:
-                del self._queues[topic]
+                del self.queues[topic]
         return dropped

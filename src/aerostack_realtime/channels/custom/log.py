@@ -88,7 +88,8 @@ class Log:
         return self._entries[0].position
 
     def append(self, position: int, frame: bytes, *, presence: bool = False) -> None:
-        self._append(Entry(position, frame, presence, len(frame)))
+        """Keep an event whose frame is sent."""
+        self.add(Entry(position, frame, presence, len(frame)))
 
     def append_item(self, position: int, timestamp: int, item: Publish) -> None:
         """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
@@ -98,7 +99,7 @@ class Log:
         entries, budget = self._entries, self._budget
         kept, spent = self._bytes + size, budget.spent + ENTRY_BYTES + size
         if not entries or len(entries) >= self._max_count or kept > self._max_bytes or spent > budget.limit:
-            self._append(entry)
+            self.add(entry)
             return
         assert position > self.last, "positions of a channel only grow"
         self.last = position
@@ -108,9 +109,10 @@ class Log:
 
     def append_stream(self, position: int, stream: Stream) -> None:
         """Keep a stream that has ended."""
-        self._append(Entry(position, b"", False, stream.size + RAW_BYTES, stream=stream))
+        self.add(Entry(position, b"", False, stream.size + RAW_BYTES, stream=stream))
 
-    def _append(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
+        """Keep an event, and drop the oldest ones beyond the bounds."""
         assert entry.position > self.last, "positions of a channel only grow"
         self.last = entry.position
         entries, kept = self._entries, self._bytes + entry.size
