@@ -14,6 +14,8 @@ from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.live_table import LiveTable
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember, QueryResult, RowChange
+from aerostack_realtime.sdk.read_stream import ReadStream
+from aerostack_realtime.sdk.write_stream import WriteStream
 
 __version__ = version("aerostack-realtime")
 
@@ -27,7 +29,9 @@ __all__ = [
     "Payload",
     "PresentMember",
     "QueryResult",
+    "ReadStream",
     "RealtimeClient",
     "RowChange",
+    "WriteStream",
     "__version__",
 ]

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from aerostack_realtime.sdk import aerostack
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, QueryResult
+from aerostack_realtime.sdk.pieces import pieces_of
+from aerostack_realtime.sdk.write_stream import WriteStream
 
 _Async = aerostack.Aerostack
 _Result = TypeVar("_Result")
@@ -35,6 +37,36 @@ class Aerostack(AbstractContextManager["Aerostack"]):
     def publish(self, topic: str, event: str, data: Any = None, *, persist: bool = False) -> Ack:
         """Like `Channel.publish`, over the WebSocket: needs no secret key, and waits for a reconnect."""
         return self.run(lambda sdk: sdk.realtime.channel(topic).publish(event, data, persist=persist))
+
+    def stream(
+        self, topic: str, event: str, *, data: str | list[Any] = "", id: str | None = None, persist: bool = False
+    ) -> "Stream":
+        """Like `Channel.stream`: `with sdk.stream(topic, "answer") as stream: stream.append(text)`. A cancellation
+        raises at the next call."""
+        return Stream(
+            self, lambda sdk: sdk.realtime.channel(topic).stream(event, data=data, id=id, persist=persist)
+        )
+
+    def pipe(
+        self,
+        topic: str,
+        event: str,
+        source: Iterable[Any],
+        *,
+        data: str | list[Any] = "",
+        id: str | None = None,
+        persist: bool = False,
+    ) -> None:
+        """Like `Channel.pipe`: the caller's thread iterates over `source`, and closes it."""
+        try:
+            with self.stream(topic, event, data=data, id=id, persist=persist) as stream:
+                for chunk in source:
+                    for piece in pieces_of(chunk, as_items=isinstance(data, list)):
+                        stream.append(piece)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
 
     def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """Like `Channel.get_history`."""
@@ -75,6 +107,43 @@ class Aerostack(AbstractContextManager["Aerostack"]):
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+class Stream(AbstractContextManager["Stream"]):
+    """Like `WriteStream`, without `await`."""
+
+    def __init__(self, facade: Aerostack, make: Callable[[_Async], WriteStream]) -> None:
+        self._facade = facade
+        self._make = make
+        self._stream: WriteStream | None = None
+
+    @property
+    def n(self) -> int:
+        """How many pieces the stream has."""
+        return 0 if self._stream is None else self._stream.n
+
+    def __enter__(self) -> "Stream":
+        async def opened(sdk: _Async) -> WriteStream:
+            return await self._make(sdk).open()
+
+        self._stream = self._facade.run(opened)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stream = self._opened
+        if kind is None:
+            self._facade.run(lambda _: stream.finish())
+        elif not stream.cancelled:
+            self._facade.run(lambda _: stream.abandon("failed"))
+
+    def append(self, piece: Any) -> None:
+        stream = self._opened
+        self._facade.run(lambda _: stream.append(piece))
+
+    @property
+    def _opened(self) -> WriteStream:
+        assert self._stream is not None, "a stream is used as a with block"
+        return self._stream
 
 
 class Socket(NamedTuple):

@@ -25,8 +25,10 @@ def test_the_exported_names() -> None:
         "Payload",
         "PresentMember",
         "QueryResult",
+        "ReadStream",
         "RealtimeClient",
         "RowChange",
+        "WriteStream",
         "__version__",
     ]
     assert all(hasattr(aerostack_realtime, name) for name in aerostack_realtime.__all__)
@@ -45,12 +47,12 @@ async def test_the_names_of_each_object() -> None:
         "table",
     }  # fmt: skip
     assert public(sdk.realtime.channel("chat/general")) == {
-        "cursor", "get_history", "off", "on", "presence", "publish", "subscribe", "subscribed", "topic", "track",
-        "unsubscribe", "untrack",
+        "cancel", "cursor", "get_history", "off", "on", "pipe", "presence", "publish", "stream", "subscribe",
+        "subscribed", "topic", "track", "unsubscribe", "untrack",
     }  # fmt: skip
     assert public(sdk.realtime.table("orders")) - public(Mapping) == {"cursor", "on_change"}
     assert public(blocking.Aerostack("http://127.0.0.1:9")) == {
-        "close", "db", "history", "listen", "publish", "run", "socket",
+        "close", "db", "history", "listen", "pipe", "publish", "run", "socket", "stream",
     }  # fmt: skip
 
 

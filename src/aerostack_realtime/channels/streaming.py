@@ -139,6 +139,7 @@ class Streaming:
             )
             node, n = self._journal.node, message.stream.n
             stream = Stream(message.position, message.created_at, node, item, n)
+            stream.owner = message.user_id, None if message.user_id else True
             self.streams.restore(stream)
             self._delivery.open_stream(stream, message.position)
             self._writers[stream.topic, stream.id] = _Writer(None, self._limits.seconds)

@@ -57,6 +57,7 @@ class Publish(_Message, frozen=True, tag="publish"):
     id: str | UnsetType = UNSET
     echo: bool = True
     stream: bool = False
+    ref: str | UnsetType = UNSET
 
 
 class Append(_Message, frozen=True, tag="append"):

@@ -1,8 +1,8 @@
 """A channel: listeners, the subscription, publishing, presence and history."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -10,59 +10,26 @@ from msgspec import UNSET
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, Internal, Unavailable
 from aerostack_realtime.protocol.messages import (
+    Appended,
     ChatMessage,
     DbChange,
     Event,
-    Filter,
     Presence,
     Reply,
-    Slow,
     Snapshot,
     Subscribed,
     Unsubscribed,
 )
 from aerostack_realtime.sdk.delivery import Delivery, Stream
+from aerostack_realtime.sdk.internals import ClientInternals, Command
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember
-from aerostack_realtime.sdk.subscription import ANY, Handler, Key, State, Subscription
+from aerostack_realtime.sdk.pieces import closing, iterate, pieces_of
+from aerostack_realtime.sdk.read_stream import OutOfSync
+from aerostack_realtime.sdk.subscription import ANY, Handler, Options, State, Subscription
+from aerostack_realtime.sdk.write_stream import WriteStream
 
 _Answer = TypeVar("_Answer", bound=Reply)
-
-Command = (
-    messages.Subscribe
-    | messages.Unsubscribe
-    | messages.Publish
-    | messages.Track
-    | messages.Untrack
-    | messages.AskPresence
-)
-
-
-class ClientInternals(Protocol):
-    """The parts of the client that channels use."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a usable connection."""
-
-    def request(self, id: str, command: Command) -> asyncio.Future[Reply]:
-        """Send a command, now and on every new connection until it is answered; returns its answer.
-
-        Opens the connection if necessary. Raises BadMessage for a command that is not JSON or is nested too
-        deeply, TooLarge, Overloaded, or the error that ended the connection.
-        """
-
-    def withdraw(self, id: str, error: AerostackError | None = None) -> None:
-        """Forget an unanswered command: it is not sent again, and its caller gets `error`."""
-
-    def send(self, command: Command) -> None:
-        """Send a command if there is a connection; it has no meaning for the next one."""
-
-    def retain(self, channel: "Channel") -> None:
-        """Keep the channel alive while it is in use, and release it otherwise."""
-
-    async def history(self, topic: str, limit: int, before: int | None) -> list[HistoryMessage]:
-        """Stored messages of a topic, newest first."""
 
 
 class Channel:
@@ -185,6 +152,50 @@ class Channel:
         ack = await self._answer(id, command, messages.Ack)
         return Ack(ack.id, ack.cursor or None, ack.timestamp or None, ack.duplicate is True)
 
+    # --- streams -----------------------------------------------------------------------------------------
+
+    def stream(
+        self, event: str, *, data: str | list[Any] = "", id: str | None = None, persist: bool = False
+    ) -> WriteStream:
+        """Write a message piece by piece: `async with channel.stream("answer") as stream`.
+
+        `await stream.append(piece)` adds to `data`: a string to a string, a list of items to a list. With its `id`
+        a program that is started again continues a stream. With `persist` it is part of the history. Readers with
+        `streams=True` see it grow; the others receive one event when it ends.
+        """
+        return WriteStream(self._client, self._subscription.wire_topic, event, data, id, persist)
+
+    async def pipe(
+        self,
+        event: str,
+        source: AsyncIterable[Any] | Iterable[Any],
+        *,
+        data: str | list[Any] = "",
+        id: str | None = None,
+        persist: bool = False,
+    ) -> WriteStream:
+        """Write everything that `source` yields to a stream, and close `source`; returns the finished stream.
+
+        `source` yields strings, or what the OpenAI and Anthropic SDKs, LangChain and Pydantic AI yield for text.
+        With `data=[]` each object that it yields becomes one item. Raises Cancelled when the stream was cancelled,
+        after `source` was closed, which ends the request to the model.
+        """
+        async with self.stream(event, data=data, id=id, persist=persist) as stream, closing(source):
+            async for chunk in iterate(source):
+                for piece in pieces_of(chunk, as_items=isinstance(data, list)):
+                    await stream.append(piece)
+        return stream
+
+    async def cancel(self, id: str, reason: str = "") -> None:
+        """Cancel the stream of that id, and ask its writer to stop. Does nothing when it has ended.
+
+        Raises NotFound for an unknown stream, Forbidden, or a retryable error.
+        """
+        ref = new_id()
+        await self._answer(ref, messages.Cancel(self._subscription.wire_topic, id, reason, ref), messages.Ack)
+
+    # --- presence and history ----------------------------------------------------------------------------
+
     async def track(self, state: Mapping[str, Any]) -> None:
         """Join the channel's members with `state`, a mapping; call it again to change the state.
 
@@ -253,27 +264,30 @@ class Channel:
             or not self._delivery.idle
         )
 
-    def _reconfigure(self, filter: Filter | None, since: str | None, slow: Slow | None, key: Key | None) -> None:
+    def _reconfigure(self, options: Options) -> None:
         """Apply the options of another `channel()` call. Raises ValueError when it is subscribed with others."""
         if self._subscription.snapshot is not None:
             raise ValueError(f"{self.topic!r} is open as a live table; use another client for its changes.")
-        running = self.subscribed or self._requesting is not None
-        if filter is not None and filter != self._subscription.filter:
-            if running:
-                raise ValueError(f"{self.topic!r} is subscribed with another filter; unsubscribe it first.")
-            self._subscription.filter = filter
-        if slow is not None and (slow, key) != (self._subscription.slow, self._subscription.key):
-            if running:
-                raise ValueError(f"{self.topic!r} is subscribed with another policy; unsubscribe it first.")
-            self._subscription.slow, self._subscription.key = slow, key
-        if since is not None and not running:
-            self._subscription.continue_from(since)
+        self._subscription.configure(options, running=self.subscribed or self._requesting is not None)
 
     def _receive(self, reply: Event | ChatMessage | DbChange) -> None:
         """An event arrived."""
         if self._subscription.live and self._delivery.full:
             self._pause()
         elif (payload := self._subscription.receive(reply)) is not None:
+            self._delivery.put(payload)
+
+    def _grow(self, reply: Appended) -> None:
+        """Pieces of a stream arrived."""
+        if self._subscription.live and self._delivery.full:
+            self._pause()
+            return
+        try:
+            payload = self._subscription.grow(reply)
+        except OutOfSync:
+            self._client.send(self._subscription.request(new_id()))
+            return
+        if payload is not None:
             self._delivery.put(payload)
 
     def _confirm(self, reply: Subscribed) -> None:
@@ -343,6 +357,7 @@ class Channel:
         """The connection has ended for good, or the subscription has: end the iterations."""
         for stream in list(self._streams):
             stream.end(error)
+        self._subscription.growing.stop(error)
 
     async def _stop(self) -> None:
         """The user disconnects. Afterwards no handler runs, except the one that called."""

@@ -13,7 +13,7 @@ from aerostack_realtime.sdk.endpoint import Endpoint
 from aerostack_realtime.sdk.live_table import LiveTable
 from aerostack_realtime.sdk.payload import HistoryMessage
 from aerostack_realtime.sdk.session import Session
-from aerostack_realtime.sdk.subscription import Key, Subscription
+from aerostack_realtime.sdk.subscription import History, Key, Options, Subscription
 from aerostack_realtime.sdk.window import Window
 
 
@@ -114,6 +114,8 @@ class RealtimeClient:
         since: str | None = None,
         slow: Slow | None = None,
         key: Key | None = None,
+        streams: bool | None = None,
+        history: History | None = None,
     ) -> Channel:
         """Get or create the channel of `topic`; it is the same object for as long as you hold or use it.
 
@@ -126,15 +128,29 @@ class RealtimeClient:
         each value of that member of the data; on a table it sends the net change of each row, and needs its `key`.
         `drop` drops events and reports their number as a `gap`.
 
-        Raises InvalidTopic, and ValueError when the channel is subscribed with another filter or policy.
+        With `streams`, messages that are written piece by piece arrive as they grow; without it, once they are
+        whole. `history` begins with so many stored messages, or with "all" of them.
+
+        Raises InvalidTopic, and ValueError when the channel is subscribed with other options.
         """
         name = self._endpoint.channel_name(topic)
         channel = self._session.channels.get(name)
         if channel is not None:
-            channel._reconfigure(filter, since, slow, key)
+            channel._reconfigure(
+                Options(filter=filter, since=since, slow=slow, key=key, streams=streams, history=history)
+            )
             return channel
         wire_topic = self._endpoint.wire_topic(topic)
-        subscription = Subscription(topic, wire_topic, filter, since, slow=slow or "resume", key=key)
+        subscription = Subscription(
+            topic,
+            wire_topic,
+            filter,
+            since,
+            slow=slow or "resume",
+            key=key,
+            streams=streams or False,
+            history=history,
+        )
         channel = self._session.channels[name] = Channel(self._session, name, subscription)
         return channel
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.payload import Payload
 from aerostack_realtime.sdk.subscription import Subscription
@@ -35,7 +37,12 @@ class Delivery:
     @property
     def full(self) -> bool:
         """Whether the channel has to be paused."""
-        return len(self._waiting) >= self._buffer
+        return len(self._waiting) >= self._buffer and not self._iterates
+
+    @property
+    def _iterates(self) -> bool:
+        """Whether a program iterates over an open stream: a handler may wait for its pieces."""
+        return any(stream.iterated for stream in self._subscription.growing)
 
     @property
     def idle(self) -> bool:
@@ -43,8 +50,12 @@ class Delivery:
         return self._task is None
 
     def put(self, payload: Payload) -> None:
-        """Queue a payload for the handlers."""
-        self._waiting.append(payload)
+        """Queue a payload for the handlers. The pieces of a stream that wait are joined."""
+        last = self._waiting[-1] if self._waiting else None
+        if payload.stream is not None and last is not None and last.stream is payload.stream:
+            self._waiting[-1] = replace(payload, delta=last.delta + payload.delta)
+        else:
+            self._waiting.append(payload)
         if self._task is None:
             self._start()
 
@@ -68,7 +79,8 @@ class Delivery:
     async def _deliver(self) -> None:
         while self._waiting:
             payload = self._waiting.popleft()
-            for handler in self._subscription.handlers(payload):
+            iterated = payload.stream is not None and payload.stream.iterated
+            for handler in () if iterated else self._subscription.handlers(payload):
                 try:
                     outcome = handler(payload)
                     if inspect.isawaitable(outcome):

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from aerostack_realtime.protocol.messages import Operation
+from aerostack_realtime.protocol.messages import Operation, StreamState
+from aerostack_realtime.sdk.read_stream import ReadStream
 
 
 class Payload(Struct, frozen=True, kw_only=True):
@@ -24,6 +25,10 @@ class Payload(Struct, frozen=True, kw_only=True):
     place in the log, such as the members already present at a subscription. `commit` names the transaction that a
     row change is part of, in all tables alike, and `commit_end` is set on its last change: on PostgreSQL, where
     that is known.
+
+    Of a stream, on a channel with `streams=True`, `data` is what there is so far, `delta` what this event adds to
+    it, and `state` is `open`, `complete`, `cancelled` or `failed`. `stream` is the same object in all of its
+    events: iterate over it for the pieces.
     """
 
     type: Literal["event", "db_change", "chat_message", "snapshot"]
@@ -38,6 +43,9 @@ class Payload(Struct, frozen=True, kw_only=True):
     cursor: str | None = None
     commit: str | None = None
     commit_end: bool = False
+    delta: Any = None
+    state: StreamState | None = None
+    stream: ReadStream | None = None
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     InvalidTopic,
+    OutOfStep,
     TokenExpired,
     TooLarge,
     Unavailable,
@@ -22,13 +23,15 @@ from aerostack_realtime.protocol.errors import (
 )
 from aerostack_realtime.protocol.messages import Limits, Reply, encode
 from aerostack_realtime.sdk.backoff import Backoff
-from aerostack_realtime.sdk.channel import Channel, Command
+from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.connection import Connection, GetToken, Status
 from aerostack_realtime.sdk.endpoint import Endpoint
+from aerostack_realtime.sdk.internals import Command
 from aerostack_realtime.sdk.limits import check_limits
 from aerostack_realtime.sdk.outbox import Outbox
 from aerostack_realtime.sdk.payload import HistoryMessage
 from aerostack_realtime.sdk.reconnect_policy import error_of
+from aerostack_realtime.sdk.write_stream import WriteStream
 
 logger = logging.getLogger("aerostack_realtime.sdk")
 
@@ -48,6 +51,7 @@ class Session:
         self.channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
         self.in_use: dict[str, Channel] = {}
         self._outbox = Outbox()
+        self._writers: dict[str, WriteStream] = {}
         self._limits: Limits | None = None  # unknown before the first connection
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._status_callbacks: list[Callable[[Status], object]] = []
@@ -56,7 +60,7 @@ class Session:
     async def close(self) -> None:
         """Close the connection; waiting calls fail, handlers stop, iterations end."""
         await self.connection.close()
-        self._outbox.fail_all(Unavailable("disconnect() was called before the server answered."))
+        self._fail_all(Unavailable("disconnect() was called before the server answered."))
         for channel in list(self.in_use.values()):
             await channel._stop()
 
@@ -114,6 +118,36 @@ class Session:
         page = await self.endpoint.get("/api/v1/public/realtime/history", params, _HistoryPage)
         return page.messages
 
+    # --- for writers of streams --------------------------------------------------------------------------
+
+    def begin(self, ref: str, writer: WriteStream) -> None:
+        """Route the answers with this `ref` to a writer. See write_stream.WriterInternals."""
+        self._require_open()
+        self._writers[ref] = writer
+
+    def end(self, ref: str) -> None:
+        """The writer needs no more answers. See write_stream.WriterInternals."""
+        self._writers.pop(ref, None)
+
+    def send_piece(self, command: messages.Publish | messages.Append) -> None:
+        """Send a command if there is a connection. See write_stream.WriterInternals."""
+        frame = _frame(command)
+        if self._limits is not None:
+            check_limits(frame, self._limits)
+        self.connection.send(frame)
+
+    def _fail_all(self, error: AerostackError) -> None:
+        self._outbox.fail_all(error)
+        for writer in list(self._writers.values()):
+            writer._fail(error)
+
+    def _require_open(self) -> None:
+        """Open the connection if it was never opened. Raises the error that ended it."""
+        if self.connection.status == "disconnected":
+            raise self.connection.error or Unavailable("disconnect() was called; call connect() first.")
+        if self.connection.status == "idle":
+            self.connection.open()
+
     # --- for the connection ------------------------------------------------------------------------------
 
     def changed(self, status: Status) -> None:
@@ -135,6 +169,8 @@ class Session:
             channel._restore()
         for frame in self._outbox.frames():
             self.connection.send(frame)
+        for writer in list(self._writers.values()):
+            writer._connected()
 
     def frame_refused(self) -> None:
         """The server closed the connection because a frame was too large for it to read."""
@@ -145,7 +181,7 @@ class Session:
     def failed(self, error: AerostackError) -> None:
         """An error occurred that no call waits for."""
         if self.connection.status == "disconnected":
-            self._outbox.fail_all(error)
+            self._fail_all(error)
             for channel in list(self.in_use.values()):
                 channel._end_streams(error)
         if self._error_callbacks:
@@ -160,7 +196,17 @@ class Session:
                 if channel := self._channel_of(reply.topic):
                     channel._receive(reply)
             case messages.Ack():
-                self._outbox.answer(reply.id, reply)
+                if writer := self._writers.get(reply.ref or ""):
+                    writer._acked(reply)
+                else:
+                    self._outbox.answer(reply.ref or reply.id, reply)
+            case messages.Appended():
+                if channel := self._channel_of(reply.topic):
+                    channel._grow(reply)
+            case messages.StreamCancelled():
+                for writer in list(self._writers.values()):
+                    if writer.id == reply.id and writer.writes_to(reply.topic):
+                        writer._cancelled(reply)
             case messages.Subscribed():
                 self._subscribed(reply)
             case messages.Unsubscribed():
@@ -175,8 +221,6 @@ class Session:
             case messages.Snapshot():
                 if channel := self._channel_of(reply.topic):
                     channel._load(reply)
-            case messages.Appended() | messages.StreamCancelled():
-                pass  # this client asks for no streams
             case messages.Connected() | messages.Authenticated() | messages.Pong():
                 pass
             case _:
@@ -205,7 +249,13 @@ class Session:
 
     def _refused(self, reply: messages.Error) -> None:
         error = error_of(reply.code, reply.message)
-        if reply.id is UNSET:
+        if isinstance(error, OutOfStep):
+            error.n = reply.n or 0
+        if writer := self._writers.get(reply.ref or ""):
+            writer._refused(error)
+        elif reply.ref is not UNSET:
+            self._outbox.fail(reply.ref, error)
+        elif reply.id is UNSET:
             if not (reply.topic is UNSET and self._unnamed_refused(error)):
                 self.failed(error)
         elif not self._outbox.fail(reply.id, error):

@@ -14,9 +14,10 @@ from enum import Enum, auto
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
 from aerostack_realtime.protocol.messages import (
+    Appended,
     ChatMessage,
     DbChange,
     Event,
@@ -27,6 +28,7 @@ from aerostack_realtime.protocol.messages import (
     Subscribe,
     Subscribed,
 )
+from aerostack_realtime.sdk.growing_streams import GrowingStreams
 from aerostack_realtime.sdk.payload import Part, Payload
 from aerostack_realtime.sdk.presence import EVENTS as PRESENCE_EVENTS
 from aerostack_realtime.sdk.presence import Members, Transition
@@ -35,6 +37,8 @@ Handler = Callable[[Payload], object]
 """A plain or async function of one payload."""
 Key = str | Sequence[str]
 """The member of `data`, or those, that identify what an event or a row is about."""
+History = int | Literal["all"]
+"""How many stored messages a subscription begins with."""
 GapReason = Literal["not_recovered", "interrupted", "dropped"]
 """Why events may be missing; docs/protocol.md §5."""
 
@@ -45,6 +49,17 @@ ANY: Final = "*"
 SEEN_LIMIT: Final = 8192
 """Cursors remembered to recognise repeats. A resumption repeats at most the events that were received and not yet
 handled, which delivery.BUFFER bounds to half of this."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The options of `channel()`; None where the caller gave none."""
+
+    filter: Filter | None = None
+    since: str | None = None
+    slow: Slow | None = None
+    key: Key | None = None
+    streams: bool | None = None
+    history: History | None = None
 
 
 class State(Enum):
@@ -85,12 +100,17 @@ class Subscription:
         snapshot: Raw | None = None,
         slow: Slow = "resume",
         key: Key | None = None,
+        streams: bool = False,
+        history: History | None = None,
     ) -> None:
         self.topic = topic
         self.wire_topic = wire_topic
         self.filter = filter
         self.slow: Slow = slow
         self.key = key
+        self.streams = streams
+        self.history = history
+        self.growing = GrowingStreams(topic)
         self.cursor = since
         self.members = Members()
         self.state = State.OFF
@@ -137,6 +157,8 @@ class Subscription:
             snapshot=rows,
             slow=self.slow,
             key=self.key if self.key is None or isinstance(self.key, str) else list(self.key),
+            streams=self.streams and (self.growing.known or True),
+            history=self.history,
             id=id,
         )
 
@@ -144,10 +166,29 @@ class Subscription:
         """Whether `id` is that of the request that counts."""
         return self._request == id
 
-    def continue_from(self, cursor: str) -> None:
-        """Start after `cursor` instead of now."""
-        assert not self.confirmed, "a running subscription has its own cursor"
-        self.cursor = self._start = cursor
+    def configure(self, options: Options, *, running: bool) -> None:
+        """Change the options of a subscription that is not `running`. Raises ValueError when other ones apply."""
+        changes: list[tuple[str, bool]] = [
+            ("filter", options.filter is not None and options.filter != self.filter),
+            ("policy", options.slow is not None and (options.slow, options.key) != (self.slow, self.key)),
+            ("streams option", options.streams is not None and options.streams != self.streams),
+        ]
+        for option, changed in changes:
+            if changed and running:
+                raise ValueError(f"{self.topic!r} is subscribed with another {option}; unsubscribe it first.")
+        if running:
+            return
+        if options.filter is not None:
+            self.filter = options.filter
+        if options.slow is not None:
+            self.slow, self.key = options.slow, options.key
+        if options.streams is not None:
+            self.streams = options.streams
+        if options.history is not None:
+            self.history = options.history
+        if options.since is not None:
+            assert not self.confirmed, "a running subscription has its own cursor"
+            self.cursor = self._start = options.since
 
     def confirm(self, reply: Subscribed) -> Payload | None:
         """Process `subscribed`; returns the gap that it reports, if any. Answers to older requests are ignored."""
@@ -191,6 +232,8 @@ class Subscription:
             return None
         if isinstance(reply, Event) and reply.event in PRESENCE_EVENTS:
             return self._member(reply)
+        if isinstance(reply, Event) and reply.stream is not UNSET:
+            return self.growing.event(reply)
         if reply.cursor in self._seen:
             return None
         self._seen[reply.cursor] = None
@@ -219,6 +262,10 @@ class Subscription:
             id=reply.id,
             cursor=reply.cursor,
         )
+
+    def grow(self, reply: Appended) -> Payload | None:
+        """Process pieces of a stream; returns the payload for the user. Raises OutOfSync when some are missing."""
+        return self.growing.append(reply) if self.live else None
 
     def reconcile(self, reply: Presence) -> list[Payload]:
         """Process the full list of members; returns the changes that no event reported."""

@@ -25,8 +25,9 @@ from aerostack_realtime.protocol.messages import StreamState
 
 Key = tuple[str, str]
 """Topic and id of a stream."""
-Owner = tuple[str, bool]
-"""A user id ("" for none), and whether it is the secret key."""
+Owner = tuple[str, bool | None]
+"""A user id ("" for none), and whether it is a secret key's: None for a user's stream from the store, which does
+not hold that."""
 ENDED_COUNT: Final = 100_000
 """Ended streams that are remembered, so that a late append is answered by what happened to its stream."""
 
@@ -182,7 +183,7 @@ class Streams:
                 return self._too_large(item.id)
             stream = self._open[key] = Stream(position, timestamp, node, item)
             return Appended(stream, ended=False)
-        if known.owner != _owner(item):
+        if not _owns(known.owner, item):
             return Forbidden(f"The stream {item.id!r} belongs to another user; choose another id.")
         if stream is not None:
             if stream.is_text is not (item.data[:1] == b'"') or stream.event != item.event:
@@ -200,7 +201,7 @@ class Streams:
             return self._after_end(item)
         data = item.data
         if not item.by_server:
-            if stream.owner != _owner(item):
+            if not _owns(stream.owner, item):
                 return Forbidden(f"The stream {item.id!r} belongs to another user.")
             stream.node = node
             if item.n > stream.n:
@@ -268,7 +269,7 @@ class Streams:
         end = self._ended.get((item.topic, item.id))
         if end is None:
             return _missing(item.id)
-        if end.owner != _owner(item) and not item.by_server:
+        if not _owns(end.owner, item) and not item.by_server:
             return Forbidden(f"The stream {item.id!r} belongs to another user.")
         if item.n < end.n or (item.state and item.state == end.state and not item.data) or item.by_server:
             return Repeated(end.n, end.state)
@@ -285,8 +286,13 @@ def _inside(data: bytes) -> bytes:
     return data.strip()[1:-1].strip() if data[:1] == b"[" else data.strip()[1:-1]
 
 
-def _owner(item: Publish | Append) -> Owner:
+def _owner(item: Publish) -> Owner:
     return item.user_id or "", item.by_key
+
+
+def _owns(owner: Owner, item: Publish | Append) -> bool:
+    user_id, by_key = owner
+    return user_id == (item.user_id or "") and by_key in (item.by_key, None)
 
 
 def _missing(id: str) -> NotFound:

@@ -254,7 +254,7 @@ class Commands:
             topic,
             command.event,
             command.data,
-            self._answer_stream(topic, command.id),
+            self._answer_stream(topic, command.id, command.ref),
             user_id=self._client.user_id,
             id=command.id,
             persist=command.persist,

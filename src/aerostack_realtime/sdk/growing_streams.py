@@ -1,0 +1,81 @@
+"""The open streams of one channel, as a reader has them. No I/O, no clock."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.messages import Appended, Event
+from aerostack_realtime.sdk.payload import Payload
+from aerostack_realtime.sdk.read_stream import OutOfSync, ReadStream
+
+ENDED_LIMIT: Final = 8192
+"""Ended streams that are remembered, because a resumption may repeat their ends."""
+
+
+class GrowingStreams:
+    """Frames go in, payloads come out: each piece once, however often the server sends it."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._open: dict[str, ReadStream] = {}
+        self._ended: dict[str, None] = {}
+
+    def __iter__(self) -> Iterator[ReadStream]:
+        return iter(self._open.values())
+
+    @property
+    def known(self) -> dict[str, int]:
+        """How many pieces there are of each open stream, as `subscribe` names them."""
+        return {id: stream.n for id, stream in self._open.items()}
+
+    def event(self, reply: Event) -> Payload | None:
+        """Process what there is so far of a stream."""
+        assert reply.stream is not UNSET, "it is the event of a stream"
+        stream = self._open.get(reply.id)
+        if stream is None:
+            if reply.stream.state != "open" and reply.id in self._ended:
+                return None
+            stream = self._open[reply.id] = ReadStream(reply)
+        return self._progress(stream, stream._replace(reply), reply.cursor)
+
+    def append(self, reply: Appended) -> Payload | None:
+        """Process pieces. Raises OutOfSync when some before them are missing."""
+        stream = self._open.get(reply.id)
+        if stream is None:
+            return None
+        try:
+            delta = stream._append(reply)
+        except OutOfSync:
+            del self._open[reply.id]
+            raise
+        return self._progress(stream, delta, reply.cursor)
+
+    def stop(self, error: AerostackError | None) -> None:
+        """No more pieces will arrive: end the iterations."""
+        for stream in self._open.values():
+            stream._stop(error)
+        self._open.clear()
+
+    def _progress(self, stream: ReadStream, delta: Any, cursor: str) -> Payload | None:
+        if stream.state != "open":
+            del self._open[stream.id]
+            self._ended[stream.id] = None
+            if len(self._ended) > ENDED_LIMIT:
+                del self._ended[next(iter(self._ended))]
+        if delta is None:
+            return None
+        return Payload(
+            type="event",
+            topic=self._topic,
+            event=stream.event,
+            data=stream.data,
+            user_id=stream.user_id,
+            timestamp=stream.timestamp,
+            id=stream.id,
+            cursor=cursor,
+            delta=delta,
+            state=stream.state,
+            stream=stream,
+        )
