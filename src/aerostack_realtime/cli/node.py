@@ -7,16 +7,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import uvloop
 from msgspec.structs import replace
 
 from aerostack_realtime import config
-from aerostack_realtime.cli.console import fail, note, out
-from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded
+from aerostack_realtime.cli import log_format
+from aerostack_realtime.cli.console import err, fail, note, out
+from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded, sources
 from aerostack_realtime.config import DEV_SECRET_KEY, Loaded, Settings, SettingsError
+from aerostack_realtime.config.log_settings import LogSettings
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import shown
 from aerostack_realtime.gateway.http import static
@@ -27,6 +29,13 @@ DevPort = Annotated[
     typer.Option(
         min=0, max=65535, help="0 picks a free one. Default: 8787, or the next free one.", show_default=False
     ),
+]
+
+log = logging.getLogger(__name__)
+
+LogFormat = Annotated[
+    Literal["text", "json"] | None,
+    typer.Option("--log-format", help="How the log on stderr is written. Default: text.", show_default=False),
 ]
 
 _PORTS_TRIED = 20
@@ -52,6 +61,7 @@ def dev(
     unsafe_public: Annotated[
         bool, typer.Option("--unsafe-public", help="Accept remote connections, without authentication.")
     ] = False,
+    format: LogFormat = None,
 ) -> None:
     """Run a server for development: no set-up, no authentication, on this machine only.
 
@@ -67,11 +77,19 @@ def dev(
             2,
         )
     settings = development_settings(host, port, database, project, config_file)
+    settings = replace(settings, logging=_logging(settings, format))
 
     def reread() -> Settings:
         own = config.load(config.find(config_file))
         return config.development(
-            replace(own, host=host, port=settings.port, database=settings.database, project=settings.project)
+            replace(
+                own,
+                host=host,
+                port=settings.port,
+                database=settings.database,
+                project=settings.project,
+                logging=_logging(own, format),
+            )
         )
 
     serve_development(settings, reread=reread)
@@ -83,6 +101,7 @@ def serve(
         str | None, typer.Option(help="A certificate chain in PEM; a reload reads it again.")
     ] = None,
     tls_key: Annotated[str | None, typer.Option(help="Its private key.")] = None,
+    format: LogFormat = None,
 ) -> None:
     """Run a server for production. `aerostack init` writes the settings to start with.
 
@@ -91,17 +110,28 @@ def serve(
 
     def read(found: Loaded) -> Settings:
         settings = found.settings
-        settings = replace(settings, tls_cert=tls_cert or settings.tls_cert, tls_key=tls_key or settings.tls_key)
+        settings = replace(
+            settings,
+            tls_cert=tls_cert or settings.tls_cert,
+            tls_key=tls_key or settings.tls_key,
+            logging=_logging(settings, format),
+        )
         if problems := config.problems(settings, found.place):
             raise SettingsError(*problems)
         return settings
 
+    found = loaded(config_file, silent=True)
+    as_json = _logging(found.settings, format).format == "json"
+    if not as_json:
+        err.print(sources(found), markup=False)
     try:
-        settings = read(loaded(config_file))
+        settings = read(found)
     except SettingsError as error:
         fail_with(error.mistakes, "These settings are not safe for production; see above.")
 
     def ready(url: str) -> None:
+        if as_json:
+            log.info("%s", sources(found))
         out.print(
             f"aerostack: project {settings.project!r} in {shown(settings.database)}, listening on {url}",
             markup=False,
@@ -156,6 +186,10 @@ def serve_development(
     run_server(settings, ready, advice, reread or (lambda: settings))
 
 
+def _logging(settings: Settings, format: Literal["text", "json"] | None) -> LogSettings:
+    return settings.logging if format is None else replace(settings.logging, format=format)
+
+
 def _free_port(host: str, wanted: int) -> int:
     """The first port from `wanted` on that nobody listens on; says so when it is another one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -179,8 +213,10 @@ def run_server(
 ) -> None:
     """Run a server until SIGINT or SIGTERM. Whatever prevents it ends the command with one sentence; `advice`
     completes that of a port in use."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # our own log says it once
+    try:
+        log_format.configure(settings.logging)
+    except OSError as error:
+        fail(f"Cannot write the audit log to {settings.logging.audit_file}: {error.strerror}.", 2)
     if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     try:

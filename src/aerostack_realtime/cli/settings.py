@@ -29,18 +29,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 _HIDDEN = "(hidden)"
 
 
-def loaded(path: Path | None) -> Loaded:
-    """The settings that apply to a command, after printing which file they come from. Ends the command when they
-    cannot be used."""
+def loaded(path: Path | None, *, silent: bool = False) -> Loaded:
+    """The settings that apply to a command, after printing which file they come from unless `silent`. Ends the
+    command when they cannot be used."""
     found = config.find(path)
     try:
         result = config.read(found)
     except SettingsError as error:
         fail_with(error.mistakes, f"{found or 'The environment'} has {len(error.mistakes)} mistakes; see above.")
-    read = f"{found}" if found is not None else "defaults; there is no ./aerostack.toml"
-    variables = ", ".join(dict.fromkeys(result.variables.values()))
-    err.print(f"settings: {read}" + (f"; environment: {variables}" if variables else ""), markup=False)
+    if not silent:
+        err.print(sources(result), markup=False)
     return result
+
+
+def sources(found: Loaded) -> str:
+    """Where settings come from."""
+    read = f"{found.file}" if found.file is not None else "defaults; there is no ./aerostack.toml"
+    variables = ", ".join(dict.fromkeys(found.variables.values()))
+    return f"settings: {read}" + (f"; environment: {variables}" if variables else "")
 
 
 def fail_with(problems: Sequence[str], summary: str) -> NoReturn:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from aerostack_realtime.access import tokens
 from aerostack_realtime.access.rules import ChannelRule, TableRule
 from aerostack_realtime.access.tokens import Algorithm
+from aerostack_realtime.config.log_settings import LogSettings
 from aerostack_realtime.database.postgres.database import PostgresSettings
 from aerostack_realtime.gateway.limits.settings import Limits
 
@@ -148,6 +149,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How many events a channel keeps in memory for clients that reconnect."""
     log_bytes: int = 256 * 1024 * 1024
     """Bytes that the logs of all channels may use together; above that, the oldest events are dropped."""
+    logging: LogSettings = LogSettings()
+    """What the server writes about itself."""
     postgres: PostgresSettings = PostgresSettings()
     """How a server uses its PostgreSQL database."""
     limits: Limits = Limits()

@@ -11,12 +11,15 @@ import msgspec
 log = logging.getLogger("aerostack_realtime.audit")
 
 MAX_TEXT: Final = 256
+FACTS: Final = "facts"
+"""The attribute of a log record that holds what a line says, for logs in another format."""
 
 
 def record(event: str, **facts: str | int | None) -> None:
     """Write a line. `facts` that are None are left out; long ones are cut."""
     known = {name: _cut(value) for name, value in facts.items() if value is not None}
-    log.info("%s", msgspec.json.encode({"audit": event, **known}).decode())
+    facts = {"audit": event, **known}
+    log.info("%s", msgspec.json.encode(facts).decode(), extra={FACTS: facts})
 
 
 def _cut(value: str | int) -> str | int:

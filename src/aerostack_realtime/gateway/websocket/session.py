@@ -375,7 +375,8 @@ class Session:
     def fail(self, command: messages.Command, failure: Exception) -> None:
         """Answer a command that failed."""
         if not isinstance(failure, AerostackError):
-            failure = failures.internal(failure, f"a command of type {type(command).__name__}")
+            activity = f"a command of type {type(command).__name__}"
+            failure = failures.internal(failure, activity, self.connection_id)
         if isinstance(failure, Forbidden):
             rule = failure.facts() if isinstance(failure, Denied) else {}
             name = type(command).__name__.lower()
