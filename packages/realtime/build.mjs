@@ -39,6 +39,7 @@ const BROWSER = {
   'aerostack-react': 'src/react/index.ts',
   'aerostack-outbox-store': 'src/outbox-store.ts',
   'aerostack-filter': 'src/filter.ts',
+  'aerostack-streams': 'src/streams.ts',
 }
 for (const [name, entry] of Object.entries(BROWSER))
   await build({
@@ -59,6 +60,7 @@ for (const [name, entry] of Object.entries(BROWSER))
           onResolve({ filter: /^aerostack-realtime\/table$/ }, neighbour('./aerostack-table.js'))
           onResolve({ filter: /^\.\/outbox-store\.js$/ }, neighbour('./aerostack-outbox-store.js'))
           onResolve({ filter: /^\.\/filter\.js$/ }, neighbour('./aerostack-filter.js'))
+          onResolve({ filter: /^\.\/streams\.js$/ }, neighbour('./aerostack-streams.js'))
         },
       },
     ],

@@ -5,6 +5,7 @@ import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
 import type { Filter, Member, Slow } from './protocol.js'
 import { Reply } from './reply.js'
+import type { Stream, StreamData, StreamOptions } from './streams.js'
 import type { Subscriber, Subscription } from './subscription.js'
 
 /** Options of `client.channel`. */
@@ -15,6 +16,13 @@ export interface ChannelOptions extends Slow {
   since?: string
   /** `false`: no presence events. */
   presence?: boolean
+  /** Receive streams while they grow. Without it a stream arrives as one event when it ends. */
+  streams?: boolean
+  /**
+   * Begin with the newest `history` persisted messages, or all, oldest first. Honoured when this is the first channel
+   * to subscribe to the topic; a later one receives a `gap`.
+   */
+  history?: number | 'all'
 }
 
 /** Options of `channel.publish`. */
@@ -34,6 +42,8 @@ const METHODS = [
   'subscribe',
   'unsubscribe',
   'publish',
+  'stream',
+  'cancel',
   'track',
   'untrack',
   'presence',
@@ -66,11 +76,13 @@ export class Channel<E extends Events = Events> {
     this.topic = topic
     this.canonical = canonical
     this.#internals = internals
-    const { filter, since, presence = true, slow, key } = options
+    const { filter, since, presence = true, streams, history, slow, key } = options
     this.#subscriber = {
       filter,
       since,
       presence,
+      streams,
+      history,
       policy: { slow, key },
       deliver: (payload) => this.#deliver({ ...payload, topic }),
       unsubscribe: () => {
@@ -144,6 +156,27 @@ export class Channel<E extends Events = Events> {
    */
   publish<K extends keyof E & string>(event: K, data: E[K], options: PublishOptions = {}): Promise<Ack> {
     return this.#internals.request({ ...options, type: 'publish', topic: this.canonical, event, data })
+  }
+
+  /**
+   * Open a stream: a message that grows. With the `id` of a stream of one's own that is open, it is continued. Resolves
+   * when the server has accepted it.
+   */
+  stream<T extends StreamData = string>(
+    event: keyof E & string,
+    options: StreamOptions<T> = {},
+  ): Promise<Stream<T>> {
+    const reply = this.#internals.reply<Stream<T>>()
+    import('./streams.js')
+      .then(({ Writer }) => new Writer<T>(this.#internals, this.canonical, event, options).opened)
+      .then(reply.resolve, (error) => reply.reject(wrap(error, 'network', true)))
+    return reply
+  }
+
+  /** Stop the stream with this id: it ends as `cancelled`, and its writer is asked to stop. */
+  cancel(id: string, reason?: string): Promise<Ack> {
+    const ref = this.#internals.id()
+    return this.#internals.request({ type: 'cancel', topic: this.canonical, id, reason, ref })
   }
 
   /** Be present with `state`, now and after every reconnection. Call it again to change the state. */

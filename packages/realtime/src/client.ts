@@ -12,7 +12,7 @@ import { addListener, notify, watchPage } from './listeners.js'
 import { Outbox, type Pending } from './outbox.js'
 import type { Events } from './payload.js'
 import { Tracking } from './presence.js'
-import { encode, type Request, type ServerFrame } from './protocol.js'
+import { type ClientFrame, encode, type Request, type ServerFrame } from './protocol.js'
 import { Reply } from './reply.js'
 import { Subscriptions } from './subscriptions.js'
 import { canonical } from './topic.js'
@@ -41,18 +41,20 @@ export class Client {
   #token: string | null
   #limits: Limits | undefined
   #number = 0
+  readonly #writers: ClientInternals['writers'] = new Map()
   readonly #name = crypto.getRandomValues(new Uint32Array(3)).join('-')
 
+  readonly #later: ClientInternals['later'] = (attempt, callback) => {
+    const { clock, random } = this.#options
+    clock.setTimeout(callback, backoff(attempt, random()))
+  }
   readonly #subscriptions = new Subscriptions({
     need: () => this.#need(),
     send: (frame) => this.#send(encode(frame)),
     id: () => this.#id(),
     members: (topic) => this.#request({ type: 'presence', topic }),
     failed: (error) => this.#failed(error),
-    later: (attempt, callback) => {
-      const { clock, random } = this.#options
-      clock.setTimeout(callback, backoff(attempt, random()))
-    },
+    later: this.#later,
   })
   /** @internal */
   readonly internals: ClientInternals = {
@@ -63,12 +65,17 @@ export class Client {
     untrack: (topic, owner) => {
       if (this.#tracking.untrack(topic, owner)) queueMicrotask(() => this.#untracked(topic))
     },
+    writers: this.#writers,
+    later: this.#later,
     history: async (room, limit, before) => {
       const { apiKey, fetch = globalThis.fetch } = this.#options
       const token = await this.#anyToken()
       const origin = this.#origins[this.#connection.address] as string
       return fetchHistory({ origin, apiKey, token, fetch }, room, limit, before)
     },
+    id: () => this.#id(),
+    reply: () => this.#reply(),
+    AerostackError,
     failed: (error) => this.#failed(error),
   }
 
@@ -203,6 +210,10 @@ export class Client {
     return this.connected
   }
 
+  #reply<T>(): Reply<T> {
+    return new Reply<T>((error) => this.#failed(error))
+  }
+
   #id(): string {
     return `${this.#name}-${++this.#number}`
   }
@@ -224,16 +235,16 @@ export class Client {
 
   /** Send a command until it is answered. Calls `accepted` if the server can read it. */
   #request<T>(request: Request, accepted?: () => void): Promise<T> {
-    const reply = new Reply<T>((error) => this.#failed(error))
-    const id = this.#id()
+    const reply = this.#reply<T>()
+    const { id = this.#id(), ref = id } = request as { ref?: string; id?: string }
     try {
       if (this.#outbox.size >= OUTBOX_LIMIT)
         throw new AerostackError('overloaded', 'Too many unanswered calls; retry later.', true, request.topic)
-      const text = encode({ ...request, id })
+      const text = encode({ ...request, id } as ClientFrame)
       this.#send(text)
       accepted?.()
       const presence = request.type.includes('track') ? request.topic : undefined
-      this.#outbox.add(id, text, reply as Pending, presence)
+      this.#outbox.add(ref, text, reply as Pending, presence)
     } catch (error) {
       reply.reject(error as AerostackError)
     }
@@ -294,27 +305,29 @@ export class Client {
       if (!this.#outbox.changesPresence(topic))
         this.#connection.send({ type: 'track', topic, state: this.#tracking.state(topic) as object })
     for (const [id, text] of this.#outbox.entries()) this.#sendAgain(id, text)
+    for (const writer of this.#writers.values()) writer.open()
     for (const chat of this.#chats.splice(0)) this.#connection.send(chat)
   }
 
   #received(frame: ServerFrame): void {
     switch (frame.type) {
       case 'ack': {
-        const { type: _, ...ack } = frame
-        this.#outbox.settle(frame.id, ack)
+        const { type: _, ref, ...ack } = frame
+        this.#outbox.settle(ref ?? frame.id, ack)
         break
       }
       case 'presence':
         this.#outbox.settle(frame.id, frame.members)
         break
       case 'error': {
-        const { code, message, retryable, topic, id } = frame
-        this.#refused(new AerostackError(code, message, retryable, topic), id)
+        const { code, message, retryable, topic, id, n, ref } = frame
+        this.#refused(Object.assign(new AerostackError(code, message, retryable, topic), { n }), ref ?? id)
         break
       }
-      case 'connected':
-      case 'append':
       case 'cancel':
+        for (const writer of this.#writers.values()) writer.cancel(frame)
+        break
+      case 'connected':
       case 'authenticated':
       case 'pong':
         break

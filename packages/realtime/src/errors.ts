@@ -12,6 +12,9 @@ export type ErrorCode =
   | 'forbidden'
   | 'token_expired'
   | 'not_found'
+  | 'out_of_step'
+  | 'conflict'
+  | 'cancelled'
   | 'rate_limited'
   | 'overloaded'
   | 'unavailable'
@@ -33,6 +36,8 @@ export class AerostackError extends Error {
   declare readonly retryable: boolean
   /** The channel it concerns, if any. */
   declare readonly topic: string | undefined
+  /** `out_of_step`: the number of the piece to continue with. */
+  declare n?: number | undefined
 
   constructor(code: ErrorCode, message: string, retryable = false, topic?: string, cause?: unknown) {
     super(message, cause ? { cause } : undefined)

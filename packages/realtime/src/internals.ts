@@ -1,6 +1,8 @@
 import type { AerostackError } from './errors.js'
 import type { HistoryMessage } from './history.js'
 import type { Request } from './protocol.js'
+import type { Reply } from './reply.js'
+import type { Writer } from './streams.js'
 import type { Subscriptions } from './subscriptions.js'
 
 /** What channels and tables use of their client. */
@@ -12,7 +14,17 @@ export interface ClientInternals {
   track(topic: string, owner: object, state: object): Promise<void>
   /** End what `owner` tracks; without an owner, end all presence of this client on the topic. */
   untrack(topic: string, owner?: object): void
+  /** The streams that this client writes, by topic and id. */
+  readonly writers: Map<string, Writer>
+  /** Call back after a pause that grows with `attempt`. */
+  later(attempt: number, callback: () => void): void
   history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
+  /** The id of a new command. */
+  id(): string
+  /** The class of errors that the app knows, for parts that are loaded on demand. */
+  readonly AerostackError: typeof AerostackError
+  /** The promise of an answer. Its rejection is reported where nobody handles it. */
+  reply<T>(): Reply<T>
   /** Report an error to the app. */
   failed(error: AerostackError): void
 }

@@ -83,7 +83,8 @@ class Store implements OutboxStore {
   }
 
   keep(id: string, text: string): void {
-    if (JSON.parse(text).type !== 'publish') return
+    const { type, stream } = JSON.parse(text)
+    if (type !== 'publish' || stream) return // the writer of a stream is gone with its page
     const { place, page } = this.#options
     this.#changed.set(id, { id, text, place, page, at: Date.now(), number: this.#number++ })
     this.#write()

@@ -1,5 +1,6 @@
 import type { AerostackError } from './errors.js'
 import { byteLength } from './limits.js'
+import type { StreamState } from './protocol.js'
 
 /** The server's answer to a publish. */
 export interface Ack {
@@ -11,6 +12,9 @@ export interface Ack {
   timestamp?: number
   /** True when the server had this event already: an earlier attempt to send it had arrived. */
   duplicate?: boolean
+  /** Streams: how many pieces the stream has, and its state. */
+  n?: number
+  state?: StreamState
 }
 
 interface Request {

@@ -1,4 +1,4 @@
-import type { Operation } from './protocol.js'
+import type { Operation, StreamState } from './protocol.js'
 
 /** What a listener receives. */
 // biome-ignore lint/suspicious/noExplicitAny: an untyped channel carries whatever its publishers sent
@@ -13,6 +13,10 @@ export interface RealtimePayload<T = any> {
   event?: string
   /** The new or current row, or the event's data. */
   data: T
+  /** Streams: what was added to `data` since the last call. Missing when `data` replaces what there was. */
+  delta?: T
+  /** Streams: whether it still grows, or how it ended. */
+  state?: StreamState
   /** The previous row (UPDATE and DELETE). */
   old?: T
   /** The user who sent the event. */

@@ -47,6 +47,9 @@ export interface Slow {
 /** How a stream ended. */
 export type StreamEnd = 'complete' | 'cancelled' | 'failed'
 
+/** `open` while a stream may grow; all others are final. */
+export type StreamState = 'open' | StreamEnd
+
 /** Whether to receive streams while they grow. An object names the streams that the client has, and how many pieces. */
 export type StreamsRequest = boolean | Record<string, number>
 
@@ -84,10 +87,14 @@ export type ClientFrame =
   | { type: 'chat'; roomId: string; text: string; metadata?: unknown }
   | { type: 'ping' }
 
-/** A command that is answered by its id, before it has one. */
+/**
+ * A command that is answered by its id, before it has one. Those about a stream have the id of the stream: the opening
+ * is answered by it, the others by a `ref`.
+ */
 export type Request =
-  | Omit<Extract<ClientFrame, { type: 'publish' }>, 'id'>
+  | (Omit<Extract<ClientFrame, { type: 'publish' }>, 'id'> & { id?: string })
   | Omit<Extract<ClientFrame, { type: 'track' }>, 'id'>
+  | Extract<ClientFrame, { type: 'append' | 'cancel' }>
   | { type: 'untrack' | 'presence'; topic: string }
 
 export interface EventFrame {
@@ -103,7 +110,7 @@ export interface EventFrame {
   /** True for the `presence:join` of a member who was there before this subscriber. */
   snapshot?: boolean
   /** What there is so far of a stream: `n` pieces are in `data`. */
-  stream?: { n: number; state: 'open' | StreamEnd }
+  stream?: { n: number; state: StreamState }
 }
 
 /** Pieces `n` up to `to` of a stream, joined; `state` with its end. */
@@ -183,7 +190,7 @@ export type ServerFrame =
       timestamp?: number
       duplicate?: boolean
       n?: number
-      state?: 'open' | StreamEnd
+      state?: StreamState
       ref?: string
     }
   | {

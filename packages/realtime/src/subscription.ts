@@ -6,6 +6,7 @@ import type { Gap, RealtimePayload } from './payload.js'
 import { applyPresence, isPresence, joins, type Members, reconcile } from './presence.js'
 import type {
   Answer,
+  AppendFrame,
   ChangeFrame,
   ClientFrame,
   EventFrame,
@@ -15,6 +16,7 @@ import type {
   SnapshotFrame,
   SnapshotRequest,
 } from './protocol.js'
+import type { Reader } from './streams.js'
 
 /** A payload without its topic, which the subscriber knows. */
 type Payload = Omit<RealtimePayload, 'topic'>
@@ -32,6 +34,10 @@ export interface Subscriber {
   /** Continue after this cursor. */
   readonly since: string | undefined
   readonly policy?: Slow | undefined
+  /** Whether it receives streams while they grow. */
+  readonly streams?: boolean | undefined
+  /** How many persisted messages it begins with. */
+  readonly history?: number | 'all' | undefined
   /**
    * Call the listeners. The promise, if any, settles when asynchronous listeners have finished. Never throws or
    * rejects.
@@ -52,7 +58,7 @@ export interface Subscriber {
 }
 
 type SubscribeFrame = Extract<ClientFrame, { type: 'subscribe' }>
-type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'> & Slow
+type Wanted = Pick<SubscribeFrame, 'filter' | 'presence'> & { streams?: true | undefined } & Slow
 
 /** How many cursors are remembered to recognize repeated events. The server repeats only around a resumption. */
 const RECENT = 1_000
@@ -87,6 +93,10 @@ export class Subscription {
   #request: SubscribeFrame | undefined
   /** What was requested, as JSON. */
   #requested = ''
+  /** Whether the server has answered once. */
+  #begun = false
+  /** The streams that are open, where a subscriber asks for them. */
+  #reader: Reader | undefined
   /** The subscriber whose rows were requested. Until they have arrived nobody else is served. */
   #loader: Subscriber | undefined
 
@@ -117,9 +127,9 @@ export class Subscription {
 
   /** Add `subscriber`. Returns true when a new request to the server is necessary. */
   attach(subscriber: Subscriber): boolean {
-    const { since } = subscriber
-    if (this.empty) this.cursor ??= since
-    else if (since && !this.has(subscriber))
+    const { since = null, history } = subscriber
+    if (this.empty) this.cursor ??= since ?? undefined
+    else if ((since || (history && this.#begun)) && !this.has(subscriber))
       subscriber.deliver(gap(this.cursor, { reason: 'not_recovered', since }))
     this.#subscribers.add(subscriber)
     return (
@@ -127,6 +137,7 @@ export class Subscription {
       (!this.#loader &&
         (!!subscriber.wants ||
           JSON.stringify(this.#wanted()) !== this.#requested ||
+          (!this.#begun && this.#agreed('history') !== this.#request?.history) ||
           (this.filters && !this.#changeInView)))
     )
   }
@@ -135,10 +146,20 @@ export class Subscription {
     this.#subscribers.delete(subscriber)
   }
 
-  /** Send the present members to a subscriber that was added after they joined. */
-  sendMembers(subscriber: Subscriber): void {
-    if (!this.has(subscriber) || !subscriber.presence) return
-    for (const join of joins(this.#members)) subscriber.deliver(join)
+  /** Send the present members, and the open streams, to a subscriber that was added after them. */
+  sendPresent(subscriber: Subscriber): void {
+    const present = [
+      ...(subscriber.presence ? joins(this.#members) : []),
+      ...((subscriber.streams && this.#reader?.open()) || []),
+    ]
+    queueMicrotask(() => {
+      if (this.has(subscriber)) for (const each of present) subscriber.deliver(each)
+    })
+  }
+
+  /** Whether a subscriber asks for streams, so that `request` needs the `Reader`. */
+  get streams(): boolean {
+    return this.subscribers.some(({ streams }) => streams)
   }
 
   /**
@@ -156,8 +177,9 @@ export class Subscription {
   }
 
   /** The next request to the server: for one subscriber's rows, or else for everything that is wanted. */
-  request(id: string, view?: typeof changeInView): SubscribeFrame {
+  request(id: string, view?: typeof changeInView, reader?: typeof Reader): SubscribeFrame {
     this.pause()
+    this.#reader = this.streams ? (this.#reader ?? (reader && new reader())) : undefined
     this.#changeInView = view
     const loader = this.subscribers.find(({ wants }) => wants)
     this.#loader = loader
@@ -169,6 +191,8 @@ export class Subscription {
       id,
       ...wanted,
       ...(loader ? { snapshot: loader.wants } : { since: this.cursor }),
+      streams: this.#reader?.request(),
+      history: this.#begun || loader ? undefined : this.#agreed('history'),
     }
     return this.#request
   }
@@ -197,11 +221,16 @@ export class Subscription {
     this.state = 'live'
     this.recovered = recovered
     const since = this.cursor ?? null
+    const begins = !this.#begun
+    this.#begun = true
+    this.#reader?.live()
     if (!recovered) this.#moveTo(cursor ?? this.cursor)
     if (recovered === false) {
       const reason = id ? 'not_recovered' : dropped === undefined ? 'interrupted' : 'dropped'
       this.#deliver(() => gap(this.cursor, { reason, since, dropped }))
     }
+    if (begins && !this.#request?.history)
+      this.#deliver(({ history }) => history && gap(this.cursor, { reason: 'not_recovered', since }))
     if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
     return !!id
   }
@@ -222,9 +251,13 @@ export class Subscription {
   }
 
   /** Deliver an event, unless it is a repetition. */
-  receive(frame: EventFrame | ChangeFrame): void {
+  receive(frame: EventFrame | AppendFrame | ChangeFrame): void {
     if (this.state !== 'live') return
     const { cursor } = frame
+    if (frame.type === 'append' || (frame as EventFrame).stream) {
+      this.#handled(cursor as string, this.#stream(frame as AppendFrame))
+      return
+    }
     const positioned = cursor && !(frame as EventFrame).snapshot
     if (positioned) {
       if (this.#recent.has(cursor)) return
@@ -246,6 +279,14 @@ export class Subscription {
     return change ? this.#presence(change) : []
   }
 
+  /** Deliver what is new in a stream; its whole content at the end to subscribers that do not ask for streams. */
+  #stream(frame: EventFrame | AppendFrame): Promise<unknown>[] {
+    const payload = this.#reader?.read(frame)
+    if (!payload) return []
+    const { delta, state, ...whole } = payload
+    return this.#deliver(({ streams }) => (streams ? payload : state !== 'open' && whole))
+  }
+
   #presence(event: EventFrame): Promise<unknown>[] {
     this.#memberList = [...this.#members.values()]
     return this.#deliver(({ presence }) => presence && event)
@@ -257,7 +298,7 @@ export class Subscription {
   }
 
   /** Deliver to each subscriber its `view` of an event. Returns the listeners that have not finished. */
-  #deliver(view: (subscriber: Subscriber) => Payload | false | undefined): Promise<unknown>[] {
+  #deliver(view: (subscriber: Subscriber) => Payload | 0 | '' | false | undefined): Promise<unknown>[] {
     return this.subscribers.flatMap((subscriber) => {
       const payload = view(subscriber)
       return (payload && subscriber.deliver(payload)) || []
@@ -289,14 +330,17 @@ export class Subscription {
 
   /** What all subscribers agree on. Where they disagree, everything is requested. */
   #wanted(): Wanted {
-    const all = this.subscribers
-    const agreed = <K extends 'filter' | 'policy'>(what: K): Subscriber[K] | undefined =>
-      new Set(all.map((each) => JSON.stringify(each[what]))).size > 1 ? undefined : all[0]?.[what]
     return {
-      filter: agreed('filter'),
-      presence: all.some(({ presence }) => presence) ? undefined : false,
-      ...agreed('policy'),
+      filter: this.#agreed('filter'),
+      presence: this.subscribers.some(({ presence }) => presence) ? undefined : false,
+      streams: this.streams || undefined,
+      ...this.#agreed('policy'),
     }
+  }
+
+  #agreed<K extends 'filter' | 'policy' | 'history'>(what: K): Subscriber[K] | undefined {
+    const all = this.subscribers
+    return new Set(all.map((each) => JSON.stringify(each[what]))).size > 1 ? undefined : all[0]?.[what]
   }
 }
 

@@ -2,6 +2,7 @@
 import { AerostackError, wrap } from './errors.js'
 import type * as Filters from './filter.js'
 import type { ClientFrame, Member, ServerFrame } from './protocol.js'
+import type * as Streams from './streams.js'
 import { type Settle, type Subscriber, Subscription } from './subscription.js'
 import { withoutProject } from './topic.js'
 
@@ -20,11 +21,13 @@ export interface SubscriptionsOptions {
 
 type TopicFrame = Extract<
   ServerFrame,
-  { type: 'event' | 'chat_message' | 'db_change' | 'subscribed' | 'snapshot' | 'unsubscribed' }
+  { type: 'event' | 'append' | 'chat_message' | 'db_change' | 'subscribed' | 'snapshot' | 'unsubscribed' }
 >
 
 /** Loaded when channels of one table first have different filters; not a part of the core. */
 let filters: typeof Filters | undefined
+/** Loaded when a channel first asks for streams. */
+let streams: typeof Streams | undefined
 
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
@@ -49,7 +52,7 @@ export class Subscriptions {
     this.#all.set(topic, subscription)
     const known = subscription.has(subscriber)
     const needsRequest = subscription.attach(subscriber)
-    if (!known && subscription.members.length) queueMicrotask(() => subscription.sendMembers(subscriber))
+    if (!known) subscription.sendPresent(subscriber)
     if (subscription.state === 'live' && !needsRequest) settle.resolve()
     else {
       subscription.waiting.push(settle)
@@ -95,6 +98,7 @@ export class Subscriptions {
     if (!subscription) return
     switch (frame.type) {
       case 'event':
+      case 'append':
       case 'chat_message':
       case 'db_change':
         subscription.receive(frame)
@@ -142,12 +146,12 @@ export class Subscriptions {
 
   #request(subscription: Subscription): void {
     if (!this.#options.need()) return
-    if (subscription.filters && !filters) {
+    if ((subscription.filters && !filters) || (subscription.streams && !streams)) {
       subscription.pause()
-      this.#loadFilters(subscription)
+      this.#load(subscription)
       return
     }
-    const frame = subscription.request(this.#options.id(), filters?.changeInView)
+    const frame = subscription.request(this.#options.id(), filters?.changeInView, streams?.Reader)
     try {
       this.#options.send(frame)
     } catch (error) {
@@ -155,9 +159,10 @@ export class Subscriptions {
     }
   }
 
-  async #loadFilters(subscription: Subscription): Promise<void> {
+  async #load(subscription: Subscription): Promise<void> {
     try {
-      filters = await import('./filter.js')
+      if (subscription.filters) filters = await import('./filter.js')
+      if (subscription.streams) streams = await import('./streams.js')
       if (this.#all.get(subscription.topic) === subscription) this.#request(subscription)
     } catch (error) {
       subscription.lost()
