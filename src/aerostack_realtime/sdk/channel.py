@@ -80,6 +80,7 @@ class Channel:
         """
         self._subscription.add_listener(event, handler)
         self._client.retain(self)
+        self._delivery.wake()
         return self
 
     def off(self, event: str, handler: Handler | None = None) -> "Channel":
@@ -90,6 +91,8 @@ class Channel:
 
     async def subscribe(self) -> "Channel":
         """Start receiving; returns the channel once the server guarantees every later event.
+
+        Events wait for the first listener or loop, so nothing is lost between this call and those.
 
         Raises InvalidTopic, InvalidFilter, NotFound (no such table), Unauthorized, Forbidden, or a retryable
         error.

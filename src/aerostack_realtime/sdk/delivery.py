@@ -16,15 +16,16 @@ from aerostack_realtime.sdk.subscription import Subscription
 logger = logging.getLogger("aerostack_realtime.sdk")
 
 BUFFER: Final = 4096
-"""Payloads that may wait for a channel's handlers. Beyond it the channel is paused, and resumed from its cursor
-once the handlers have caught up. Pausing the socket would also block acknowledgements, heartbeats and every other
-channel."""
+"""Payloads that may wait for a channel's handlers, or for its first one. Beyond it the channel is paused, and
+resumed from its cursor once the handlers have caught up. Pausing the socket would also block
+acknowledgements, heartbeats and every other channel."""
 
 
 class Delivery:
     """The waiting payloads of one channel and, while there are any, the task that delivers them.
 
-    `drained` is called whenever the queue has become empty.
+    Without any listener payloads wait, so that what arrives between `subscribe()` and the loop over the
+    channel is not lost. `drained` is called whenever the queue has become empty.
     """
 
     def __init__(self, subscription: Subscription, drained: Callable[[], None], *, buffer: int = BUFFER) -> None:
@@ -47,7 +48,7 @@ class Delivery:
     @property
     def idle(self) -> bool:
         """Whether the queue is empty and no handler runs."""
-        return self._task is None
+        return self._task is None and not self._waiting
 
     def put(self, payload: Payload) -> None:
         """Queue a payload for the handlers. The pieces of a stream that wait are joined."""
@@ -56,7 +57,11 @@ class Delivery:
             self._waiting[-1] = replace(payload, delta=last.delta + payload.delta)
         else:
             self._waiting.append(payload)
-        if self._task is None:
+        self.wake()
+
+    def wake(self) -> None:
+        """Deliver what waits, if there is a listener."""
+        if self._waiting and self._task is None and self._subscription.has_listeners:
             self._start()
 
     def clear(self) -> None:
@@ -77,7 +82,7 @@ class Delivery:
         self._task.add_done_callback(self._ended)
 
     async def _deliver(self) -> None:
-        while self._waiting:
+        while self._waiting and self._subscription.has_listeners:
             payload = self._waiting.popleft()
             iterated = payload.stream is not None and payload.stream.iterated
             for handler in () if iterated else self._subscription.handlers(payload):
@@ -96,7 +101,7 @@ class Delivery:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical("Delivery on %r failed", self._subscription.topic, exc_info=error)
         if self._waiting:  # a handler was cancelled from inside: the other handlers still need their events
-            self._start()
+            self.wake()
         else:
             self._drained()
 

@@ -75,12 +75,24 @@ async def test_the_cursor_follows_finished_handlers() -> None:
 
 async def test_it_says_when_it_is_full() -> None:
     room = Room(buffer=2)
+    room.subscription.add_listener("message", lambda payload: None)
     room.delivery.put(event(1))
     fullness = [room.delivery.full]
     room.delivery.put(event(2))
     fullness.append(room.delivery.full)
     await room.empty.wait()
     assert [*fullness, room.delivery.full] == [False, True, False]
+
+
+async def test_payloads_wait_for_the_first_listener() -> None:
+    room, heard = Room(), []
+    room.delivery.put(event(1))
+    assert not room.delivery.idle
+    room.subscription.add_listener("message", lambda payload: heard.append(payload.data))
+    room.delivery.wake()
+    await room.empty.wait()
+    assert heard == [1]
+    assert room.delivery.idle
 
 
 async def test_a_cancelled_handler_does_not_end_the_delivery() -> None:
