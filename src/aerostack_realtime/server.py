@@ -303,6 +303,7 @@ def _application(
     metrics = MetricsCall(
         Sources(
             hub=hub,
+            database=database,
             connections=lambda: endpoint.connections,
             refused_sockets=lambda: pending_sockets.refused,
             build={"version": VERSION, "python": platform.python_version()},

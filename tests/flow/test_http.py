@@ -183,9 +183,11 @@ async def test_a_closed_server_reads_nothing_to_strangers(
 
 
 async def test_health_needs_no_credentials(http: Http) -> None:
-    for path in ("/healthz", "/readyz"):
-        status, body = await http.get(path, "")
-        assert (status, sorted(body)) == (200, ["status", "version"])
+    status, body = await http.get("/healthz", "")
+    assert (status, sorted(body)) == (200, ["status", "version"])
+    status, body = await http.get("/readyz", "")
+    assert (status, body["status"]) == (200, "ready")
+    assert set(body["parts"].values()) == {"ready"}
 
 
 async def test_openapi_describes_every_call(http: Http) -> None:

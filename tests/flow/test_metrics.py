@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.flow.calls import Http
+from tests.flow.databases import SqliteFile
 from tests.flow.wire import Dial
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ async def test_metrics_count_what_clients_did(serve: Serve, calls: Calls, dial: 
     assert found("event_loop_lag_seconds_count") >= 0
     assert found("channel_log_bytes") > 0
     assert found("build_info") == 1
+    assert found("database_up") == 1
+    own = "change_feed_lag_changes" if isinstance(server.database, SqliteFile) else "change_feed_lag_bytes"
+    assert found(own) >= 0
     assert found("received_bytes_total") > 0 < found("sent_bytes_total", kind="reply")
 
 

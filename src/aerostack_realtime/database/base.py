@@ -153,6 +153,14 @@ class StreamProgress(Struct, frozen=True, gc=False):
     ended: int = 0
 
 
+class DatabaseStatus(Struct, frozen=True):
+    """The state of a database. `problem` is a sentence on why row changes are not received now; None if they are.
+    `figures` are values of metrics, by their names."""
+
+    problem: str | None
+    figures: dict[str, float]
+
+
 class NewMessage(Struct, frozen=True, gc=False):
     """A message to store: `id` is unique per topic and user, `position` its position in the channel's order.
 
@@ -361,6 +369,9 @@ class Database(Protocol):
 
     async def tables(self) -> list[TableStatus]:
         """The user's tables by name, without ours."""
+
+    async def status(self) -> DatabaseStatus:
+        """The present state. Raises Unavailable when the database does not answer."""
 
     async def is_recording(self) -> bool:
         """Whether the changes of watched tables are recorded now, so that a server that starts later has them."""

@@ -70,6 +70,11 @@ class Memberships:
         self._stale = asyncio.Event()
         self._stale.set()
 
+    @property
+    def unread(self) -> list[str]:
+        """The tables whose rows are not known now."""
+        return [table.name for table in self._tables.values() if not table.live]
+
     def holds(self, membership: Membership) -> bool:
         """Whether the row is there now. Raises Unavailable while that is not known."""
         table = self._tables[membership.table]

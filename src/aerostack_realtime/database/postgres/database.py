@@ -18,6 +18,7 @@ from aerostack_realtime.database.base import (
     ChangeFeed,
     ChangeListener,
     Cluster,
+    DatabaseStatus,
     DatabaseUnusable,
     MessageStore,
     QueryResult,
@@ -37,6 +38,7 @@ from aerostack_realtime.database.postgres.feed.retention_monitor import Retentio
 from aerostack_realtime.database.postgres.feed.retention_window import Window
 from aerostack_realtime.database.postgres.feed.sink import PREFIX, stream_options
 from aerostack_realtime.database.postgres.feed.slot_access import SlotAccess
+from aerostack_realtime.database.postgres.feed.status import read_status
 from aerostack_realtime.database.postgres.feed.wal_consumer import WalConsumer
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
@@ -258,9 +260,8 @@ class PostgresDatabase:
                 "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', %s) ORDER BY 1",
                 (SCHEMA,),
             )
-            names = [str(name) for (name,) in await rows.fetchall()]
             watched = {each.name for each in await self._publication.refresh()}
-        return [TableStatus(name, name in watched, self._feed.changes_kept(name)) for name in names]
+            return [TableStatus(n, n in watched, self._feed.changes_kept(n)) for (n,) in await rows.fetchall()]
 
     @property
     def cluster(self) -> Cluster | None:
@@ -302,10 +303,9 @@ class PostgresDatabase:
     async def kept(self, kind: str) -> dict[str, str]:
         async with self._connections.use() as connection:
             rows = await connection.execute(f"SELECT key, value FROM {SCHEMA}.kept WHERE kind = %s", (kind,))
-            return {str(key): str(value) for key, value in await rows.fetchall()}
+            return dict(await rows.fetchall())
 
     async def failed(self) -> BaseException:
-        """Wait until a task has died, which none does by itself; then the server ends the process."""
         return await asyncio.shield(self._failure)
 
     async def close(self) -> None:
@@ -322,6 +322,9 @@ class PostgresDatabase:
         await self._feed.close()
         await self._reading.close()
         await self._connections.close()
+
+    async def status(self) -> DatabaseStatus:
+        return await read_status(self._slot, self._consumer)
 
     async def is_recording(self) -> bool:
         return await self._slot.state() is not None
@@ -340,8 +343,7 @@ class PostgresDatabase:
             raise Unavailable("A server runs on this database: stop it first, then clean up.") from None
         await self._slot.drop()
         left = await _left_over(self._publication.drop())
-        left = await self._publication.clear() + left
-        if left:
+        if left := await self._publication.clear() + left:
             raise InsufficientPrivilege("Everything is removed except what belongs to other roles", left)
         return f"Stored messages are left in the schema {SCHEMA}; to remove both: DROP SCHEMA {SCHEMA} CASCADE;"
 

@@ -109,6 +109,13 @@ def raise_high_water(connection: apsw.Connection, position: int) -> None:
         set_meta(connection, "high_water", position)
 
 
+def extent(connection: apsw.Connection) -> tuple[int, int]:
+    """How many changes the log keeps, and the position of the newest. Both indexes are read at their ends only."""
+    oldest = number(connection, f"SELECT min(id) FROM {CHANGES}")
+    _, newest = epoch_and_position(connection)
+    return (0 if oldest is None else newest - oldest + 1), newest
+
+
 def _new_epoch() -> str:
     return secrets.token_hex(8)
 

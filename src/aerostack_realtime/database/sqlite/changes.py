@@ -58,6 +58,11 @@ class SqliteChangeFeed:
     def column_types(self, table: str) -> Mapping[str, ColumnType]:  # noqa: ARG002 - none has any
         return {}  # a column may hold values of any type, also text that looks like a number
 
+    @property
+    def position(self) -> int:
+        """The position after the last change that was delivered."""
+        return self._position
+
     def cursor(self, table: str) -> str:
         watch = self._watches.get(table)
         return f"{self.epoch}.{max(self._position, watch.start if watch else 0)}"

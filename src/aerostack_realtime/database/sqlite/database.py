@@ -15,6 +15,7 @@ from aerostack_realtime.database.base import (
     ChangeFeed,
     ChangeListener,
     Cluster,
+    DatabaseStatus,
     DatabaseUnusable,
     MessageStore,
     QueryResult,
@@ -161,6 +162,11 @@ class SqliteDatabase:
 
     async def tables(self) -> list[TableStatus]:
         return await self._ask(_tables)
+
+    async def status(self) -> DatabaseStatus:
+        kept, newest = await self._ask(changelog.extent)
+        lag = max(0, newest - self._feed.position)
+        return DatabaseStatus(None, {"change_log_changes": float(kept), "change_feed_lag_changes": float(lag)})
 
     async def is_recording(self) -> bool:
         return True

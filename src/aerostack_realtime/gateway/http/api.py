@@ -13,7 +13,7 @@ from aerostack_realtime.gateway.http.metrics import MetricsCall
 from aerostack_realtime.gateway.http.realtime import RealtimeCalls
 from aerostack_realtime.gateway.http.rpc import RpcCalls
 from aerostack_realtime.gateway.http.sql import SqlCalls
-from aerostack_realtime.gateway.http.status import StatusCalls
+from aerostack_realtime.gateway.http.status import Readiness, StatusCalls
 from aerostack_realtime.gateway.http.streams import StreamCalls
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
@@ -47,7 +47,7 @@ def routes(
     sql = SqlCalls(database=database, callers=callers, nesting=limits.nesting)
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, reload=reload, callers=callers, nesting=limits.nesting)
-    status = StatusCalls(database=database, version=version)
+    status = StatusCalls(readiness=Readiness(hub, database, guard), version=version)
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
         web.post("/api/v1/realtime/publish", realtime.publish),

@@ -4,6 +4,7 @@
 chooses: channels appear as the rule that decides about them, calls as the route that they match.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,9 +23,10 @@ from prometheus_client.registry import Collector
 
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.counters import Counters, Histogram
-from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.base import Change, Database
 from aerostack_realtime.gateway.http.metrics_list import METRICS, PREFIX, Kind
 from aerostack_realtime.protocol import close_codes
+from aerostack_realtime.protocol.errors import AerostackError
 
 Sample = tuple[Sequence[str], float | Histogram]
 """The values of a metric's labels, and the value."""
@@ -33,6 +35,9 @@ _CLOSE_CODES: Final = frozenset(
     {1000, *(value for name, value in vars(close_codes).items() if name.isupper() and isinstance(value, int))}
 )
 """The close codes that are a label; clients may send others, which are counted as `other`."""
+
+DATABASE_SECONDS: Final = 2.0
+"""How long a scrape waits for the database: less than Prometheus waits for a scrape."""
 
 _FAMILIES: Final[dict[Kind, Callable[..., Metric]]] = {
     "counter": CounterMetricFamily,
@@ -46,6 +51,7 @@ class Sources(Struct, frozen=True):
     """Where the figures come from. `build` are the labels of `aerostack_build_info`."""
 
     hub: Hub
+    database: Database
     connections: Callable[[], int]
     refused_sockets: Callable[[], int]
     build: Mapping[str, str]
@@ -62,8 +68,18 @@ class MetricsCall:
     async def answer(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         registry = CollectorRegistry()
-        registry.register(_Collected([*_families(samples(self._sources)), *self._process.collect()]))
+        found = samples(self._sources) | await self._database_samples()
+        registry.register(_Collected([*_families(found), *self._process.collect()]))
         return web.Response(body=encoder(registry), headers={"Content-Type": content_type})
+
+    async def _database_samples(self) -> dict[str, list[Sample]]:
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                status = await self._sources.database.status()
+        except (AerostackError, TimeoutError):
+            return {"database_up": [((), 0)]}
+        figures: dict[str, list[Sample]] = {name: [((), value)] for name, value in status.figures.items()}
+        return {"database_up": [((), int(status.problem is None))], **figures}
 
 
 class _Collected(Collector):

@@ -79,6 +79,12 @@ METRICS: Final[dict[str, Described]] = {
     ),
     "channel_log_bytes": Described("gauge", "Bytes of the events that are kept in memory for clients that resume"),
     "channel_log_evictions": Described("counter", "Events that were removed from there because of `log_bytes`"),
+    "database_up": Described("gauge", "1 if the database answers and row changes are received, else 0"),
+    "change_feed_lag_changes": Described("gauge", "SQLite: committed row changes that are not delivered yet"),
+    "change_log_changes": Described("gauge", "SQLite: row changes that the change log keeps"),
+    "change_feed_lag_bytes": Described("gauge", "PostgreSQL: bytes of WAL that the server has not read yet"),
+    "replication_slot_lag_bytes": Described("gauge", "PostgreSQL: bytes of WAL that the slot has not confirmed"),
+    "retained_wal_bytes": Described("gauge", "PostgreSQL: bytes of WAL that are retained for the slot"),
     "publish_ack_seconds": Described(
         "histogram", "From a publish to its acknowledgement", {"persist": "`true`, `false`"}
     ),

@@ -137,7 +137,20 @@ def _paths() -> dict[str, Any]:
             )
         },
         "/healthz": {"get": _call("healthy", "Whether the process runs", _ref("Health"), open_to_all=True)},
-        "/readyz": {"get": _call("ready", "Whether it can serve", _ref("Health"), open_to_all=True)},
+        "/readyz": {
+            "get": _call(
+                "ready",
+                "Whether it can serve, and which part cannot; 503 if it cannot",
+                _object(
+                    {
+                        "status": {"enum": ["ready", "not ready"]},
+                        "version": {"type": "string"},
+                        "parts": {"type": "object", "description": "Each part: `ready`, or a sentence."},
+                    }
+                ),
+                open_to_all=True,
+            )
+        },
     }
 
 

@@ -125,6 +125,11 @@ class WalConsumer:
             await asyncio.sleep(self._pause)
             self._pause = min(max(self._pause, RETRY_SECONDS[0]) * 2, RETRY_SECONDS[1])
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the WAL is being received."""
+        return self._stream is not None
+
     def set_keeper(self, keeper: bool) -> None:
         """Whether this node of a cluster streams from the slot itself."""
         if keeper != self._access.keeper:
