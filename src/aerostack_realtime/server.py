@@ -16,10 +16,9 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from aerostack_realtime import config
+from aerostack_realtime import node as nodes
 from aerostack_realtime.access.authentication import prepared
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.streaming import StreamLimits
@@ -27,8 +26,8 @@ from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.counters import Counters
-from aerostack_realtime.database.base import Database, MessageStore, Retention
-from aerostack_realtime.database.factory import claim, open_database
+from aerostack_realtime.database.base import Database, MessageStore
+from aerostack_realtime.database.factory import claim
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
 from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall, Sources
@@ -41,6 +40,7 @@ from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session, Transport
+from aerostack_realtime.node import Node, microseconds, open_node
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
@@ -72,8 +72,10 @@ async def run(
     set, `reread` reads the settings again, and what has changed is applied (reload.py).
 
     Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened or
-    has a server already, OSError when the address is taken, and an ExceptionGroup when a part of it has died.
+    has a server already, JournalUnusable when the backplane cannot be used, OSError when the address is taken, and
+    an ExceptionGroup when a part of it has died.
     """
+    config.check_backplane(settings)
     with claim(settings.database) as claimed:
 
         def listening(url: str) -> None:
@@ -96,18 +98,13 @@ async def _run(
     certificate = config.certificate(settings)
     rules = config.rules(settings)
     changes = ChangeFanOut()
-    database = await _opened(settings, changes, stop)
-    if database is None:
+    node = await _opened(settings, changes, stop)
+    if node is None:
         return
+    database = node.database
     try:
-        journal = MemoryJournal(
-            store=database.messages,
-            now=_microseconds,
-            epoch=lambda: database.epoch,
-            understands=database.understands,
-        )
         counters = Counters(rule_of=rules.rule_of)
-        hub = _hub(settings, database, journal, counters)
+        hub = _hub(settings, node, counters)
         await hub.start()
         memberships = Memberships(rules.memberships, database)
         changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
@@ -139,12 +136,12 @@ async def _run(
             app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
         )
         tls = None if certificate is None else certificate.context
-        port = await listener.start(settings.host, settings.port, tls)
+        port = await listener.bind(settings.host, settings.port, tls)
         metrics_listener = await _metrics_listener(settings, metrics, pending_sockets)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
-                    tasks.create_task(journal.run()),
+                    tasks.create_task(node.journal.run()),
                     tasks.create_task(hub.run()),
                     tasks.create_task(_tick(hub, endpoint, listener)),
                     tasks.create_task(_measure_lag(counters)),
@@ -153,26 +150,41 @@ async def _run(
                     tasks.create_task(reloader.run(reload)),
                 ]
                 _freeze_gc()
-                ready(_url(settings, port))
+                await _any(hub.caught_up, stop)
+                if not stop.is_set():
+                    await listener.start()
+                    ready(_url(settings, port))
                 await stop.wait()
                 listener.stop_accepting()
                 hub.flush()
                 hub.goodbye()
                 endpoint.close(close_codes.RESTART, "the server is restarting: connect again")
+                await endpoint.ended(STOP_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_SECONDS):
+                        await hub.drain()
                 for task in owned:
                     task.cancel()
         finally:
             closing = [listener.close()] + ([metrics_listener.close()] if metrics_listener is not None else [])
             await asyncio.gather(endpoint.ended(STOP_SECONDS), *closing)
     finally:
-        await database.close()
+        await node.close()
 
 
-async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event) -> Database | None:
+async def _any(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event) -> Node | None:
     """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
-    opening = asyncio.create_task(
-        open_database(settings.database, changes, settings, retention=_retention(settings))
-    )
+    opening = asyncio.create_task(open_node(settings, changes))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -184,12 +196,12 @@ async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event
     return await opening
 
 
-def _hub(settings: Settings, database: Database, journal: Journal, counters: Counters) -> Hub:
+def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
     loop = asyncio.get_running_loop()
     return Hub(
-        journal=journal,
-        changes=database.changes,
-        store=database.messages,
+        journal=node.journal,
+        changes=node.database.changes,
+        store=node.database.messages,
         defer=loop.call_soon,
         later=loop.call_later,
         buffer_limit=settings.limits.buffer_bytes,
@@ -198,6 +210,9 @@ def _hub(settings: Settings, database: Database, journal: Journal, counters: Cou
         streams=StreamLimits(
             settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
         ),
+        commits=node.cluster,
+        keep=node.keep,
+        info=nodes.info(settings, VERSION),
     )
 
 
@@ -246,7 +261,8 @@ async def _metrics_listener(
     listener = Listener(
         app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
     )
-    port = await listener.start(settings.metrics_host, settings.metrics_port)
+    port = await listener.bind(settings.metrics_host, settings.metrics_port)
+    await listener.start()
     log.info("metrics: http://%s:%d/metrics", settings.metrics_host, port)
     return listener
 
@@ -255,7 +271,7 @@ async def _prune(store: MessageStore) -> None:
     fails = False
     while True:
         try:
-            await store.prune(_microseconds() // 1000)
+            await store.prune(microseconds() // 1000)
             fails = False
         except AerostackError as error:
             level, fails = _level(fails), True
@@ -315,7 +331,7 @@ def _application(
         database=database,
         authenticator=authenticator,
         guard=guard,
-        admin=Admin(lambda: endpoint.sessions, parts.revocations, database, time.time),
+        admin=Admin(lambda: endpoint.sessions, parts.revocations, hub, database, time.time),
         reload=reloader.answer,
         rates=parts.rates,
         proxies=proxies,
@@ -329,11 +345,3 @@ def _application(
     pages = static.routes(project=settings.project, examples=settings.open_access)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
     return endpoint, app, metrics
-
-
-def _retention(settings: Settings) -> list[Retention]:
-    return [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
-
-
-def _microseconds() -> int:
-    return time.time_ns() // 1000

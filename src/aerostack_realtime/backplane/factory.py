@@ -27,8 +27,7 @@ def check_backplane(url: str, *, clustered: bool) -> None:
     parse_address(url)
     if not clustered:
         raise JournalUnusable(
-            "Several nodes need PostgreSQL as their database: name one by `--database postgresql://…`, or set the "
-            "backplane to `memory`."
+            'Several nodes need PostgreSQL: set database = "postgresql://…", or leave the backplane out.'
         )
 
 

@@ -22,11 +22,13 @@ from aerostack_realtime.protocol.errors import AerostackError
 
 
 class NodeInfo(Struct, frozen=True):
-    """What a node says of itself. `bookmark` is its place in the change feed."""
+    """What a node says of itself. `bookmark` is its place in the change feed, `clock` its monotonic clock in
+    seconds."""
 
     name: str = ""
     version: str = ""
     bookmark: Callable[[], str] = str
+    clock: Callable[[], float] = float
 
 
 class Cluster:
@@ -59,6 +61,8 @@ class Cluster:
         self._marks: deque[tuple[int, int]] = deque()
         self._counted = 0
         self._leaving = False
+        self._beats: deque[float] = deque()
+        self._lag_us = 0
 
     @property
     def is_dead(self) -> bool:
@@ -115,7 +119,11 @@ class Cluster:
         at = self._marks[-1][0] if self._marks else 0
         digest, digest_at = self.digests.newest(at)
         floor = self._floor(at) if self._nodes.lowest() == self._journal.node else 0
-        self._try(Beat(floor, digest, digest_at, self._info.bookmark(), connections))
+        now = self._info.clock()
+        lag_us = max(self._lag_us, int((now - self._beats[0]) * 1e6)) if self._beats else self._lag_us
+        self._beats.append(now)
+        if not self._try(Beat(floor, digest, digest_at, self._info.bookmark(), connections, lag_us)):
+            self._beats.pop()
 
     # --- what the journal says ---------------------------------------------------------------------------
 
@@ -159,6 +167,8 @@ class Cluster:
         if item.floor > self._publishing.receipts.floor:
             self._publishing.forget_below(item.floor)
             self._journal.trim(item.floor)
+        if node == self._journal.node and self._beats:
+            self._lag_us = int((self._info.clock() - self._beats.popleft()) * 1e6)
         dead = self._nodes.beat(node, at, item.connections, item.lag_us)
         if dead:
             changes: Changes = {}
@@ -181,6 +191,7 @@ class Cluster:
         if since < until:
             self._try(Hello(self._info.name, self._info.version))
         self.announce_members()
+        self._changed()
 
     def present(self) -> list[NodeStatus]:
         """The nodes that are alive and stay."""

@@ -35,7 +35,7 @@ from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, Str
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.errors import AerostackError, NotFound
+from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
 from aerostack_realtime.protocol.messages import Member, encode
 
 ALONE: Final = NodeInfo()
@@ -178,6 +178,8 @@ class Hub:
         await self._journal.start(self._replica)
         if self._is_alone:
             await self._streaming.restore()
+        with suppress(Unavailable):  # the resolver tries again
+            await self._resolver.take_licence()
         self._cluster.join()
 
     async def run(self) -> None:
@@ -197,6 +199,21 @@ class Hub:
     def goodbye(self) -> None:
         """Leave the cluster; call it before the connections are closed, so that nobody is absent meanwhile."""
         self._cluster.leave()
+
+    async def drain(self) -> None:
+        """Wait until what this node accepted is stored and reported to the others."""
+        await self._resolver.drained()
+        self._publishing.report_settlements()
+
+    @property
+    def node(self) -> str:
+        """This start of this node."""
+        return self._journal.node
+
+    @property
+    def generation(self) -> str:
+        """What cursors of custom channels begin with now."""
+        return self._journal.epoch
 
     def nodes(self) -> list[NodeStatus]:
         """The live nodes of the cluster by id. The first one does what exactly one has to do."""

@@ -52,6 +52,7 @@ class Resolver:
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
         self._stored_all = asyncio.Event()
+        self._licensed_in: str | None = None
 
     def wake(self) -> None:
         """A node joined, left or died."""
@@ -61,6 +62,12 @@ class Resolver:
         """No persisted publish of this node waits for the message store any more."""
         self._stored_all.set()
 
+    async def drained(self) -> None:
+        """Wait until no persisted publish of this node waits for the message store."""
+        while self._publishing.storing:
+            self._stored_all.clear()
+            await self._stored_all.wait()
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
@@ -69,6 +76,8 @@ class Resolver:
             try:
                 if self._cluster.is_dead:
                     await self._rejoin()
+                elif self._licensed_in != self._journal.epoch:
+                    await self._renew_licence()
                 await self._settle_orphans()
             except AerostackError as error:
                 log.warning("a dead node cannot be dealt with now, trying again: %s", error.message)
@@ -80,12 +89,25 @@ class Resolver:
         log.warning("the cluster has declared this node dead, because it was silent for too long; joining again")
         if self._commits is not None:
             await self._commits.revoke(self._journal.node)
-            while self._publishing.storing:
-                self._stored_all.clear()
-                await self._stored_all.wait()
-            if not await self._commits.grant(self._journal.node):
-                raise Unavailable("The journal has begun anew.")
+            await self.drained()
+            await self.take_licence()
         self._cluster.join()
+
+    async def take_licence(self) -> None:
+        """Let this node commit persisted messages, in the journal's present generation. Raises Unavailable."""
+        if self._commits is None:
+            return
+        epoch = self._journal.epoch
+        if not await self._commits.grant(self._journal.node):
+            raise Unavailable("The journal has begun anew.")
+        self._licensed_in = epoch
+
+    async def _renew_licence(self) -> None:
+        """The journal began anew, which ended all licences: what waits for the store is refused first, because
+        the journal may have lost it."""
+        if self._commits is not None:
+            await self.drained()
+            await self.take_licence()
 
     async def _settle_orphans(self) -> None:
         """Find out what dead nodes had stored, and let everything that waits for it go on."""

@@ -14,6 +14,7 @@ import uvloop
 from msgspec.structs import replace
 
 from aerostack_realtime import config
+from aerostack_realtime.backplane.base import JournalUnusable
 from aerostack_realtime.cli import log_format
 from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded, sources
@@ -33,6 +34,13 @@ DevPort = Annotated[
 
 log = logging.getLogger(__name__)
 
+Backplane = Annotated[
+    str | None,
+    typer.Option(
+        help="What connects the nodes of a cluster: redis://host:6379. Default: memory, one node.",
+        show_default=False,
+    ),
+]
 LogFormat = Annotated[
     Literal["text", "json"] | None,
     typer.Option("--log-format", help="How the log on stderr is written. Default: text.", show_default=False),
@@ -57,6 +65,7 @@ def dev(
     project: Annotated[
         str | None, typer.Option(help="The project's name. Default: default.", show_default=False)
     ] = None,
+    backplane: Backplane = None,
     config_file: ConfigFile = None,
     unsafe_public: Annotated[
         bool, typer.Option("--unsafe-public", help="Accept remote connections, without authentication.")
@@ -76,7 +85,7 @@ def dev(
             "Use `aerostack serve` on a network, or add --unsafe-public if you mean it.",
             2,
         )
-    settings = development_settings(host, port, database, project, config_file)
+    settings = development_settings(host, port, database, project, config_file, backplane)
     settings = replace(settings, logging=_logging(settings, format))
 
     def reread() -> Settings:
@@ -88,6 +97,7 @@ def dev(
                 port=settings.port,
                 database=settings.database,
                 project=settings.project,
+                backplane=settings.backplane,
                 logging=_logging(own, format),
             )
         )
@@ -97,6 +107,7 @@ def dev(
 
 def serve(
     config_file: ConfigFile = None,
+    backplane: Backplane = None,
     tls_cert: Annotated[
         str | None, typer.Option(help="A certificate chain in PEM; a reload reads it again.")
     ] = None,
@@ -112,6 +123,7 @@ def serve(
         settings = found.settings
         settings = replace(
             settings,
+            backplane=backplane or settings.backplane,
             tls_cert=tls_cert or settings.tls_cert,
             tls_key=tls_key or settings.tls_key,
             logging=_logging(settings, format),
@@ -146,7 +158,12 @@ def serve(
 
 
 def development_settings(
-    host: str, port: int | None, database: str | None, project: str | None, config_file: ConfigFile
+    host: str,
+    port: int | None,
+    database: str | None,
+    project: str | None,
+    config_file: ConfigFile,
+    backplane: str | None = None,
 ) -> Settings:
     """The settings of `aerostack dev`: options win over the file and the environment; the port is a free one
     unless somebody chose it."""
@@ -156,6 +173,7 @@ def development_settings(
         host=host,
         database=database or found.settings.database,
         project=project or found.settings.project,
+        backplane=backplane or found.settings.backplane,
     )
     if port is not None:
         settings = replace(settings, port=port)
@@ -221,7 +239,7 @@ def run_server(
         note(unbuilt)
     try:
         uvloop.run(_until_signal(settings, ready, reread))
-    except (DatabaseUnusable, SettingsError) as error:
+    except (DatabaseUnusable, JournalUnusable, SettingsError) as error:
         fail(str(error), 2)
     except OSError as error:
         reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from aerostack_realtime import config
 from aerostack_realtime.access.keys import hashed
+from aerostack_realtime.backplane.factory import shown as shown_backplane
 from aerostack_realtime.cli.console import err, fail, out
 from aerostack_realtime.config import Loaded, Settings, SettingsError, catalog, reference, template
 from aerostack_realtime.database.factory import shown
@@ -138,4 +139,6 @@ def _value(setting: catalog.Setting, value: Any) -> str:
         return _HIDDEN
     if setting.name in ("secret_keys", "publishable_keys"):
         return ", ".join(each if each.startswith("sha256:") else _HIDDEN for each in value)
+    if setting.name == "backplane":
+        return catalog.toml(shown_backplane(value))
     return catalog.toml(shown(value) if setting.name == "database" else value)

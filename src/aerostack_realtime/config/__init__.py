@@ -6,6 +6,7 @@ from aerostack_realtime.config.mistakes import SettingsError
 from aerostack_realtime.config.settings import ANY_TABLE, LogRule, RetentionRule, Settings, TokenKeyRule
 from aerostack_realtime.config.validation import (
     certificate,
+    check_backplane,
     checks_tokens,
     fixed_token_keys,
     problems,
@@ -24,6 +25,7 @@ __all__ = [
     "SettingsError",
     "TokenKeyRule",
     "certificate",
+    "check_backplane",
     "checks_tokens",
     "development",
     "find",

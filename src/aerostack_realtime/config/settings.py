@@ -16,6 +16,8 @@ ANY_TABLE: Final = "*"
 
 _AGE: Final = re.compile(r"\d{1,9}[smhd]")
 _JWKS: Final = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
+_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+MIN_BACKPLANE_BYTES: Final = 1024 * 1024
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -110,6 +112,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """A SQLite file, created if it does not exist, or `postgresql://user@host/name`."""
     project: str = "default"
     """The name of the project that this server holds."""
+    backplane: str = "memory"
+    """What connects the nodes of a cluster: `redis://host:6379`, `rediss://…`, `unix://…` or
+    `redis+sentinel://…`. With `memory` there is one node."""
+    backplane_name: str = "default"
+    """The cluster's name on its Redis, where several clusters share one."""
+    backplane_bytes: int = 512 * 1024 * 1024
+    """Bytes of events that Redis may hold for the nodes; above that, the oldest are removed."""
+    node_name: str | None = None
+    """This node's name in `aerostack cluster`. If not set: the host's name and the port."""
     secret_keys: tuple[str, ...] = ()
     """Keys of your backend, as printed by `aerostack key`. A secret key may do everything."""
     publishable_keys: tuple[str, ...] = ()
@@ -161,5 +172,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("port is a number from 0 (a free one) to 65535")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
             raise ValueError("metrics_port is a number from 0 (a free one) to 65535")
+        if not _NAME.fullmatch(self.backplane_name):
+            raise ValueError("backplane_name is 1 to 64 of a-z, A-Z, 0-9, _ . and -")
+        if self.backplane_bytes < MIN_BACKPLANE_BYTES:
+            raise ValueError(f"backplane_bytes is {MIN_BACKPLANE_BYTES} (1 MiB) or more")
         if self.log_bytes < 0:
             raise ValueError("log_bytes is 0 (no channel can be resumed) or more")

@@ -7,10 +7,13 @@ from aerostack_realtime.access import tokens
 from aerostack_realtime.access.keys import MIN_KEY, Keys
 from aerostack_realtime.access.rules import RuleError, Rules, broken_rules
 from aerostack_realtime.access.tokens import TokenKey
+from aerostack_realtime.backplane import factory
+from aerostack_realtime.backplane.base import JournalUnusable
 from aerostack_realtime.config import mistakes
 from aerostack_realtime.config.development import DEV_SECRET_KEY, DEV_TOKEN_SECRET
 from aerostack_realtime.config.mistakes import SettingsError
 from aerostack_realtime.config.settings import ANY_TABLE, Settings
+from aerostack_realtime.database.factory import backend_of
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.tls import Certificate
@@ -70,6 +73,14 @@ def certificate(settings: Settings) -> Certificate | None:
         raise SettingsError(f"TLS: {error}.") from None
 
 
+def check_backplane(settings: Settings) -> None:
+    """Whether the backplane suits the database, as far as their addresses tell. Raises SettingsError."""
+    try:
+        factory.check_backplane(settings.backplane, clustered=not backend_of(settings.database).file)
+    except JournalUnusable as error:
+        raise SettingsError(str(error)) from None
+
+
 def checks_tokens(settings: Settings) -> bool:
     return settings.token_secret is not None or bool(settings.token_keys)
 
@@ -95,6 +106,7 @@ def problems(settings: Settings, place: Place = _nowhere) -> list[str]:
     except ValueError as error:
         found.append(f"origins: {error}.")
     found += _refusal(lambda: certificate(settings))
+    found += _refusal(lambda: check_backplane(settings))
     if settings.open_access or settings.loopback_origins:
         found.append("open_access and loopback_origins are for `aerostack dev`: remove them.")
     return found

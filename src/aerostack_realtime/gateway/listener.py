@@ -34,8 +34,11 @@ class Listener:
         self._lobby = pending_sockets
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen, and return the port (the one the system chose when `port` is 0). Raises OSError."""
+    async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
+        """Take the address, and return the port (the one the system chose when `port` is 0). Raises OSError.
+
+        Connections are refused until `start`. With `shared` other processes of this user may take it as well.
+        """
         await self._runner.setup()
         server = self._runner.server
         assert server is not None, "the runner was set up"
@@ -48,9 +51,16 @@ class Listener:
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else self._limits.handshake_seconds,
             backlog=BACKLOG,
+            reuse_port=shared or None,
+            start_serving=False,
         )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
+
+    async def start(self) -> None:
+        """Accept connections. Raises OSError."""
+        assert self._server is not None, "it is bound first"
+        await self._server.start_serving()
 
     def stop_accepting(self) -> None:
         if self._server is not None:

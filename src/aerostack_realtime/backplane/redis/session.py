@@ -240,7 +240,7 @@ class Opener:
     def _foreign(self, endpoint: Endpoint) -> str:
         return (
             f"Redis at {endpoint} holds the journal {self._keys.log} of another cluster: give this cluster a "
-            "name of its own, or, if the other one is gone for good, run "
+            "backplane_name of its own, or, if the other one is gone for good, run "
             f"DEL {self._keys.log} {self._keys.head} there."
         )
 

@@ -1,0 +1,91 @@
+"""A node's place in its cluster: the database and the journal under one name, and the right to commit."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from aerostack_realtime.backplane.base import Generations, Journal
+from aerostack_realtime.backplane.factory import MEMORY, open_journal
+from aerostack_realtime.backplane.redis.journal import RedisJournal, RedisSettings
+from aerostack_realtime.channels.cluster import NodeInfo
+from aerostack_realtime.channels.tables.changes import ChangeFanOut
+from aerostack_realtime.config import Settings
+from aerostack_realtime.database.base import Cluster, Database, Retention
+from aerostack_realtime.database.factory import open_database
+from aerostack_realtime.protocol.errors import Unavailable
+
+NAME_BYTES: Final = 8
+"""Random bytes of a node's id: no two starts of any nodes share one."""
+
+
+class Node(Struct, frozen=True):
+    """The parts that a node has in common with the cluster. `cluster` is None for a node that is alone."""
+
+    database: Database
+    journal: Journal
+    cluster: "Licences | None"
+
+    @property
+    def keep(self) -> Callable[[bool], None] | None:
+        """What is called with whether this node does what exactly one has to do."""
+        return None if self.cluster is None else self.cluster.database.set_keeper
+
+    async def close(self) -> None:
+        """Append and store what was accepted, then disconnect."""
+        await self.journal.close()
+        await self.database.close()
+
+
+class Licences:
+    """The right of nodes to commit, which the database grants for a generation of the journal."""
+
+    def __init__(self, database: Cluster, journal: RedisJournal) -> None:
+        self.database = database
+        self._journal = journal
+
+    async def grant(self, node: str) -> bool:
+        generation = self._journal.generation
+        if generation is None:
+            raise Unavailable("The journal is out of reach.")
+        return await self.database.generations.grant(node, generation)
+
+    async def revoke(self, node: str) -> None:
+        await self.database.generations.revoke(node)
+
+    async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return await self.database.stored_at(places)
+
+
+async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:
+    """Open the database, and make the journal, which `Hub.start` starts. Raises DatabaseUnusable."""
+    name = None if settings.backplane == MEMORY else secrets.token_hex(NAME_BYTES)
+    retention = [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
+    database = await open_database(settings.database, changes, settings, retention=retention, node=name)
+    shared = database.cluster
+    arbiter: Generations | None = None if shared is None else shared.generations
+    journal = open_journal(
+        settings.backplane,
+        arbiter=arbiter,
+        store=database.messages,
+        now=microseconds,
+        epoch=lambda: database.epoch,
+        understands=database.understands,
+        node=name,
+        redis=RedisSettings(name=settings.backplane_name, max_log=settings.backplane_bytes),
+    )
+    licences = Licences(shared, journal) if shared is not None and isinstance(journal, RedisJournal) else None
+    return Node(database, journal, licences)
+
+
+def info(settings: Settings, version: str) -> NodeInfo:
+    """What this node says of itself to the others."""
+    name = settings.node_name or f"{socket.gethostname()}:{settings.port}"
+    return NodeInfo(name, version, clock=time.monotonic)
+
+
+def microseconds() -> int:
+    return time.time_ns() // 1000
