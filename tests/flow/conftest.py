@@ -19,8 +19,10 @@ import pytest
 import pytest_asyncio
 
 from tests.flow.calls import Http
+from tests.flow.cluster import Cluster
 from tests.flow.databases import Database, Databases, PostgresDatabases, SqliteFiles
 from tests.flow.wire import Dial, Wire
+from tests.redis import RedisServer
 
 SECRET_KEY = "ac_secret_dev"
 SERVE_KEY = "ac_secret_for_the_flow_tests"
@@ -39,11 +41,14 @@ _READY = re.compile(r"listening on (https?://\S+:(\d+))")
 class ServerProcess:
     """`aerostack dev` on a database of its own. After a kill it starts again on the same port.
 
-    With `config`, an aerostack.toml, it is `aerostack serve`.
+    With `config`, an aerostack.toml, it is `aerostack serve`. With `backplane` it is a node of a cluster.
     """
 
-    def __init__(self, database: Database, log: Path, config: Path | None = None) -> None:
+    def __init__(
+        self, database: Database, log: Path, config: Path | None = None, backplane: str | None = None
+    ) -> None:
         self.database = database
+        self.backplane = backplane
         self.log = log
         self.config = config
         self.url = ""
@@ -64,6 +69,8 @@ class ServerProcess:
         if self.config is not None:
             arguments = ["serve", "--config", str(self.config)]
             environment |= {"AEROSTACK_PORT": self._port, "AEROSTACK_DATABASE": self.database.address}
+        if self.backplane is not None:
+            environment["AEROSTACK_BACKPLANE"] = self.backplane
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(command, *arguments),
@@ -168,6 +175,24 @@ async def serve(database: Database, tmp_path: Path) -> AsyncIterator[Callable[[s
     yield run
     for process in started:
         await process.close()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    server = RedisServer.started()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def cluster(database: Database, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """A cluster without nodes: `a, b = await cluster.start(2)`."""
+    redis.command("FLUSHALL")
+    made = Cluster(
+        database, redis, tmp_path, lambda log, backplane: ServerProcess(database, log, backplane=backplane)
+    )
+    yield made
+    await made.close()
 
 
 @pytest.fixture

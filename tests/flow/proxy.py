@@ -35,6 +35,10 @@ class Proxy:
     def cut(self) -> None:
         self._whole = False
 
+    def mend(self) -> None:
+        """Let new connections through; those from before have lost bytes."""
+        self._whole = True
+
     def hold(self) -> None:
         self._flowing.clear()
 

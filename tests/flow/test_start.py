@@ -169,6 +169,21 @@ async def test_settings_that_are_not_fit_for_a_network(tmp_path: Path) -> None:
     assert not (tmp_path / "aerostack.db").exists()
 
 
+async def test_a_sqlite_file_cannot_serve_several_nodes(tmp_path: Path) -> None:
+    path = str(tmp_path / "aerostack.db")
+    ran = await aerostack("dev", "--port", "0", "--db", path, "--backplane", "redis://127.0.0.1")
+    assert ran.code == 2
+    assert ran.complaint.startswith('error: Several nodes need PostgreSQL: set database = "postgresql://…"')
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_backplane_of_an_unknown_kind() -> None:
+    settings = {"AEROSTACK_BACKPLANE": "amqp://127.0.0.1"}
+    ran = await aerostack("dev", "--port", "0", "--db", "postgresql://127.0.0.1/x", settings=settings)
+    assert ran.code == 2
+    assert "redis+sentinel://" in ran.complaint
+
+
 async def test_a_number_in_the_environment_that_is_none(tmp_path: Path) -> None:
     ran = await aerostack("serve", cwd=tmp_path, settings={"AEROSTACK_PORT": "many"})
     assert (ran.code, "AEROSTACK_PORT" in ran.complaint) == (2, True)

@@ -60,6 +60,7 @@ def routes(
         web.post("/api/v1/realtime/disconnect", operator.disconnect),
         web.post("/api/v1/realtime/revoke", operator.revoke),
         web.post("/api/v1/realtime/reload", operator.reload),
+        web.get("/api/v1/realtime/nodes", operator.nodes),
         web.post("/v1/db/query", sql.query),
         web.post("/v1/db/batch", sql.batch),
         web.post("/internal/hooks/rpc", rpc.call),

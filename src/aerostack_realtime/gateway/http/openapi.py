@@ -112,6 +112,9 @@ def _paths() -> dict[str, Any]:
                 ),
             )
         },
+        "/api/v1/realtime/nodes": {
+            "get": _call("nodes", "The live nodes of the cluster (secret key)", _object({"nodes": _list("Node")}))
+        },
         "/v1/db/query": {
             "post": _call("query", "Run one SQL statement (secret key)", _ref("Result"), body=_ref("Query"))
         },
@@ -238,6 +241,17 @@ def _schemas() -> dict[str, Any]:
             {"userId": {"type": "string"}, "state": {"type": "object"}, "since": {"type": "integer"}}
         ),
         "Channel": _object({"topic": _TOPIC, "subscribers": {"type": "integer"}, "members": {"type": "integer"}}),
+        "Node": _object(
+            {
+                "node": {"type": "string"},
+                "name": {"type": "string"},
+                "version": {"type": "string"},
+                "connections": {"type": "integer"},
+                "lagMs": {"type": "number"},
+                "generation": {"type": ["string", "null"]},
+                "keeper": {"type": "boolean"},
+            }
+        ),
         "Health": _object({"status": {"type": "string"}, "version": {"type": "string"}}),
         "Error": _object({"error": _object({"code": {"type": "string"}, "message": {"type": "string"}})}),
     }
