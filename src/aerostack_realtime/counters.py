@@ -52,8 +52,8 @@ class ChannelCounters(Struct):
     presence_deliveries: int = 0
     bytes: int = 0
     """Bytes written to subscribers, WebSocket headers included."""
-    slow_closed: int = 0
-    """Subscribers that were closed with 4000 because too much waited for them."""
+    slow_resume: int = 0
+    """How often a subscriber with the policy `resume` became slow: it is served from the log, or closed."""
     slow_latest: int = 0
     """How often a subscriber with the policy `latest` became slow."""
     slow_drop: int = 0

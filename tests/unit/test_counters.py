@@ -67,7 +67,7 @@ def test_slow_consumers_are_counted_by_policy() -> None:
     room.audience.append(event(2))
     room.tick.end()
     counters = room.counters
-    assert (counters.slow_closed, counters.slow_latest, counters.slow_drop, counters.dropped) == (2, 1, 1, 1)
+    assert (counters.slow_resume, counters.slow_latest, counters.slow_drop, counters.dropped) == (1, 1, 1, 1)
 
 
 def test_a_duration_falls_into_the_first_bucket_that_holds_it() -> None:

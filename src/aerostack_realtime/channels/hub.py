@@ -30,6 +30,7 @@ from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.replica import Replica
 from aerostack_realtime.channels.resolver import RETRY_SECONDS, Commits, Resolver
+from aerostack_realtime.channels.slow_readers import SlowReaders
 from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
 from aerostack_realtime.channels.subscriptions import Subscriptions
@@ -164,6 +165,15 @@ class Hub:
             changes,
             buffer_limit,
             presence_limit,
+        )
+        self._slow_readers = SlowReaders(
+            registry=self._registry,
+            cursors=self._cursors,
+            delivery=delivery,
+            changes=changes,
+            later=later,
+            limit=buffer_limit,
+            uses_chat=self.subscriptions.uses_chat,
         )
         self._presence_limit = presence_limit
         self._tracking: dict[Subscriber, set[str]] = {}

@@ -7,7 +7,7 @@ from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Log
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.streams import Stream
-from aerostack_realtime.channels.fanout.audience import Audience
+from aerostack_realtime.channels.fanout.audience import Audience, FellBehind
 from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS, SlowConsumers
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.counters import ChannelCounters
@@ -36,6 +36,8 @@ class Registry:
         self._buffer_limit = buffer_limit
         self._new_logs = logs
         self._forgotten = 0
+        self.fell_behind: FellBehind | None = None
+        """What serves subscribers that leave live delivery, see Audience."""
         self.heard: dict[str, CustomChannel] = {}
         """The custom channels with subscribers on this node."""
         self.streams: dict[str, dict[str, Stream]] = {}
@@ -153,7 +155,7 @@ class Registry:
             del self._logs[topic]
 
     def _audience(self, counters: ChannelCounters) -> Audience:
-        return Audience(self._touch, self._buffer_limit, self._lag, counters)
+        return Audience(self._touch, self._buffer_limit, self._lag, counters, self.fell_behind)
 
     def _touch(self, audience: Audience) -> None:
         if not self._dirty and not self._growing:

@@ -13,7 +13,7 @@ from aerostack_realtime.channels.custom.log import Entry
 from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery, frame_of
 from aerostack_realtime.channels.fanout.backlog import policy
-from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
+from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
@@ -89,6 +89,10 @@ class Subscriptions:
             channel = self._registry.find(topic)
             if isinstance(channel, CustomChannel):
                 channel.use_chat(subscriber)
+
+    def uses_chat(self, subscriber: Subscriber) -> bool:
+        """Whether a connection has sent the legacy `chat` command."""
+        return subscriber in self._using_chat
 
     def subscribe(self, subscriber: Subscriber, command: messages.Subscribe, *, confirmed: bool = False) -> None:
         """Subscribe from now on or, on a custom channel, from `since`; a table has to be watched already.
@@ -309,8 +313,8 @@ class Subscriptions:
         return subscriber in self._joined
 
     def _write_to(self, subscriber: Subscriber, data: bytes) -> None:
-        """Write to one subscriber alone, under the same bound as fan-out."""
-        if subscriber.buffered() > self._buffer_limit:
+        """Write to one subscriber alone, which may be behind live delivery."""
+        if subscriber.buffered() > self._buffer_limit * REPLY_SHARE:
             subscriber.overflow()
         else:
             try_write(subscriber, data)

@@ -4,7 +4,9 @@ The whole cost of a delivery is in `Audience.flush`: no `await`, no task, no que
 subscriber. docs/performance.md has the figures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec import Struct
 
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
@@ -12,17 +14,32 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.counters import ChannelCounters
 
 
+class Behind(Struct, eq=False):
+    """A subscriber that left live delivery: whether it hears presence, and the frames since then that are not for
+    it."""
+
+    presence: bool
+    withheld: list[bytes] = []
+
+
+FellBehind = Callable[["Audience", Subscriber, Behind, Sequence[bytes]], bool]
+"""Called when a subscriber leaves live delivery after these frames. Returns whether a log will serve the frames
+that follow them; otherwise the subscriber is closed as too slow."""
+
+
 class Audience:
     """Subscribers of one stream of frames.
 
     `defer` is called with the audience when its buffer gets its first frame: the owner of the audience flushes it
     at the end of the tick. Subscribers with a policy of their own are kept apart, whether they are slow or not;
-    `lag` is called when the first of them is. `counters` are those of the channel's rule.
+    `lag` is called when the first of them is. `counters` are those of the channel's rule. Any other subscriber for
+    which more than `limit` bytes wait leaves live delivery if `fell_behind` accepts it, until it is added again.
     """
 
     __slots__ = (
-        "_counters",
+        "_behind",
         "_defer",
+        "_fell_behind",
         "_frames",
         "_lag",
         "_limit",
@@ -40,7 +57,10 @@ class Audience:
         limit: int,
         lag: Callable[[SlowConsumers], None],
         counters: ChannelCounters | None = None,
+        fell_behind: FellBehind | None = None,
     ) -> None:
+        self._behind: dict[Subscriber, Behind] = {}
+        self._fell_behind = fell_behind
         self.counters = ChannelCounters() if counters is None else counters
         self._defer = defer
         self._lag = lag
@@ -53,7 +73,7 @@ class Audience:
         self._withheld: dict[Subscriber, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._with_presence) + len(self._without_presence) + len(self._slow or ())
+        return len(self._with_presence) + len(self._without_presence) + len(self._slow or ()) + len(self._behind)
 
     def add(self, subscriber: Subscriber, *, presence: bool, policy: Policy | None = None) -> None:
         """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
@@ -73,28 +93,36 @@ class Audience:
         self._with_presence.pop(subscriber, None)
         self._without_presence.discard(subscriber)
         self._withheld.pop(subscriber, None)
+        self._behind.pop(subscriber, None)
         if self._slow is not None:
             self._slow.remove(subscriber)
             if not len(self._slow):
                 self._slow = None
 
     def hears_presence(self, subscriber: Subscriber) -> bool | None:
-        """Whether a subscriber receives presence; None for one with a policy, and for one that is not here."""
+        """Whether a subscriber receives presence; None unless it is in live delivery without a policy."""
         return (
             True if subscriber in self._with_presence else False if subscriber in self._without_presence else None
         )
+
+    def is_behind(self, subscriber: Subscriber, behind: Behind) -> bool:
+        """Whether a subscriber has neither left nor returned to live delivery since it fell behind."""
+        return self._behind.get(subscriber) is behind
 
     def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
         frames = self._frames
         if not frames:
             if not self._with_presence and not self._without_presence and self._slow is None:
+                if without is not None:
+                    self._withhold(without, frame)
                 return
             self._defer(self)
         if presence:
             self._presence.append(len(frames))
         if without is not None:
             self._withheld.setdefault(without, []).append(len(frames))
+            self._withhold(without, frame)
         frames.append(frame)
 
     def flush(self) -> None:
@@ -126,10 +154,38 @@ class Audience:
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
                 _write(subscriber, part, limit, slow)
         if self._slow is not None:
-            self._slow.write(frames, chunk, presence, withheld, slow)
+            lost: list[Subscriber] = []
+            self._slow.write(frames, chunk, presence, withheld, lost)
+            for subscriber in lost:
+                subscriber.overflow()
+        if slow:
+            self._leave_live(slow, frames, chunk, presence, withheld)
+
+    def _withhold(self, subscriber: Subscriber, frame: bytes) -> None:
+        behind = self._behind.get(subscriber)
+        if behind is not None:
+            behind.withheld.append(frame)
+
+    def _leave_live(
+        self,
+        slow: Sequence[Subscriber],
+        frames: list[bytes],
+        chunk: bytes,
+        presence: list[int],
+        withheld: Mapping[Subscriber, Collection[int]],
+    ) -> None:
+        """Send slow subscribers this buffer as their last, so that the log continues after its last frame."""
+        self.counters.slow_resume += len(slow)
         for subscriber in slow:
-            subscriber.overflow()
-        counters.slow_closed += len(slow)
+            behind = Behind(subscriber in self._with_presence)
+            left_out = {*(() if behind.presence else presence), *withheld.get(subscriber, ())}
+            self.remove(subscriber)
+            if self._fell_behind is None or not self._fell_behind(self, subscriber, behind, frames):
+                subscriber.overflow()
+                continue
+            self._behind[subscriber] = behind
+            if part := _chunk(frames, chunk, left_out):
+                try_write(subscriber, part)
 
     def _count_others(self, frames: int, presence: int, withheld: int) -> None:
         """Count the deliveries that differ from `frames` to each subscriber with presence."""
@@ -157,7 +213,7 @@ class Audience:
             return
 
 
-def _chunk(frames: list[bytes], chunk: bytes, left_out: "list[int] | set[int] | tuple[()]") -> bytes:
+def _chunk(frames: list[bytes], chunk: bytes, left_out: Collection[int]) -> bytes:
     if not left_out:
         return chunk
     return b"".join(frame for index, frame in enumerate(frames) if index not in left_out)

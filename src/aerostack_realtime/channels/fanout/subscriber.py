@@ -1,10 +1,14 @@
 """A subscriber: one connection as the channels see it."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.protocol.errors import AerostackError
+
+REPLY_SHARE: Final = 2
+"""Replies may wait for a subscriber up to so many times the limit of live delivery: what it is sent from the log
+must not cost it the connection when it asks for something."""
 
 
 class Subscriber(Protocol):

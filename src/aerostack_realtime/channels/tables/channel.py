@@ -48,6 +48,10 @@ class TableChannel:
     def audiences(self) -> Iterable[Audience]:
         return [view.audience for view in self.views]
 
+    def view(self, subscriber: Subscriber) -> View:
+        """The view of a subscriber, live or behind."""
+        return self._subscribers[subscriber]
+
     def add(self, subscriber: Subscriber, view: View, policy: Policy | None, *, presence: bool) -> None:
         before = self._subscribers.get(subscriber)
         self._subscribers[subscriber] = view

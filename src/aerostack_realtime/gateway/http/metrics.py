@@ -157,7 +157,7 @@ def _channel_samples(counters: Counters) -> dict[str, list[Sample]]:
         resumes.append(((rule, kind, "gap"), found.not_recovered))
         gaps += [((rule, kind, "not_recovered"), found.not_recovered), ((rule, kind, "dropped"), found.dropped)]
         gaps.append(((rule, kind, "interrupted"), found.interrupted))
-        slow += [((rule, kind, "resume"), found.slow_closed), ((rule, kind, "latest"), found.slow_latest)]
+        slow += [((rule, kind, "resume"), found.slow_resume), ((rule, kind, "latest"), found.slow_latest)]
         slow.append(((rule, kind, "drop"), found.slow_drop))
     return {
         "events": events,

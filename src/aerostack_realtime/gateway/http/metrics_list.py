@@ -75,7 +75,7 @@ METRICS: Final[dict[str, Described]] = {
     "slow_consumers": Described(
         "counter",
         "How often a subscriber became slow",
-        {**_STREAM, "policy": "`resume` (closed with 4000), `latest`, `drop`"},
+        {**_STREAM, "policy": "`resume` (served from the log, or closed with 4000), `latest`, `drop`"},
     ),
     "channel_log_bytes": Described("gauge", "Bytes of the events that are kept in memory for clients that resume"),
     "channel_log_evictions": Described("counter", "Events that were removed from there because of `log_bytes`"),

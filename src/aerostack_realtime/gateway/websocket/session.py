@@ -11,7 +11,7 @@ from msgspec import UNSET
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Denied, Permissions
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.channels.fanout.subscriber import try_write
+from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, try_write
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit, failures
@@ -88,6 +88,7 @@ class Session:
         "_throttle",
         "_transport",
         "_version",
+        "_waited",
         "_warned_at",
         "buffered",
         "closed",
@@ -138,7 +139,7 @@ class Session:
         self._opened = self._heard = now()
         self._pinged_at: float | None = None
         self._warned_at: float | None = None
-        self._bad_messages = 0
+        self._bad_messages = self._waited = 0
         if identity is not None:
             self._rights.become(identity)
         self._version = version
@@ -235,6 +236,9 @@ class Session:
             if now - self._opened > limits.auth_seconds:
                 self.close(close_codes.AUTH_TIMEOUT, "did not authenticate in time")
             return
+        before, self._waited = self._waited, self.buffered()
+        if self._waited < before:
+            self.heard()  # its peer reads, and answers a ping only after what waits before it
         if self._pinged_at is not None:
             if now - self._pinged_at > limits.heartbeat_seconds:
                 self.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timed out")
@@ -351,7 +355,7 @@ class Session:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self.buffered() > self._limits.buffer_bytes:
+        if self.buffered() > self._limits.buffer_bytes * REPLY_SHARE:
             self.overflow()
         else:
             self._counters.bytes_out += len(data)
