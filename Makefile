@@ -43,7 +43,7 @@ coverage: install ## lines that the unit tests alone cover; docs: CONTRIBUTING.m
 
 test: check test-python test-node test-browser ## all checks and tests
 
-test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server
+test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-node: install
@@ -53,7 +53,7 @@ test-node: install
 test-browser: install .tools/chromium
 	npm run test:browser
 
-test-pythons: install .tools/sqlite3 .tools/initdb ## unit and flow tests on each Python that is installed; PYTHONS="3.11 3.13"
+test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and flow tests on each Python that is installed; PYTHONS="3.11 3.13"
 	@ran=; for version in $(PYTHONS); do \
 	  python=$$(scripts/python $$version) || { echo "Python $$version: not installed here, not tested"; continue; }; \
 	  echo "Python $$version"; tools=.tools/python-$$version; ran="$$ran $$version"; \
@@ -81,7 +81,7 @@ outage: install .tools/initdb ## a long interruption of the connection to Postgr
 PYTHONS ?= 3.11 3.12 3.13 3.14
 VERSIONS ?= 13 14 15 16 17 18
 # Not "wrapping": it needs pg_resetwal, which these programs come without; `make test` has it.
-test-versions: install .tools/sqlite3 .tools/initdb ## the PostgreSQL tests on each of its versions; VERSIONS="13 18"
+test-versions: install .tools/sqlite3 .tools/initdb .tools/prometheus ## the PostgreSQL tests on each of its versions; VERSIONS="13 18"
 	@for version in $(VERSIONS); do \
 	  echo "PostgreSQL $$version"; programs=$$(scripts/postgres $$version); \
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
