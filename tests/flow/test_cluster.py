@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.flow.cluster import Cluster
+from tests.flow.command import aerostack
 from tests.flow.wire import Dial, Wire
 
 if TYPE_CHECKING:
@@ -84,10 +85,10 @@ async def test_a_member_is_present_on_all_nodes(cluster: Cluster, dial: Dial) ->
 async def test_members_of_a_killed_node_leave_unless_they_reconnect(cluster: Cluster, dial: Dial) -> None:
     a, b = await cluster.start(2)
     ann, eve, bob = await dial(a, "ann"), await dial(a, "eve"), await dial(b, "bob")
-    for wire in (ann, eve):
-        await wire.ask("track", topic="room/killed", state={})
     await bob.subscribe("room/killed")
-    await bob.settled()
+    for wire, user in ((ann, "ann"), (eve, "eve")):
+        await wire.ask("track", topic="room/killed", state={})
+        assert _member(await bob.hear("event")) == ("presence:join", user)
     await a.kill()
     again = await dial(b, "ann")
     await again.ask("track", topic="room/killed", state={})
@@ -151,6 +152,15 @@ async def test_the_nodes_are_listed_with_one_keeper(cluster: Cluster) -> None:
     assert [node["keeper"] for node in body["nodes"]] == [True, False]
     assert {node["generation"] for node in body["nodes"]} == {"1"}
     assert (await cluster.http(b).get("/api/v1/realtime/nodes"))[1]["nodes"][0]["node"] == body["nodes"][0]["node"]
+
+
+async def test_the_command_cluster_lists_the_nodes(cluster: Cluster) -> None:
+    a, _ = await cluster.start(2)
+    ran = await aerostack("cluster", "--url", a.url)
+    assert ran.code == 0, ran.err
+    head, *nodes = ran.out.splitlines()
+    assert head.split() == ["name", "version", "connections", "lag", "generation", "keeper"]
+    assert [line.rstrip().endswith("yes") for line in nodes] == [True, False]
 
 
 async def test_a_rolling_restart_leaves_no_gap_and_no_flicker(cluster: Cluster, dial: Dial) -> None:

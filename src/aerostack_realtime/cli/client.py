@@ -102,12 +102,7 @@ def run_with_server(
     token: str | None,
     project: str | None,
 ) -> None:
-    """Run `work` with a client of the server until it ends or ctrl-c is pressed; errors end the command.
-
-    With a token the client is that user, without the secret key.
-    """
-    if "://" not in url:
-        fail(f"--url needs http:// or https://, such as http://{url.lstrip('/')}.", 2)
+    """As `run_call`, with a client of the server. With a token the client is that user, without the secret key."""
 
     async def connected() -> None:
         async with Aerostack(
@@ -115,11 +110,20 @@ def run_with_server(
         ) as sdk:
             await work(sdk)
 
+    run_call(connected, url)
+
+
+def run_call(work: Callable[[], Coroutine[Any, Any, None]], url: str) -> None:
+    """Run `work` with the server at `url` until it ends or ctrl-c is pressed; errors end the command with one
+    sentence."""
+    if "://" not in url:
+        fail(f"--url needs http:// or https://, such as http://{url.lstrip('/')}.", 2)
+
     async def interruptible() -> None:
         task = asyncio.current_task()
         assert task is not None, "this is one"
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
-        await connected()
+        await work()
 
     try:
         asyncio.run(interruptible())

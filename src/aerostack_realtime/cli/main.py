@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from aerostack_realtime.cli import check, client, database, demo, keys, node, reload, settings, tables
+from aerostack_realtime.cli import check, client, cluster, database, demo, keys, node, reload, settings, tables
 from aerostack_realtime.cli.console import out
 from aerostack_realtime.server import VERSION
 
@@ -26,6 +26,7 @@ app.command()(keys.key)
 app.command()(keys.token)
 app.command()(client.emit)
 app.command()(client.listen)
+app.command()(cluster.cluster)
 app.add_typer(database.app, name="db")
 app.add_typer(tables.app, name="tables")
 
