@@ -67,9 +67,11 @@ async def run(
     stop: asyncio.Event,
     reload: asyncio.Event,
     reread: Callable[[], Settings],
+    shared_port: bool = False,
 ) -> None:
     """Run one node until `stop` is set; `ready` is called with its address once it listens. When `reload` is
-    set, `reread` reads the settings again, and what has changed is applied (reload.py).
+    set, `reread` reads the settings again, and what has changed is applied (reload.py). With
+    `shared_port` other processes listen on the port as well.
 
     Raises SettingsError for settings that cannot be used, DatabaseUnusable when the database cannot be opened or
     has a server already, JournalUnusable when the backplane cannot be used, OSError when the address is taken, and
@@ -84,7 +86,7 @@ async def run(
 
         # The server's own limits, which a reload changes.
         own = replace(settings, limits=copy(settings.limits))
-        await _run(own, listening, stop, reload, reread)
+        await _run(own, listening, stop, reload, reread, shared_port)
 
 
 async def _run(
@@ -93,6 +95,7 @@ async def _run(
     stop: asyncio.Event,
     reload: asyncio.Event,
     reread: Callable[[], Settings],
+    shared_port: bool,
 ) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     certificate = config.certificate(settings)
@@ -136,7 +139,7 @@ async def _run(
             app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
         )
         tls = None if certificate is None else certificate.context
-        port = await listener.bind(settings.host, settings.port, tls)
+        port = await listener.bind(settings.host, settings.port, tls, shared=shared_port)
         metrics_listener = await _metrics_listener(settings, metrics, pending_sockets)
         try:
             async with asyncio.TaskGroup() as tasks:

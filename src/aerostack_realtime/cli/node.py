@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 import uvloop
@@ -15,9 +15,11 @@ from msgspec.structs import replace
 
 from aerostack_realtime import config
 from aerostack_realtime.backplane.base import JournalUnusable
+from aerostack_realtime.backplane.factory import MEMORY
 from aerostack_realtime.cli import log_format
 from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.settings import ConfigFile, fail_with, loaded, sources
+from aerostack_realtime.cli.workers import serve_workers
 from aerostack_realtime.config import DEV_SECRET_KEY, Loaded, Settings, SettingsError
 from aerostack_realtime.config.log_settings import LogSettings
 from aerostack_realtime.database.base import DatabaseUnusable
@@ -113,6 +115,11 @@ def serve(
     ] = None,
     tls_key: Annotated[str | None, typer.Option(help="Its private key.")] = None,
     format: LogFormat = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Nodes on this machine, on one port: one per core. Need a backplane."),
+    ] = 1,
+    worker: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a server for production. `aerostack init` writes the settings to start with.
 
@@ -141,6 +148,12 @@ def serve(
     except SettingsError as error:
         fail_with(error.mistakes, "These settings are not safe for production; see above.")
 
+    if workers > 1 and worker is None:
+        _run_workers(settings, workers)
+    if worker is not None:
+        name = settings.node_name or f"{socket.gethostname()}:{settings.port}"
+        settings = replace(settings, node_name=f"{name}/{worker}")
+
     def ready(url: str) -> None:
         if as_json:
             log.info("%s", sources(found))
@@ -154,7 +167,17 @@ def serve(
         ready,
         "Set another port in the settings or in AEROSTACK_PORT.",
         lambda: read(config.read(config.find(config_file))),
+        shared_port=worker is not None,
     )
+
+
+def _run_workers(settings: Settings, count: int) -> NoReturn:
+    """Run so many nodes, each in a process of its own, and end the command with them."""
+    if settings.backplane == MEMORY:
+        fail("Several workers are the nodes of a cluster: add --backplane redis://…, or leave --workers out.", 2)
+    if settings.metrics_port is not None:
+        fail("Several workers cannot share metrics_port: remove it, and read /metrics of each with the key.", 2)
+    raise typer.Exit(serve_workers(sys.argv[2:], settings.host, settings.port, count))
 
 
 def development_settings(
@@ -227,10 +250,15 @@ def _free_port(host: str, wanted: int) -> int:
 
 
 def run_server(
-    settings: Settings, ready: Callable[[str], None], advice: str, reread: Callable[[], Settings]
+    settings: Settings,
+    ready: Callable[[str], None],
+    advice: str,
+    reread: Callable[[], Settings],
+    *,
+    shared_port: bool = False,
 ) -> None:
     """Run a server until SIGINT or SIGTERM. Whatever prevents it ends the command with one sentence; `advice`
-    completes that of a port in use."""
+    completes that of a port in use. With `shared_port` other workers listen on it as well."""
     try:
         log_format.configure(settings.logging)
     except OSError as error:
@@ -238,7 +266,7 @@ def run_server(
     if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     try:
-        uvloop.run(_until_signal(settings, ready, reread))
+        uvloop.run(_until_signal(settings, ready, reread, shared_port))
     except (DatabaseUnusable, JournalUnusable, SettingsError) as error:
         fail(str(error), 2)
     except OSError as error:
@@ -246,7 +274,9 @@ def run_server(
         fail(f"Cannot listen on {settings.host}:{settings.port}: {reason}. {advice}", 2)
 
 
-async def _until_signal(settings: Settings, ready: Callable[[str], None], reread: Callable[[], Settings]) -> None:
+async def _until_signal(
+    settings: Settings, ready: Callable[[str], None], reread: Callable[[], Settings], shared_port: bool
+) -> None:
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -257,5 +287,5 @@ async def _until_signal(settings: Settings, ready: Callable[[str], None], reread
         ready(url)
         sys.stdout.flush()
 
-    await run(settings, ready=listening, stop=stop, reload=reload, reread=reread)
+    await run(settings, ready=listening, stop=stop, reload=reload, reread=reread, shared_port=shared_port)
     out.print("aerostack: stopped, everything accepted is stored")
