@@ -112,7 +112,7 @@ async def test_no_secret_and_no_payload_is_logged(
 
 async def test_the_option_chooses_the_format_and_wrong_parts_are_named(tmp_path: Path) -> None:
     config = tmp_path / "aerostack.toml"
-    config.write_text('[logging]\nparts = ["databse=debug"]\n')
+    config.write_text('[logging]\nparts = ["datbase=debug"]\n')
     ran = await aerostack("serve", "--log-format", "json", "--config", str(config))
     assert ran.code == 2
     assert "a part is written database=debug" in ran.complaint

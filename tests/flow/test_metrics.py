@@ -103,6 +103,7 @@ async def test_metrics_count_what_clients_did(serve: Serve, calls: Calls, dial: 
     assert found("channel_log_bytes") > 0
     assert found("build_info") == 1
     assert found("database_up") == 1
+    assert found("journal_lag_seconds") == 0
     own = "change_feed_lag_changes" if isinstance(server.database, SqliteFile) else "change_feed_lag_bytes"
     assert found(own) >= 0
     assert found("received_bytes_total") > 0 < found("sent_bytes_total", kind="reply")

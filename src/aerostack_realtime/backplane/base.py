@@ -1,5 +1,6 @@
 """The contract between the nodes of one service: what one node accepts, every node delivers."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -81,6 +82,11 @@ class Journal(Protocol):
     def size_floor(self) -> int:
         """The position below which the journal has to be trimmed to keep within its size; 0 while it has room.
         The next Beat announces at least this floor."""
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Values of metrics by their names: how far this node is behind the journal in seconds, and what else the
+        engine knows."""
 
     def trim(self, floor: int) -> None:
         """Positions below `floor` are needed by nobody: called after a Beat that announced it entered."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from aerostack_realtime.backplane.base import JournalListener
@@ -106,6 +106,10 @@ class MemoryJournal:
     @property
     def size_floor(self) -> int:
         return 0
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        return {"journal_lag_seconds": 0.0}
 
     def trim(self, floor: int) -> None:
         """Nothing is kept."""

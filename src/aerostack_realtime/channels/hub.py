@@ -34,6 +34,7 @@ from aerostack_realtime.channels.slow_readers import SlowReaders
 from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
 from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.channels.totals import Totals
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
@@ -49,18 +50,6 @@ class ChannelStatus(Struct, frozen=True, rename="camel"):
     topic: str
     subscribers: int
     members: int
-
-
-class Totals(Struct, frozen=True):
-    """What a node holds: subscriptions, channels with subscribers, members of all channels of the cluster, and the
-    logs of custom channels."""
-
-    subscriptions: int
-    custom_channels: int
-    table_channels: int
-    members: int
-    log_bytes: int
-    log_evictions: int
 
 
 class Hub:
@@ -363,6 +352,7 @@ class Hub:
             members=sum(members.count(topic) for topic in members.topics()),
             log_bytes=self._logs.spent,
             log_evictions=self._logs.evicted,
+            journal=self._journal.figures,
         )
 
     def channels(self) -> list[ChannelStatus]:

@@ -128,3 +128,15 @@ async def test_a_full_log_refuses_until_it_is_trimmed(redis_cluster: RedisCluste
     await a.heard.until(lambda: a.heard.entries[-1].item == a.accepted[-1])
     a.journal.trim(a.journal.last)
     await settle(a)
+
+
+async def test_figures_follow_what_was_appended(cluster: Cluster) -> None:
+    a = await cluster.join("a")
+    a.append()
+    await settle(a)
+    figures = a.journal.figures
+    assert 0 <= figures["journal_lag_seconds"] < 60
+    if "journal_batches" in figures:
+        assert (figures["journal_batches"], figures["journal_backlog_bytes"]) == (1, 0)
+        assert figures["journal_batch_bytes"] > 0
+        assert figures["journal_generation"] == 1

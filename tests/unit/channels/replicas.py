@@ -80,6 +80,7 @@ class SharedJournal:
         self.waiting: list[AnyItem] = []
         self.refusal: AerostackError | None = None
         self.size_floor = 0
+        self.figures: Mapping[str, float] = {}
         self.listener: JournalListener
 
     @property

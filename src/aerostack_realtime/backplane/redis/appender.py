@@ -78,6 +78,8 @@ class Appender:
         self.mark = 0
         self.floor = 0
         self.batches = 0
+        self.batch_bytes = 0
+        """Bytes of all batches together."""
 
     @property
     def backlog(self) -> int:
@@ -147,6 +149,7 @@ class Appender:
             return
         self._flying = batch
         self.batches += 1
+        self.batch_bytes += len(batch.blob)
         self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)
 
     def _transmit(self, target: Target, batch: _Batch, *command: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from time import time_ns
@@ -77,6 +77,7 @@ class RedisJournal:
         self._arbiter = arbiter
         self._settings = settings
         self._keys = Keys.of(settings.name)
+        self._now = now
         self._opener = Opener(address, self._keys, arbiter, node, now)
         self._appender = Appender(node, max_bytes=settings.max_waiting, headroom=HEADROOM_US)
         self._window = LogWindow(settings.max_log)
@@ -104,6 +105,18 @@ class RedisJournal:
     @property
     def size_floor(self) -> int:
         return self._window.size_floor()
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        generation = self.generation
+        lag = 0 if self._reader is None else max(0, self._now() - self._reader.at)
+        return {
+            "journal_lag_seconds": lag / 1e6,
+            "journal_generation": 0.0 if generation is None else float(generation.number),
+            "journal_backlog_bytes": float(self._appender.backlog),
+            "journal_batches": float(self._appender.batches),
+            "journal_batch_bytes": float(self._appender.batch_bytes),
+        }
 
     @property
     def generation(self) -> Generation | None:

@@ -135,6 +135,7 @@ def samples(sources: Sources) -> dict[str, list[Sample]]:
         "history_page_seconds": [((), counters.history_pages)],
         "http_request_seconds": list(counters.http.items()),
         "event_loop_lag_seconds": [((), counters.loop_lag)],
+        **{name: [((), value)] for name, value in totals.journal.items()},
         **_channel_samples(counters),
     }
 

@@ -85,6 +85,14 @@ METRICS: Final[dict[str, Described]] = {
     "change_feed_lag_bytes": Described("gauge", "PostgreSQL: bytes of WAL that the server has not read yet"),
     "replication_slot_lag_bytes": Described("gauge", "PostgreSQL: bytes of WAL that the slot has not confirmed"),
     "retained_wal_bytes": Described("gauge", "PostgreSQL: bytes of WAL that are retained for the slot"),
+    "journal_lag_seconds": Described(
+        "gauge",
+        "How old the newest item is that this node has read: at most about 1 on a live cluster, 0 on one node",
+    ),
+    "journal_generation": Described("gauge", "Redis: the generation of the journal; 0 without a connection"),
+    "journal_backlog_bytes": Described("gauge", "Redis: bytes that were accepted and not read back yet"),
+    "journal_batches": Described("counter", "Redis: batches that were appended"),
+    "journal_batch_bytes": Described("counter", "Redis: bytes of these batches; divided by them, their size"),
     "publish_ack_seconds": Described(
         "histogram", "From a publish to its acknowledgement", {"persist": "`true`, `false`"}
     ),
@@ -131,6 +139,9 @@ topic.
 Counters start at 0 with the process. A label value appears when it is first counted. The metrics of the process
 (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, …) come from the Prometheus
 client library.
+
+`deploy/grafana/aerostack.json` is a board and `deploy/prometheus/alerts.yml` the alerts; each alert has a
+[runbook](../runbooks/README.md).
 
 | metric | type | meaning | labels |
 |---|---|---|---|
