@@ -19,6 +19,12 @@ PAGES: Final = (
 )
 """The policy of our pages, which have no inline scripts or styles. `ws: wss:` since not every browser counts
 the socket of the page's own server as 'self'."""
+DOCUMENTATION: Final = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""The policy of the documentation, whose generator writes scripts into its pages; it takes no input."""
 HSTS: Final = "max-age=31536000"
 
 

@@ -12,8 +12,15 @@ ROOT: Final = Path(__file__).parent.parent.parent / "web"
 """Built by `make install` from packages/ and examples/; the wheel contains it."""
 
 BUILT: Final = (ROOT / "index.html", ROOT / "sdk" / "aerostack.js", ROOT / "sdk" / "aerostack-react.js")
-_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-_HEADERS: Final = {"Content-Security-Policy": headers.PAGES}
+_TYPES: Final = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
+_DOCS: Final = ROOT / "docs"
+"""Built by `make docs`; the wheel contains it."""
 
 
 _PROJECT: Final = '<meta name="aerostack-project" content="'
@@ -28,8 +35,8 @@ def missing() -> str | None:
 
 
 def routes(*, project: str, examples: bool) -> list[web.RouteDef]:
-    """The client for browsers at `/sdk/`; with `examples` also the home page and the examples, which connect to
-    `project`, else one line at `/`."""
+    """The client for browsers at `/sdk/`; with `examples` also the home page, the examples, which connect to
+    `project`, and the documentation; else one line at `/`."""
 
     async def page(request: web.Request) -> web.StreamResponse:
         return _file(request, project)
@@ -42,6 +49,8 @@ def routes(*, project: str, examples: bool) -> list[web.RouteDef]:
         web.get("/", page),
         web.get("/{path:(?:examples|assets)/.+}", page),
         web.get("/{path:examples/?}", _home),
+        web.get("/{path:docs}", page),
+        web.get("/{path:docs/.*}", page),
     ]
 
 
@@ -65,12 +74,16 @@ def _file(request: web.Request, project: str) -> web.StreamResponse:
     if not path.is_file():
         if (note := missing()) is not None:
             return web.Response(text=note + "\n", status=404)
+        if path.is_relative_to(_DOCS) and not _DOCS.is_dir():
+            note = "The documentation is not built: run `make docs` in the source tree."
+            return web.Response(text=note + "\n", status=404)
         raise web.HTTPNotFound
+    policy = {"Content-Security-Policy": headers.DOCUMENTATION if path.is_relative_to(_DOCS) else headers.PAGES}
     content_type = _TYPES.get(path.suffix, "application/octet-stream")
     if path.suffix == ".html":
         text = path.read_text().replace(f'{_PROJECT}default"', f'{_PROJECT}{escape(project)}"')
         cache = {"Cache-Control": "no-cache"}
-        return web.Response(text=text, content_type=content_type, headers={**_HEADERS, **cache})
+        return web.Response(text=text, content_type=content_type, headers={**policy, **cache})
     immutable = path.parent.name == "assets"
     cache = {"Cache-Control": "public, max-age=31536000, immutable" if immutable else "no-cache"}
-    return web.FileResponse(path, headers={**_HEADERS, **cache, "Content-Type": content_type})
+    return web.FileResponse(path, headers={**policy, **cache, "Content-Type": content_type})
