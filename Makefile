@@ -12,10 +12,10 @@ DB ?= demo.db
 # Three test processes on two cores: the flow tests mostly wait for servers of their own.
 WORKERS ?= 3
 
-PY := src tests bench examples
+PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel reference fuzz clean
+.PHONY: help install demo check quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs docs reference fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -25,7 +25,7 @@ install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual
 demo: install ## the server on a SQLite file, with the examples and sample data; PORT=8788
 	@exec $(BIN)/aerostack demo --no-browser --db $(DB) $(if $(PORT),--port $(PORT))
 
-check: install ## format, lint, strict types, import layers, English; Python and TypeScript
+check: install docs ## format, lint, strict types, import layers, English, the documentation; Python and TypeScript
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
@@ -63,7 +63,7 @@ test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and
 	  $$tools/bin/pytest tests/unit tests/flow -n $(WORKERS) --dist loadfile $(ARGS); \
 	done; echo "tested on Python$$ran"; [ -n "$$ran" ]
 
-wheel: install ## dist/: the Python package with its pages
+wheel: install docs ## dist/: the Python package with its pages and the documentation
 	$(BIN)/python -m build --quiet --outdir dist
 
 bench: install ## this server and its peers on the same work; writes bench/RESULTS.md
@@ -87,10 +87,16 @@ test-versions: install .tools/sqlite3 .tools/initdb .tools/prometheus ## the Pos
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
 	done
 
-reference: install ## docs/reference/settings.md and metrics.md, from the code
+docs: install ## the documentation site, in .tools/site and at /docs of `aerostack dev`; dead links fail
+	@$(BIN)/python scripts/stage_docs.py .tools/docs
+	@$(BIN)/zensical build --strict --clean >.tools/docs.log 2>&1 || { cat .tools/docs.log; exit 1; }
+	@rm -rf $(WEB)/docs && cp -r .tools/site $(WEB)/docs && echo "built .tools/site and $(WEB)/docs"
+
+reference: install ## the pages of docs/reference/ that follow from the code
 	@mkdir -p docs/reference
 	$(BIN)/python -m aerostack_realtime.config.reference > docs/reference/settings.md
 	$(BIN)/python -m aerostack_realtime.gateway.http.metrics_list > docs/reference/metrics.md
+	$(BIN)/python -m scripts.reference
 
 fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600

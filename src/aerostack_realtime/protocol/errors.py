@@ -37,6 +37,8 @@ class AerostackError(Exception):
 
 
 class BadMessage(AerostackError):
+    """The message or the body is malformed, or the database refused the statement; correct it."""
+
     code = "bad_message"
     status = 400
     published_code = "VALIDATION_ERROR"
@@ -49,30 +51,40 @@ class QueryFailed(BadMessage):
 
 
 class UnknownType(AerostackError):
+    """The server does not know this type of message."""
+
     code = "unknown_type"
     status = 400
     published_code = "VALIDATION_ERROR"
 
 
 class InvalidTopic(AerostackError):
+    """The topic is malformed, or of the wrong kind for this command."""
+
     code = "invalid_topic"
     status = 400
     published_code = "VALIDATION_ERROR"
 
 
 class InvalidFilter(AerostackError):
+    """The filter is malformed, too large, or names an unknown column."""
+
     code = "invalid_filter"
     status = 400
     published_code = "VALIDATION_ERROR"
 
 
 class TooLarge(AerostackError):
+    """A frame, body, state or row exceeds a limit; the message names the limit."""
+
     code = "too_large"
     status = 413
     published_code = "VALIDATION_ERROR"
 
 
 class Unauthorized(AerostackError):
+    """Credentials are missing, wrong or revoked."""
+
     code = "unauthorized"
     status = 401
     published_code = "AUTH_INVALID_CREDENTIALS"
@@ -85,18 +97,24 @@ class InvalidKey(Unauthorized):
 
 
 class Forbidden(AerostackError):
+    """The credentials are valid, but a rule does not allow this."""
+
     code = "forbidden"
     status = 403
     published_code = "AUTH_INVALID_CREDENTIALS"
 
 
 class TokenExpired(AerostackError):
+    """The user's token has expired; send a new one."""
+
     code = "token_expired"
     status = 401
     published_code = "AUTH_INVALID_CREDENTIALS"
 
 
 class NotFound(AerostackError):
+    """The table or the stream does not exist."""
+
     code = "not_found"
     status = 404
     published_code = "VALIDATION_ERROR"
@@ -134,7 +152,7 @@ class OutOfStep(AerostackError):
 
 
 class RateLimited(AerostackError):
-    """`seconds` is how long to wait before the next attempt."""
+    """More calls or messages than the limits allow; `seconds` is how long to wait before the next attempt."""
 
     code = "rate_limited"
     status = 429
@@ -147,12 +165,16 @@ class RateLimited(AerostackError):
 
 
 class Overloaded(AerostackError):
+    """The server has no capacity for this right now; try again in a moment."""
+
     code = "overloaded"
     status = 503
     retryable = True
 
 
 class Unavailable(AerostackError):
+    """A part that is needed, such as the database, cannot be reached; try again in a moment."""
+
     code = "unavailable"
     status = 503
     retryable = True
@@ -166,6 +188,8 @@ class ServerClosing(Unavailable):
 
 
 class Internal(AerostackError):
+    """The server failed; its log has the id that the message contains."""
+
     code = "internal"
     status = 500
 
