@@ -72,7 +72,7 @@ bench: install ## this server and its peers on the same work; writes bench/RESUL
 bench-quick: install ## the ratios against ws and Socket.IO, under a minute
 	$(BIN)/python -m bench --quick
 
-faults: install .tools/sqlite3 .tools/initdb ## inject faults into a running server and check for losses; ARGS="--seed 1 --seconds 60"
+faults: install .tools/sqlite3 .tools/initdb .tools/redis-server ## inject faults into a running server and check for losses; ARGS="--nodes 3"
 	$(BIN)/python -m tests.faults $(ARGS)
 
 outage: install .tools/initdb ## a long interruption of the connection to PostgreSQL; ARGS="--seconds 3600"

@@ -25,7 +25,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=FAULTS, help="this kind of fault; may be repeated")
     parser.add_argument("--keep", action="store_true", help="leave the records where they are")
     parser.add_argument("--publish", action="store_true", help="add the run to docs/internals/reliability.md")
+    parser.add_argument("--nodes", type=int, default=1, help="how many; several run on PostgreSQL and Redis")
     asked = parser.parse_args()
+    if asked.nodes > 1:
+        asked.database = "postgres"
     kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
     cable.isolated("tests.faults", sys.argv[1:])
     options = Options(
@@ -39,6 +42,7 @@ def main() -> int:
         source=asked.source,
         keep=asked.keep,
         kinds=kinds,
+        nodes=asked.nodes,
     )
     _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
     result = asyncio.run(run(options))

@@ -26,7 +26,7 @@ const clock = {
 }
 
 export const client = new Client({
-  url: role.url,
+  url: role.url.split(','),
   apiKey: 'ac_secret_dev',
   WebSocket: globalThis.WebSocket ?? require('ws'),
   clock,

@@ -26,7 +26,7 @@ PEOPLE: Final = "fault/people"
 
 
 class Role(Struct, frozen=True):
-    """A process's part: its `name`, which life of it this is, where it records, the server's address, and the
+    """A process's part: its `name`, which life of it this is, where it records, the nodes' addresses, and the
     database's: a file or a URL."""
 
     name: str
@@ -43,7 +43,7 @@ class Role(Struct, frozen=True):
 
     def sdk(self) -> Aerostack:
         """A client that comes back quickly: a run has many faults."""
-        return Aerostack(self.url, api_key=SECRET_KEY, backoff=Backoff(0.05, 0.4))
+        return Aerostack(self.url.split(","), api_key=SECRET_KEY, backoff=Backoff(0.05, 0.4))
 
 
 def role() -> Role:

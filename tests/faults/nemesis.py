@@ -23,6 +23,8 @@ CLOCK_SECONDS: Final = 3600
 EVENTUALLY_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.02
 LOOSE_SECONDS: Final = 0.03
+LONGER: Final = 6.0
+"""How much longer than others the faults of a cluster last: some exceed the 5 seconds of a dead node."""
 
 
 class Nemesis:
@@ -44,20 +46,22 @@ class Nemesis:
             without.add("full disk")
         if not self._stage.cable.laid:
             without |= {"pull cable", "loose cable"}
-        return of_database(self._stage.database) - without
+        return of_database(self._stage.database, len(self._stage.nodes)) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
         """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
         loop = asyncio.get_running_loop()
-        self._stage.vault.take()
+        backups = self._stage.redis is None
+        if backups:
+            self._stage.vault.take()
         while self.done.total() < count and loop.time() < until:
             fault = next(faults)
-            if self.done.total() % BACKUP_EVERY == BACKUP_EVERY - 1:
+            if backups and self.done.total() % BACKUP_EVERY == BACKUP_EVERY - 1:
                 await asyncio.to_thread(self._stage.vault.take)
             self._journal.add(f"{time.time():.3f}", fault.kind, fault.target, f"{fault.seconds:.2f}")
             await self._carry_out(fault)
             self.done[fault.kind] += 1
-            await self._stage.server.ensure()
+            await self._stage.ensure()
             await self._stage.progress(fault.pause)
 
     async def _carry_out(self, fault: Fault) -> None:
@@ -111,9 +115,50 @@ class Nemesis:
             case "restore a copy" | "restore in place" | "restore while running" | "restore without slots":
                 await self._aged()
                 await self._restore(fault)
+            case "kill node" | "terminate node" | "pause node" | "cut way" | "silence way":
+                await self._hit_node(fault, int(fault.target))
+            case "kill redis" | "empty redis" | "freeze redis" | "flush redis":
+                await self._hit_redis(fault)
             case _:
                 assert self._postgres is not None, f"{fault.kind} is of PostgreSQL"
                 await self._postgres.carry_out(fault)
+
+    async def _hit_node(self, fault: Fault, number: int) -> None:
+        server, way = self._stage.nodes[number], self._stage.ways[number]
+        match fault.kind:
+            case "kill node" | "terminate node":
+                await server.end(signal.SIGKILL if fault.kind == "kill node" else signal.SIGTERM)
+                await asyncio.sleep(fault.seconds)
+                await server.start()
+            case "pause node":
+                server.pause()
+                await asyncio.sleep(LONGER * fault.seconds)
+                server.resume()
+            case "cut way":
+                way.cut()
+            case _:
+                way.silence()
+                await asyncio.sleep(LONGER * fault.seconds)
+                way.heal()
+
+    async def _hit_redis(self, fault: Fault) -> None:
+        redis = self._stage.redis
+        assert redis is not None, f"{fault.kind} is of a cluster"
+        if fault.kind == "freeze redis":
+            redis.freeze()
+            await asyncio.sleep(LONGER * fault.seconds)
+            redis.thaw()
+            return
+        if fault.kind == "flush redis":
+            await asyncio.to_thread(redis.command, "FLUSHALL")
+            return
+        if fault.kind == "kill redis":
+            await asyncio.to_thread(redis.command, "SAVE")
+        await asyncio.to_thread(redis.kill)
+        if fault.kind == "empty redis":
+            redis.forget_data()
+        await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(redis.start)
 
     async def _hold(self, fault: Fault) -> None:
         """Let the network be as it is for a while."""

@@ -28,6 +28,16 @@ FaultKind = Literal[
     "clock back",
     "restore a copy",
     "restore while running",
+    # a cluster's own
+    "kill node",
+    "terminate node",
+    "pause node",
+    "cut way",
+    "silence way",
+    "kill redis",
+    "empty redis",
+    "freeze redis",
+    "flush redis",
     # SQLite's own
     "file size limit",
     "restore in place",
@@ -69,6 +79,15 @@ _WEIGHTS: dict[FaultKind, int] = {
     "clock back": 3,
     "restore a copy": 2,
     "restore while running": 2,
+    "kill node": 18,
+    "terminate node": 10,
+    "pause node": 8,
+    "cut way": 8,
+    "silence way": 6,
+    "kill redis": 4,
+    "empty redis": 4,
+    "freeze redis": 3,
+    "flush redis": 3,
     "file size limit": 3,
     "restore in place": 2,
     "crash postgres": 10,
@@ -88,6 +107,14 @@ _WEIGHTS: dict[FaultKind, int] = {
     "replace table": 3,
 }
 _SQLITE: frozenset[FaultKind] = frozenset(("file size limit", "restore in place"))
+_CLUSTER: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill node") : FAULTS.index("file size limit")])
+_ONE_NODE: frozenset[FaultKind] = frozenset(
+    (
+        *("kill server", "terminate server", "pause server", "pull cable", "loose cable"),
+        *("restore a copy", "restore while running", "restore without slots", "drop slot", "replace table"),
+    )
+)
+"""What is tried on a single node only."""
 _POSTGRES: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("crash postgres") :])
 
 SUBSCRIBERS = ("sub-all", "sub-some", "sub-node", "live")
@@ -110,12 +137,13 @@ class Fault(Struct, frozen=True):
     pause: int
 
 
-def of_database(database: DatabaseKind) -> frozenset[FaultKind]:
-    """What can go wrong with this database."""
-    return frozenset(FAULTS) - (_POSTGRES if database == "sqlite" else _SQLITE)
+def of_database(database: DatabaseKind, nodes: int = 1) -> frozenset[FaultKind]:
+    """What can go wrong with this database and so many nodes."""
+    others = _POSTGRES if database == "sqlite" else _SQLITE
+    return frozenset(FAULTS) - others - (_CLUSTER if nodes == 1 else _ONE_NODE)
 
 
-def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0) -> Iterator[Fault]:
+def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0, nodes: int = 1) -> Iterator[Fault]:
     """Faults without end, of these kinds; each kind comes once before the first comes again at random.
 
     `pause` is the mean of the events between two.
@@ -128,5 +156,7 @@ def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0) -> Itera
     while True:
         kind = first.pop() if first else chance.choices(any_of, weights)[0]
         targets = {"subscriber": SUBSCRIBERS, "publisher": PUBLISHERS, "writer": WRITERS}
+        numbers = tuple(str(number) for number in range(nodes))
+        targets |= {"node": numbers, "way": numbers}
         target = chance.choice(targets.get(kind.split(" ")[1], ("",)))
         yield Fault(kind, target, chance.uniform(0.05, LONGEST_PAUSE), int(chance.expovariate(1 / pause)))

@@ -26,6 +26,11 @@ SHOWN: dict[str, Shown | None] = {"sub-all": None, "sub-some": Shown(3, 7), "sub
 """The rows that each subscriber sees."""
 
 
+GENERATION_DIGITS = 5
+"""A cluster's cursors of custom channels begin with the number of a generation of the journal: positions grow over
+all generations, and nobody restores a cluster's backup."""
+
+
 class Epochs:
     """To which time between two restorations each epoch of the run belongs.
 
@@ -52,6 +57,8 @@ class Epochs:
         return Place(self._of(epoch)[0], place)
 
     def _of(self, epoch: str) -> tuple[int, int]:
+        if len(epoch) <= GENERATION_DIGITS and epoch.isdecimal():
+            return 0, 0
         try:
             return self._restored[epoch]
         except KeyError:

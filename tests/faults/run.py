@@ -29,7 +29,8 @@ class Options(Struct, frozen=True):
 
     `published` and `written`: messages per second of each publisher and row changes per second of all writers,
     0 for as fast as it goes. `pause`: events between two faults, in the mean. `source`: where the server's
-    package is taken from, None for the installed one. `keep`: leave the records where they are.
+    package is taken from, None for the installed one. `keep`: leave the records where they are. `nodes`: how many
+    servers share the database.
     """
 
     seed: int
@@ -43,6 +44,7 @@ class Options(Struct, frozen=True):
     source: Path | None = None
     keep: bool = False
     kinds: frozenset[FaultKind] = frozenset(FAULTS)
+    nodes: int = 1
 
 
 class Result(Struct):
@@ -70,6 +72,7 @@ async def run(options: Options) -> Result:
         source=options.source,
         rates=(options.published, options.written),
         megabytes=options.megabytes,
+        nodes=options.nodes,
     )
     result = Result(options, place=place)
     stored: dict[str, list[Message]] = {}
@@ -79,10 +82,10 @@ async def run(options: Options) -> Result:
         await stage.open()
         nemesis = Nemesis(stage)
         kinds = nemesis.possible() & options.kinds
-        result.not_run = sorted((options.kinds & of_database(options.database)) - kinds)
+        result.not_run = sorted((options.kinds & of_database(options.database, options.nodes)) - kinds)
         try:
             await nemesis.rage(
-                plan(options.seed, kinds, options.pause),
+                plan(options.seed, kinds, options.pause, options.nodes),
                 options.faults,
                 asyncio.get_running_loop().time() + options.seconds,
             )
@@ -98,7 +101,9 @@ async def run(options: Options) -> Result:
         except (Stuck, AerostackError, AssertionError, TimeoutError) as error:
             result.anomalies.append(Anomaly("stuck", "the run", str(error)))
         result.faults = nemesis.done
-        result.anomalies += [Anomaly("crashed", "the server", crash) for crash in stage.server.crashes]
+        result.anomalies += [
+            Anomaly("crashed", server.name, crash) for server in stage.nodes for crash in server.crashes
+        ]
         await stage.dismiss()
         stage.vault.note_epochs()
         stage.vault.write_truth()

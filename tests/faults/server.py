@@ -19,16 +19,20 @@ ROOT: Final = Path(__file__).parents[2]
 
 class Server:
     """`aerostack dev` on the database that `address` names. `source` is the directory its package is taken from,
-    None for the installed one."""
+    None for the installed one; `name` names its files, and `backplane` what connects it to other nodes."""
 
-    def __init__(self, place: Path, address: str, source: Path | None) -> None:
+    def __init__(
+        self, place: Path, address: str, source: Path | None, name: str = "server", backplane: str = "memory"
+    ) -> None:
+        self.name = name
+        self.backplane = backplane
         self.address = address
         self.port = 0
         self.crashes: list[str] = []
         self.open_to_others: Sequence[str] = ()
         self._place = place
         self._source = source
-        self._offset = place / "clock"
+        self._offset = place / f"{name}.clock"
         self._offset.write_bytes(encoded(0))
         self._process: asyncio.subprocess.Process | None = None
         self._leaving = False
@@ -44,7 +48,8 @@ class Server:
         if self._source is not None:
             environment["PYTHONPATH"] = str(self._source)
         environment["FAULTS_CLOCK"] = str(self._offset)
-        with (self._place / "server.log").open("ab") as log:
+        environment["AEROSTACK_BACKPLANE"] = self.backplane
+        with (self._place / f"{self.name}.log").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.faults.skewed"),
                 *("dev", "--port", str(self.port), "--db", self.address, *self.open_to_others),
@@ -60,12 +65,12 @@ class Server:
                 if ready := _READY.search(line.decode()):
                     self.port = int(ready[1])
                     return
-        raise AssertionError(f"The server did not start; see {self._place / 'server.log'}.")
+        raise AssertionError(f"The server did not start; see {self._place / self.name}.log.")
 
     async def ensure(self) -> None:
         """Start it again if it has ended by itself, which is an anomaly."""
         if self._process is not None and self._process.returncode is not None and not self._leaving:
-            self.crashes.append(f"the server ended by itself with {self._process.returncode}")
+            self.crashes.append(f"{self.name} ended by itself with {self._process.returncode}")
             await self.start()
 
     async def end(self, number: signal.Signals) -> None:

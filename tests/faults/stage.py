@@ -20,6 +20,7 @@ from tests.faults.postgres_backup import PostgresVault
 from tests.faults.recorded import SHOWN
 from tests.faults.server import Server
 from tests.faults.transactions import schema
+from tests.redis import RedisServer
 
 PATIENCE_SECONDS: Final = 60.0
 """Until something that has to happen counts as never."""
@@ -55,9 +56,10 @@ class Actor:
         self._ready.clear()
         stage = self._stage
         far = self.name in AFAR and stage.cable.laid
+        near = ",".join(network.url for network in stage.networks)
         options = {
             "name": self.name, "life": self.life, "place": stage.place,
-            "url": f"http://{HERE}:{stage.server.port}" if far else stage.network.url,
+            "url": f"http://{HERE}:{stage.server.port}" if far else near,
             "seed": stage.seed, "database": stage.address, "rate": self._rate,
         }  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in options.items()]
@@ -115,8 +117,10 @@ class Stage:
         source: Path | None,
         rates: tuple[float, float],
         megabytes: int,
+        nodes: int = 1,
     ) -> None:
-        """`rates`: of each publisher and of all writers, per second. `megabytes`: of the database's disk."""
+        """`rates`: of each publisher and of all writers, per second. `megabytes`: of the database's disk. Several
+        nodes are connected by a Redis, each by a way of its own."""
         self.place = place
         self.seed = seed
         self.database = database
@@ -130,8 +134,11 @@ class Stage:
         else:
             self.address = str(self.disk.directory / "aerostack.db")
             self.vault = Vault(place, Path(self.address))
-        self.server = Server(place, self.address, source)
-        self.network = Network(0)
+        self.redis = RedisServer() if nodes > 1 else None
+        self.ways = [Network(self.redis.port) for _ in range(nodes)] if self.redis is not None else []
+        names = [f"node-{number}" for number in range(nodes)] if self.ways else ["server"]
+        self.nodes = [Server(place, self.address, source, name) for name in names]
+        self.networks = [Network(0) for _ in self.nodes]
         self.cable = Cable()
         self._handled = 0
         self._more = asyncio.Event()
@@ -142,15 +149,24 @@ class Stage:
 
     async def open(self) -> None:
         """Start everything; subscribers first, so that they miss nothing."""
-        await self.cable.lay()
+        if self.redis is None:
+            await self.cable.lay()
+        else:
+            await asyncio.to_thread(self.redis.start)
         if self.cable.laid:
             self.server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
         if self.postgres is not None:
             await self.postgres.link.__aenter__()
-            self.server.address = self.postgres.address_by_link
-        await self.server.start()
-        self.network = Network(self.server.port)
-        await self.network.__aenter__()
+            for server in self.nodes:
+                server.address = self.postgres.address_by_link
+        for way, server in zip(self.ways, self.nodes, strict=False):
+            await way.__aenter__()
+            server.backplane = f"redis://127.0.0.1:{way.port}"
+        for server in self.nodes:
+            await server.start()
+        self.networks = [Network(server.port) for server in self.nodes]
+        for network in self.networks:
+            await network.__aenter__()
         async with self.sdk() as sdk:
             for statement in schema(self.database):
                 await sdk.db.query(statement)
@@ -166,9 +182,14 @@ class Stage:
     async def close(self) -> None:
         """End everything, whatever state it is in."""
         await self.dismiss()
-        if self.server.port:
-            await self.server.end(signal.SIGKILL)
-            await self.network.__aexit__()
+        for server, network in zip(self.nodes, self.networks, strict=True):
+            if server.port:
+                await server.end(signal.SIGKILL)
+                await network.__aexit__()
+        for way in self.ways:
+            await way.__aexit__()
+        if self.redis is not None:
+            self.redis.remove()
         if self.postgres is not None:
             await self.postgres.link.__aexit__()
             self.postgres.close()
@@ -177,7 +198,22 @@ class Stage:
 
     def sdk(self) -> Aerostack:
         """A client beside the network that faults happen on."""
-        return Aerostack(f"http://127.0.0.1:{self.server.port}", api_key=SECRET_KEY)
+        return Aerostack([f"http://127.0.0.1:{server.port}" for server in self.nodes], api_key=SECRET_KEY)
+
+    @property
+    def server(self) -> Server:
+        """The only node, or the first one."""
+        return self.nodes[0]
+
+    @property
+    def network(self) -> Network:
+        """Between the clients and that node."""
+        return self.networks[0]
+
+    async def ensure(self) -> None:
+        """Start nodes again that ended by themselves, which is an anomaly."""
+        for server in self.nodes:
+            await server.ensure()
 
     # --- progress ----------------------------------------------------------------------------------------
 
@@ -192,7 +228,7 @@ class Stage:
         while self._handled < until:
             self._more.clear()
             await within(self._more.wait(), "an event to be handled")
-            await self.server.ensure()
+            await self.ensure()
 
     async def settle(self) -> None:
         """Let publishers and writers finish, mark the end, and wait until every subscriber has seen it."""

@@ -37,8 +37,33 @@ POSTGRES = Options(
 )
 
 
+CLUSTER = Options(
+    seed=21,
+    faults=8,
+    seconds=60.0,
+    published=60.0,
+    written=300.0,
+    database="postgres",
+    pause=150.0,
+    megabytes=512,
+    nodes=3,
+    kinds=frozenset(
+        (
+            "kill node",
+            "terminate node",
+            "pause node",
+            "silence way",
+            "kill redis",
+            "empty redis",
+            "crash postgres",
+            "kill subscriber",
+        )
+    ),
+)
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])
+@pytest.mark.parametrize("options", [SQLITE, POSTGRES, CLUSTER], ids=["sqlite", "postgres", "cluster"])
 def test_some_faults_break_no_promise(options: Options) -> None:
     result = asyncio.run(run(options))
     assert result.anomalies == []
