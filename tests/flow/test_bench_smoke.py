@@ -22,6 +22,7 @@ from bench.load.writer import TABLE
 from bench.reconnect import reconnect, report
 from bench.servers import Running
 from bench.snapshot import filled, on_filled
+from bench.steady import steady
 from bench.transaction import bulk, large
 
 PING = b"\x89\x00"
@@ -97,6 +98,12 @@ def test_a_value_too_large_is_seen_as_a_gap_and_what_follows_it_as_a_change(data
     seen = on_fresh_server(partial(large, size=5_000_000), database).seen
     assert seen[:2] == ["a gap", "a gap"]
     assert "bytes" in seen[2]
+
+
+def test_slow_clients_stay_connected_beside_quick_ones(database: Database) -> None:
+    found = on_fresh_server(partial(steady, readers=4, quick=5, rows=3_000, seconds=1.0), database)
+    assert (found.closed, found.gaps) == (0, 0)
+    assert found.changes > 3_000
 
 
 @pytest.mark.parametrize(("clients", "pause"), [(1, 0.2), (3, 0.0)])

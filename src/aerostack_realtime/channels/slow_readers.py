@@ -32,8 +32,8 @@ Later = Callable[[float, Callable[[], None]], object]
 
 SHARE: Final = 4
 """A part is at most a quarter of what may wait for a subscriber."""
-READS: Final = 4
-"""Parts of tables' logs that are read at the same time."""
+LONGEST_REST_SECONDS: Final = 0.1
+"""The longest pause after a part of a table's log, whose reading may have waited for the database."""
 RETRY_SECONDS: Final = 1.0
 """When a log is read again that could not be read."""
 
@@ -61,8 +61,8 @@ class SlowReaders:
     `later` calls a function after so many seconds, `limit` is how many bytes may wait for a subscriber, and
     `uses_chat` says whether it sends the legacy `chat` command.
 
-    Reading tables' logs takes at most half of the event loop's time, whatever the number of readers: a part is
-    followed by a pause that is as long as its handling.
+    Reading tables' logs takes at most half of the server's time, whatever the number of readers: one part is read
+    at a time, and followed by a pause that is as long as reading and sending it took.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class SlowReaders:
         self._uses_chat = uses_chat
         self._readers: list[_Reader] = []
         self._queue: deque[_Reader] = deque()
-        self._reading = 0
+        self._reading = False
+        self._began = 0.0
         registry.fell_behind = self.fell_behind
 
     def __len__(self) -> int:
@@ -179,18 +180,17 @@ class SlowReaders:
     # --- tables ------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Read the next parts of tables' logs."""
-        while self._queue and self._reading < READS:
+        """Read the next part of a table's log."""
+        while self._queue and not self._reading:
             reader = self._queue.popleft()
             channel = self._registry.find(reader.topic)
             if reader.is_waiting and isinstance(channel, TableChannel):
-                self._reading += 1
+                self._reading, self._began = True, perf_counter()
                 self._changes.replay(
                     channel.table, reader.cursor, partial(self._replayed, reader), partial(self._failed, reader)
                 )
 
     def _replayed(self, reader: _Reader, part: Replay) -> None:
-        began = perf_counter()
         channel = self._registry.find(reader.topic)
         if reader.is_waiting and isinstance(channel, TableChannel):
             self._serve_changes(reader, channel, part)
@@ -198,10 +198,10 @@ class SlowReaders:
             self._queue.append(reader)
         else:
             reader.busy = False
-        self._later((perf_counter() - began) * (2 * self._reading - 1), self._rested)
+        self._later(min(perf_counter() - self._began, LONGEST_REST_SECONDS), self._rested)
 
     def _rested(self) -> None:
-        self._reading -= 1
+        self._reading = False
         self._read()
 
     def _serve_changes(self, reader: _Reader, channel: TableChannel, part: Replay) -> None:

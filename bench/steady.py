@@ -1,0 +1,168 @@
+"""Clients that read steadily but slowly, ours alone: `python -m bench.steady`.
+
+A foreign process writes many rows. Slow clients, at speeds between 1,000 and 50,000 changes a second, take all
+of them, beside quick ones that each take the rows of one customer. After some seconds: how many were
+disconnected, which must be none; how many changes they had, in order and without a gap; how far the server's
+memory rose; and what another connection noticed. It sends a ping every 10 ms, each counted from when it was due.
+The same without the slow clients is the line to compare with.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Sequence
+from functools import partial
+from time import monotonic
+
+import msgspec
+from msgspec import Struct
+
+from bench import proctree
+from bench.changes import on_fresh_server, write
+from bench.databases import DATABASES, Database, about, add_choice, started
+from bench.load.latency import Histogram
+from bench.load.listener import listen
+from bench.load.steady_readers import Taken
+from bench.load.writer import TABLE
+from bench.machine import LOAD_CORE, ROOT, describe
+from bench.report import table
+from bench.servers import Running
+from bench.transaction import Pinger, in_mib, shares
+
+ROWS = 1_000_000
+READERS = 100
+QUICK = 1_000
+SECONDS = 60.0
+_BATCH = 500
+_BEFORE_S = 2.0
+_WAIT_S = 300.0
+
+
+class Steady(Struct, frozen=True):
+    """`changes` of all slow clients together. `quick` is when the last quick client had its last row, in seconds
+    after the writer began. Memory in bytes; pings `quiet`: before the writer began."""
+
+    readers: int
+    changes: int
+    closed: int
+    gaps: int
+    quick: float
+    memory_before: int
+    memory_peak: int
+    quiet: Histogram
+    pings: Histogram
+
+
+class _Quick:
+    """Counts the rows of all quick clients; `complete` is when the last of them came."""
+
+    def __init__(self, rows: int) -> None:
+        self._left = rows
+        self.complete: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def hear(self, _content: bytes, now: float) -> None:
+        self._left -= 1
+        if not self._left:
+            self.complete.set_result(now)
+
+
+async def steady(server: Running, readers: int, quick: int, rows: int, seconds: float) -> Steady:
+    """Write `rows` rows to so many slow and quick clients, and look at them `seconds` after the writer began.
+
+    Raises RuntimeError when a client was sent a row twice or out of order.
+    """
+    slow, tally, listeners = await _started(server, readers), _Quick(rows), []
+    for customer in range(quick):
+        frame = _subscribe({"customer": customer})
+        listeners.append(await listen(server.host, server.port, frame, tally.hear))
+    memory = proctree.resident(server.pid)
+    async with Pinger(server) as pinger:
+        await asyncio.sleep(_BEFORE_S)
+        quiet = await pinger.take()
+        began = monotonic()
+        await write(server, "burst", rows, quick, _BATCH)
+        done = await asyncio.wait_for(tally.complete, _WAIT_S)
+        await asyncio.sleep(max(0.0, began + seconds - monotonic()))
+        pings = await pinger.take()
+    output, _ = await asyncio.wait_for(slow.communicate(b""), _WAIT_S)
+    taken = msgspec.json.decode(output, type=Taken)
+    closed = taken.closed + sum(each.gone.is_set() for each in listeners)
+    for each in listeners:
+        each.close()
+    if taken.faults:
+        raise RuntimeError(f"{taken.faults} changes came twice or out of order")
+    return Steady(
+        readers=readers,
+        changes=taken.changes,
+        closed=closed,
+        gaps=taken.gaps,
+        quick=done - began,
+        memory_before=memory,
+        memory_peak=proctree.peak(server.pid),
+        quiet=quiet,
+        pings=pings,
+    )
+
+
+async def _started(server: Running, readers: int) -> Process:
+    """The process of the slow clients, once they are subscribed."""
+    process = await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.load.steady_readers",
+        server.host, str(server.port), str(readers),
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None, "it is a pipe"
+    await process.stdout.readline()
+    return process
+
+
+def _subscribe(filter: dict[str, int]) -> bytes:
+    return msgspec.json.encode({"type": "subscribe", "topic": TABLE, "filter": filter})
+
+
+def report(databases: Sequence[Database], rows: int, readers: int, quick: int, seconds: float) -> str:
+    """What slow clients cost, as a table."""
+    lines = []
+    for database in databases:
+        for count in (0, readers):
+            each = on_fresh_server(
+                partial(steady, readers=count, quick=quick, rows=rows, seconds=seconds), database
+            )
+            lines.append(
+                [
+                    f"{database.title}, {count} slow clients",
+                    str(each.closed),
+                    str(each.gaps),
+                    f"{each.changes:,}",
+                    f"{each.quick:.1f} s",
+                    in_mib(each.memory_before, each.memory_peak),
+                    shares(each.quiet),
+                    shares(each.pings),
+                ]
+            )
+    head = [f"{rows:,} rows, {quick:,} quick clients", "disconnected", "gaps", "changes to slow clients"]
+    return table([*head, "quick clients had all", "memory", "pings before", "pings p50 / p99 / max"], lines)
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.steady", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--readers", type=int, default=READERS)
+    parser.add_argument("--quick", type=int, default=QUICK)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    add_choice(parser)
+    chosen = parser.parse_args()
+    databases = [DATABASES[each] for each in chosen.database]
+    print("\n".join([*describe(), *about(chosen.database)]), end="\n\n", flush=True)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with started():
+        print(report(databases, chosen.rows, chosen.readers, chosen.quick, chosen.seconds))
+    print("Each slow client got its changes once and in order, each quick one all of its rows.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
