@@ -169,6 +169,10 @@ class Publishing:
             if done is not None:
                 done(Unavailable("The journal has failed over and lost this event; publish it again."))
 
+    def reached(self, topic: str, position: int) -> int:
+        """The position up to which a channel's events up to `position` are delivered."""
+        return self._holds.reached(topic, position)
+
     def orphans(self, is_dead: Callable[[str], bool]) -> list[PendingEvent]:
         """The persisted publishes of dead nodes that wait for a Settle."""
         return self._holds.unsettled(is_dead)

@@ -113,8 +113,8 @@ class Replica:
             self._publishing.began(position)
             return
         self._publishing.drop_after(until)
-        cursor = self._cursors.at(position)
         for channel in self._registry.heard.values():
+            cursor = self._cursors.at(self._publishing.reached(channel.topic, position))
             frame = frame_of(messages.Subscribed(channel.topic, cursor, recovered=False))
             for audience in channel.audiences():
                 audience.append(frame)

@@ -280,6 +280,28 @@ def test_an_event_of_a_lost_generation_is_a_gap_and_what_it_held_is_dropped(clus
     assert old.take()[0]["recovered"] is False
 
 
+def test_what_waits_for_its_commit_over_a_fail_over_is_delivered_after_the_gap(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    held = a.publish("held", persist=True)
+    cluster.settle()
+    b.publish("behind it")
+    cluster.settle()
+    until = cluster.log.fail_over(0)
+    for node in cluster.nodes:
+        node.journal.began(until)
+    cluster.settle()
+    a.store.commit()
+    cluster.settle()
+    b.publish("new")
+    cluster.settle()
+    received = peer.take()
+    assert [data for _, data in events(received)] == ["held", "behind it", "new"]
+    [gap] = [each for each in received if each["type"] == "subscribed" and each["recovered"] is False]
+    position = int(gap["cursor"].rpartition(".")[2])
+    assert position < int(_cursor(held[0]).rpartition(".")[2]), "a client that resumes from there gets them"
+
+
 def _cursor(outcome: Outcome | AerostackError) -> str:
     assert isinstance(outcome, Outcome)
     return outcome.cursor

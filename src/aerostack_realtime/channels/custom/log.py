@@ -101,7 +101,9 @@ class Log:
         if not entries or len(entries) >= self._max_count or kept > self._max_bytes or spent > budget.limit:
             self.add(entry)
             return
-        assert position > self.last, "positions of a channel only grow"
+        if position <= self.last:
+            self._assert_before_start(position)
+            return
         self.last = position
         entries.append(entry)
         self._bytes = kept
@@ -112,8 +114,13 @@ class Log:
         self.add(Entry(position, b"", False, stream.size + RAW_BYTES, stream=stream))
 
     def add(self, entry: Entry) -> None:
-        """Keep an event, and drop the oldest ones beyond the bounds."""
-        assert entry.position > self.last, "positions of a channel only grow"
+        """Keep an event, and drop the oldest ones beyond the bounds.
+
+        An event from before the log's start is not kept: it waited for its commit while the log was restarted.
+        """
+        if entry.position <= self.last:
+            self._assert_before_start(entry.position)
+            return
         self.last = entry.position
         entries, kept = self._entries, self._bytes + entry.size
         first, change = not entries, ENTRY_BYTES + entry.size
@@ -183,6 +190,9 @@ class Log:
         self._budget.spent -= ENTRY_BYTES + entry.size
         if not self._entries:
             self._budget.emptied()
+
+    def _assert_before_start(self, position: int) -> None:
+        assert position <= self.start, "positions of a channel only grow"
 
     def restart(self, position: int) -> None:
         """Forget everything: the log is complete only after `position` from now on."""

@@ -62,8 +62,15 @@ def test_it_is_bounded_by_age() -> None:
 
 def test_a_position_that_does_not_grow_is_a_fault() -> None:
     log = made(start=5)
+    log.append(6, b"x")
     with pytest.raises(AssertionError, match="only grow"):
-        log.append(5, b"x")
+        log.append(6, b"x")
+
+
+def test_an_event_from_before_the_start_is_not_kept() -> None:
+    log = made(start=5)
+    log.append(5, b"x")
+    assert positions(log, 5) == ([], True)
 
 
 def test_each_topic_has_the_bounds_of_the_first_pattern_that_matches() -> None:
