@@ -1,0 +1,125 @@
+"""The files deploy/nginx.conf and deploy/haproxy.cfg, with nginx and HAProxy in front of a real server.
+
+Only addresses, certificates, HAProxy's `maxconn` and times are replaced: seconds instead of minutes.
+"""
+
+import asyncio
+import contextlib
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aerostack_realtime import Payload, RealtimeClient
+from tests.flow.wire import PATIENCE_SECONDS, PING, PONG, Wire, frame
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+pytestmark = pytest.mark.database("sqlite")
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SETTINGS = 'anonymous = true\ntrusted_proxies = ["127.0.0.1"]\n[limits]\nheartbeat_seconds = 1'
+IDLE_SECONDS = 5
+"""More than the proxies' time-outs below, with a ping every one or two seconds."""
+Serve = Callable[[str], Awaitable["ServerProcess"]]
+
+
+def nginx(server: str, port: int, folder: Path) -> list[str]:
+    site = (DEPLOY / "nginx.conf").read_text()
+    site = site.replace("listen 443 ssl", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8787", server)
+    site = re.sub(r"^ *ssl_.*\n", "", site, flags=re.MULTILINE).replace("timeout 120s", "timeout 4s")
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_shutdown_timeout 100ms;\n"
+        f"events {{}}\nhttp {{ access_log off;\n{site}\n}}\n"
+    )
+    return ["nginx", "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def haproxy(server: str, port: int, folder: Path) -> list[str]:
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    text = text.replace("bind :443 ssl crt /etc/ssl/realtime-with-key.pem", f"bind 127.0.0.1:{port}")
+    text = (
+        text.replace("127.0.0.1:8787", server)
+        .replace("tunnel 120s", "tunnel 4s")
+        .replace("maxconn 100000", "maxconn 100")
+    )
+    text = text.replace("hard-stop-after 10m", "hard-stop-after 100ms")
+    (folder / "haproxy.cfg").write_text(text)
+    return ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")]
+
+
+PROXIES = {"nginx": (nginx, signal.SIGHUP), "haproxy": (haproxy, signal.SIGUSR2)}
+
+
+class Proxy:
+    def __init__(self, url: str, process: asyncio.subprocess.Process, reload: signal.Signals) -> None:
+        self.url = url
+        self._process = process
+        self._reload = reload
+
+    def reload(self) -> None:
+        self._process.send_signal(self._reload)
+
+
+@contextlib.asynccontextmanager
+async def running(name: str, server: "ServerProcess", folder: Path) -> AsyncIterator[Proxy]:
+    """The proxy, once a WebSocket passes it."""
+    command, reload = PROXIES[name]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (folder / "proxy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command(server.url.removeprefix("http://"), port, folder), stdout=log, stderr=log
+        )
+    try:
+        async with RealtimeClient(f"http://127.0.0.1:{port}") as probe, asyncio.timeout(PATIENCE_SECONDS):
+            await probe.channel("proxies/probe").subscribe()
+        yield Proxy(f"http://127.0.0.1:{port}", process, reload)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_a_silent_connection_outlives_the_idle_timeout(name: str, serve: Serve, tmp_path: Path) -> None:
+    server = await serve(SETTINGS)
+    async with running(name, server, tmp_path) as proxy:
+        wire = await Wire.open(proxy.url)
+        await wire.hear("connected")
+        clock = asyncio.get_running_loop().time
+        end = clock() + IDLE_SECONDS
+        while clock() < end:
+            assert await wire.control(PING) == b""
+            wire.write(frame(b"", PONG))
+        await wire.subscribe("proxies/idle")
+        wire.drop()
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_clients_resume_over_a_reload_of_the_proxy(name: str, serve: Serve, tmp_path: Path) -> None:
+    server = await serve(SETTINGS)
+    async with (
+        running(name, server, tmp_path) as proxy,
+        RealtimeClient(proxy.url) as reader,
+        RealtimeClient(server.url) as writer,
+    ):
+        heard: asyncio.Queue[Payload] = asyncio.Queue()
+        cut = asyncio.Event()
+        channel = reader.channel("proxies/reload")
+        channel.on("*", heard.put_nowait)
+        await channel.subscribe()
+        reader.on_status_change(lambda status: cut.set() if status == "reconnecting" else None)
+        await writer.channel("proxies/reload").publish("message", 0)
+        proxy.reload()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await cut.wait()
+            for number in range(1, 50):
+                await writer.channel("proxies/reload").publish("message", number)
+            events = [await heard.get() for _ in range(50)]
+        assert [(event.event, event.data) for event in events] == [("message", number) for number in range(50)]
