@@ -43,7 +43,7 @@ coverage: install ## lines that the unit tests alone cover; docs: CONTRIBUTING.m
 
 test: check test-python test-node test-browser ## all checks and tests
 
-test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/nginx .tools/prometheus .tools/nginx .tools/haproxy
+test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus .tools/nginx .tools/haproxy
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-node: install
