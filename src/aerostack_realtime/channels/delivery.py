@@ -14,7 +14,6 @@ from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.messages import encode
 
 CHAT_MESSAGE: Final = "chat_message"
 """The event that the legacy `chat` command publishes."""
@@ -40,7 +39,7 @@ class Delivery:
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
         event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
-        frame = frames.text(encode(event))
+        frame = frames.encode(event)
         channel.log.add(Entry(position, frame, False, len(frame)))
         channel.log.counters.events += 1
         without = None if item.without is None else self._connections.get(item.without)
@@ -51,12 +50,12 @@ class Delivery:
         if channel.chat_audience is not None:
             if item.event == CHAT_MESSAGE:
                 chat = messages.ChatMessage(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
-                frame = frames.text(encode(chat))
+                frame = frames.encode(chat)
             channel.chat_audience.append(frame, without=without)
 
     def frame(self, position: int, timestamp: int, item: Publish) -> bytes:
         """The frame of an event that was kept while nobody heard its channel."""
-        return frame_of(
+        return frames.encode(
             messages.Event(
                 topic=item.topic,
                 event=item.event,
@@ -126,7 +125,7 @@ class Delivery:
                 n = known.pop(each.stream.id, None)
                 parts.append(_lacking(each.stream, n, self._cursors.at(each.position), ended=True))
         for id, n in known.items():  # it ended where the log no longer reaches, or this server does not know it
-            parts.append(frame_of(messages.Appended(channel.topic, id, n, n, cursor, state="failed")))
+            parts.append(frames.encode(messages.Appended(channel.topic, id, n, n, cursor, state="failed")))
         return b"".join(parts)
 
     def presence(self, topic: str, position: int, events: Sequence[bytes]) -> None:
@@ -147,7 +146,7 @@ class Delivery:
     ) -> list[bytes]:
         """The events of what one journal item changed on a channel."""
         return [
-            frame_of(
+            frames.encode(
                 messages.Event(
                     topic=topic,
                     event=change.transition,
@@ -167,8 +166,3 @@ def _lacking(stream: Stream, n: int | None, cursor: str, *, ended: bool) -> byte
     if n is None or n > stream.n:
         return so_far(stream, cursor, ended=ended)
     return pieces(stream, n, cursor, ended=ended)
-
-
-def frame_of(message: messages.Reply) -> bytes:
-    """The text frame of a message."""
-    return frames.text(encode(message))

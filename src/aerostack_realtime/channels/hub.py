@@ -21,7 +21,7 @@ from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
-from aerostack_realtime.channels.delivery import Delivery, frame_of
+from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.outcome import Outcome as Outcome
@@ -36,7 +36,7 @@ from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, Str
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.channels.totals import Totals
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
-from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
 from aerostack_realtime.protocol.messages import Member, encode
 
@@ -320,7 +320,7 @@ class Hub:
                 f"The table {table!r} was dropped, renamed, or is no longer accessible; the subscription resumes "
                 "when it returns."
             )
-            frame = frame_of(messages.Error.of(gone, topic=channel.topic))
+            frame = frames.encode(messages.Error.of(gone, topic=channel.topic))
             for audience in channel.audiences():
                 audience.append(frame)
 

@@ -18,7 +18,7 @@ from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
-from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol import presence, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
 
 MAX_EVENT_NAME: Final = 256
@@ -302,7 +302,7 @@ def check_event(topic: str, event: str, id: str | None) -> None:
     """Raises BadMessage, Forbidden."""
     if not event or len(event) > MAX_EVENT_NAME:
         raise BadMessage(f"An event's name is 1 to {MAX_EVENT_NAME} characters long.")
-    if event.startswith("presence:"):
+    if event.startswith(presence.PREFIX):
         raise BadMessage("Events named presence:… are the server's own; use track and untrack.")
     if id is not None and not 1 <= len(id) <= MAX_ID:
         raise BadMessage(f"The id of a publish is 1 to {MAX_ID} characters long.")

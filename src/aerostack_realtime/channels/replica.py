@@ -20,13 +20,12 @@ from aerostack_realtime.backplane.items import (
 )
 from aerostack_realtime.channels.cluster import Cluster
 from aerostack_realtime.channels.custom.cursors import Cursors
-from aerostack_realtime.channels.delivery import frame_of
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
-from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -115,7 +114,7 @@ class Replica:
         self._publishing.drop_after(until)
         for channel in self._registry.heard.values():
             cursor = self._cursors.at(self._publishing.reached(channel.topic, position))
-            frame = frame_of(messages.Subscribed(channel.topic, cursor, recovered=False))
+            frame = frames.encode(messages.Subscribed(channel.topic, cursor, recovered=False))
             for audience in channel.audiences():
                 audience.append(frame)
         self._cluster.began(since, until)

@@ -12,12 +12,12 @@ from aerostack_realtime.backplane.items import Append, CancelStream, Publish, Se
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
 from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, Result, Stream, Streams
-from aerostack_realtime.channels.delivery import Delivery, frame_of
+from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.stream_storage import StreamStorage
 from aerostack_realtime.database.base import MessageStore, Stored, StoredMessage
-from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Conflict, RateLimited, Unavailable
 
 _NOT_STORED: Final = "The end of the stream could not be stored; send it again."
@@ -194,7 +194,7 @@ class Streaming:
             if connection is not None:
                 user_id = UNSET if item.user_id is None else item.user_id
                 cancel = messages.StreamCancelled(item.topic, item.id, user_id, item.reason or UNSET)
-                try_write(connection, frame_of(cancel))
+                try_write(connection, frames.encode(cancel))
         self._finished(position, at, node, key, result, done)
 
     def settled(self, event: PendingEvent, settlement: Settlement) -> None:

@@ -11,7 +11,7 @@ from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.log import Entry
 from aerostack_realtime.channels.custom.members import Members
-from aerostack_realtime.channels.delivery import Delivery, frame_of
+from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
@@ -19,7 +19,7 @@ from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
-from aerostack_realtime.protocol import messages, topics
+from aerostack_realtime.protocol import frames, messages, presence, topics
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
 
@@ -128,7 +128,7 @@ class Subscriptions:
                 _count_resume(channel.log.counters, recovered)
         self._joined[subscriber].add(command.topic)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
-        subscribed = b"" if confirmed else frame_of(reply)
+        subscribed = b"" if confirmed else frames.encode(reply)
         replayed = self._delivery.replay(channel, missed, command.streams, cursor)
         self._write_to(subscriber, subscribed + replayed + self._present(channel, command))
 
@@ -156,7 +156,7 @@ class Subscriptions:
 
     def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
         """Write a reply to one subscriber alone."""
-        self._write_to(subscriber, frame_of(reply))
+        self._write_to(subscriber, frames.encode(reply))
 
     def resumes(self, command: messages.Subscribe) -> bool:
         """Whether a custom channel's log has everything that followed the cursor of a command."""
@@ -185,7 +185,7 @@ class Subscriptions:
 
     def _stored(self, message: StoredMessage, with_streams: bool) -> bytes:
         stream = message.stream
-        return frame_of(
+        return frames.encode(
             messages.Event(
                 topic=message.topic,
                 event=message.event,
@@ -264,7 +264,7 @@ class Subscriptions:
         subscribed = messages.Subscribed(
             command.topic, cursor, None, command.id, column_types=_column_types(channel, view)
         )
-        self._write_to(subscriber, frame_of(subscribed))
+        self._write_to(subscriber, frames.encode(subscribed))
 
     def _replay(
         self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, confirmed: bool
@@ -280,7 +280,7 @@ class Subscriptions:
             subscribed = messages.Subscribed(
                 command.topic, command.since, part.recovered, command.id, column_types=_column_types(channel, view)
             )
-            missed = frame_of(subscribed) + missed
+            missed = frames.encode(subscribed) + missed
             _count_resume(channel.counters, part.recovered, database=True)
         if part.more:
             channel.views.discard(view)
@@ -325,10 +325,10 @@ class Subscriptions:
             return b""
         cursor = self._cursors.at(channel.log.last)
         return b"".join(
-            frame_of(
+            frames.encode(
                 messages.Event(
                     topic=channel.topic,
-                    event="presence:join",
+                    event=presence.JOIN,
                     data=each.state,
                     timestamp=each.since,
                     id=f"{cursor}:{each.user_id}",

@@ -81,7 +81,7 @@ class Endpoint:
 
         Raises InvalidTopic.
         """
-        return topics.canonical(topic, self._project).rpartition("/")[0]
+        return topics.without_project(topics.canonical(topic, self._project))
 
     def wire_topic(self, topic: str) -> str:
         """The topic as it is sent: canonical where the project is known, otherwise without it. Raises

@@ -6,10 +6,7 @@ at all (one that left while this client was disconnected). The user gets each di
 
 from typing import Any, Final, NamedTuple
 
-JOIN: Final = "presence:join"
-UPDATE: Final = "presence:update"
-LEAVE: Final = "presence:leave"
-EVENTS: Final = frozenset({JOIN, UPDATE, LEAVE})
+from aerostack_realtime.protocol.presence import JOIN, LEAVE, UPDATE
 
 _ABSENT: Final = object()
 

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec import UNSET
 
-from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -227,14 +227,14 @@ class Session:
                 assert_never(reply)
 
     def _channel_of(self, canonical_topic: str) -> Channel | None:
-        return self.in_use.get(canonical_topic.rpartition("/")[0])
+        return self.in_use.get(topics.without_project(canonical_topic))
 
     def _subscribed(self, reply: messages.Subscribed) -> None:
         channel = self._channel_of(reply.topic)
         known = channel is not None and reply.id is not UNSET and channel._requested_as(reply.id)
         if reply.id is not UNSET and reply.id in self._outbox and not known:
             self.connection.send(encode(messages.Unsubscribe(reply.topic)))
-            written = reply.topic.rpartition("/")[0]
+            written = topics.without_project(reply.topic)
             self._outbox.fail(
                 reply.id,
                 InvalidTopic(

@@ -28,9 +28,9 @@ from aerostack_realtime.protocol.messages import (
     Subscribe,
     Subscribed,
 )
+from aerostack_realtime.protocol.presence import EVENTS as PRESENCE_EVENTS
 from aerostack_realtime.sdk.growing_streams import GrowingStreams
 from aerostack_realtime.sdk.payload import Part, Payload
-from aerostack_realtime.sdk.presence import EVENTS as PRESENCE_EVENTS
 from aerostack_realtime.sdk.presence import Members, Transition
 
 Handler = Callable[[Payload], object]

@@ -1,4 +1,5 @@
-from aerostack_realtime.sdk.presence import JOIN, LEAVE, UPDATE, Members, Transition
+from aerostack_realtime.protocol.presence import JOIN, LEAVE, UPDATE
+from aerostack_realtime.sdk.presence import Members, Transition
 
 
 def members(**states: object) -> Members:

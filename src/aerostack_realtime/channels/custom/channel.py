@@ -148,7 +148,7 @@ def pieces(stream: Stream, n: int, cursor: str, *, ended: bool = False) -> bytes
         data=Raw(stream.since(n)) if n < stream.n else UNSET,
         state=stream.state if ended and stream.state != "open" else UNSET,
     )
-    return frames.text(messages.encode(appended))
+    return frames.encode(appended)
 
 
 def so_far(stream: Stream, cursor: str, *, ended: bool = False) -> bytes:
@@ -163,4 +163,4 @@ def so_far(stream: Stream, cursor: str, *, ended: bool = False) -> bytes:
         user_id=UNSET if stream.user_id is None else stream.user_id,
         stream=messages.Progress(stream.n, stream.state if ended else "open"),
     )
-    return frames.text(messages.encode(event))
+    return frames.encode(event)

@@ -40,5 +40,5 @@ class Logs:
 
     def bounds(self, topic: str) -> Bounds:
         """The bounds of a canonical topic's log."""
-        name = topic.rpartition("/")[0]
+        name = topics.without_project(topic)
         return next((bounds for pattern, bounds in self._rules if pattern.fullmatch(name)), self._others)

@@ -6,13 +6,11 @@ connection that still tracks.
 
 from collections.abc import Hashable
 from itertools import islice
-from typing import Literal
 
 from msgspec import Raw, Struct
 
 from aerostack_realtime.protocol.messages import Member
-
-Transition = Literal["presence:join", "presence:update", "presence:leave"]
+from aerostack_realtime.protocol.presence import JOIN, LEAVE, UPDATE, Transition
 
 
 class Change(Struct, frozen=True):
@@ -72,7 +70,7 @@ class Presence:
         if member is None:
             member = self._members[user_id] = _Present(since or now)
             member.connections[connection] = tracked
-            changes.append(Change("presence:join", user_id, Raw(state)))
+            changes.append(Change(JOIN, user_id, Raw(state)))
             self._sorted = self._sorted and not since
             return changes
         if since and since < member.since:
@@ -81,7 +79,7 @@ class Presence:
         before = member.state
         member.connections[connection] = tracked
         if (after := member.state) != before:
-            changes.append(Change("presence:update", user_id, Raw(after)))
+            changes.append(Change(UPDATE, user_id, Raw(after)))
         return changes
 
     def untrack(self, connection: Hashable) -> list[Change]:
@@ -94,9 +92,9 @@ class Presence:
         del member.connections[connection]
         if not member.connections:
             del self._members[user_id]
-            return [Change("presence:leave", user_id, Raw(before))]
+            return [Change(LEAVE, user_id, Raw(before))]
         after = member.state
-        return [] if after == before else [Change("presence:update", user_id, Raw(after))]
+        return [] if after == before else [Change(UPDATE, user_id, Raw(after))]
 
     def place(self, connection: Hashable) -> tuple[int, int]:
         """Since when (ms) the member of a connection is present, and the position of the connection's track; zeros

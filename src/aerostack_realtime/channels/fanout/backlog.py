@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.messages import Appended, DbChange, Event, Progress, Reply, Subscribe, Subscribed
+from aerostack_realtime.protocol.presence import EVENTS, JOIN, LEAVE, UPDATE
 
 MAX_KEY: Final = 16
 """Members of a key: those of a primary key, which nobody makes longer."""
 
-_JOIN, _UPDATE, _LEAVE = "presence:join", "presence:update", "presence:leave"
-_PRESENCE: Final = frozenset({_JOIN, _UPDATE, _LEAVE})
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -119,7 +118,7 @@ class Backlog:
         if isinstance(message, Appended):
             self._appended(item, message)
             return
-        if isinstance(message, Event) and message.event in _PRESENCE:
+        if isinstance(message, Event) and message.event in EVENTS:
             self._member(item, message)
         elif isinstance(message, Event) and message.stream is not UNSET:
             self._keep((self._section, "stream", message.id), _Kept(item.frame))
@@ -135,7 +134,7 @@ class Backlog:
         given = b"".join(each.frame for each in self._kept.values())
         if self._dropped:
             gap = Subscribed(self._topic, self._cursor, recovered=False, dropped=self._dropped)
-            given += frames.text(messages.encode(gap))
+            given += frames.encode(gap)
         self._kept.clear()
         self._section = self._dropped = self.size = 0
         return given
@@ -176,20 +175,20 @@ class Backlog:
             assert data is not UNSET, "an event has data"
             progress = Progress(appended.to, appended.state or "open")
             message = replace(before, data=data, cursor=appended.cursor, stream=progress)
-        self._keep(name, _Kept(frames.text(messages.encode(message))))
+        self._keep(name, _Kept(frames.encode(message)))
 
     def _member(self, item: Item, event: Event) -> None:
         """Keep the newest transition of a member, as what it is to a subscriber that heard none of the others."""
         name = (self._section, event.event.partition(":")[0], (str(event.user_id).encode(),), None)
         waiting = self._kept.get(name)
-        known = event.event != _JOIN if waiting is None else waiting.before is not None
-        if event.event == _LEAVE and not known:
+        known = event.event != JOIN if waiting is None else waiting.before is not None
+        if event.event == LEAVE and not known:
             self._forget(name)
             return
-        told = _LEAVE if event.event == _LEAVE else _UPDATE if known else _JOIN
+        transition = LEAVE if event.event == LEAVE else UPDATE if known else JOIN
         frame = item.frame
-        if told != event.event:
-            frame = frames.text(messages.encode(replace(event, event=told)))
+        if transition != event.event:
+            frame = frames.encode(replace(event, event=transition))
         self._keep(name, _Kept(frame, b"" if known else None))
 
     def _part(self, frame: bytes) -> None:
@@ -229,4 +228,4 @@ def _folded(newest: DbChange, before: bytes | None, after: bytes | None) -> byte
         commit=UNSET,
         commit_end=UNSET,
     )
-    return frames.text(messages.encode(change))
+    return frames.encode(change)

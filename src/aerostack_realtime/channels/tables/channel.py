@@ -97,7 +97,7 @@ class TableChannel:
             told = view.column_types(column_types) if typed else UNSET
             message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, column_types=told)
             self.counters.interrupted += len(view.audience)
-            view.audience.append(frames.text(messages.encode(message)))
+            view.audience.append(frames.encode(message))
 
     def replayed(self, changes: Sequence[Change], view: View) -> bytes:
         """The frames of past changes, as one view shows them. Raises RuleFailed."""
@@ -123,7 +123,7 @@ class TableChannel:
             commit=UNSET if change.commit is None else change.commit,
             commit_end=change.commit_end or UNSET,
         )
-        return frames.text(messages.encode(message))
+        return frames.encode(message)
 
     def _is_beyond(self, change: Change, operation: Operation, view: View) -> bool:
         """Whether a change is too large by its texts alone, which encoded would be copied first."""
@@ -137,4 +137,4 @@ class TableChannel:
         """What stands in place of a change that is too large to be sent: delivery goes on after it."""
         log.warning("a change of table %r is told as a gap: beyond %d bytes", self.table, self._largest)
         message = messages.Subscribed(topic=self.topic, cursor=change.cursor, recovered=False)
-        return frames.text(messages.encode(message))
+        return frames.encode(message)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from aerostack_realtime.access.rules import Membership, as_text
 from aerostack_realtime.channels.tables.column_types import NORMALIZERS, ComparableValue
 from aerostack_realtime.database.base import Change, ColumnType, Database, Replay, Row, Selection
+from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -158,27 +159,23 @@ class Memberships:
         self, table: _Table, counts: Counts, column_types: ColumnTypes, cursor: str, turn: int
     ) -> str | None:
         """Apply the next part of the log; after the last one the table is live, in the same step."""
-        done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        answer = Answer[str | None]()
 
         def then(part: Replay) -> None:
-            if done.done():
+            if not answer.awaited:
                 return
             if not part.recovered:
-                done.set_exception(Unavailable(f"The log of {table.name} was lost while it was read."))
+                answer.done(Unavailable(f"The log of {table.name} was lost while it was read."))
                 return
             for change in part.changes:
                 for _ in _apply(counts, change, column_types):
                     pass
             if not part.more and table.turn == turn:
                 self._install(table, counts, column_types)
-            done.set_result(part.cursor if part.more else None)
+            answer.done(part.cursor if part.more else None)
 
-        def failed(error: AerostackError) -> None:
-            if not done.done():
-                done.set_exception(error)
-
-        self._database.changes.replay(table.name, cursor, then, failed)
-        return await done
+        self._database.changes.replay(table.name, cursor, then, answer.done)
+        return await answer
 
     def _install(self, table: _Table, counts: Counts, column_types: ColumnTypes) -> None:
         """The table is as it is known now; who holds something by a row that is not there is put out."""

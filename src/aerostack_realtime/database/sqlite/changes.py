@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
 from aerostack_realtime.database.sqlite.changelog import Watch
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.reader import Limits, LogReader
 from aerostack_realtime.database.sqlite.worker import Worker
+from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
 
@@ -110,15 +112,6 @@ class SqliteChangeFeed:
         await self._worker.ended()
 
     async def _ask(self, run: Callable[[Callable[[], None]], None]) -> None:
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done() -> None:
-            if not answer.done():
-                answer.set_result(None)
-
-        def failed(error: AerostackError) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        self._reader.submit(lambda: run(done), failed)
+        answer = Answer[None]()
+        self._reader.submit(lambda: run(partial(answer.done, None)), answer.done)
         await answer

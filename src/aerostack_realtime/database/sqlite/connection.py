@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, TooLarge, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, ServerClosing, TooLarge, Unavailable
 
 
 def connect(path: Path, *, busy_ms: int, create: bool = False) -> apsw.Connection:
@@ -86,7 +86,7 @@ def translate(error: Exception, path: Path) -> AerostackError:
         case apsw.CorruptError() | apsw.NotADBError():
             return Unavailable(f"The database {path.name} is damaged: {error}. Restore a backup.")
         case apsw.InterruptError():
-            return Unavailable("The server is closing. Try again after its restart.")
+            return ServerClosing()
         case apsw.TooBigError():
             return TooLarge(f"A value is too big for SQLite: {error}.")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError():

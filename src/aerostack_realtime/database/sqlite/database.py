@@ -39,7 +39,8 @@ from aerostack_realtime.database.sqlite.reader import Limits
 from aerostack_realtime.database.sqlite.schema import PREFIX
 from aerostack_realtime.database.sqlite.snapshots import Snapshots
 from aerostack_realtime.database.sqlite.worker import Inbox, Worker
-from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+from aerostack_realtime.protocol.answers import Answer
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, ServerClosing
 
 WAITING_QUERIES = 1_000
 """Queries that may wait for the thread; beyond that, each would wait longer than its client does."""
@@ -205,23 +206,17 @@ class SqliteDatabase:
 
     async def _ask(self, run: Callable[[apsw.Connection], Result]) -> Result:
         if self._closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
+            raise ServerClosing
         if self._waiting >= WAITING_QUERIES:
             raise Overloaded("Too many queries are waiting for the database. Try again in a moment.")
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        answer = Answer[Result]()
 
-        def resolve(result: Result) -> None:
+        def done(outcome: Result | AerostackError) -> None:
             self._waiting -= 1
-            if not answer.done():
-                answer.set_result(result)
-
-        def failed(error: AerostackError) -> None:
-            self._waiting -= 1
-            if not answer.done():
-                answer.set_exception(error)
+            answer.done(outcome)
 
         self._waiting += 1
-        self._inbox.put(_Job(lambda connection: self._worker.post(resolve, run(connection)), failed))
+        self._inbox.put(_Job(lambda connection: self._worker.post(done, run(connection)), done))
         return await answer
 
     def _run(self) -> None:
@@ -238,7 +233,7 @@ class SqliteDatabase:
     def _do(self, job: _Job) -> None:
         try:
             if self._inbox.closed:
-                raise Unavailable("The server is closing. Try again after its restart.")
+                raise ServerClosing
             connection = self._thread.connection()
             connection.set_progress_handler(self._ending, STEPS_BETWEEN_LOOKS)
             job.run(connection)

@@ -16,7 +16,8 @@ from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.worker import Inbox, Worker
 from aerostack_realtime.protocol import topics
-from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+from aerostack_realtime.protocol.answers import Answer
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, ServerClosing, Unavailable
 
 COMMIT_LIMIT = 1_000
 """Messages per transaction: larger groups are hardly cheaper, and their first message waits longer."""
@@ -130,7 +131,7 @@ class SqliteMessageStore:
 
     def _put(self, write: _Write) -> None:
         if self._inbox.closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
+            raise ServerClosing
         if self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_BYTES:
             raise Overloaded("Too many messages are waiting to be stored. Try again in a moment.")
         self._waiting += 1
@@ -139,18 +140,9 @@ class SqliteMessageStore:
 
     async def _ask(self, run: Callable[[apsw.Connection], Result]) -> Result:
         if self._inbox.closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-
-        def resolve(result: Result) -> None:
-            if not answer.done():
-                answer.set_result(result)
-
-        def failed(error: AerostackError) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        self._inbox.put(_Task(lambda connection: self._worker.post(resolve, run(connection)), failed))
+            raise ServerClosing
+        answer = Answer[Result]()
+        self._inbox.put(_Task(lambda connection: self._worker.post(answer.done, run(connection)), answer.done))
         return await answer
 
     def _finish(self, outcomes: Sequence[tuple[_Write, _Outcome]]) -> None:
@@ -271,7 +263,7 @@ class SqliteMessageStore:
 
     def _prune_step(self, connection: apsw.Connection, topic: str, now: int) -> int:
         """Delete up to PRUNE_STEP messages of a topic that are beyond its retention."""
-        name = topic.rpartition("/")[0] or topic
+        name = topics.without_project(topic) or topic
         rule = next((rule for pattern, rule in self._retention if pattern.fullmatch(name)), None)
         if rule is None:
             return 0

@@ -23,7 +23,7 @@ from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.file_events import Pace, WatchfulInbox
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.schema import read_table
-from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, NotFound, ServerClosing
 
 RETRY_SECONDS = 0.008
 """Between two attempts at what found the database locked."""
@@ -112,7 +112,7 @@ class LogReader:
 
     def submit(self, run: Callable[[], None], failed: Callable[[AerostackError], None]) -> None:
         if not self._inbox.put(Job(run, failed, time.monotonic() + self._limits.busy_seconds)):
-            self._post(failed, _closing())
+            self._post(failed, ServerClosing())
 
     def rouse(self) -> None:
         self._inbox.rouse()
@@ -140,7 +140,7 @@ class LogReader:
         finally:
             self._thread.leave()
             for job in self._waiting + self._inbox.take(0):
-                self._post(job.failed, _closing())
+                self._post(job.failed, ServerClosing())
             self._inbox.dispose()
 
     def _timeout(self) -> float:
@@ -397,7 +397,3 @@ class LogReader:
 
 def _pragma(connection: apsw.Connection, name: str) -> apsw.SQLiteValue:
     return connection.execute(f"PRAGMA {name}").get
-
-
-def _closing() -> Unavailable:
-    return Unavailable("The server is closing. Try again after its restart.")

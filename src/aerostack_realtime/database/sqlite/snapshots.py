@@ -23,7 +23,7 @@ from aerostack_realtime.database.sqlite.connection import translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
 from aerostack_realtime.database.sqlite.schema import Table, quote, read_table
 from aerostack_realtime.database.sqlite.values import SAFE_INTEGER, repair, size, to_row, tolerant
-from aerostack_realtime.protocol.errors import InvalidFilter, NotFound, Unavailable
+from aerostack_realtime.protocol.errors import InvalidFilter, NotFound, ServerClosing, Unavailable
 
 AT_ONCE = 4
 """Snapshots that read at the same time; others wait for their turn."""
@@ -70,7 +70,7 @@ class Snapshots:
 
     async def _run(self, step: Callable[[], Result]) -> Result:
         if self._closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
+            raise ServerClosing
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, step)
         except apsw.Error as error:

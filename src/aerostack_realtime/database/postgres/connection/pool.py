@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.address import parameters, shown
 from aerostack_realtime.database.postgres.connection.errors import translate, unusable
-from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import Overloaded, ServerClosing, Unavailable
 
 OLDEST_VERSION: Final = 13
 """The oldest supported major version: the oldest that PostgreSQL's developers supported when this was written."""
@@ -232,7 +232,7 @@ class Connections:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
+            raise ServerClosing
 
 
 def looks_disconnected(connection: Connection) -> bool:

@@ -20,7 +20,7 @@ from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
 from aerostack_realtime.database.postgres.types.types import BUILTINS, Layout, Types
 from aerostack_realtime.database.postgres.wal.pgoutput import LogicalMessage
-from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, ServerClosing
 
 log = logging.getLogger(__name__)
 
@@ -252,6 +252,6 @@ class PostgresChangeFeed:
         except AerostackError as error:
             failed(error)
         except asyncio.CancelledError:
-            failed(Unavailable("The server is closing. Try again after its restart."))
+            failed(ServerClosing())
         else:
             then(part)

@@ -40,7 +40,7 @@ from aerostack_realtime.database.postgres.messages.table import (
 )
 from aerostack_realtime.database.postgres.messages.waiting import AnyWrite, Append, Outcome, Update
 from aerostack_realtime.protocol import topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, ServerClosing, Unavailable
 
 COMMIT_LIMIT = 1_000
 """Messages per transaction: larger groups are hardly cheaper, and their first message waits longer."""
@@ -174,7 +174,7 @@ class PostgresMessageStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Unavailable("The server is closing. Try again after its restart.")
+            raise ServerClosing
 
     # --- reading ---
 
@@ -200,7 +200,7 @@ class PostgresMessageStore:
     async def _prune_step(self, topic: bytes, now: int) -> int:
         """Delete some of the messages of a topic that its retention no longer keeps."""
         name = topic.decode()
-        name = name.rpartition("/")[0] or name
+        name = topics.without_project(name) or name
         rule = next((rule for pattern, rule in self._retention if pattern.fullmatch(name)), None)
         if rule is None:
             return 0

@@ -20,7 +20,7 @@ from aerostack_realtime.database.postgres.feed.log import bytes_of
 from aerostack_realtime.database.postgres.feed.publication import Columns
 from aerostack_realtime.database.postgres.types.types import Layout, Types
 from aerostack_realtime.database.postgres.wal.pgoutput import Values
-from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, ServerClosing
 
 AT_ONCE: Final = 4
 """Snapshots of whole tables that are read at the same time, and as many with a limit: those are short, and do not
@@ -99,7 +99,7 @@ class PostgresSnapshot:
         size = GROWTH
         while left is None or left > 0:
             if self._closing():
-                raise Unavailable("The server is closing. Try again after its restart.")
+                raise ServerClosing
             fetched = await self._connection.execute(f"FETCH {size} FROM aerostack_rows")
             result = fetched.pgresult
             assert result is not None, "FETCH gives rows"
