@@ -167,7 +167,7 @@ async def speed(server: Running, subscribers: int, rows: int = _BURST) -> Speed:
     """Bursts of `rows` rows while `subscribers` connections each watch one customer.
 
     The first is sent on while it is written; during the second the server is stopped (SIGSTOP), so that it finds
-    a backlog and nothing else takes its time.
+    a backlog and nothing else is slow.
     """
     tally = _Tally(subscribers)
     listeners: list[Listener] = []

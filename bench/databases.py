@@ -26,7 +26,7 @@ _SETTINGS = {
     "fsync": "on",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
-    "wal_sender_timeout": "60s",  # the default: a server that is stopped for a backlog is not given up
+    "wal_sender_timeout": "60s",  # the default: a server that is stopped for a backlog is not disconnected
 }
 
 
@@ -91,7 +91,7 @@ class _Postgres:
     def new(self) -> Iterator[str]:
         if self._server is None:
             cores = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {LOAD_CORE})  # what is started has the core of who started it
+            os.sched_setaffinity(0, {LOAD_CORE})  # a child process keeps the core of its parent
             try:
                 self._server = PostgresServer.started(settings=_SETTINGS)
             finally:

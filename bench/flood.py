@@ -71,7 +71,7 @@ def plan(directory: Path) -> Plan:
 
 
 async def behave(server: Running, seconds: float) -> Calm:
-    """Publish and hear for so many seconds. Raises TimeoutError when a message does not come."""
+    """Publish and receive for `seconds`. Raises TimeoutError when a message does not come."""
     count = int(_RATE * seconds)
     start = monotonic() + _HEAD_S
     all_came = asyncio.get_running_loop().create_future()
@@ -111,7 +111,7 @@ async def beside(kind: str, server: Running, seconds: float) -> tuple[Calm, Cost
 
 
 def measure(kind: str, seconds: float) -> tuple[Calm, Calm, Cost]:
-    """Without the flood, with it, and what became of it; on a server of its own."""
+    """Without the flood, with it, and the flood's result; on a server of its own."""
     with (
         scratch() as directory,
         running(plan(directory), directory) as server,

@@ -124,8 +124,8 @@ async def acknowledge(
 
 
 def fill(database: Database, place: str, count: int) -> None:
-    """Store messages of one room directly: by publishing, ten million would take a quarter of an hour. Their ids
-    are in order, so that the index of ids grows at its end."""
+    """Store messages of one room directly: by publishing, ten million would take a quarter of an hour. The
+    ids ascend, so that their index grows at its end."""
     store, step = _STORE[database], 100_000
     ((have,),) = database.execute(place, f"SELECT count(*) FROM {store} WHERE topic = '{_ROOM}'")
     for first in range(have, count, step):

@@ -74,7 +74,7 @@ class Nowhere:
         raise AssertionError(f"no rule fails on {topic}: {reason}")
 
     def scope(self, table: str) -> Scope:
-        raise AssertionError(f"{table} is no table here")
+        raise AssertionError(f"there is no table {table} here")
 
 
 def cost(step: Callable[[], object], per: int = 1) -> float:

@@ -1,6 +1,6 @@
 """Draws bench/curves.json into docs/images/, for light and dark pages: `bench/.venv/bin/python -m bench.plots`.
 
-Needs matplotlib (bench/requirements.txt) and nothing of ours.
+Needs matplotlib (bench/requirements.txt) and nothing of this project.
 """
 
 import json

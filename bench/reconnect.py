@@ -104,7 +104,7 @@ class Client:
 
 
 class World:
-    """What all clients have in common: what became of them."""
+    """What happened to all clients together."""
 
     def __init__(self) -> None:
         self.attempts = self.failures = self.gaps = self.away = 0
@@ -151,7 +151,7 @@ class Watch:
 
 
 class Outcome(Struct, frozen=True):
-    """Times in seconds since the server was told to end, or killed; memory in bytes."""
+    """Times in seconds since the server received SIGTERM or was killed; memory in bytes."""
 
     clients: int
     gone: float
@@ -247,7 +247,7 @@ def report(found: Outcome) -> str:
         ("all are back, from when it listens", f"{found.back[-1] - found.listens:.2f} s"),
         ("most returns within a second", f"{busiest:,}"),
         ("attempts to connect, of which refused", f"{found.attempts:,}, {found.failures:,}"),
-        ("clients of the table told of a gap", f"{found.gaps:,}"),
+        ("clients of the table with a gap", f"{found.gaps:,}"),
         ("server CPU until then; peak of a core", f"{found.cpu:.2f} s; {found.cpu_peak:.0%}"),
         ("memory before; peak after", f"{found.memory_before / 2**20:.0f}; {found.memory_peak / 2**20:.0f} MiB"),
     ]

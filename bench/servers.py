@@ -43,7 +43,7 @@ class Running:
     """Its own, removed at the end."""
     host: str = "127.0.0.1"
     database: str = ""
-    """Of ours, as bench.databases starts it: a file or a URI."""
+    """Our server's database, as bench.databases starts it: a file or a URI."""
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ class Pinger(AbstractAsyncContextManager["Pinger"]):
             self._listener.close()
 
     async def take(self) -> Histogram:
-        """Once the pings that are on their way have come back."""
+        """Once every ping has its pong."""
         if self._due:
             self._idle.clear()
             await self._idle.wait()
@@ -129,7 +129,7 @@ async def bulk(server: Running, rows: int, *, filtered: bool) -> Bulk:
         raise RuntimeError(f"the subscriber ended with code {subscriber.returncode}")
     found = msgspec.json.decode(output, type=Counts)
     if found.gaps:
-        raise RuntimeError(f"the subscriber was told of {found.gaps} gaps")
+        raise RuntimeError(f"the subscriber received {found.gaps} gaps")
     return Bulk(
         written=committed - begun,
         arrived=found.last - committed,

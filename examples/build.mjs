@@ -10,7 +10,7 @@ const APPS = ['chat', 'todos', 'dashboard', 'cursors', 'auction']
 if (!existsSync(`${client}/aerostack.js`))
   throw new Error('The client is not built: run `npm run build:web`, which builds it first.')
 
-// Beside it, then in its place: a server that is running goes on serving whole pages.
+// Beside it, then in its place: a running server keeps serving complete pages.
 const next = `${web}.next`
 rmSync(next, { recursive: true, force: true })
 await page('home', next)

@@ -1,6 +1,6 @@
-"""A client that means harm: it sends one kind of thing as fast as it can, and comes back whenever it is put out.
+"""A client that attacks: it sends one kind of thing as fast as it can, and reconnects when it is disconnected.
 
-`python -m bench.load.flooder KIND HOST PORT SECONDS CORE` prints what became of it, as JSON. It comes from another
+`python -m bench.load.flooder KIND HOST PORT SECONDS CORE` prints the result as JSON. It uses another
 address than the client that behaves.
 """
 
@@ -62,7 +62,7 @@ class Flooder:
         self._held: list[socket.socket] = []
 
     async def run(self) -> None:
-        """Whatever happens to a connection, it goes on with the next."""
+        """Open the next connection, whatever happened to the last one."""
         while monotonic() < self._until:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self._connection()

@@ -23,7 +23,7 @@ class _Opened(Aerostack):
 
 class Listener(asyncio.Protocol):
     """Calls `heard(content, time)` for each text frame; `time` is CLOCK_MONOTONIC in seconds. `gone` is set when
-    the connection has ended, whoever ended it."""
+    the connection has ended, on either side."""
 
     def __init__(self, heard: Callable[[bytes, float], None]) -> None:
         self.gone = asyncio.Event()
@@ -57,7 +57,7 @@ class Listener(asyncio.Protocol):
             self._transport.write(frame)
 
     def pause(self, seconds: float) -> None:
-        """Read nothing for so long."""
+        """Read nothing for `seconds`."""
         if self._transport is not None:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(seconds, self._go_on)
@@ -73,7 +73,7 @@ class Listener(asyncio.Protocol):
 
 
 async def listen(host: str, port: int, subscribe: bytes | None, heard: Callable[[bytes, float], None]) -> Listener:
-    """A connection that has sent the frame `subscribe` and was told `subscribed`."""
+    """A connection that has sent the frame `subscribe` and has received `subscribed`."""
     listener = Listener(heard)
     await enter(_Opened(subscribe), host, port, None, listener)
     return listener

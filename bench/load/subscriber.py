@@ -96,7 +96,7 @@ class Subscriber(asyncio.Protocol):
         return end if end <= len(data) else 0
 
     def _aside(self, unit: bytes) -> bool:
-        """Whether the unit is no message but a heartbeat, which is answered here."""
+        """Whether the unit is a heartbeat and not a message, which is answered here."""
         frame = websocket.decode(unit, 0)
         assert frame is not None
         if frame.opcode == websocket.PING:

@@ -6,7 +6,7 @@
 - `burst COUNT CUSTOMERS BATCH` inserts as fast as it can, `BATCH` rows a commit.
 - `update COUNT BATCH` changes a column of the rows 1 … `COUNT`, `BATCH` rows a commit.
 - `transaction COUNT` inserts `COUNT` rows, each of a customer of its own, by one statement.
-- `large BYTES` inserts a row with a note of so many bytes; `touch` changes another column of every row.
+- `large BYTES` inserts a row with a note of BYTES bytes; `touch` changes another column of every row.
 - `churn RATE` inserts a row, changes one and deletes one in a commit, so many commits a second, until its standard
   input is closed; then it inserts a row of customer -1.
 
@@ -56,7 +56,7 @@ class _Sqlite:
     numbers = f"({_LINES})"
     """A subquery of the numbers from 1 to its parameter."""
     filler = "replace(hex(zeroblob(? / 2)), '0', 'x')"
-    """An expression: a text of so many bytes."""
+    """An expression: a text of `size` bytes."""
 
 
 class _Postgres:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect  # type: ignore[impo
 
 
 class ConnectionManager:
-    """Who is in which room."""
+    """The connections of each room."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, list[WebSocket]] = {}

@@ -111,7 +111,7 @@ async def _run(
         await hub.start()
         memberships = Memberships(rules.memberships, database)
         changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
-        with suppress(AerostackError):  # it is tried again, and told, by the task that keeps them
+        with suppress(AerostackError):  # the task that keeps them tries again, and reports it
             await memberships.load()
         access = access_of(settings)
         revocations = await stored_revocations(database)

@@ -143,7 +143,7 @@ def test_init_writes_settings_that_pass_check(tmp_path: Path, monkeypatch: pytes
     assert Path("aerostack.toml").stat().st_mode & 0o777 == 0o600
     checked = invoke("check")
     assert (checked.exit_code, checked.stderr.splitlines()[0]) == (0, "settings: aerostack.toml")
-    assert "everything is in order" in checked.stdout
+    assert "no problems found" in checked.stdout
     assert "exists already" in invoke("init").stderr
     shown = invoke("config").stdout
     assert 'database = "shop.db"  (aerostack.toml, line 10; default: "aerostack.db")' in shown

@@ -2,7 +2,7 @@ import { type FormEvent, useRef, useState } from 'react'
 
 const TYPING_EVERY = 1_500
 
-/** Where a message is written. It is shown when it comes back from the server, and counted here until then. */
+/** Where a message is written. It is shown when the server delivers it, and counted here until then. */
 export function Composer(props: {
   room: string
   onSend: (text: string) => Promise<unknown>

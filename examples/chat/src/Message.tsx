@@ -3,7 +3,7 @@ import type { HistoryMessage } from 'aerostack-realtime'
 import { useAuth } from 'aerostack-realtime/react'
 import { type ChatMessage, shown } from './message.ts'
 
-/** One message; whoever says several in a row is named once. */
+/** One message; several in a row by one author name the author once. */
 export function Message(props: {
   message: HistoryMessage<ChatMessage>
   before: HistoryMessage<ChatMessage> | undefined

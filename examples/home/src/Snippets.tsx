@@ -3,7 +3,7 @@ import { snippets } from './snippets.ts'
 
 const ALL = snippets(location.origin)
 
-/** Lines to take away, with this server's address in them. */
+/** Code to copy, with this server's address in it. */
 export function Snippets() {
   const [chosen, setChosen] = useState(0)
   const [copied, setCopied] = useState(false)

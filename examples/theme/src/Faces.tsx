@@ -2,7 +2,7 @@ import type { Member } from 'aerostack-realtime'
 import { useAuth } from 'aerostack-realtime/react'
 import { Face } from './Face.tsx'
 
-/** Whoever is present, by name; `note` may say something about a member. */
+/** The present members by name; `note` may say something about a member. */
 export function Faces<S extends { name: string }>(props: {
   label: string
   members: readonly Member<S>[]

@@ -1,7 +1,7 @@
 import { type FormEvent, type RefObject, useState } from 'react'
 import { addTodo } from './todo.ts'
 
-/** A new item. It appears when the table says so, here as on every other screen. */
+/** A new item. It appears once the table has it, here as on every other screen. */
 export function AddTodo({ list, field }: { list: string; field: RefObject<HTMLInputElement | null> }) {
   const [text, setText] = useState('')
   const add = async (event: FormEvent) => {

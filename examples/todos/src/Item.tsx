@@ -13,7 +13,7 @@ export function Item(props: {
   const [draft, setDraft] = useState<string | null>(null)
   const [saved, setSaved] = useState<string | null>(null)
   if (saved === todo.text) {
-    setSaved(null) // the change has come back: from here on the table speaks again
+    setSaved(null) // the change has arrived: from now on the table's value counts
     setDraft(null)
   }
 

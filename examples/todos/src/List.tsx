@@ -17,7 +17,7 @@ export function List({ id, name }: { id: string; name: string }) {
   const [editing, setEditing] = useState<string | null>(null)
   const adding = useRef<HTMLInputElement>(null)
 
-  // The rows of this list, kept live: whoever writes to the table, by whatever means, it shows here.
+  // The rows of this list, kept live: every change of the table shows here, whichever program makes it.
   const { rows, loading, error } = useTable<Todo>('todos', { filter: { list_id: id }, order: 'created_at' })
   const members = usePresence<Editor>(`todos/${id}`, { userId: user.id, name: user.name, editing })
 

@@ -14,7 +14,7 @@ import {
 
 /**
  * The state of a client's connection. `reconnecting`: it was lost, or could not be made, and the client will try
- * again. `disconnected`: the client will not try again by itself.
+ * again. `disconnected`: the client does not try again until `connect()` is called.
  */
 export type Status = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected'
 
@@ -220,7 +220,7 @@ export class Connection {
     })
   }
 
-  /** Abandon a socket that may never close by itself, and reconnect. */
+  /** Abandon a socket that may never close, and reconnect. */
   #drop(): void {
     this.#abandon(HEARTBEAT_TIMED_OUT)
     this.#retry()

@@ -1,7 +1,7 @@
 /** What the server refuses to read, checked before anything is sent. */
 import { AerostackError } from './errors.js'
 
-/** What the server accepts in one frame. It says so when it connects. */
+/** What the server accepts in one frame, as its `connected` message says. */
 export interface Limits {
   /** Bytes of a frame in UTF-8. */
   frameBytes: number

@@ -68,10 +68,10 @@ class Journal(Protocol):
         everything that was in the journal at the time of the call. Raises JournalUnusable."""
 
     async def run(self) -> None:
-        """Work until cancelled. Raises when the journal cannot go on, which ends the process."""
+        """Work until cancelled. Raises when the journal cannot continue, which ends the process."""
 
     def append(self, item: AnyItem) -> None:
-        """Put `item` into the journal. Returns at once; the item comes back through `entered`.
+        """Put `item` into the journal. Returns at once; the item arrives through `entered`.
 
         The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended,
         and Unavailable when the journal has been out of reach for 2 seconds; in both cases the item is not in

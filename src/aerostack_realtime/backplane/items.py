@@ -45,7 +45,7 @@ class Append(Item, frozen=True, tag="x"):
     """A writer appends a piece to a stream, ends the stream, or both.
 
     `n` is how many pieces the writer has sent before; `data` is JSON, b"" for no piece; `state` is the final state
-    ("" while the stream goes on). `by_server` is set by a node that ends the stream of a writer that is gone.
+    ("" while the stream is open). `by_server` is set by a node that ends the stream of a writer that is gone.
     """
 
     topic: str
@@ -59,7 +59,7 @@ class Append(Item, frozen=True, tag="x"):
 
 
 class CancelStream(Item, frozen=True, tag="c"):
-    """A user asks to stop a stream; its writer is told `reason`."""
+    """A user asks to stop a stream; its writer receives `reason`."""
 
     topic: str
     id: str
@@ -68,7 +68,7 @@ class CancelStream(Item, frozen=True, tag="c"):
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
-    """What became of the publish at `position`.
+    """The result of the publish at `position`.
 
     `created_at` is in ms since the Unix epoch. `original` is the position of the message that a duplicate
     repeats. Nodes also report the repeats of ephemeral publishes, although every node recognises them by its
@@ -82,7 +82,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Settle(Item, frozen=True, tag="s"):
-    """What became of persisted publishes; they are released in the order of their channel."""
+    """The results of persisted publishes; they are released in the order of their channel."""
 
     settlements: tuple[Settlement, ...]
 
@@ -122,7 +122,7 @@ class Roster(Item, frozen=True, tag="r"):
     """All members that the appending node's own connections make, as of this item, in parts.
 
     It replaces what was known of that node when `last` is true; the parts of one roster follow each other in the
-    order of their node. A node appends one when another says Hello and when the journal began anew.
+    order of their node. A node appends one when another says Hello and when the journal began again.
     """
 
     members: tuple[RosterEntry, ...]

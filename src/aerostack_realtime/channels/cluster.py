@@ -185,7 +185,7 @@ class Cluster:
             self._digest(position, at, node, item)
 
     def began(self, since: int, until: int) -> None:
-        """The journal began anew, or items were skipped: announce what the others may lack, and ask for theirs."""
+        """The journal began again, or items were skipped: send what the others may lack, and ask for theirs."""
         self._parts.forget()
         self.digests.restart()
         if since < until:

@@ -55,7 +55,7 @@ class ChannelStatus(Struct, frozen=True, rename="camel"):
 class Hub:
     """The channels of one node.
 
-    `defer` runs a callable once the current tick has ended, `later` one after so many seconds; `buffer_limit` is
+    `defer` runs a callable after the current tick, `later` one after a delay in seconds; `buffer_limit` is
     how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
     channel are shown; `logs` makes the logs of channels. In a cluster `commits` is the right of nodes to commit,
     `keep` is called with whether this node does what exactly one has to do, and `info` is what this node says of
@@ -334,7 +334,7 @@ class Hub:
         self._cluster.beat(len(self._connections))
 
     def flush(self) -> None:
-        """Write every buffer now. It happens by itself at the end of each tick; call it before closing."""
+        """Write every buffer now. This happens automatically at the end of each tick; call it before closing."""
         self._registry.flush()
 
     def rebound(self, rules: Sequence[tuple[str, Bounds]], limit: int) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of publishes: which repeat others, which wait for a commit, and the order of delivery."""
+"""The handling of publishes: which repeat others, which wait for a commit, and the order of delivery."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Confl
 MAX_EVENT_NAME: Final = 256
 """Characters of an event's name: it is a word, and stands in every frame."""
 MAX_ID: Final = 256
-"""Characters of a publish's id: ids are remembered, so they are no place for data."""
+"""Characters of a publish's id: ids are remembered, so they must not carry data."""
 
 
 class Publishing:

@@ -29,7 +29,7 @@ class _Question(Struct):
 
 
 class Questions:
-    """`later` runs a callable after so many seconds. `handlers` are by the kind of question."""
+    """`later` runs a callable after a delay in seconds. `handlers` are by the kind of question."""
 
     def __init__(self, journal: Journal, later: Callable[[float, Callable[[], None]], object]) -> None:
         self.handlers: dict[str, Handler] = {}

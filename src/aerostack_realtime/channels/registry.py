@@ -8,7 +8,7 @@ from aerostack_realtime.channels.custom.log import Log
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.audience import Audience, FellBehind
-from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS, SlowConsumers
+from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS, SlowConsumers
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
@@ -17,7 +17,7 @@ from aerostack_realtime.protocol.frames import LARGEST_ROWS
 class Registry:
     """A channel exists while somebody on this node is subscribed to it; its log, while it holds anything.
 
-    `defer` runs a callable once the current tick has ended, `later` one after so many seconds; `buffer_limit` is
+    `defer` runs a callable after the current tick, `later` one after a delay in seconds; `buffer_limit` is
     how many bytes may wait for a subscriber before it is too slow; `logs` makes the logs of channels. `largest`
     is how many bytes of rows a frame may have: more than may wait for a subscriber would never reach one whose
     network is slow.
@@ -162,12 +162,12 @@ class Registry:
             self._defer(self.flush)
         self._dirty.append(audience)
 
-    def _lag(self, laggards: SlowConsumers) -> None:
+    def _lag(self, consumers: SlowConsumers) -> None:
         if not self._lagging:
-            self._later(LOOK_SECONDS, self._look)
-        self._lagging.add(laggards)
+            self._later(CHECK_SECONDS, self._check_slow_consumers)
+        self._lagging.add(consumers)
 
-    def _look(self) -> None:
-        self._lagging = {each for each in self._lagging if each.look()}
+    def _check_slow_consumers(self) -> None:
+        self._lagging = {each for each in self._lagging if each.check()}
         if self._lagging:
-            self._later(LOOK_SECONDS, self._look)
+            self._later(CHECK_SECONDS, self._check_slow_consumers)

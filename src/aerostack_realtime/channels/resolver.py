@@ -22,7 +22,7 @@ class Commits(Protocol):
     """The right of nodes to commit persisted messages. Every method raises Unavailable."""
 
     async def grant(self, node: str) -> bool:
-        """Let `node` commit; False when the journal has begun anew meanwhile."""
+        """Let `node` commit; False when the journal has begun again meanwhile."""
 
     async def revoke(self, node: str) -> None:
         """End that. Returns after the commits of `node` under way have ended; it cannot commit any more."""
@@ -99,18 +99,18 @@ class Resolver:
             return
         epoch = self._journal.epoch
         if not await self._commits.grant(self._journal.node):
-            raise Unavailable("The journal has begun anew.")
+            raise Unavailable("The journal has begun again.")
         self._licensed_in = epoch
 
     async def _renew_licence(self) -> None:
-        """The journal began anew, which ended all licences: what waits for the store is refused first, because
+        """The journal began again, which ended all licences: what waits for the store is refused first, because
         the journal may have lost it."""
         if self._commits is not None:
             await self.drained()
             await self.take_licence()
 
     async def _settle_orphans(self) -> None:
-        """Find out what dead nodes had stored, and let everything that waits for it go on."""
+        """Find out what dead nodes had stored, and release everything that waits for it."""
         if self._commits is None or self._nodes.lowest() != self._journal.node:
             return
         orphans: dict[str, list[PendingEvent]] = {}

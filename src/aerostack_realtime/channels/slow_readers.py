@@ -18,9 +18,9 @@ from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.log import Entry
-from aerostack_realtime.channels.delivery import CHAT_MESSAGE, Delivery, frame_of
+from aerostack_realtime.channels.delivery import CHAT_MESSAGE, Delivery
 from aerostack_realtime.channels.fanout.audience import Audience, Behind
-from aerostack_realtime.channels.fanout.slow_consumers import LOOK_SECONDS
+from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
@@ -58,7 +58,7 @@ class _Reader(Struct, eq=False):
 class SlowReaders:
     """The subscriptions of one node that are behind live delivery.
 
-    `later` calls a function after so many seconds, `limit` is how many bytes may wait for a subscriber, and
+    `later` calls a function after a delay in seconds, `limit` is how many bytes may wait for a subscriber, and
     `uses_chat` says whether it sends the legacy `chat` command.
 
     Reading tables' logs takes at most half of the server's time, whatever the number of readers: one part is read
@@ -109,7 +109,7 @@ class SlowReaders:
                 open_streams = self._registry.streams.get(topic, {})
                 streams = {id: stream.sent for id, stream in open_streams.items() if stream.visible}
         if not self._readers:
-            self._later(LOOK_SECONDS, self._look)
+            self._later(CHECK_SECONDS, self._look)
         self._readers.append(_Reader(topic, subscriber, audience, behind, cursor, streams))
         return True
 
@@ -127,7 +127,7 @@ class SlowReaders:
         self._read()
         self._readers = [each for each in self._readers if each.is_waiting]
         if self._readers:
-            self._later(LOOK_SECONDS, self._look)
+            self._later(CHECK_SECONDS, self._look)
 
     def _lose(self, reader: _Reader) -> None:
         """The log no longer holds what a reader lacks."""
@@ -224,13 +224,13 @@ class SlowReaders:
         if isinstance(error, NotFound) and reader.is_waiting and channel is not None:
             # As for live subscribers of a table that is dropped: they hear of its return.
             self._rejoin(reader, channel)
-            self._write(reader, frame_of(messages.Error.of(error, topic=reader.topic)))
+            self._write(reader, frames.encode(messages.Error.of(error, topic=reader.topic)))
 
         def retry() -> None:
             reader.busy = False
 
         self._later(RETRY_SECONDS, retry)
-        self._later(LOOK_SECONDS, self._rested)
+        self._later(CHECK_SECONDS, self._rested)
 
 
 def _last(sent: Sequence[bytes]) -> tuple[str, str] | None:
@@ -261,7 +261,7 @@ def _as_chat(data: bytes) -> bytes:
         frame, data = data[: frames.size(data)], data[frames.size(data) :]
         message = messages.decode_reply(frames.payload(frame))
         if isinstance(message, messages.Event) and message.event == CHAT_MESSAGE:
-            frame = frame_of(
+            frame = frames.encode(
                 messages.ChatMessage(
                     message.topic,
                     message.event,

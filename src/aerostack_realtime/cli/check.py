@@ -75,7 +75,7 @@ def _check_all(found: Loaded, address: str, named: bool) -> None:
     if found.file is None:
         out.print("nothing is wrong, but without settings only `aerostack dev` starts: see `aerostack init`")
     else:
-        out.print("everything is in order")
+        out.print("no problems found")
 
 
 async def _database_problems(address: str, settings: Settings) -> list[str]:

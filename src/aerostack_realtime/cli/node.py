@@ -232,7 +232,7 @@ def _logging(settings: Settings, format: Literal["text", "json"] | None) -> LogS
 
 
 def _free_port(host: str, wanted: int) -> int:
-    """The first port from `wanted` on that nobody listens on; says so when it is another one."""
+    """The first port from `wanted` on that is free; prints it when it is another one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(wanted, wanted + _PORTS_TRIED):
         with socket.socket(family) as attempt:

@@ -151,7 +151,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """A port of its own for `/metrics`, without a key; 0 picks a free one. If not set, `/metrics` is at `port` and
     needs the secret key."""
     channels: tuple[ChannelRule, ...] = ()
-    """Who may do what on the topics of a pattern. The first rule whose topic matches decides."""
+    """The rights on the topics of a pattern. The first rule whose topic matches decides."""
     tables: tuple[TableRule, ...] = ()
     """Who sees what of a table."""
     retention: tuple[RetentionRule, ...] = ()

@@ -12,7 +12,7 @@ from aerostack_realtime.config.settings import Settings
 _WIDTH: Final = 110
 _FOR_DEVELOPMENT: Final = ("open_access", "loopback_origins")
 _RULES: Final = """\
-# Who may do what. The first [[channels]] rule whose topic matches decides; where none matches, only a secret
+# Rights on channels. The first [[channels]] rule whose topic matches decides; where none matches, only a secret
 # key has access. A right is "anyone", "authenticated", "server" or an expression such as "user.id == room".
 [[channels]]
 topic = "chat/{room}"

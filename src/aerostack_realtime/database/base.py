@@ -381,7 +381,7 @@ class Database(Protocol):
         while no server follows the database. Returns a sentence that says what remains."""
 
     async def failed(self) -> BaseException:
-        """Wait until a part of the database has died, which no part does by itself."""
+        """Wait until a part of the database has died; none ends without an error."""
 
     async def close(self) -> None:
         """Store what was accepted, then close files and connections. Idempotent."""

@@ -14,7 +14,7 @@ from aerostack_realtime.protocol.messages import Reply
 LIMIT: Final = 10_000
 """Waiting commands: far more than a program that awaits its calls has, and a bound for one that does not."""
 
-_ID_BYTES: Final = 16  # unguessable: whoever guesses an id can make its publish a duplicate
+_ID_BYTES: Final = 16  # unguessable: a client that guesses an id can make its publish a duplicate
 
 
 def new_id() -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Raw
 
-from aerostack_realtime.protocol import messages
+from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -85,7 +85,7 @@ class WriteStream:
 
     def writes_to(self, topic: str) -> bool:
         """Whether the stream is on the channel of that canonical topic."""
-        return topic == self._topic or topic.rpartition("/")[0] == self._topic
+        return topic == self._topic or topics.without_project(topic) == self._topic
 
     @property
     def n(self) -> int:

@@ -38,7 +38,7 @@ describe('the address of a server', () => {
     expect(made.socket.url.origin).toBe('wss://server')
   })
 
-  test('a client without a page or a url says so', async () => {
+  test('a client without a page or a url asks for `url`', async () => {
     const { client } = bench({ url: undefined })
     await expect(client.connect()).rejects.toMatchObject({ code: 'invalid_url', message: /pass `url`/ })
   })

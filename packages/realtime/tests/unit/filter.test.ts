@@ -75,7 +75,7 @@ describe('a change in a view', () => {
     const change = { operation: 'UPDATE', data: { ...open, total: 2 }, old: open } as const
     expect(changeInView(filter, change)).toBe(change)
   })
-  test('a row outside of the view is no change', () => {
+  test('a row outside of the view changes nothing', () => {
     expect(changeInView(filter, { operation: 'UPDATE', data: paid, old: paid })).toBeUndefined()
     expect(changeInView(filter, { operation: 'INSERT', data: paid })).toBeUndefined()
     expect(changeInView(filter, { operation: 'DELETE', data: paid, old: paid })).toBeUndefined()

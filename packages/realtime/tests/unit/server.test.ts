@@ -71,7 +71,7 @@ describe('socket.emit', () => {
     expect(ids).toEqual([id, id, id])
   })
 
-  test('gives up after the retries', async () => {
+  test('fails after the retries', async () => {
     const { sdk, clock, requests } = bench([LOST], { retries: 1 })
     const emitting = expect(sdk.socket.emit('message', 1, 'chat/1')).rejects.toMatchObject({
       code: 'network',

@@ -61,7 +61,7 @@ describe('frames', () => {
     expect(JSON.parse(encode(frame))).toEqual(frame)
   })
 
-  test.each(['', 'null', '[]', '{"type":7}', '{"type"', '"event"'])('%j is no frame', (text) => {
+  test.each(['', 'null', '[]', '{"type":7}', '{"type"', '"event"'])('%j is refused', (text) => {
     expect(() => decode(text)).toThrow(AerostackError)
   })
 

@@ -179,7 +179,7 @@ test('out_of_step continues with the number that the server names', async () => 
   await Promise.all(done)
 })
 
-test('a piece that the server refuses is left out, and the stream goes on', async () => {
+test('a piece that the server refuses is left out, and the stream continues', async () => {
   const { made, stream } = await opened()
   const done = ['a', 'large', 'c'].map((piece) => stream.append(piece))
   ack(made, 0)

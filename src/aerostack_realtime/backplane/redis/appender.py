@@ -123,7 +123,7 @@ class Appender:
         self._send()
 
     def detach(self) -> None:
-        """Append nowhere. What becomes of the batch under way shows when the log is read."""
+        """Stop appending. Whether the batch under way was appended shows when the log is read."""
         self._target = None
         self._flying = None
         self._accept()

@@ -38,7 +38,7 @@ a moment, and gets more at once."""
 WATCH_SECONDS: Final = 0.5
 """How often a node looks whether the server is still the right one."""
 REACH_SECONDS: Final = 2.0
-"""A journal that was out of reach for so long is reported as cut off."""
+"""Seconds out of reach after which the journal is reported as cut off."""
 RETRY_SECONDS: Final = 0.2
 """How soon a server that could not be used is tried again: it bounds the silence after a failover."""
 

@@ -39,7 +39,7 @@ _items: Final[msgspec.msgpack.Decoder[AnyItem]] = msgspec.msgpack.Decoder(AnyIte
 class LogReader:
     """Reads entries that are handed to it in the order of the stream.
 
-    `last` is the position that was handed over last, `entry` the one of the newest entry, where reading goes on.
+    `last` is the position that was handed over last, `entry` that of the newest entry: reading continues after it.
     `confirmed(sequence)` is called when a batch of `node` was read back, before its items enter. A batch that a
     node appended twice, because the answer to the first append was lost, enters once. `unreadable` gives the own
     batches that were trimmed before they were read: they enter from memory, so that every own item enters.

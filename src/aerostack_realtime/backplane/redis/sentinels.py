@@ -56,7 +56,7 @@ class Locator:
             if isinstance(answer, BaseException) and not isinstance(answer, ServerUnreachable):
                 raise answer
         raise ServerUnreachable(
-            f"{len(named)} of {len(sentinels)} Sentinels name a master, which is no majority: check that they run "
+            f"{len(named)} of {len(sentinels)} Sentinels name a master, less than a majority: check that they run "
             f"and that this node reaches them ({_first(answers)})."
         )
 

@@ -11,7 +11,7 @@ STEP_US: Final = 1_000_000
 STEPS: Final = 64
 """The size is known at one position per second of the journal's time, and per 1/64 of the limit."""
 KEPT_US: Final = 30_000_000
-"""What a node that joins, or was away for a moment, must find: the newest 30 seconds are never given up."""
+"""What a node that joins, or was away for a moment, must find: the newest 30 seconds are never trimmed."""
 ENTRY_BYTES: Final = 100
 """What Redis needs for an entry besides its batch."""
 
@@ -55,7 +55,7 @@ class LogWindow:
         return self._marks[0].position if self._marks and self._marks[0].position <= floor else 0
 
     def cleared(self) -> None:
-        """The log was lost, and begins anew."""
+        """The log was lost and begins again."""
         self._marks.clear()
 
     def size_floor(self) -> int:

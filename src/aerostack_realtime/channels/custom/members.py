@@ -12,7 +12,7 @@ Changes = dict[str, list[Change]]
 
 
 class Members:
-    """Whoever is present on the channels of the cluster. `digest` differs between nodes that disagree."""
+    """The members of all channels of the cluster. `digest` differs between nodes that disagree."""
 
     __slots__ = ("_by_node", "_channels", "digest")
 

@@ -197,8 +197,8 @@ class Audience:
             counters.presence_deliveries += hearing
 
     def _write_to_all(self, chunk: bytes, slow: list[Subscriber]) -> None:
-        """The loop that fan-out is. One that is gone ends it, so it goes on after that one: a `try` around
-        the loop costs nothing per delivery, one inside it would."""
+        """The fan-out loop. A lost connection raises, and the loop continues with the next subscriber: a `try`
+        around the loop costs nothing per delivery, one inside it would."""
         limit = self._limit
         targets = iter(self._with_presence.items())
         for _ in range(len(self._with_presence) + 1):

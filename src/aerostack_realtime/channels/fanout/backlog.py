@@ -1,7 +1,7 @@
 """What waits for one subscriber that is slow and stays: as little as its policy allows.
 
-`latest` keeps the newest event of each name and key, and of rows what became of each. `drop` counts. Both keep
-what is no event (a gap, an error) and who came and went, one transition per member. docs/protocol.md §5 is the
+`latest` keeps the newest event of each name and key, and the net change of each row. `drop` counts. Both keep
+frames other than events (a gap, an error) and presence, one transition per member. docs/protocol.md §5 is the
 promise.
 """
 
@@ -24,7 +24,7 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Policy(Struct, frozen=True):
-    """What becomes of a subscriber's events while it is slow. `key`: the members of `data` that name what an
+    """How a subscriber's events are reduced while it is slow. `key`: the members of `data` that name what an
     event, or a row, is about."""
 
     slow: Literal["latest", "drop"]
@@ -46,7 +46,7 @@ def policy(command: Subscribe) -> Policy | None:
 
 
 class Item(Struct, frozen=True):
-    """A frame that is read. `key`: what its event or row is about; None when it cannot be told, or changes."""
+    """A frame that is read. `key`: what its event or row is about; None when it is unknown or changes."""
 
     frame: bytes
     message: Reply

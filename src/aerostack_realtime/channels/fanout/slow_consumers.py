@@ -1,7 +1,7 @@
 """Subscribers that asked to stay when they are slow, apart from those that fan-out is made for.
 
 While the peer takes what it is sent, they cost what the others cost. While it does not, each keeps a backlog,
-and whoever owns the audience looks in on those few by a timer: there is no task for any of them.
+and the owner of the audience checks those few by a timer: none of them has a task.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,8 +15,8 @@ from aerostack_realtime.counters import ChannelCounters
 
 DRAINED_BYTES: Final = 16 * 1024
 """A peer with less than this in its transport has caught up: at 1 Mbit/s it is an eighth of a second behind."""
-LOOK_SECONDS: Final = 0.02
-"""How often those with a backlog are looked in on: about once per frame of a screen."""
+CHECK_SECONDS: Final = 0.02
+"""How often those with a backlog are checked: about once per frame of a screen."""
 DROP_SHARE: Final = 4
 """Events are dropped from a quarter of the buffer's limit on: a burst that a quick peer is about to take is
 not dropped, and the peer's replies still find room."""
@@ -34,7 +34,7 @@ class _Place(Struct):
 class SlowConsumers:
     """The subscribers of one audience with a policy of their own.
 
-    `lag` is called when the first of them gets a backlog: call `look` every LOOK_SECONDS from then on, until it
+    `lag` is called when the first of them gets a backlog: call `check` every CHECK_SECONDS from then on, until it
     says that there is none. `limit` is how many bytes a backlog may have; beyond, its subscriber is too slow.
     """
 
@@ -67,7 +67,7 @@ class SlowConsumers:
         slow: list[Subscriber],
     ) -> None:
         """Send the frames of a tick, joined in `chunk`, to everyone: `presence` (by index) not to the quiet,
-        `withheld` not to whom they are withheld from. Who has become too slow for a backlog is put into `slow`.
+        `withheld` not to whom they are withheld from. Those too slow for a backlog are added to `slow`.
         """
         read_by_key: dict[tuple[str, ...], list[Item]] = {}
         for subscriber, place in self._places.items():
@@ -91,7 +91,7 @@ class SlowConsumers:
             if place.backlog.size > self._limit:
                 slow.append(subscriber)
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Send the backlogs of those whose peer has caught up; whether some are left."""
         for subscriber, backlog in list(self._waiting.items()):
             if subscriber.buffered() <= DRAINED_BYTES:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class TableChannel:
     """The topic of a table: its row changes, in the order of the change log, as each view shows them.
 
-    A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is told as a gap.
+    A change whose rows, as a view shows them, are together more than `largest` bytes of JSON is reported as a gap.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class TableChannel:
         self.column_types = column_types
         self.views.retype(column_types)
         for view in self.views:
-            told = view.column_types(column_types) if typed else UNSET
-            message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, column_types=told)
+            shown = view.column_types(column_types) if typed else UNSET
+            message = messages.Subscribed(topic=self.topic, cursor=cursor, recovered=False, column_types=shown)
             self.counters.interrupted += len(view.audience)
             view.audience.append(frames.encode(message))
 
@@ -134,7 +134,7 @@ class TableChannel:
         return sum(map(len, texts)) > self._largest
 
     def _gap(self, change: Change) -> bytes:
-        """What stands in place of a change that is too large to be sent: delivery goes on after it."""
-        log.warning("a change of table %r is told as a gap: beyond %d bytes", self.table, self._largest)
+        """A gap in place of a change that is too large to be sent: delivery continues after it."""
+        log.warning("a change of table %r is reported as a gap: it exceeds %d bytes", self.table, self._largest)
         message = messages.Subscribed(topic=self.topic, cursor=change.cursor, recovered=False)
         return frames.encode(message)

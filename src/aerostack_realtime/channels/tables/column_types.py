@@ -1,7 +1,8 @@
-"""What a column's value stands for where its string on the wire is no text: so that filters compare by its type.
+"""What a column's value stands for where its string on the wire is not a text, so that filters compare by type.
 
 Clients that filter themselves do the same (packages/realtime/src/column-types.ts); spec/filters.json tests both.
-A meaning is hashable and of one order with the others of its kind. What is no value of the kind means itself.
+A meaning is hashable and ordered among the meanings of its type. A string that is not a value of the type means
+itself.
 """
 
 import re

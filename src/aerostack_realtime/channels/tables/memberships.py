@@ -1,8 +1,8 @@
 """Live memberships: which rows of membership tables are there, followed through the change feed.
 
 A rule that says `members` asks here. The table is read once, at one moment, and from that moment on its
-changes are applied; while that is not so, nobody is let in. When a row goes, whoever holds something by it is
-told in the same step in which the change arrives.
+changes are applied; while that is not so, nobody is let in. When a row is deleted, the sessions
+that depend on it are evicted synchronously with the change.
 
 Values are compared as text, since a room in a topic is text, and by what the text means where the column has a
 kind: `7.0` is 7 in a column of decimals, a UUID is the same in either case.
@@ -63,7 +63,7 @@ class Memberships:
         by_table: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         for table, columns in wanted:
             by_table[table].add(columns)
-        self.wanted = frozenset((table, columns) for table, all in by_table.items() for columns in all)
+        self.wanted = frozenset((table, columns) for table, found in by_table.items() for columns in found)
         """The tables and columns that were asked for."""
         self._tables = {name: _Table(name, sorted(columns)) for name, columns in by_table.items()}
         self._database = database
@@ -80,7 +80,7 @@ class Memberships:
         """Whether the row is there now. Raises Unavailable while that is not known."""
         table = self._tables[membership.table]
         if not table.live:
-            raise Unavailable("Who is a member here is being read from the database; try again in a moment.")
+            raise Unavailable("The members of this topic are being read from the database; try again in a moment.")
         return self._held(membership)[2] in table.counts[membership.columns]
 
     def hold(self, membership: Membership, holder: Holder, topic: str) -> None:
@@ -178,7 +178,7 @@ class Memberships:
         return await answer
 
     def _install(self, table: _Table, counts: Counts, column_types: ColumnTypes) -> None:
-        """The table is as it is known now; who holds something by a row that is not there is put out."""
+        """Use this state of the table; holders that depend on a missing row are evicted."""
         holders = [each for held in self._of(table) for each in self._holders.pop(held)]
         table.counts, table.column_types, table.live = counts, column_types, True
         for membership, holder, topic in holders:

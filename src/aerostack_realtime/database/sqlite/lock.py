@@ -55,7 +55,7 @@ class ServerLock:
         self._write(f"process {os.getpid()} on {socket.gethostname()}")
 
     def announce(self, url: str) -> None:
-        """Name the server's address to whoever finds the lock taken."""
+        """Name the server's address to a server that finds the lock taken."""
         self._write(f"the server at {url} (process {os.getpid()} on {socket.gethostname()})")
 
     def release(self) -> None:

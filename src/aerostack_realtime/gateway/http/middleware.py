@@ -104,7 +104,7 @@ async def _answer(
 
 
 def _count(counters: Counters, request: web.Request, status: int, began: float) -> None:
-    """Count a call. Its route is the pattern that matched, so that a path which a client makes up is no label."""
+    """Count a call by the pattern of its route, so that paths which clients make up do not become labels."""
     resource = request.match_info.route.resource
     route = "none" if resource is None else resource.canonical
     key = request.method if request.method in METHODS else "other", route, str(status)

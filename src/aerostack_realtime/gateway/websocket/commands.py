@@ -198,13 +198,13 @@ class Commands:
             case messages.Unsubscribe():
                 topic = self._topic(command.topic)
                 self._hub.subscriptions.unsubscribe(self._client, topic)
-                self._rights.give_up(topic, "subscribe")
+                self._rights.release(topic, "subscribe")
                 self._client.send(messages.Unsubscribed(topic, id=command.id))
             case messages.Track():
                 self._track(replace(command, topic=self._topic(command.topic)))
             case messages.Untrack():
                 topic = self._topic(command.topic)
-                self._rights.give_up(topic, "presence")
+                self._rights.release(topic, "presence")
                 self._hub.untrack(self._client, topic, self._acknowledge(command.id))
             case messages.AskPresence():
                 topic = self._topic(command.topic)
@@ -362,7 +362,7 @@ class Commands:
     def _keep(self, topic: str, *, before: bool) -> None:
         """After a subscription that failed: stay on the topic only if it was there before."""
         if not before:
-            self._rights.give_up(topic, "subscribe")
+            self._rights.release(topic, "subscribe")
 
     def _track(self, command: messages.Track) -> None:
         if len(messages.encode(command.state)) > self._limits.state_bytes:

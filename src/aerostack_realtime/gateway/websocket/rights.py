@@ -90,8 +90,8 @@ class Rights:
         place.actions = _DOING[place.actions | {action}]
         self._depend(topic, place, member)
 
-    def give_up(self, topic: str, action: Action) -> None:
-        """Not do it any more. Idempotent."""
+    def release(self, topic: str, action: Action) -> None:
+        """Stop using a right on the topic. Idempotent."""
         place = self._places.get(topic)
         if place is not None:
             place.actions -= {action}

@@ -32,7 +32,7 @@ from aerostack_realtime.protocol.errors import (
     Unauthorized,
 )
 
-DRAIN_LOOK_SECONDS: Final = 0.01
+DRAIN_CHECK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
 _PUBLISHING: Final = (messages.Publish, messages.Append, messages.Chat)
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
@@ -408,5 +408,5 @@ class Session:
         """Wait until the peer has taken most of what was written to it."""
         mark = self._limits.buffer_bytes // 4
         while self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
-            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+            await asyncio.sleep(DRAIN_CHECK_SECONDS)
         self.heard()  # what it takes is a sign of life, and its frames wait meanwhile

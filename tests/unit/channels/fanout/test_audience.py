@@ -13,7 +13,7 @@ from tests.unit.channels.peers import Peer, Tick
 
 
 def audience(tick: Tick, limit: int = 1000) -> Audience:
-    return Audience(lambda each: tick.defer(each.flush), limit, lambda laggards: None)
+    return Audience(lambda each: tick.defer(each.flush), limit, lambda consumers: None)
 
 
 def frame(n: int) -> bytes:

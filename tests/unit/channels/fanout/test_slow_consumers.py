@@ -36,7 +36,7 @@ class Stage:
         self.tick.end()
 
     def look(self) -> bool:
-        self.lagging[:] = [each for each in self.lagging if each.look()]
+        self.lagging[:] = [each for each in self.lagging if each.check()]
         return bool(self.lagging)
 
 

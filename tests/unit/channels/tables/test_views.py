@@ -23,7 +23,7 @@ COMPARED = json.loads((Path(__file__).parents[4] / "spec" / "filters.json").read
 
 
 def views() -> Views:
-    return Views(lambda: Audience(lambda each: None, 0, lambda laggards: None))
+    return Views(lambda: Audience(lambda each: None, 0, lambda consumers: None))
 
 
 def change(old: Row | None, new: Row | None) -> Change:

@@ -45,10 +45,10 @@ async def test_a_place_lasts_while_it_is_used(tmp_path: Path) -> None:
         ann.take("a/b/default", "presence")
         with pytest.raises(RateLimited):
             ann.take("a/c/default", "subscribe")
-        ann.give_up("a/b/default", "subscribe")
+        ann.release("a/b/default", "subscribe")
         assert ann.on("a/b/default")
-        ann.give_up("a/b/default", "presence")
-        ann.give_up("a/b/default", "presence")
+        ann.release("a/b/default", "presence")
+        ann.release("a/b/default", "presence")
         assert not ann.on("a/b/default")
         assert not ann.leave("a/b/default")
 

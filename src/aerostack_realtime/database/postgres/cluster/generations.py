@@ -1,8 +1,8 @@
 """The arbiter of a cluster: which generation of the journal counts, and which nodes may commit messages.
 
 Source of the protocol: the row `aerostack.journal` names the newest generation, and `aerostack.nodes` holds one
-licence per node. Whoever begins a generation updates that row and deletes all licences in one transaction; a group
-commit locks its node's licence (FOR KEY SHARE), so that the deletion waits for commits under way.
+licence per node. A node that begins a generation updates that row and deletes all licences in one transaction;
+a group commit locks its node's licence (FOR KEY SHARE), so that the deletion waits for commits under way.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class DedicatedConnection:
 
     @asynccontextmanager
     async def use(self, seconds: float) -> AsyncIterator[Connection]:
-        """The connection, for at most so many seconds, including the wait for it and its opening.
+        """The connection, for at most `seconds`, including the wait for it and its opening.
 
         A connection that is left inside a transaction or statement, also by the time limit, is closed without a
         cancel request, because a server that hangs would not answer it. Raises psycopg.Error, Unavailable,

@@ -35,7 +35,7 @@ CLOSE_SECONDS: Final = 5.0
 """How long closing waits for cancelled statements."""
 
 SILENCE_SECONDS: Final = 30.0
-"""A server that sends nothing for so long, although a reply is due, counts as unreachable."""
+"""Seconds without a reply that is due, after which the server counts as unreachable."""
 
 Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ PUBLISHED: Final = """(
     SELECT FROM pg_publication_tables t WHERE t.pubname = pub.pubname
     AND t.schemaname = n.nspname AND t.tablename = c.relname))
 """
-"""Whether the table `c` of the schema `n` is in the publication `pub`: by itself, with its partitioned table, or
+"""Whether the table `c` of the schema `n` is in the publication `pub`: on its own, with its partitioned table, or
 with its schema."""
 
 WATCHED: Final = f"""

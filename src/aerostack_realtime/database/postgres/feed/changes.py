@@ -105,7 +105,7 @@ class PostgresChangeFeed:
         task.add_done_callback(self._tasks.discard)
 
     def wake(self) -> None:
-        """PostgreSQL sends commits by itself; only the catalogs have to be polled."""
+        """PostgreSQL sends commits on its own; only the catalogs have to be polled."""
         self._poll_now.set()
 
     # --- for the database --------------------------------------------------------------------------------
@@ -163,15 +163,15 @@ class PostgresChangeFeed:
     async def reconnect(self, prepare: Callable[[], Awaitable[Result]]) -> Result:
         return await self._watches.reconnect(prepare)
 
-    def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
+    def epoch_started(self, epochs: Epochs, start: Position, *, discontinuous: bool) -> None:
         first, self._epochs = self._epochs is None, epochs
-        if first or anew:
+        if first or discontinuous:
             self._log.clear(start)
             self._replays.clear()
             self._tables.clear()
             self._progress.restart(start)
             self._following.set()
-        if anew and not first:
+        if discontinuous and not first:
             self._watches.interrupt()
 
     async def table_described(self, table: LoggedTable) -> None:

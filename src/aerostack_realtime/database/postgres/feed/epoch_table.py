@@ -1,8 +1,8 @@
 """The epochs in the database, and the nodes that follow the WAL in the newest one.
 
 A single node starts an epoch whenever it starts. The nodes of a cluster share one: a node adopts the newest
-epoch if another live node is in it, and starts one otherwise. Whoever starts an epoch announces it in the WAL
-by the same transaction, so that all nodes change to it at the same commit.
+epoch if another live node is in it, and starts one otherwise. The node that starts it announces it in the WAL by
+the same transaction, so that all nodes change to it at the same commit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aerostack_realtime.database.postgres.wal.stream import lsn_of
 
 MAX_EPOCHS: Final = 1_000
 PEER_SECONDS: Final = 5
-"""A node that has not registered for so long is not live."""
+"""Seconds since its last registration after which a node is not live."""
 EPOCH_STARTED: Final = f"{PREFIX}.epoch"
 """The prefix of the message that announces an epoch; its content is the epoch's id."""
 

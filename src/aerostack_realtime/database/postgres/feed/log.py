@@ -91,7 +91,7 @@ class Log:
             self._drop()
 
     def clear(self, start: Position) -> None:
-        """Start anew: what comes from now on does not continue the entries."""
+        """Start again: what comes from now on does not continue the entries."""
         self._entries.clear()
         self._tables.clear()
         self._bytes = 0
@@ -156,7 +156,7 @@ def bytes_of(values: Values | None) -> int:
 
 
 def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:
-    """How many items come before the first one that `reached` holds for; it holds for all later ones, too.
+    """How many items come before the first one for which `reached` is true; it is true for the later ones, too.
 
     Resuming clients need the newest items: the search starts at the end, in steps that double, because access to a
     deque's middle is slow.

@@ -38,7 +38,7 @@ class Progress:
             self._wake()
 
     async def mark(self) -> int:
-        """Write a message of ours into the WAL, after everything that is committed by now; returns its position.
+        """Write our message into the WAL, after everything that is committed by now; returns its position.
         It waits for no synchronous standby, because it is for this node alone. Raises Unavailable."""
         async with self._connections.use() as connection:
             rows = await connection.execute(

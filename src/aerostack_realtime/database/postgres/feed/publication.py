@@ -159,7 +159,7 @@ class Publication:
                         return  # by another node, meanwhile
                     before, identities = await self._forget(connection, schema, table) or (None, {})
                     before_us = {oid: known.get(oid, now) for oid, now in found.items()}
-                    # We hold its lock, so whoever wrote to it has ended: its changes lie before this position.
+                    # We hold its lock, so every writer has ended: its changes lie before this position.
                     await connection.execute(
                         "INSERT INTO aerostack.watches(schema_name, table_name, relation, since, identities) "
                         "VALUES(%s, %s, %s, pg_current_wal_insert_lsn(), %s::jsonb)",
@@ -183,7 +183,7 @@ class Publication:
             await self._withdraw(connection, *forgotten)
 
     async def clear(self) -> list[str]:
-        """End every watch, each statement by itself; returns those that other roles have to run."""
+        """End every watch, each statement on its own; returns those that other roles have to run."""
         async with self._connections.use() as connection:
             identities = await self._identities(connection)
             rows = await connection.execute("SELECT DISTINCT relation::int8 FROM aerostack.watches")
@@ -193,7 +193,7 @@ class Publication:
                 for statement in await self._withdrawal(connection, relation, identities, frozenset())
             ]
             left = []
-            for text in dict.fromkeys(statements):  # a partition may be watched by itself, too
+            for text in dict.fromkeys(statements):  # a partition may be watched on its own, too
                 try:
                     await connection.execute(text)
                 except psycopg.errors.InsufficientPrivilege:

@@ -24,8 +24,8 @@ class ChangeSink(Protocol):
         """Run `prepare`, which creates the publication and the slot where they are missing, then read what is in
         the publication; nobody else changes it meanwhile."""
 
-    def epoch_started(self, epochs: Epochs, start: Position, *, anew: bool) -> None:
-        """The epochs that are valid from here on. `anew`: what follows does not continue what came before
+    def epoch_started(self, epochs: Epochs, start: Position, *, discontinuous: bool) -> None:
+        """The epochs that are valid from here on. `discontinuous`: what follows does not continue what came before
         `start`."""
 
     async def table_described(self, table: LoggedTable) -> None:

@@ -36,7 +36,7 @@ class SlotAccess:
 
     async def prepare(self, stream: ReplicationStream) -> SlotView:
         """Create the publication and the slot where they are missing. A slot that lacks WAL, or was there
-        without its publication, is created anew: what was committed meanwhile is not in it.
+        without its publication, is created again: what was committed meanwhile is not in it.
 
         Raises AerostackError, psycopg.Error, ReplicationEnded.
         """
@@ -44,7 +44,7 @@ class SlotAccess:
         missing = await self._publication.is_missing()
         if state is not None and (missing or state.lost):
             why = "its publication was dropped" if missing else "PostgreSQL has removed WAL that it needs"
-            log.error("the slot %s is created anew: %s", self._slot.name, why)
+            log.error("the slot %s is created again: %s", self._slot.name, why)
             await self._slot.drop()
             state = None
         await self._publication.prepare()

@@ -60,7 +60,7 @@ class RoleChanged(ReplicationEnded):
 
 
 class WalConsumer:
-    """One task, `run`, that never ends by itself; `position` is where it stands in the log."""
+    """One task, `run`, that runs until it is cancelled; `position` is where it stands in the log."""
 
     def __init__(
         self,
@@ -153,18 +153,18 @@ class WalConsumer:
         """Read the epochs again: another node may have started one. Raises Unavailable."""
         if self._epochs is not None:
             self._epochs = await self._epoch_table.load(self._switches)
-            self._sink.epoch_started(self._epochs, self.position, anew=False)
+            self._sink.epoch_started(self._epochs, self.position, discontinuous=False)
 
     async def _session(self) -> None:
         stream = await self._connect()
         try:
             self._stream = stream
             identity = await stream.identify()
-            anew, since, name = await self._sink.reconnect(lambda: self._resume_point(stream))
+            discontinuous, since, name = await self._sink.reconnect(lambda: self._resume_point(stream))
             if self._epochs is None:
                 since = await self._adopt(identity, since)
             await stream.start(name, since, self._options)
-            await self._begin(identity, since, anew=anew)
+            await self._begin(identity, since, discontinuous=discontinuous)
             if self._reported:
                 log.warning("row changes are received, from %s on", lsn_text(self.position.lsn))
             self._reported = False
@@ -223,15 +223,15 @@ class WalConsumer:
             self._continuity = Continuity(last)
         self._epochs, self._identity = epochs, identity
         self.position = Position(since, 0)
-        self._sink.epoch_started(epochs, self.position, anew=False)
+        self._sink.epoch_started(epochs, self.position, discontinuous=False)
         return since
 
-    async def _begin(self, identity: SystemIdentity, since: int, *, anew: bool) -> None:
+    async def _begin(self, identity: SystemIdentity, since: int, *, discontinuous: bool) -> None:
         mark, known_mark = await self._high_water(), self._known_mark()
         before, switches, restored = self._identity, self._switches, False
         if before is None or identity.timeline != before.timeline:
             switches = await self._timeline_switches(identity)
-        if before is not None and not anew:
+        if before is not None and not discontinuous:
             since = self.position.lsn  # what is sent again is not news
         if before is not None:
             left = switches.get(before.timeline, self.position.lsn)
@@ -241,19 +241,19 @@ class WalConsumer:
                 or mark < known_mark
                 or self._diverged
             )
-            anew = anew or restored
+            discontinuous = discontinuous or restored
         self._identity, self._switches = identity, switches
-        if anew or before is None or identity.timeline != before.timeline:
+        if discontinuous or before is None or identity.timeline != before.timeline:
             known = None if self._epochs is None else self._epochs.current.id
             self._epochs = await self._epoch_table.start(
                 identity.timeline, mark, switches, forget=restored, known=known
             )
-            if anew or before is None:
+            if discontinuous or before is None:
                 self.position = Position(since, 0)
                 self._last, self._continuity, self._diverged = None, None, False
-                if anew:
+                if discontinuous:
                     self._window.restart(time.monotonic(), since)
-            self._sink.epoch_started(self._epochs, self.position, anew=anew)
+            self._sink.epoch_started(self._epochs, self.position, discontinuous=discontinuous)
         if mark < known_mark:  # reported by now, and not to be reported at every connection that follows
             await self._raise_mark(known_mark)
 

@@ -73,7 +73,7 @@ class Watches:
         return position if watch is None else max(position, watch.start)
 
     def names(self, relation: int) -> Sequence[str]:
-        """The names that watch a table, by itself or as a partition."""
+        """The names that watch a table, on its own or as a partition."""
         return self._names.get(relation, ())
 
     def relations(self, relation: int) -> Sequence[int]:

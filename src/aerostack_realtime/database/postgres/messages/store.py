@@ -145,7 +145,7 @@ class PostgresMessageStore:
         return integer(found, 0, 0) if found.ntuples else 0
 
     async def raise_high_water(self, position: int) -> None:
-        """As in the contract. Also raises Unavailable until subscribers were told that the database was restored
+        """As in the contract. Also raises Unavailable until subscribers know that the database was restored
         from a backup, because raising the mark would hide it."""
         raised = await self._read(RAISE_HIGH_WATER, bigint(position), bigint(self.known_mark))
         if not raised.command_tuples:
@@ -153,7 +153,7 @@ class PostgresMessageStore:
         self.known_mark = max(self.known_mark, position)
 
     async def restore_mark(self, position: int) -> None:
-        """Raise the mark of a database that was restored from a backup, once subscribers were told."""
+        """Raise the mark of a database that was restored from a backup, once subscribers know it."""
         await self._read(RAISE_HIGH_WATER, bigint(position), bigint(0))
 
     async def close(self) -> None:

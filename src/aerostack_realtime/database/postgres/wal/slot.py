@@ -65,7 +65,7 @@ class Slot:
             return bool(rows.rowcount)
 
     async def free(self) -> None:
-        """End the server process that streams from it for somebody else: that one reconnects by itself, or it
+        """End the server process that streams from it for somebody else: that one reconnects, or it
         serves a node that died without closing its connection."""
         async with self._connections.use() as connection:
             await connection.execute(
