@@ -73,6 +73,8 @@ class PostgresFaults:
                 await self._execute("ALTER TABLE items DROP COLUMN IF EXISTS extra")
             case "replace table":
                 await self._replace_table()
+            case _:
+                raise AssertionError(f"{fault.kind} is not a fault of PostgreSQL")
 
     async def _kill(self, pid: int | None) -> None:
         """`kill -9`: PostgreSQL ends all its other processes, too, and recovers as from a crash."""

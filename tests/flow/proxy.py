@@ -49,13 +49,15 @@ class Proxy:
         there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
         always = asyncio.Event()
         always.set()
-        for source, sink, open in ((reader, back, always), (there, writer, self._flowing)):
-            self._pumps.add(asyncio.create_task(self._pump(source, sink, open)))
+        for source, sink, flowing in ((reader, back, always), (there, writer, self._flowing)):
+            self._pumps.add(asyncio.create_task(self._pump(source, sink, flowing)))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, open: asyncio.Event) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         try:
             while data := await source.read(65536):
-                await open.wait()
+                await flowing.wait()
                 if self._whole:
                     sink.write(data)
         finally:

@@ -120,6 +120,8 @@ def _descriptions(struct: type[Struct]) -> dict[str, str]:
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as written)):
                 found[name] = " ".join(written.split())
+            case _:
+                pass  # not a field with a docstring
     return found
 
 

@@ -68,6 +68,8 @@ async def test_reconnecting_works_after_the_last_changed_table_is_gone(
                 shop.execute("TRUNCATE bills")
             case "renamed":
                 shop.execute("ALTER TABLE bills RENAME TO invoices")
+            case _:
+                raise AssertionError(gone)
         for number in range(2, 5):
             shop.cut()
             shop.insert(number)

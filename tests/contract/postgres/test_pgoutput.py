@@ -368,6 +368,8 @@ def committed(messages: list[Message]) -> list[int]:
                 found += [int(part.new[0]) for part in pieces.pop(xid)]  # type: ignore[arg-type]
             case Insert():
                 found.append(int(each.new[0]))  # type: ignore[arg-type]
+            case _:
+                pass  # not an insert
     return found
 
 

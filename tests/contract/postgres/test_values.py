@@ -139,7 +139,8 @@ def wire(value: Any) -> Any:
             return [wire(item) for item in value]
         case dict():
             return {name: wire(item) for name, item in value.items()}
-    raise AssertionError(f"psycopg gave {value!r}")
+        case _:
+            raise AssertionError(f"psycopg gave {value!r}")
 
 
 class Both:

@@ -173,6 +173,8 @@ def _meaning(error: ServerError, endpoint: Endpoint, parts: tuple[str, ...]) -> 
             )
         case "LOADING" | "BUSY" | "MASTERDOWN":
             return ServerUnreachable(f"Redis at {endpoint} does not serve yet ({words}).")
+        case _:
+            pass  # the command tells more
     if parts[0] == "AUTH":
         return JournalUnusable(
             f"Redis at {endpoint} has no password for the default user: remove it from the address, or set "

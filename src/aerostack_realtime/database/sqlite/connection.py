@@ -69,7 +69,8 @@ def unusable(error: apsw.Error, path: Path) -> DatabaseUnusable:
             )
         case apsw.FullError():
             return DatabaseUnusable(f"The disk of {path} is full: make room and start again.")
-    return DatabaseUnusable(f"{path} cannot be used: {error}.")
+        case _:
+            return DatabaseUnusable(f"{path} cannot be used: {error}.")
 
 
 def translate(error: Exception, path: Path) -> AerostackError:
@@ -91,7 +92,8 @@ def translate(error: Exception, path: Path) -> AerostackError:
             return TooLarge(f"A value is too big for SQLite: {error}.")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError():
             return Unavailable(f"The database {path.name} cannot be reached: {error}.")
-    return BadMessage(str(error))
+        case _:
+            return BadMessage(str(error))
 
 
 @contextmanager

@@ -90,7 +90,8 @@ def translate(error: Exception) -> AerostackError:
                 f"The connection to the database broke ({_first_line(error)}): the statement may or may not have "
                 "taken effect. Try again in a moment."
             )
-    return BadMessage(str(error))
+        case _:
+            return BadMessage(str(error))
 
 
 def is_lost(error: BaseException) -> bool:

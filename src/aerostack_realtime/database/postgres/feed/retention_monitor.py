@@ -13,7 +13,7 @@ from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 10.0
+CHECK_SECONDS: Final = 10.0
 SPARE: Final = 0.25
 """The window is released when less than this part of it is left until PostgreSQL would invalidate the slot."""
 
@@ -24,19 +24,19 @@ WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1
 
 
 class RetentionMonitor:
-    """`bytes` of WAL may be retained behind the consumer; `release` gives them up."""
+    """`limit` bytes of WAL may be retained behind the consumer; `release` releases them."""
 
-    def __init__(self, connections: Connections, slot: Slot, bytes: int, release: Callable[[], None]) -> None:
+    def __init__(self, connections: Connections, slot: Slot, limit: int, release: Callable[[], None]) -> None:
         self._connections = connections
         self._slot = slot
-        self._bytes = bytes
+        self._limit = limit
         self._release = release
         self._warned = False
 
     async def watch(self) -> None:
         """Check periodically. It never ends."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
                 state = await self._slot.state()
                 if state is not None:
@@ -49,7 +49,7 @@ class RetentionMonitor:
 
         Raises AerostackError.
         """
-        if state.left is not None and state.left < self._bytes * SPARE:
+        if state.left is not None and state.left < self._limit * SPARE:
             log.warning(
                 "PostgreSQL will remove WAL that the slot %s needs in %d MiB: max_slot_wal_keep_size is too "
                 "small for resume_bytes under [postgres], so nothing is retained for a restart now",
@@ -57,7 +57,7 @@ class RetentionMonitor:
                 state.left >> 20,
             )
             self._release()
-        if state.confirmed - state.restart <= self._bytes:
+        if state.confirmed - state.restart <= self._limit:
             self._warned = False
         elif not self._warned:
             self._warned = True

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile, gettempdir
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -167,6 +167,12 @@ class Transactions:
             case pgoutput.LogicalMessage():
                 transaction = self._open
                 yield Emitted(message.lsn if transaction is None else transaction.lsn, message)
+            case pgoutput.Origin() | pgoutput.Type():
+                pass  # neither changes a row
+            case pgoutput.StreamStart() | pgoutput.StreamStop() | pgoutput.StreamCommit() | pgoutput.StreamAbort():
+                raise AssertionError(f"{type(message).__name__} is handled where streams are put together")
+            case _:
+                assert_never(message)
 
     def _entry(self, operation: Operation, oid: int, old: Values | None, new: Values | None) -> Iterator[Entry]:
         transaction = self._open

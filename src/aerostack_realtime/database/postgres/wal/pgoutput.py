@@ -355,9 +355,9 @@ def _origin(data: bytes) -> Origin:
     return Origin(_INT64(data, 1)[0], name)
 
 
-def _fixed(format: str, make: Callable[..., Message]) -> Callable[[bytes], Message]:
+def _fixed(fields: str, make: Callable[..., Message]) -> Callable[[bytes], Message]:
     """The reader of a message that always has the same size."""
-    layout = struct.Struct(format)
+    layout = struct.Struct(fields)
 
     def read(data: bytes) -> Message:
         _finish(data, layout.size)

@@ -91,7 +91,8 @@ def _brief(item: object) -> Any:
             return ("opaque", item.relations)
         case Emitted():
             return ("emitted", item.lsn, item.message.content)
-    raise AssertionError(item)
+        case _:
+            raise AssertionError(item)
 
 
 PLAIN = Writer()
