@@ -17,9 +17,8 @@ from aerostack_realtime.access.identity import Authenticator
 from aerostack_realtime.access.keys import Keys
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.base import Journal, JournalListener
-from aerostack_realtime.backplane.clock import HybridClock
 from aerostack_realtime.backplane.items import Batch, Beat, Publish, decode_batch, encode_batch
-from aerostack_realtime.backplane.memory import MemoryJournal
+from aerostack_realtime.backplane.memory import HybridClock, MemoryJournal
 from aerostack_realtime.channels.custom.budget import Budget
 from aerostack_realtime.channels.custom.log import Bounds, Log
 from aerostack_realtime.channels.custom.logs import Logs
@@ -137,6 +136,11 @@ def _hub(database: Database, journal: Journal) -> Hub:
 
 async def whole(database: Database, subscribers: int) -> float:
     """µs of all of it: the bytes of a publish as they are read, to a write to each of `subscribers`."""
+    return cost(await publisher(database, subscribers))
+
+
+async def publisher(database: Database, subscribers: int) -> Callable[[], None]:
+    """A publish, from the bytes that are read to a write to each of `subscribers`."""
     journal = MemoryJournal(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
@@ -179,7 +183,7 @@ async def whole(database: Database, subscribers: int) -> float:
         speaker.data_received(command)
         hub.flush()
 
-    return cost(publish)
+    return publish
 
 
 class Overheard(MemoryJournal):
@@ -255,7 +259,7 @@ def _seconds(step: Callable[[], object]) -> float:
 async def from_bytes_to_writes() -> list[tuple[str, float]]:
     """The same for a room of two and one of ten."""
     with scratch() as directory:
-        database = await SqliteDatabase.open(directory / "bench.db", _Deaf(), retention=[])
+        database = await SqliteDatabase.open(directory / "bench.db", Deaf(), retention=[])
         try:
             return [
                 *[(f"all of it, from the bytes read to {n} writes", await whole(database, n)) for n in (2, 10)],
@@ -266,7 +270,7 @@ async def from_bytes_to_writes() -> list[tuple[str, float]]:
             await database.close()
 
 
-class _Deaf:
+class Deaf:
     """Nobody listens to the change feed here."""
 
     def changed(self, changes: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from aerostack_realtime.backplane.clock import RESERVE_US
+from aerostack_realtime.backplane.memory import RESERVE_US
 from aerostack_realtime.protocol.errors import AerostackError
 from tests.faults.journal import Journal
 from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database

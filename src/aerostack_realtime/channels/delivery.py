@@ -7,8 +7,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.channel import CustomChannel, pieces, so_far
-from aerostack_realtime.channels.custom.cursors import Cursors
-from aerostack_realtime.channels.custom.log import Entry
+from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber

@@ -15,9 +15,8 @@ from msgspec import Raw, Struct
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish, Track, Untrack
 from aerostack_realtime.channels.cluster import Cluster, NodeInfo
-from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues
-from aerostack_realtime.channels.custom.log import Bounds
+from aerostack_realtime.channels.custom.log import Bounds, Cursors
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE

@@ -8,8 +8,8 @@ from msgspec import Raw
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish, Settle, Settlement
-from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
+from aerostack_realtime.channels.custom.log import Cursors
 from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.receipts import Key, Receipt, Receipts

@@ -19,7 +19,7 @@ from aerostack_realtime.backplane.items import (
     Untrack,
 )
 from aerostack_realtime.channels.cluster import Cluster
-from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.log import Cursors
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions

@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.custom.channel import CustomChannel
-from aerostack_realtime.channels.custom.cursors import Cursors
-from aerostack_realtime.channels.custom.log import Entry
+from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE, Delivery
 from aerostack_realtime.channels.fanout.audience import Audience, Behind
 from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS

@@ -9,8 +9,8 @@ from msgspec import UNSET, Struct
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Append, CancelStream, Publish, Settlement
-from aerostack_realtime.channels.custom.cursors import Cursors
 from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
+from aerostack_realtime.channels.custom.log import Cursors
 from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, Result, Stream, Streams
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write

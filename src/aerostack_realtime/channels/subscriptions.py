@@ -8,8 +8,7 @@ from msgspec.structs import replace
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.channels.custom.channel import CustomChannel
-from aerostack_realtime.channels.custom.cursors import Cursors
-from aerostack_realtime.channels.custom.log import Entry
+from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.backlog import policy

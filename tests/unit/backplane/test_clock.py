@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.backplane.clock import HEADROOM_US, RESERVE_US, HybridClock, mark_above
+from aerostack_realtime.backplane.memory import HEADROOM_US, RESERVE_US, HybridClock, mark_above
 
 HOUR = 3_600_000_000
 
@@ -37,13 +37,13 @@ def test_a_wall_clock_set_back_an_hour_does_not_take_positions_with_it() -> None
     assert clock.next() == before + 1
 
 
-def test_a_restart_with_the_clock_set_back_goes_on_above_the_mark() -> None:
+def test_a_restart_with_the_clock_set_back_continues_above_the_mark() -> None:
     mark = 10 * HOUR
     clock = HybridClock(lambda: 9 * HOUR, mark, mark + RESERVE_US, lambda mark: None)
     assert clock.next() == mark + 1
 
 
-def test_a_wall_clock_that_jumps_ahead_is_followed_once_the_mark_is_stored() -> None:
+def test_a_clock_that_jumps_ahead_is_followed_once_marked() -> None:
     wall, asked = Wall(1_000), list[int]()
     clock = HybridClock(wall, 0, 1_000 + RESERVE_US, asked.append)
     clock.next()
@@ -72,7 +72,7 @@ def test_a_timestamp_does_not_go_back_with_the_wall_clock() -> None:
     assert clock.timestamp == 2 * HOUR // 1000
 
 
-def test_a_wall_clock_that_stands_at_the_mark_leaves_room_for_what_comes_before_the_next_is_stored() -> None:
+def test_a_clock_at_the_mark_leaves_headroom_until_the_next_one() -> None:
     wall = Wall(HOUR)
     clock = HybridClock(wall, 0, HOUR + RESERVE_US, lambda mark: None)
     wall.now = HOUR + RESERVE_US - HEADROOM_US
@@ -92,7 +92,7 @@ def test_counting_asks_for_more_before_its_room_ends() -> None:
     assert len(asked) == 1
 
 
-def test_a_server_that_starts_again_and_again_does_not_run_ahead_of_its_clock() -> None:
+def test_frequent_restarts_do_not_run_ahead_of_the_clock() -> None:
     wall = Wall(HOUR)
     mark = 0
     for _ in range(100):
@@ -102,7 +102,7 @@ def test_a_server_that_starts_again_and_again_does_not_run_ahead_of_its_clock() 
 
 
 @given(st.lists(st.tuples(st.integers(-HOUR, HOUR), st.booleans()), max_size=200))
-def test_positions_are_strictly_increasing_and_never_above_the_stored_mark(
+def test_positions_increase_and_never_exceed_the_stored_mark(
     steps: list[tuple[int, bool]],
 ) -> None:
     wall, asked = Wall(50 * HOUR), list[int]()

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from aerostack_realtime.backplane.clock import RESERVE_US
 from aerostack_realtime.backplane.items import AnyItem, Beat, Publish
-from aerostack_realtime.backplane.memory import MemoryJournal
+from aerostack_realtime.backplane.memory import RESERVE_US, MemoryJournal
 from aerostack_realtime.protocol.errors import Unavailable
 
 HOUR = 3_600_000_000

@@ -145,7 +145,7 @@ async def test_too_much_is_refused_until_it_is_read_back(appender: Appender, ser
     await append(appender, 1)
 
 
-async def test_own_batches_that_were_trimmed_unread_are_given_with_their_positions(
+async def test_trimmed_unread_batches_are_reported_with_their_positions(
     appender: Appender, server: Server
 ) -> None:
     appender.attach(server.target())

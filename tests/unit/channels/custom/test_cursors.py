@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from aerostack_realtime.channels.custom.cursors import Cursors
+from aerostack_realtime.channels.custom.log import Cursors
 
 
 class Epochs:
@@ -31,12 +31,12 @@ def test_cursors_that_no_journal_gave_are_before_everything() -> None:
     assert [cursors.place(each) for each in malformed] == [(-1, 0)] * len(malformed)
 
 
-def test_a_cursor_of_an_earlier_run_is_understood_as_far_as_the_journal_does() -> None:
+def test_the_journal_decides_about_cursors_of_earlier_epochs() -> None:
     cursors = Cursors(Epochs("now", understands=lambda epoch, position: epoch == "earlier" and position <= 5))
     assert [cursors.position(each) for each in ("earlier.5", "earlier.6", "other.5")] == [5, -1, -1]
 
 
-def test_events_of_one_item_have_cursors_of_their_own_and_the_last_is_the_items() -> None:
+def test_events_of_one_item_have_cursors_of_their_own() -> None:
     cursors = Cursors(Epochs("e"))
     given = [cursors.of_part(8, part, 3) for part in (1, 2, 3)]
     assert given == ["e.7-1", "e.7-2", "e.8"]
