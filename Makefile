@@ -38,8 +38,9 @@ quick: check ## the gate before a commit: check, and the unit tests of both lang
 	$(BIN)/pytest tests/unit -n $(WORKERS) -q
 	npm run --silent test -w aerostack-realtime
 
-coverage: install ## lines that the unit tests alone cover; docs: CONTRIBUTING.md
+coverage: install ## lines that the unit tests alone cover, above 90 % in channels, protocol and access
 	$(BIN)/pytest tests/unit -n $(WORKERS) -q --cov=aerostack_realtime --cov-report=term:skip-covered
+	for part in channels protocol access; do $(BIN)/coverage report --include="*/aerostack_realtime/$$part/*" --format=total --fail-under=90; done
 
 test: check test-python test-node test-browser ## all checks and tests
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aerostack_realtime.protocol import frames
+from aerostack_realtime.protocol import frames, messages
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,14 @@ def test_a_close_frame_holds_its_code_and_as_much_of_the_reason_as_fits() -> Non
 
 def test_a_pong_returns_the_pings_payload() -> None:
     assert frames.pong(b"abc") == b"\x8a\x03abc"
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_a_frame_gives_its_payload_and_its_size(size: int) -> None:
+    frame = frames.text(b"x" * size)
+    assert frames.payload(frame) == b"x" * size
+    assert frames.size(frame + frames.PING) == len(frame)
+
+
+def test_a_message_is_encoded_into_a_frame() -> None:
+    assert frames.payload(frames.encode(messages.Pong())) == b'{"type":"pong"}'
