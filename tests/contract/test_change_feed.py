@@ -233,9 +233,7 @@ async def test_a_query_cursor_is_the_place_from_which_a_replay_goes_on(
     assert [brief(change)[1] for change in replayed] == [(2, "b", 1.0)]
 
 
-async def test_a_dropped_table_is_told_and_watched_again_when_it_is_back(
-    orders: Database, recorder: Recorder
-) -> None:
+async def test_a_dropped_table_is_reported_and_watched_again_later(orders: Database, recorder: Recorder) -> None:
     await orders.query("DROP TABLE orders")
     ((table, _, present),) = await recorder.until_interruptions(1)
     assert (table, present) == ("orders", False)

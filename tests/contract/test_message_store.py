@@ -51,7 +51,7 @@ async def created(store: MessageStore, *messages: NewMessage) -> list[int]:
     return stamps
 
 
-async def test_a_message_comes_back_as_it_was_given(store: MessageStore) -> None:
+async def test_a_message_is_read_as_it_was_stored(store: MessageStore) -> None:
     given = message(1, data='{"text":"héllo \\u0000"}'.encode())
     (outcome,) = await append(store, given)
     assert isinstance(outcome, Stored)
@@ -68,7 +68,7 @@ async def test_outcomes_come_in_the_order_of_the_appends(store: MessageStore) ->
     assert positions == list(range(2_500))
 
 
-async def test_created_at_increases_within_a_topic_with_equal_and_falling_clocks(stores: Stores) -> None:
+async def test_created_at_increases_with_equal_and_falling_clocks(stores: Stores) -> None:
     clock = Clock()
     async with stores.open(now=clock) as store:
         assert await created(store, message(1), message(2), message(3, topic="chat/other/default")) == [

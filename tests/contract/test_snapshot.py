@@ -184,9 +184,7 @@ async def test_a_limit_is_refused_where_nothing_tells_rows_apart(
     assert rows == [{"id": 1, "n": 1}]
 
 
-async def test_text_is_in_the_order_of_its_characters_numbers_whatever_its_collation(
-    backend: Backend, database: Database
-) -> None:
+async def test_text_is_ordered_by_code_point_in_every_collation(backend: Backend, database: Database) -> None:
     sorted_otherwise = "NOCASE" if backend.name == "sqlite" else '"en-x-icu"'
     backend.write(
         f"CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT COLLATE {sorted_otherwise})",

@@ -54,7 +54,7 @@ def test_a_history_without_an_anomaly() -> None:
     assert check_topic(topic(saw(1), saw(2), saw(3), saw(4), kept=[1, 3])) == []
 
 
-def test_a_backup_restored_under_a_running_server_excuses_a_told_gap_that_spans_it() -> None:
+def test_a_restore_under_a_running_server_excuses_a_reported_gap() -> None:
     told = topic(saw(1), gap(10), saw(3), saw(4), kept=[2])
     told.undone = [(place(15), place(25))]
     assert check_topic(told) == []
@@ -66,7 +66,7 @@ def test_a_backup_restored_under_a_running_server_excuses_a_told_gap_that_spans_
     assert kinds(check_topic(elsewhere)) == ["lost"]
 
 
-def test_what_a_backup_has_undone_may_be_sent_anew_by_who_had_no_acknowledgement() -> None:
+def test_unacknowledged_messages_may_be_sent_again_after_a_restore() -> None:
     anew = topic(saw(1), saw(2), Handled(place(25), message(1)), saw(3), saw(4), kept=[1], acknowledged=[2, 3, 4])
     assert "duplicated" in kinds(check_topic(anew))
     anew.undone = [(place(5), place(15))]
@@ -92,7 +92,7 @@ def test_an_ephemeral_message_may_be_missing_after_a_gap_only() -> None:
     assert kinds(check_topic(topic(saw(1), saw(3), gap(30), saw(4)))) == ["unreported gap"]
 
 
-def test_a_gap_covers_ephemeral_messages_among_the_persisted_ones_that_are_replayed() -> None:
+def test_a_gap_covers_ephemeral_messages_among_replayed_ones() -> None:
     assert check_topic(topic(saw(1), gap(10), saw(2), saw(4), kept=[2])) == []
 
 
@@ -114,7 +114,7 @@ def test_an_unacknowledged_ephemeral_message_may_come_again_after_a_gap() -> Non
     assert check_topic(topic(saw(1), saw(2), gap(20), again, saw(3), saw(4))) == []
 
 
-def test_an_ephemeral_message_that_is_sent_anew_may_follow_a_stored_one_that_is_replayed() -> None:
+def test_a_repeated_ephemeral_message_may_follow_a_replayed_one() -> None:
     history = topic(saw(1), gap(10), saw(3), Handled(place(35), message(2)), saw(4), kept=[3])
     history.acknowledged[message(2)] = place(35)
     assert check_topic(history) == []
@@ -219,7 +219,7 @@ def test_changed_places_are_found() -> None:
     assert kinds(check_table(history)) == ["reordered"]
 
 
-def test_a_restored_backup_is_told_or_an_unreported_gap() -> None:
+def test_a_restored_backup_that_is_not_reported_is_found() -> None:
     after = [RowChange(3, None, Cell(200, 5)), RowChange(1, Cell(100, 0), None)]
     versions = [Version("I", 3, 200), Version("D", 1, 100)]
     told = table(*ALL[:3], GAP, *versions, moved=3)
@@ -233,7 +233,7 @@ def test_a_restored_backup_is_told_or_an_unreported_gap() -> None:
     assert kinds(check_table(silent)) == ["unreported gap"]
 
 
-def test_who_has_all_that_a_restored_backup_had_and_no_more_goes_on_without_a_gap() -> None:
+def test_a_client_that_has_just_the_backup_resumes_without_a_gap() -> None:
     after = [RowChange(3, None, Cell(200, 5)), RowChange(1, Cell(100, 0), None)]
     versions = [Version("I", 3, 200), Version("D", 1, 100)]
     found = []
@@ -247,7 +247,7 @@ def test_who_has_all_that_a_restored_backup_had_and_no_more_goes_on_without_a_ga
     assert kinds(check_table(late)) == ["unreported gap"], "the first one after it is missing"
 
 
-def test_where_the_log_was_interrupted_a_told_gap_may_lack_what_came_before_its_end() -> None:
+def test_a_gap_of_an_interrupted_log_covers_what_precedes_its_end() -> None:
     told = table(*ALL[:2], GAP, *ALL[3:])
     told.seams = [[(2, 3)]]
     assert check_table(told) == []
@@ -278,7 +278,7 @@ def test_rows_that_differ_from_the_table_are_found() -> None:
     assert check_table(history) == [Anomaly("diverged", "s's rows", "row 2 is b, not c", 2)]
 
 
-def test_members_that_someone_was_told_wrongly_of() -> None:
+def test_wrongly_reported_members_are_found() -> None:
     present = {"a": 0, "b": 2}
     assert check_members({"a": {"a": 0, "b": 2}, "b": {"b": 2, "a": 0}}, present) == []
     found = check_members({"a": {"a": 0, "b": 1, "c": 0}, "b": {"a": 0}}, present)

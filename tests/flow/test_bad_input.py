@@ -65,7 +65,7 @@ async def witness(node: "ServerProcess", dial: Dial) -> AsyncIterator[None]:
         PUBLISH + b"[" * 1000 + b"]" * 1000 + b"}",
     ],
 )
-async def test_a_frame_that_is_no_command_is_a_bad_message(
+async def test_a_frame_without_a_command_is_a_bad_message(
     node: "ServerProcess", dial: Dial, payload: bytes
 ) -> None:
     wire = await dial(node)
@@ -203,7 +203,7 @@ async def test_a_flood_of_fragments_harms_nobody(node: "ServerProcess", dial: Di
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-async def test_a_flood_of_control_frames_by_a_client_that_never_reads_is_bounded(
+async def test_control_frames_of_a_client_that_never_reads_are_bounded(
     node: "ServerProcess", dial: Dial, opcode: int
 ) -> None:
     before = resident(node)

@@ -94,7 +94,7 @@ def test_a_transaction_comes_whole_to_who_wants_all_of_it_or_one_row(database: D
     assert sum(found.pings.counts.values()) > 0
 
 
-def test_a_value_too_large_is_seen_as_a_gap_and_what_follows_it_as_a_change(database: Database) -> None:
+def test_a_value_too_large_is_a_gap_and_later_ones_are_changes(database: Database) -> None:
     seen = on_fresh_server(partial(large, size=5_000_000), database).seen
     assert seen[:2] == ["a gap", "a gap"]
     assert "bytes" in seen[2]

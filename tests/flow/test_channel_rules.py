@@ -37,7 +37,7 @@ async def user(server: "ServerProcess", name: str) -> Wire:
     return wire
 
 
-async def test_what_the_log_no_longer_has_is_resumed_only_with_the_right_to_the_history(serve: Serve) -> None:
+async def test_resuming_beyond_the_log_needs_the_history_right(serve: Serve) -> None:
     server = await serve(RULES)
     ann = await user(server, "ann")
     cursors = {topic: (await ann.subscribe(topic))["cursor"] for topic in ("read/room", "live/room")}
@@ -66,7 +66,7 @@ async def test_within_the_log_resuming_is_part_of_being_subscribed(serve: Serve)
         wire.drop()
 
 
-async def test_who_may_not_see_presence_is_subscribed_without_it(serve: Serve) -> None:
+async def test_without_the_presence_right_one_is_subscribed_without_it(serve: Serve) -> None:
     server = await serve(RULES)
     ann, bob = await user(server, "ann"), await user(server, "bob")
     assert (await ann.ask("track", topic="live/room", state={"at": "desk"}))["type"] == "ack"

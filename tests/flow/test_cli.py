@@ -173,7 +173,7 @@ def test_check_without_settings_says_that_serve_would_not_start(
     ],
 )
 @pytest.mark.parametrize("command", [("check",), ("tables",), ("db", "cleanup")])
-def test_an_address_of_postgresql_that_is_written_wrong_is_no_file_and_not_printed(
+def test_a_malformed_postgresql_address_is_refused_and_not_printed(
     command: tuple[str, ...], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -195,7 +195,7 @@ async def test_a_rolling_restart_leaves_no_gap_and_no_flicker(cluster: Cluster, 
         assert each["type"] != "event" or not each["event"].startswith("presence:"), each
 
 
-async def test_a_paused_node_comes_back_and_loses_nothing(cluster: Cluster, dial: Dial) -> None:
+async def test_a_paused_node_returns_and_loses_nothing(cluster: Cluster, dial: Dial) -> None:
     a, b = await cluster.start(2)
     paused = cluster.nodes[0]
     ann, bob = await dial(a, "ann"), await dial(b, "bob")

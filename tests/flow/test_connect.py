@@ -140,7 +140,7 @@ async def test_a_first_frame_with_a_wrong_token_ends_the_connection(serve: Serve
     wire.drop()
 
 
-async def test_who_does_not_authenticate_in_time_is_let_go(serve: Serve) -> None:
+async def test_an_unauthenticated_client_is_closed_in_time(serve: Serve) -> None:
     server = await serve(f"{CLOSED}\n[limits]\nauth_seconds = 0.2")
     wire = await Wire.open(server.url)
     assert (await wire.ended()).code == 4408
@@ -214,7 +214,7 @@ async def test_a_page_of_this_machine_connects_to_a_server_for_development(node:
         await Wire.open(node.url, headers=[("Origin", "https://evil.example.com")])
 
 
-async def test_a_plain_request_is_told_to_upgrade(http: Http) -> None:
+async def test_a_plain_request_is_asked_to_upgrade(http: Http) -> None:
     status, body = await http.get("/api/realtime", projectId="default")
     assert (status, body["error"]["code"]) == (426, "bad_message")
 
@@ -227,7 +227,7 @@ async def test_a_user_id_is_any_text(node: "ServerProcess", dial: Dial, user: st
     assert (await wire.hear("event"))["userId"] == user
 
 
-async def test_a_user_id_that_is_no_text_harms_nothing(http: Http, node: "ServerProcess") -> None:
+async def test_a_user_id_of_another_type_harms_nothing(http: Http, node: "ServerProcess") -> None:
     wire = await Wire.open(node.url, raw_query="&userId=%FF%ED%A0%80")
     assert (await wire.next())["type"] == "connected"
     await wire.subscribe("connect/bytes")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.database("sqlite")
 
 
-async def test_a_locked_database_is_waited_for_and_then_told_as_unavailable(
+async def test_a_locked_database_becomes_unavailable_after_a_wait(
     server: "ServerProcess", dial: Dial, calls: Callable[["ServerProcess"], Http]
 ) -> None:
     http = calls(server)
@@ -63,7 +63,7 @@ async def test_a_lock_that_ends_in_time_is_only_a_delay(
     assert [event["data"] for event in await wire.events(2)] == [1, 2]
 
 
-async def test_a_full_disk_is_told_to_the_publisher_and_loses_nothing(
+async def test_a_full_disk_fails_the_publish_and_loses_nothing(
     server: "ServerProcess", dial: Dial, calls: Callable[["ServerProcess"], Http]
 ) -> None:
     http = calls(server)

@@ -58,7 +58,7 @@ async def rows(server: ServerProcess, dial: Dial, calls: Callable[[ServerProcess
     return wire
 
 
-async def test_a_full_disk_of_postgresql_is_told_to_the_publisher_and_loses_nothing(
+async def test_a_full_postgresql_disk_fails_the_publish_and_loses_nothing(
     disk: Disk,
     postgres: PostgresServer,
     server: ServerProcess,
@@ -101,7 +101,7 @@ async def test_a_full_disk_of_postgresql_is_told_to_the_publisher_and_loses_noth
     assert "Traceback" not in server.log.read_text()
 
 
-async def test_a_large_transaction_that_finds_no_room_here_comes_once_there_is_some(
+async def test_a_large_transaction_arrives_once_the_disk_has_room(
     postgres: PostgresServer, server: ServerProcess, rows: Wire, dial: Dial
 ) -> None:
     other = await dial(server)

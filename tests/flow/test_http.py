@@ -166,7 +166,7 @@ async def test_only_the_secret_key_runs_sql(http: Http, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["\u00e9\u00ff", "\u20ac"])
-async def test_a_key_that_is_no_ascii_is_refused_like_any_other(http: Http, key: str) -> None:
+async def test_a_key_beyond_ascii_is_refused_like_any_other(http: Http, key: str) -> None:
     for headers in ({"X-Aerostack-Key": key}, {"Authorization": f"Bearer {key}"}):
         status, answer = await http.post(QUERY, {"sql": "SELECT 1"}, "", headers=headers)
         assert (status, answer["error"]["code"]) == (401, "unauthorized")

@@ -46,7 +46,7 @@ async def test_calls_beyond_the_rate_are_refused_user_by_user(serve: Serve, call
     assert await statuses(http, 20, "ac_secret_for_the_flow_tests") == [200] * 20
 
 
-async def test_who_is_nobody_counts_by_address_whatever_comes_as_credential(serve: Serve, calls: Calls) -> None:
+async def test_unauthenticated_calls_count_by_address(serve: Serve, calls: Calls) -> None:
     more = 'anonymous = true\ntrusted_proxies = ["127.0.0.1"]'
     http = calls(await serve(settings("calls_per_second = 0.01", "calls_burst = 4", more=more)))
     one, other = {"X-Forwarded-For": "1.2.3.4"}, {"X-Forwarded-For": "1.2.3.5"}
@@ -63,7 +63,7 @@ async def test_who_is_nobody_counts_by_address_whatever_comes_as_credential(serv
     assert await statuses(http, 1, token("ann"), one) == [200], "who proves to be someone is not held up"
 
 
-async def test_it_is_told_how_long_to_wait_also_to_a_page(serve: Serve) -> None:
+async def test_a_refusal_says_how_long_to_wait_also_to_a_page(serve: Serve) -> None:
     server = await serve(settings("calls_per_second = 0.1", "calls_burst = 1"))
     headers = {"Authorization": f"Bearer {token('ann')}", "Origin": server.url}
     async with aiohttp.ClientSession(server.url, headers=headers) as session:
@@ -93,7 +93,7 @@ async def test_bytes_published_have_the_rate_that_they_have_over_websocket(serve
     assert await statuses(http, 1, token("ann")) == [200]
 
 
-async def test_who_calls_on_and_on_has_to_connect_anew_for_each_refusal(serve: Serve) -> None:
+async def test_a_flood_of_calls_needs_a_connection_per_refusal(serve: Serve) -> None:
     server = await serve(settings("calls_per_second = 0.01", "calls_burst = 2", more="anonymous = true"))
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -105,7 +105,7 @@ async def test_who_calls_on_and_on_has_to_connect_anew_for_each_refusal(serve: S
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_health_is_told_however_often_it_is_asked(serve: Serve, calls: Calls, path: str) -> None:
+async def test_health_is_answered_at_any_rate(serve: Serve, calls: Calls, path: str) -> None:
     http = calls(await serve(settings("calls_per_second = 0.01", "calls_burst = 1")))
     assert [(await http.get(path, ""))[0] for _ in range(5)] == [200] * 5
 

@@ -55,9 +55,7 @@ async def kinds(wire: Wire, count: int) -> list[object]:
     return heard
 
 
-async def test_a_change_too_large_to_deliver_is_told_as_a_gap(
-    serve: Serve, dial: Dial, database: Database
-) -> None:
+async def test_a_change_too_large_to_deliver_is_a_gap(serve: Serve, dial: Dial, database: Database) -> None:
     await database.write(TABLE)
     server = await serve(SETTINGS)
     wire = await dial(server)
@@ -69,7 +67,7 @@ async def test_a_change_too_large_to_deliver_is_told_as_a_gap(
     assert await kinds(wire, 4) == ["gap", "gap", "gap", 2]
 
 
-async def test_a_value_of_100_mb_is_told_as_a_gap_and_is_in_memory_four_times_at_most(
+async def test_a_100_mb_value_is_a_gap_and_in_memory_at_most_four_times(
     server: "ServerProcess", dial: Dial, database: Database
 ) -> None:
     await database.write(TABLE)
@@ -86,9 +84,7 @@ async def test_a_value_of_100_mb_is_told_as_a_gap_and_is_in_memory_four_times_at
     assert peak(server) - before < 4 * HUGE + (40 << 20)
 
 
-async def test_a_row_whose_large_column_is_hidden_is_told_as_any_other(
-    serve: Serve, dial: Dial, database: Database
-) -> None:
+async def test_a_row_with_a_large_hidden_column_is_delivered(serve: Serve, dial: Dial, database: Database) -> None:
     await database.write(TABLE)
     server = await serve(f"{SETTINGS}\ncolumns = ['id', 'read']")
     wire = await dial(server)
@@ -99,7 +95,7 @@ async def test_a_row_whose_large_column_is_hidden_is_told_as_any_other(
     assert seen == [{"id": 1, "read": 0}, {"id": 1, "read": 1}]
 
 
-async def test_only_who_sees_the_row_is_told_of_the_gap(serve: Serve, dial: Dial, database: Database) -> None:
+async def test_only_subscribers_that_see_the_row_get_the_gap(serve: Serve, dial: Dial, database: Database) -> None:
     await database.write(TABLE)
     server = await serve(SETTINGS)
     wire = await dial(server)
@@ -118,7 +114,7 @@ async def test_the_largest_rows_that_may_wait_are_delivered(serve: Serve, dial: 
     assert len((await wire.hear("db_change"))["data"]["body"]) == LARGEST - 100
 
 
-async def test_a_client_that_comes_back_is_told_of_the_gap_once_and_gets_past_it(
+async def test_a_reconnecting_client_gets_the_gap_once_and_continues(
     serve: Serve, dial: Dial, database: Database
 ) -> None:
     await database.write(TABLE)
@@ -138,7 +134,7 @@ async def test_a_client_that_comes_back_is_told_of_the_gap_once_and_gets_past_it
     assert await kinds(again, 1) == [3]
 
 
-async def test_a_snapshot_with_a_row_too_large_is_refused_and_one_without_it_is_not(
+async def test_only_a_snapshot_with_a_row_too_large_is_refused(
     serve: Serve, dial: Dial, database: Database
 ) -> None:
     await database.write(TABLE)

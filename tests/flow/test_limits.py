@@ -84,7 +84,7 @@ async def test_one_connection_too_many_is_closed_and_the_place_is_given_back(
     await (await people(server, credential)).hear("connected")
 
 
-async def test_who_authenticates_later_counts_as_that_user(serve: Serve, people: People) -> None:
+async def test_a_client_that_authenticates_later_counts_as_that_user(serve: Serve, people: People) -> None:
     server = await serve(settings("connections_per_user = 1"))
     first, second = [await people(server) for _ in range(2)]
     for wire in (first, second):
@@ -317,7 +317,7 @@ async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve,
     assert cpu_seconds(server.pid) - before < 1
 
 
-async def test_a_client_that_goes_on_for_long_after_it_is_closed_is_cut(serve: Serve, people: People) -> None:
+async def test_a_client_that_keeps_sending_after_its_close_is_cut(serve: Serve, people: People) -> None:
     server = await serve(settings("close_seconds = 3600"))
     wire = await people(server)
     await wire.hear("connected")

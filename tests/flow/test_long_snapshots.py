@@ -55,7 +55,7 @@ async def begin(wire: Wire) -> int:
 
 
 @pytest.mark.parametrize("politely", [True, False])
-async def test_who_goes_away_in_the_middle_ends_the_reading(
+async def test_a_client_that_disconnects_ends_the_reading(
     serve: Serve, dial: Dial, calls: Calls, *, politely: bool
 ) -> None:
     server = await serve(f"{UNTHROTTLED}\n{TABLES}")
@@ -76,9 +76,7 @@ async def test_who_goes_away_in_the_middle_ends_the_reading(
     assert cpu_seconds(server.pid) - before < whole / 2
 
 
-async def test_who_unsubscribes_in_the_middle_gets_no_more_rows(
-    server: "ServerProcess", dial: Dial, calls: Calls
-) -> None:
+async def test_unsubscribing_during_a_snapshot_ends_it(server: "ServerProcess", dial: Dial, calls: Calls) -> None:
     await fill(calls(server), server.database)
     wire = await dial(server)
     came = await begin(wire)
@@ -93,7 +91,7 @@ async def test_who_unsubscribes_in_the_middle_gets_no_more_rows(
     assert [row["id"] for row in rows] == [ROWS, ROWS - 1]
 
 
-async def test_who_wants_other_rows_in_the_middle_gets_those(
+async def test_a_new_filter_during_a_snapshot_replaces_it(
     server: "ServerProcess", dial: Dial, calls: Calls
 ) -> None:
     await fill(calls(server), server.database)
@@ -108,7 +106,7 @@ async def test_who_wants_other_rows_in_the_middle_gets_those(
     assert await wire.settled() == []
 
 
-async def test_those_who_do_not_read_their_snapshots_cost_little_and_hold_up_nobody(
+async def test_unread_snapshots_cost_little_and_block_nobody(
     server: "ServerProcess", dial: Dial, calls: Calls
 ) -> None:
     http = calls(server)
@@ -127,9 +125,7 @@ async def test_those_who_do_not_read_their_snapshots_cost_little_and_hold_up_nob
     assert resident(server) - before < 48 << 20, "of 120 MB that were asked for"
 
 
-async def test_a_snapshot_that_is_not_taken_in_time_is_ended_and_says_what_to_do(
-    serve: Serve, dial: Dial, calls: Calls
-) -> None:
+async def test_a_snapshot_that_times_out_names_the_next_step(serve: Serve, dial: Dial, calls: Calls) -> None:
     server = await serve(f"{UNTHROTTLED}\nsnapshot_seconds = 0.5\n{TABLES}")
     await fill(calls(server), server.database)
     wire = await dial(server)

@@ -291,7 +291,7 @@ async def test_the_legacy_chat_command_needs_the_right_to_publish(closed: Server
     wire.drop()
 
 
-async def test_another_project_is_no_one_here(closed: ServerProcess) -> None:
+async def test_a_user_of_another_project_is_unknown(closed: ServerProcess) -> None:
     wire = await Wire.open(closed.url, query={"projectId": "other"}, protocols=[f"aerostack-token.{ANN}"])
     assert outcome(await wire.next()) == "forbidden"
     assert (await wire.ended()).code == 4403

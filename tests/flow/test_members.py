@@ -65,7 +65,7 @@ async def house(serve: Serve, calls: Calls, shell: Shell) -> AsyncIterator[House
         wire.drop()
 
 
-async def test_deleting_the_row_puts_every_connection_of_the_user_out_at_once_presence_included(
+async def test_deleting_the_row_evicts_all_connections_of_the_user(
     house: House,
 ) -> None:
     await house.add("ann")

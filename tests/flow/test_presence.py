@@ -41,7 +41,7 @@ async def test_a_member_joins_changes_and_leaves(node: "ServerProcess", dial: Di
     assert "snapshot" not in events[0]
 
 
-async def test_tracking_the_same_state_again_is_no_event(node: "ServerProcess", dial: Dial) -> None:
+async def test_tracking_the_same_state_again_sends_nothing(node: "ServerProcess", dial: Dial) -> None:
     ann, bob = await dial(node, "ann"), await dial(node, "bob")
     await bob.subscribe("presence/same")
     for _ in range(3):

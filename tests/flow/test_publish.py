@@ -203,7 +203,7 @@ async def test_an_id_is_bounded(node: "ServerProcess", dial: Dial) -> None:
     assert refused["code"] == "bad_message"
 
 
-async def test_commands_are_handled_in_order_even_when_one_waits_for_the_database(
+async def test_commands_keep_their_order_while_one_awaits_the_database(
     node: "ServerProcess", dial: Dial, http: Http
 ) -> None:
     await http.sql("CREATE TABLE waiting(a INTEGER)")
@@ -264,7 +264,7 @@ async def test_a_subscriber_resumes_after_its_cursor(node: "ServerProcess", dial
 
 
 @pytest.mark.parametrize("since", ["", "nonsense", "abc.12", "12", "."])
-async def test_an_unknown_cursor_is_told_as_a_gap(node: "ServerProcess", dial: Dial, since: str) -> None:
+async def test_an_unknown_cursor_is_a_gap(node: "ServerProcess", dial: Dial, since: str) -> None:
     wire = await dial(node)
     assert (await wire.subscribe("publish/gap", since=since))["recovered"] is False
 

@@ -62,9 +62,7 @@ async def test_the_head_of_a_request_is_bounded(serve: Serve, dial: Dial, size: 
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nHUSH\r\n\r\n",
     ],
 )
-async def test_what_is_no_request_is_refused_and_neither_logged_nor_echoed(
-    serve: Serve, request_head: bytes
-) -> None:
+async def test_malformed_requests_are_refused_not_logged_not_echoed(serve: Serve, request_head: bytes) -> None:
     server = await serve(limits())
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -84,7 +82,7 @@ async def test_what_is_no_request_is_refused_and_neither_logged_nor_echoed(
 @pytest.mark.parametrize(
     "rest", [b"Content-Length: 9\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"]
 )
-async def test_a_body_that_never_comes_whole_is_no_fault_of_the_server(serve: Serve, rest: bytes) -> None:
+async def test_an_incomplete_body_is_not_a_server_error(serve: Serve, rest: bytes) -> None:
     server = await serve(limits())
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

@@ -44,7 +44,7 @@ async def test_a_client_that_was_away_gets_what_it_missed_and_then_what_comes(
     assert [each["data"] for each in await back.events(5)] == [2, 3, 4, 5, 6]
 
 
-async def test_a_cursor_that_means_nothing_here_is_told_as_a_gap(node: ServerProcess, dial: Dial) -> None:
+async def test_a_foreign_cursor_is_a_gap(node: ServerProcess, dial: Dial) -> None:
     wire = await dial(node)
     await wire.publish("chat/strange", 1)
     for since in ("", "x", "other.5", "other.", ".5", "9" * 400):
@@ -53,9 +53,7 @@ async def test_a_cursor_that_means_nothing_here_is_told_as_a_gap(node: ServerPro
         assert await heard(wire) == [1]
 
 
-async def test_a_log_that_lost_its_beginning_gives_what_it_has_and_persisted_messages_before(
-    node: ServerProcess, dial: Dial
-) -> None:
+async def test_a_truncated_log_is_completed_by_persisted_messages(node: ServerProcess, dial: Dial) -> None:
     wire = await dial(node)
     start = (await wire.subscribe("chat/long"))["cursor"]
     await wire.ask("unsubscribe", topic="chat/long")
@@ -100,7 +98,7 @@ async def test_persisted_messages_are_replayed_over_a_kill_of_the_server(
 
 
 @pytest.mark.database("sqlite")
-async def test_a_backup_restored_while_stored_messages_are_sent_is_a_gap_of_its_own(
+async def test_a_restore_during_a_history_replay_is_a_gap_of_its_own(
     server: ServerProcess, dial: Dial, calls: Callable[[ServerProcess], Http], shell: Shell, tmp_path: Path
 ) -> None:
     speaker = await dial(server)

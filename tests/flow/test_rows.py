@@ -209,7 +209,9 @@ async def test_a_table_is_found_whatever_the_case_it_is_written_in(
     assert (answer["type"], heard) in (("subscribed", ["db_change"]), ("error", []))
 
 
-async def test_a_dropped_table_is_told_to_its_subscribers(node: "ServerProcess", dial: Dial, http: Http) -> None:
+async def test_a_dropped_table_is_reported_to_its_subscribers(
+    node: "ServerProcess", dial: Dial, http: Http
+) -> None:
     await http.sql("CREATE TABLE dropped(a INTEGER)")
     wire = await dial(node)
     await wire.subscribe("dropped")

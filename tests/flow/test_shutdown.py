@@ -60,9 +60,7 @@ async def test_what_was_acknowledged_is_in_history_after_a_restart(
 
 @pytest.mark.database("postgres")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_a_server_that_stands_by_ends_when_it_is_told_to(
-    server: "ServerProcess", how: signal.Signals
-) -> None:
+async def test_a_standby_server_ends_on_sigterm(server: "ServerProcess", how: signal.Signals) -> None:
     second = await asyncio.create_subprocess_exec(
         *(COMMAND, "dev", "--port", "0", "--db", server.database.address),
         stdout=asyncio.subprocess.PIPE,
@@ -120,7 +118,7 @@ async def test_positions_go_on_after_a_kill(server: "ServerProcess", dial: Dial)
     assert (await wire.publish("end/clock", 2))["timestamp"] > before
 
 
-async def test_who_comes_while_the_server_ends_is_refused(server: "ServerProcess", dial: Dial) -> None:
+async def test_connections_during_shutdown_are_refused(server: "ServerProcess", dial: Dial) -> None:
     """Also on a connection that was there before. The end waits for the client that does not answer its close."""
     silent = await dial(server)
     host, port = server.url.removeprefix("http://").split(":")

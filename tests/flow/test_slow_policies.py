@@ -69,7 +69,7 @@ async def test_drop_says_how_many_events_are_missing_and_goes_on(serve: Serve, d
     assert dropped > MANY / 2
 
 
-async def test_a_slow_client_comes_back_by_its_cursor_to_what_was_kept_from_it(serve: Serve, dial: Dial) -> None:
+async def test_a_slow_client_resumes_from_its_cursor(serve: Serve, dial: Dial) -> None:
     server = await serve(SETTINGS)
     slow, speaker = await dial(server), await dial(server)
     await slow.subscribe("slow/back", slow="drop")

@@ -51,7 +51,7 @@ class Development:
         return "".join([(await self._process.stderr.readline()).decode() for _ in range(2)])
 
 
-async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+async def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     path.write_bytes(b"this is no database " * 500)
     ran = await aerostack("dev", "--port", "0", "--db", str(path))

@@ -45,7 +45,7 @@ async def test_a_certificate_of_another_authority_keeps_a_server_from_starting(
     assert "se4cret" not in ran.out + ran.err
 
 
-async def test_everything_goes_on_over_tls_after_all_connections_were_cut(
+async def test_everything_resumes_over_tls_after_a_cut(
     postgres: EncryptedServer, shop: ServerProcess, dial: Dial, calls: Callable[[ServerProcess], Http]
 ) -> None:
     http = calls(shop)

@@ -73,7 +73,7 @@ def test_no_text_is_a_token(written: str) -> None:
         max_size=12,
     ).map(" ".join)
 )
-def test_an_expression_is_compiled_or_refused_with_its_place_and_never_lets_in_by_failing(source: str) -> None:
+def test_a_failing_expression_never_admits_anyone(source: str) -> None:
     try:
         expression = Expression(source, ["room"])
     except ExpressionError as refused:

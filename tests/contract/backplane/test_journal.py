@@ -44,7 +44,7 @@ async def test_items_of_one_step_keep_their_order_(cluster: Cluster) -> None:
     assert [entry.item for entry in a.heard.entries] == a.accepted
 
 
-async def test_a_newcomer_gets_what_the_journal_still_holds_before_start_returns(
+async def test_a_newcomer_gets_the_kept_items_before_start_returns(
     redis_cluster: RedisCluster,
 ) -> None:
     a = await redis_cluster.join("a")

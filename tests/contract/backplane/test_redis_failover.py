@@ -66,9 +66,7 @@ async def test_a_replica_that_lacks_acknowledged_items_becomes_the_master(
     assert any(gap.until < gap.since for node in nodes for gap in node.heard.gaps), "items were lost"
 
 
-async def test_the_master_is_frozen_and_comes_back_as_a_second_one(
-    watched: WatchedRedis, nodes: list[Node]
-) -> None:
+async def test_a_frozen_master_returns_as_a_second_one(watched: WatchedRedis, nodes: list[Node]) -> None:
     watched.master.freeze()
     await _moved(nodes, watched)
     watched.master.thaw()

@@ -167,7 +167,7 @@ async def test_an_append_whose_answer_is_lost_enters_once(redis_cluster: RedisCl
     assert a.heard.gaps == []
 
 
-async def test_time_and_positions_grow_when_the_clock_of_redis_goes_back_an_hour(
+async def test_time_and_positions_grow_when_redis_sets_its_clock_back(
     redis_server: RedisServer, redis_cluster: RedisCluster
 ) -> None:
     a = await redis_cluster.join("a")
@@ -208,7 +208,7 @@ async def test_no_generation_begins_while_the_database_is_away(
     await _quiet(nodes)
 
 
-async def test_a_node_slower_than_the_log_is_told_of_the_gap(
+async def test_a_node_slower_than_the_log_reports_a_gap(
     redis_server: RedisServer, redis_cluster: RedisCluster, lossy: LossyProxy
 ) -> None:
     a, b = await redis_cluster.join("a"), await redis_cluster.join("b", url=lossy.url)

@@ -166,7 +166,7 @@ async def test_a_killed_connection_of_a_node_that_is_not_keeper_loses_nothing(sh
             assert node.recorder.interruptions == []
 
 
-async def test_a_restart_of_postgresql_is_no_gap_on_any_node(own: Shop) -> None:
+async def test_a_restart_of_postgresql_causes_no_gap_on_any_node(own: Shop) -> None:
     async with nodes(own, "a", "b") as (a, b):
         own.insert(1)
         for node in (a, b):

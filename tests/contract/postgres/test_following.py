@@ -13,7 +13,7 @@ from tests.postgres import PostgresServer
 # --- connections and crashes -----------------------------------------------------------------------------
 
 
-async def test_a_crashed_server_is_no_gap(own: Shop, recorder: Recorder) -> None:
+async def test_a_crashed_server_causes_no_gap(own: Shop, recorder: Recorder) -> None:
     async with watching(own, recorder):
         own.insert(1)
         await recorder.until_changes(1)
@@ -38,7 +38,7 @@ async def test_an_orderly_shutdown_does_not_wait_for_us(own: Shop, recorder: Rec
         assert recorder.interruptions == []
 
 
-async def test_a_killed_walsender_is_no_gap(shop: Shop, recorder: Recorder) -> None:
+async def test_a_killed_walsender_causes_no_gap(shop: Shop, recorder: Recorder) -> None:
     async with watching(shop, recorder):
         for number in range(5):
             shop.cut()

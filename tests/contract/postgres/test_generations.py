@@ -60,7 +60,7 @@ async def test_a_new_database_has_no_generation(shop: Shop) -> None:
         assert await a.generations.current() == first
 
 
-async def test_positions_of_a_generation_are_above_all_earlier_ones_and_the_mark(shop: Shop) -> None:
+async def test_positions_of_a_generation_exceed_earlier_ones_and_the_mark(shop: Shop) -> None:
     async with opened(shop, "a") as (a,):
         first = await a.generations.open(None, "redis-1", 500)
         second = await a.generations.open(first, "redis-2", 7)

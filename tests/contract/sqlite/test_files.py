@@ -58,9 +58,7 @@ async def test_foreign_commits_arrive_where_no_file_events_do(
             await recorder.until_changes(number + 1)
 
 
-async def test_a_file_that_is_no_database_is_named_with_what_to_do(
-    backend: SqliteBackend, recorder: Recorder
-) -> None:
+async def test_a_file_of_another_kind_is_named_with_what_to_do(backend: SqliteBackend, recorder: Recorder) -> None:
     backend.path.write_bytes(b"this is no database, it is a letter to my mother" * 100)
     with pytest.raises(DatabaseUnusable, match=r"user\.db is not a SQLite database"):
         await SqliteDatabase.open(backend.path, recorder)
@@ -83,7 +81,7 @@ async def test_a_path_that_cannot_hold_a_database(
         await SqliteDatabase.open(tmp_path / place, recorder)
 
 
-async def test_a_database_locked_by_another_writer_is_unavailable_and_then_works(
+async def test_a_locked_database_is_unavailable_until_it_is_released(
     backend: SqliteBackend, recorder: Recorder
 ) -> None:
     async with backend.open(recorder, busy_seconds=0.2) as database:
@@ -176,7 +174,7 @@ async def test_a_backup_restored_into_the_open_file(
     await recorder.until(lambda: recorder.changes[-1].data["a"] == "after")
 
 
-async def test_a_backup_restored_into_the_open_file_is_known_though_writers_have_overtaken_it(
+async def test_a_backup_restored_into_the_open_file_is_detected_after_writes(
     watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, tmp_path: Path
 ) -> None:
     backend.write(f".backup '{tmp_path / 'backup.db'}'\nSELECT 1")
@@ -275,9 +273,7 @@ async def test_a_copy_of_the_file_has_another_epoch(
         assert database.epoch != epoch
 
 
-async def test_the_log_is_pruned_by_count_and_age_and_a_cursor_in_the_pruned_part_is_a_gap(
-    backend: SqliteBackend, recorder: Recorder
-) -> None:
+async def test_a_cursor_in_the_pruned_part_of_the_log_is_a_gap(backend: SqliteBackend, recorder: Recorder) -> None:
     async with backend.open(recorder, log_max_changes=10, prune_seconds=0.01) as database:
         await database.query(TABLE)
         await database.changes.watch("t")

@@ -344,7 +344,7 @@ async def test_a_value_of_many_megabytes(bench: Bench) -> None:
         ("T", "'t'"),
     ],
 )
-async def test_what_is_no_users_table_cannot_be_watched(bench: Bench, name: str, says: str) -> None:
+async def test_only_user_tables_can_be_watched(bench: Bench, name: str, says: str) -> None:
     await bench.watch("CREATE TABLE t(a)", "CREATE VIRTUAL TABLE search USING fts5(body)")
     with pytest.raises(NotFound, match=says):
         await bench.database.changes.watch(name)

@@ -25,7 +25,7 @@ async def watched(backend: SqliteBackend, database: SqliteDatabase) -> SqliteDat
         ("ALTER TABLE t DROP COLUMN b", ["id", "a"]),
     ],
 )
-async def test_a_changed_column_interrupts_and_the_write_right_after_it_succeeds(
+async def test_a_changed_column_interrupts_and_the_next_write_succeeds(
     watched: SqliteDatabase, backend: SqliteBackend, recorder: Recorder, statement: str, columns: list[str]
 ) -> None:
     backend.write(statement, "INSERT INTO t(id) VALUES(1)", "REPLACE INTO t(id) VALUES(1)", "UPDATE t SET id = 2")

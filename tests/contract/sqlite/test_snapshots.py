@@ -11,14 +11,14 @@ from tests.contract.test_snapshot import everything, rows_of, seam
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"])
-async def test_the_log_after_its_cursor_is_exactly_what_the_rows_lack_in_every_journal_mode(
+async def test_log_and_snapshot_fit_exactly_in_every_journal_mode(
     backend: SqliteBackend, recorder: Recorder, mode: str
 ) -> None:
     backend.write(f"PRAGMA journal_mode={mode}", "CREATE TABLE t (id INTEGER PRIMARY KEY, n)")
     await seam(backend, recorder)
 
 
-async def test_a_large_integer_and_its_text_are_both_found_in_a_column_without_a_type(
+async def test_untyped_columns_find_a_large_integer_and_its_text(
     backend: SqliteBackend, database: SqliteDatabase
 ) -> None:
     backend.write("CREATE TABLE big (n)", f"INSERT INTO big VALUES ({2**53 + 1}), ('{2**53 + 1}'), ({2**53})")
@@ -28,14 +28,14 @@ async def test_a_large_integer_and_its_text_are_both_found_in_a_column_without_a
     assert rows == [{"n": wanted}, {"n": wanted}]
 
 
-async def test_text_that_is_no_utf8_is_repaired(backend: SqliteBackend, database: SqliteDatabase) -> None:
+async def test_invalid_utf8_in_text_is_repaired(backend: SqliteBackend, database: SqliteDatabase) -> None:
     backend.write("CREATE TABLE t (s)", "INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT))")
     await database.changes.watch("t")
     rows, _ = await rows_of(database, "t", Selection(everything))
     assert rows == [{"s": "a\ufffdb"}]
 
 
-async def test_who_is_cancelled_while_the_rows_are_sorted_does_not_wait_for_that(
+async def test_cancelling_does_not_wait_until_the_rows_are_sorted(
     backend: SqliteBackend, recorder: Recorder
 ) -> None:
     backend.write(

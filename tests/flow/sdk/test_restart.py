@@ -78,7 +78,7 @@ async def test_rows_written_while_the_server_was_down_arrive_once(
     assert told == [("INSERT", 1), ("INSERT", 2), ("UPDATE", 1), ("INSERT", 3)]
 
 
-async def test_presence_comes_back_without_a_join_told_twice(
+async def test_presence_returns_without_a_second_join(
     server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:
     ann, bob, cat = await connect("ann"), await connect("bob"), await connect("cat")

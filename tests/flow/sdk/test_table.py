@@ -98,7 +98,7 @@ async def test_equal_rows_are_ordered_by_key_at_any_limit(sdk: Aerostack, order:
         await told.until(lambda: list(rows) == [2, 40, 41])
 
 
-async def test_it_goes_on_over_a_kill_of_the_server(sdk: Aerostack, server: "ServerProcess") -> None:
+async def test_it_continues_after_a_kill_of_the_server(sdk: Aerostack, server: "ServerProcess") -> None:
     async with sdk.realtime.table("orders") as rows:
         changes = aiter(rows)
         await server.kill()

@@ -56,7 +56,7 @@ def test_an_expression_without_an_answer_fails(source: str) -> None:
         Expression(source).holds(ANN)
 
 
-def test_who_is_not_proven_has_no_id_to_compare() -> None:
+def test_an_unproven_user_has_no_id_to_compare() -> None:
     """Not even null or an empty string, which a row might hold."""
     for source in ("user.id == ''", "user.id != 'ann'", "!(user.id == 'ann')"):
         with pytest.raises(Failed):

@@ -40,7 +40,7 @@ def test_each_secret_key_is_the_server_as_key_or_as_bearer() -> None:
         assert identified(authenticator(), None, key) == ("server", None)
 
 
-def test_keys_are_told_apart_by_their_fingerprints() -> None:
+def test_keys_differ_by_their_fingerprints() -> None:
     one, two = (authenticator().identify(key, None) for key in ("secret-one", "secret-two"))
     assert one is not None
     assert two is not None
@@ -63,7 +63,7 @@ def test_a_server_may_let_anonymous_clients_in() -> None:
     assert identified(authenticator(anonymous=True), None, None, "ann") == ("anonymous", None)
 
 
-def test_a_claimed_user_id_counts_only_where_it_is_told_to() -> None:
+def test_a_claimed_user_id_counts_only_where_allowed() -> None:
     believing = authenticator(anonymous=True, claimed_ids=True)
     assert identified(believing, "public-one", None, "ann") == ("anonymous", "ann")
 

@@ -84,7 +84,7 @@ async def test_a_rotated_set_replaces_the_last_one() -> None:
         None,
     ],
 )
-def test_an_entry_for_something_else_is_no_key(entry: Any) -> None:
+def test_an_entry_of_another_use_is_not_a_key(entry: Any) -> None:
     """A symmetric key above all: the document is public."""
     found = Provider().set().parse(json.dumps({"keys": [entry, jwk("good")]}).encode())
     assert [key.kid for key in found] == ["good"]
@@ -147,7 +147,7 @@ async def test_a_set_is_fetched_again_at_its_interval() -> None:
     assert time.kids == [[], ["one"], ["two"], ["three"]]
 
 
-async def test_a_provider_that_fails_is_asked_more_often_and_the_last_good_set_kept_meanwhile() -> None:
+async def test_a_failing_provider_is_retried_sooner_and_its_keys_are_kept() -> None:
     time = await Time([document("one"), None, b"<html>", None, document("two")]).run()
     back = REFRESH_SECONDS + 3 * RETRY_SECONDS
     assert time.asked == [
@@ -168,7 +168,7 @@ async def test_a_token_with_an_unknown_key_brings_the_next_fetch_forward() -> No
     assert time.asked == [0, 100, 100 + REFRESH_SECONDS]
 
 
-async def test_tokens_with_unknown_keys_cannot_have_the_provider_asked_all_the_time() -> None:
+async def test_unknown_keys_do_not_flood_the_provider() -> None:
     """Neither while it answers nor while it fails."""
     flood = [each / 10 for each in range(10 * 5 * int(RETRY_SECONDS))]
     time = await Time([document("one"), document("one"), None, document("one")], unknown=flood).run()

@@ -18,7 +18,7 @@ def test_nothing_else_is_one(given: str) -> None:
     assert Keys(["as-plain-text", hashed("as-a-digest")]).find(given) is None
 
 
-def test_the_digest_itself_is_no_key() -> None:
+def test_the_digest_itself_is_not_a_key() -> None:
     """Who reads the settings does not have the key."""
     assert Keys([hashed("as-a-digest")]).find(hashed("as-a-digest")) is None
 

@@ -29,6 +29,6 @@ def test_a_pattern_matches_whole_segments(pattern: str, topic: str, found: dict[
     "written",
     ["", "chat/", "/chat", "a//b", "**/x", "chat/{}", "chat/{1}", "c{x}", "{a}/{a}", "{user}/x", "a b", "a/(b)"],
 )
-def test_what_is_no_pattern_is_refused(written: str) -> None:
+def test_invalid_patterns_are_refused(written: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         Pattern(written)

@@ -220,7 +220,7 @@ def test_a_public_key_as_secret_is_refused_where_it_is_configured() -> None:
         secret_key("short")
 
 
-def test_a_key_of_another_algorithm_a_weak_one_and_a_private_one_are_refused() -> None:
+def test_keys_of_other_algorithms_weak_and_private_ones_are_refused() -> None:
     weak = rsa.generate_private_key(65537, 1024).public_key()
     secret = private("ES256").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     weak_pem = weak.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

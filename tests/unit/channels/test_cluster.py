@@ -142,7 +142,7 @@ def test_a_killed_node_is_dead_after_five_seconds_and_its_members_leave(cluster:
     assert b.keeper
 
 
-def test_a_member_that_reconnects_elsewhere_in_time_neither_leaves_nor_joins(cluster: Replicas) -> None:
+def test_a_member_that_reconnects_elsewhere_does_not_flicker(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
     a.hub.track(a.peer(), TOPIC, "ann", {})
@@ -249,7 +249,7 @@ def test_a_newcomer_learns_of_repeats_whose_original_it_never_read(cluster: Repl
     assert events(peer.take()) == []
 
 
-def test_an_event_of_a_lost_generation_is_a_gap_and_what_it_held_is_dropped(cluster: Replicas) -> None:
+def test_a_lost_generation_is_a_gap_and_drops_held_events(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
     kept = a.publish("kept")
@@ -307,7 +307,7 @@ def _cursor(outcome: Outcome | AerostackError) -> str:
     return outcome.cursor
 
 
-def test_members_are_announced_anew_after_a_fail_over_and_only_differences_are_published(
+def test_a_failover_publishes_only_differences_of_members(
     cluster: Replicas,
 ) -> None:
     a, b = cluster.nodes

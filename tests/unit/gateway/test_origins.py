@@ -50,7 +50,7 @@ def test_a_wildcard_stands_for_sub_domains_only(origin: str, allowed: bool) -> N
 @pytest.mark.parametrize(
     "written", ["*", "https://*", "https://*.com", "https://a.*.com", "app.example.com", "https://a/b", "null"]
 )
-def test_what_is_no_origin_is_refused_when_it_is_configured(written: str) -> None:
+def test_invalid_origins_are_refused_in_the_settings(written: str) -> None:
     with pytest.raises(ValueError, match="origin"):
         Origins([written], loopback=False)
 

@@ -25,6 +25,6 @@ def test_only_trusted_proxies_are_believed(peer: str | None, forwarded: list[str
     assert Proxies(["10.0.0.0/8"]).client(peer, forwarded) == client
 
 
-def test_what_is_no_network_is_refused() -> None:
+def test_invalid_networks_are_refused() -> None:
     with pytest.raises(ValueError):
         Proxies(["proxy.example.com"])

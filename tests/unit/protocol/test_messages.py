@@ -42,7 +42,7 @@ def test_a_payload_passes_through_unparsed() -> None:
         (b'{"type":"event"}', "unknown_type"),
     ],
 )
-def test_what_is_no_command_is_refused_with_its_code(frame: bytes, code: str) -> None:
+def test_invalid_commands_are_refused_with_their_code(frame: bytes, code: str) -> None:
     assert refusal(frame).code == code
 
 

@@ -13,7 +13,7 @@ def test_a_new_member_joins() -> None:
     assert members().apply(JOIN, "ann", {"at": 1}) == Transition(JOIN, "ann", {"at": 1})
 
 
-def test_a_join_told_twice_is_heard_once() -> None:
+def test_a_repeated_join_is_delivered_once() -> None:
     assert members(ann={"at": 1}).apply(JOIN, "ann", {"at": 1}) is None
 
 

@@ -28,7 +28,7 @@ def test_everything_after_a_position_is_there_in_order() -> None:
     assert positions(log, 20) == ([], True)
 
 
-def test_a_position_from_before_the_log_is_told_that_something_is_missing() -> None:
+def test_a_position_before_the_log_is_reported_as_missing() -> None:
     log = made(start=10)
     log.append(11, b"x")
     assert positions(log, 9) == ([11], False)
@@ -91,7 +91,7 @@ def test_each_topic_has_the_bounds_of_the_first_pattern_that_matches() -> None:
     }
 
 
-def test_together_logs_are_bounded_by_bytes_and_the_oldest_events_give_way() -> None:
+def test_all_logs_share_a_bound_and_drop_the_oldest_events() -> None:
     logs = Logs([], limit=4 * (ENTRY_BYTES + 10))
     one, two, three = (logs.log(f"a/{n}/p", start=0) for n in range(3))
     for position, log in enumerate([one, two, one, three, two, two], 1):
@@ -101,7 +101,7 @@ def test_together_logs_are_bounded_by_bytes_and_the_oldest_events_give_way() -> 
     assert logs.spent == 4 * (ENTRY_BYTES + 10)
 
 
-def test_an_event_larger_than_everything_is_not_kept_and_keeps_nothing_else() -> None:
+def test_an_event_above_the_bound_empties_the_log() -> None:
     logs = Logs([], limit=500)
     one, two = logs.log("a/1/p", start=0), logs.log("a/2/p", start=0)
     one.append(1, b"x")

@@ -90,7 +90,7 @@ def test_a_repeated_piece_changes_nothing() -> None:
     assert json.loads(stream.data) == "a"
 
 
-def test_a_piece_beyond_a_missing_one_is_refused_with_the_number_to_continue() -> None:
+def test_a_piece_after_a_missing_one_is_refused_with_its_number() -> None:
     streams, _ = opened()
     refused = streams.append(11, "n1", piece(3, '"d"'))
     assert isinstance(refused, OutOfStep)

@@ -87,7 +87,7 @@ class Reset(Peer):
 
 
 @pytest.mark.parametrize("withheld", [False, True])
-def test_a_subscriber_whose_connection_was_reset_does_not_cost_the_others_their_events(withheld: bool) -> None:
+def test_a_reset_connection_does_not_cost_the_others_their_events(withheld: bool) -> None:
     tick = Tick()
     all_of_them = audience(tick)
     peers = [Reset("1"), Peer("2"), Reset("3"), Reset("4"), Peer("5"), Reset("6")]
@@ -98,7 +98,7 @@ def test_a_subscriber_whose_connection_was_reset_does_not_cost_the_others_their_
     assert [numbers(peer) for peer in peers if not isinstance(peer, Reset)] == [[1], [1]]
 
 
-def test_uvloop_raises_a_runtime_error_on_a_connection_that_was_just_reset() -> None:
+def test_uvloop_raises_a_runtime_error_on_a_reset_connection() -> None:
     """What the loop above relies on."""
 
     async def write_to_a_closed_transport() -> None:

@@ -52,7 +52,7 @@ def brief(message: dict[str, Any]) -> tuple[Any, ...]:
 # --- latest --------------------------------------------------------------------------------------------
 
 
-def test_of_each_name_and_key_the_newest_event_is_kept_in_the_order_of_the_newest() -> None:
+def test_the_newest_event_of_each_name_and_key_is_kept_in_order() -> None:
     given = after(
         LATEST,
         event(1, {"id": 1, "x": 1}),
@@ -128,7 +128,7 @@ def test_rows_that_share_a_key_that_is_none_are_not_taken_for_one() -> None:
 
 
 @pytest.mark.parametrize("asked", [LATEST, DROP])
-def test_what_is_no_event_is_kept_in_its_place(asked: Policy) -> None:
+def test_other_frames_keep_their_place(asked: Policy) -> None:
     lost = Subscribed(TABLE, "f.1", recovered=False)
     error = Error("not_found", "The table was dropped.", False, TABLE)
     sent = after(asked, change(1, A1, A2), framed(error), framed(lost), change(2, A2, A3))
@@ -173,7 +173,7 @@ def test_the_view_is_right_once_the_peer_has_caught_up(
 # --- drop ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_dropped_is_told_as_a_gap_with_its_number_where_delivery_goes_on() -> None:
+def test_dropped_events_are_a_gap_with_their_number() -> None:
     assert after(DROP, event(1, 1), event(2, 2), event(3, 3)) == [
         {"type": "subscribed", "topic": ROOM, "cursor": "e.3", "recovered": False, "dropped": 3}
     ]

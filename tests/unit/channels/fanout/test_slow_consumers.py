@@ -44,7 +44,7 @@ def data(peer: Peer) -> list[Any]:
     return [message["data"] if message["type"] == "event" else message for message in peer.take()]
 
 
-def test_who_is_not_slow_gets_every_event_as_the_others_do() -> None:
+def test_a_fast_subscriber_gets_every_event() -> None:
     stage = Stage()
     peers = [stage.peer(each) for each in (None, LATEST, DROP)]
     stage.say(b"1")
@@ -53,7 +53,7 @@ def test_who_is_not_slow_gets_every_event_as_the_others_do() -> None:
     assert stage.lagging == []
 
 
-def test_who_is_slow_gets_the_newest_when_it_has_caught_up_and_nothing_before() -> None:
+def test_a_slow_subscriber_gets_the_newest_once_it_caught_up() -> None:
     stage = Stage()
     peer = stage.peer(LATEST)
     peer.stalled = DRAINED_BYTES + 1
@@ -80,7 +80,7 @@ def test_an_event_after_the_peer_has_caught_up_comes_behind_what_was_kept() -> N
     assert not stage.look()
 
 
-def test_events_are_dropped_from_a_quarter_of_the_buffer_on_and_until_it_is_empty() -> None:
+def test_events_are_dropped_above_a_quarter_until_it_is_empty() -> None:
     stage = Stage()
     peer = stage.peer(DROP)
     peer.stalled = LIMIT // 4
@@ -108,7 +108,7 @@ def test_a_backlog_beyond_the_limit_ends_the_subscriber_and_nobody_else() -> Non
     assert len(data(resuming)) == 100
 
 
-def test_presence_and_an_echo_are_kept_from_who_does_not_want_them_slow_or_not() -> None:
+def test_slow_subscribers_get_no_unwanted_presence_and_echo() -> None:
     stage = Stage()
     peer = stage.peer(LATEST, presence=False)
     for stalled in (0, DRAINED_BYTES + 1):
@@ -121,7 +121,7 @@ def test_presence_and_an_echo_are_kept_from_who_does_not_want_them_slow_or_not()
         assert data(peer) == [1]
 
 
-def test_who_subscribes_again_has_the_policy_it_asked_for_last() -> None:
+def test_subscribing_again_replaces_the_policy() -> None:
     stage = Stage()
     peer = stage.peer(LATEST)
     peer.stalled = DRAINED_BYTES + 1
@@ -133,7 +133,7 @@ def test_who_subscribes_again_has_the_policy_it_asked_for_last() -> None:
     assert len(stage.audience) == 1
 
 
-def test_who_left_gets_nothing_that_waited() -> None:
+def test_a_subscriber_that_left_gets_nothing_that_waited() -> None:
     stage = Stage()
     peer = stage.peer(LATEST)
     peer.stalled = DRAINED_BYTES + 1

@@ -110,7 +110,7 @@ async def test_a_row_that_comes_lets_in_and_one_that_goes_puts_out(tmp_path: Pat
         assert memberships.holds(member("2", "ann"))
 
 
-async def test_who_has_left_is_not_put_out(tmp_path: Path) -> None:
+async def test_a_holder_that_left_is_not_evicted(tmp_path: Path) -> None:
     async with followed(tmp_path) as (database, memberships, feed):
         await memberships.load()
         await database.query("INSERT INTO room_members VALUES('1', 'ann', '')")
@@ -171,7 +171,7 @@ async def test_a_bulk_delete_puts_out_everyone_it_concerns(tmp_path: Path) -> No
         assert {number for number, each in held.items() if each.evicted} == set(range(2, 2001, 2))
 
 
-async def test_a_table_that_is_dropped_puts_out_everyone_and_lets_in_nobody_until_it_is_read_again(
+async def test_a_dropped_table_evicts_everyone_until_it_is_read_again(
     tmp_path: Path,
 ) -> None:
     async with followed(tmp_path) as (database, memberships, feed):
@@ -193,7 +193,7 @@ async def test_a_table_that_is_dropped_puts_out_everyone_and_lets_in_nobody_unti
         assert not memberships.holds(member("1", "ann"))
 
 
-async def test_an_interruption_lets_nobody_in_and_puts_out_who_is_gone_meanwhile(tmp_path: Path) -> None:
+async def test_an_interruption_admits_nobody_and_evicts_former_members(tmp_path: Path) -> None:
     async with followed(tmp_path) as (database, memberships, feed):
         await database.query("INSERT INTO room_members VALUES('1', 'ann', ''), ('1', 'bob', '')")
         await memberships.load()

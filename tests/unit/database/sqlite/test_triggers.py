@@ -12,7 +12,7 @@ from aerostack_realtime.database.sqlite.triggers import triggers
 TABLE = Table("t", ("id", "a"), ("rowid",), (Key((Term("rowid", "", "BINARY"),)),), ("id",))
 
 
-def test_the_triggers_after_a_change_are_made_last_so_that_they_fire_first() -> None:
+def test_triggers_after_a_change_are_created_last_to_fire_first() -> None:
     names = list(triggers(7, TABLE))
     assert names[-2:] == ["_aerostack_7_update", "_aerostack_7_insert"]
 

@@ -38,7 +38,7 @@ def test_each_limit_is_counted_for_itself_and_given_back() -> None:
     assert (connections.total, connections.unauthenticated) == (2, 0)
 
 
-def test_who_authenticates_counts_as_that_user_from_then_on() -> None:
+def test_a_client_counts_as_its_user_once_authenticated() -> None:
     connections = ConnectionCounter(Limits(connections_per_user=1, connections_unauthenticated=1))
     first = connections.enter("a", None, unauthenticated=True)
     first.become("ann")

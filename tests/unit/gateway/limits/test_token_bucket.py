@@ -40,7 +40,7 @@ def test_what_is_larger_than_the_burst_has_to_be_waited_off() -> None:
     assert allowance.take(5)
 
 
-def test_without_a_rate_there_is_no_limit() -> None:
+def test_a_rate_of_0_means_unlimited() -> None:
     allowance = TokenBucket(0, 0, Clock())
     assert all(allowance.take(1000) for _ in range(100))
 
@@ -56,7 +56,7 @@ def test_it_is_known_how_long_to_wait() -> None:
     assert allowance.take(3)
 
 
-def test_each_caller_has_an_allowance_and_a_user_is_no_address() -> None:
+def test_each_caller_has_a_bucket_of_its_own() -> None:
     clock = Clock()
     callers = HttpRateLimiter(Limits(calls_per_second=0.5, calls_burst=2), clock)
     callers.call(("user", "1.2.3.4"), 2)
@@ -80,7 +80,7 @@ def test_names_are_remembered_up_to_a_bound_those_who_took_last() -> None:
     allowances.take(0, 2, "calls")
 
 
-def test_who_is_refused_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> None:
+def test_twice_the_message_rate_becomes_abusive() -> None:
     clock = Clock()
 
     def refused_until_hopeless(rate: float, seconds: float) -> float | None:
@@ -100,7 +100,7 @@ def test_who_is_refused_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> 
     assert found < 5, "although a message gets through every 0.1 s"
 
 
-def test_who_publishes_bytes_at_more_than_twice_the_rate_is_hopeless_in_the_end() -> None:
+def test_twice_the_byte_rate_becomes_abusive() -> None:
     clock = Clock()
 
     def bytes_until_hopeless(rate: float, seconds: float) -> float | None:

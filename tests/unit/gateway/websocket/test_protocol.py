@@ -228,7 +228,7 @@ async def test_a_flood_that_was_lost_behind_a_close_is_over(connection: Connecti
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
-async def test_who_does_not_answer_a_close_frame_is_cut(connection: Connection) -> None:
+async def test_an_unanswered_close_frame_ends_the_connection(connection: Connection) -> None:
     connection.socket.hang_up()
     async with asyncio.timeout(PATIENCE_SECONDS):
         await connection.network.aborted.wait()
@@ -243,7 +243,7 @@ async def test_what_was_said_before_the_connection_was_lost_is_handled(connectio
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
-async def test_a_lost_connection_is_told_at_once_when_nothing_waits(connection: Connection) -> None:
+async def test_a_lost_connection_is_reported_at_once_when_idle(connection: Connection) -> None:
     connection.socket.data_received(frame(b"half")[:3])
     connection.socket.connection_lost(ConnectionResetError())
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
@@ -259,9 +259,7 @@ async def test_a_close_frame_ends_it_and_nothing_after_it_is_heard(connection: C
     ("data", "code"),
     [(b"\xf1\x80\0\0\0\0", 1002), (frame(b"x", 3), 1002), (b"\x81\xff\0\0\0\0\0\x20\0\0\0\0\0\0", 1009)],
 )
-async def test_what_is_no_frame_ends_it_with_the_code_that_says_so(
-    connection: Connection, data: bytes, code: int
-) -> None:
+async def test_an_invalid_frame_ends_it_with_its_code(connection: Connection, data: bytes, code: int) -> None:
     connection.socket.data_received(frame(b"one") + data)
     connection.socket.data_received(frame(b"two"))
     assert (connection.peer.told, connection.peer.closed) == ([b"one"], code)
@@ -287,7 +285,7 @@ async def test_one_that_waits_can_be_cut(connection: Connection, *, lost_before:
 
 @pytest.mark.parametrize("end", [frame(b"\x03\xe8", CLOSE), b"\xf1\x80\0\0\0\0", frame(b"fail")])
 @pytest.mark.parametrize("lost_before", [True, False])
-async def test_an_end_behind_a_command_that_takes_time_is_told_once(
+async def test_an_end_behind_a_slow_command_is_reported_once(
     connection: Connection, end: bytes, *, lost_before: bool
 ) -> None:
     connection.socket.data_received(frame(b"wait") + end)

@@ -126,9 +126,7 @@ def test_an_address_is_shown_without_its_password(dsn: str, seen: str) -> None:
         (psycopg.OperationalError("x"), "sslmode"),
     ],
 )
-def test_an_unusable_server_is_reported_with_its_message_and_a_hint_by_state(
-    error: psycopg.Error, hint: str
-) -> None:
+def test_an_unusable_server_is_reported_with_a_hint_by_state(error: psycopg.Error, hint: str) -> None:
     message = str(unusable(type(error)(f"{error}\nDETAIL:  more"), "postgresql://ann:secret@db/app"))
     assert message.startswith(f"postgresql://db:5432/app cannot be used: {error}. ")
     assert hint in message
