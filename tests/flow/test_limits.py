@@ -104,6 +104,15 @@ async def test_addresses_behind_a_trusted_proxy_are_the_clients(serve: Serve, pe
     assert await code(again) == 4429
 
 
+async def test_refused_calls_are_audited_by_the_address_behind_the_proxy(serve: Serve, calls: Calls) -> None:
+    server = await serve(settings(more='trusted_proxies = ["127.0.0.1"]'))
+    status, _ = await calls(server).get(
+        "/api/v1/public/realtime/history", key="wrong", headers={"X-Forwarded-For": "6.6.6.6, 1.2.3.4"}, room="a/b"
+    )
+    assert status == 401
+    assert '"audit":"refused","address":"1.2.3.4"' in server.log.read_text()
+
+
 async def test_messages_beyond_the_rate_are_refused_and_a_flood_is_closed(serve: Serve, people: People) -> None:
     server = await serve(settings("messages_per_second = 1", "messages_burst = 10", "refused_messages = 20"))
     flooder, other = await people(server), await people(server)

@@ -1,9 +1,11 @@
 """The Python package: it is not built without its pages, and its metadata is complete."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -72,3 +74,10 @@ def test_a_source_archive_can_build_the_wheel(clone: Path) -> None:
         archive.extractall(clone / "unpacked", filter="data")
     [source] = (clone / "unpacked").iterdir()
     assert build(source, "wheel").returncode == 0
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
