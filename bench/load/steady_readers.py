@@ -21,7 +21,7 @@ SLOWEST = 1_000.0
 FASTEST = 50_000.0
 """Changes a second."""
 _PAUSE_S = 0.01
-"""A client that is this far ahead of its speed reads nothing for so long."""
+"""A client that is this far ahead of its speed reads nothing during that time."""
 _SUBSCRIBE = msgspec.json.encode({"type": "subscribe", "topic": TABLE})
 
 

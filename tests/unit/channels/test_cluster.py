@@ -280,7 +280,7 @@ def test_a_lost_generation_is_a_gap_and_drops_held_events(cluster: Replicas) -> 
     assert old.take()[0]["recovered"] is False
 
 
-def test_what_waits_for_its_commit_over_a_fail_over_is_delivered_after_the_gap(cluster: Replicas) -> None:
+def test_events_held_over_a_failover_follow_the_gap(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
     held = a.publish("held", persist=True)
