@@ -21,6 +21,8 @@ class GrowingStreams:
         self._topic = topic
         self._open: dict[str, ReadStream] = {}
         self._ended: dict[str, None] = {}
+        self._unhandled: dict[str, ReadStream] = {}
+        """Streams that have ended and whose last event waits for the handlers."""
 
     def __iter__(self) -> Iterator[ReadStream]:
         return iter(self._open.values())
@@ -28,7 +30,7 @@ class GrowingStreams:
     @property
     def known(self) -> dict[str, int]:
         """How many pieces there are of each open stream, as `subscribe` names them."""
-        return {id: stream.n for id, stream in self._open.items()}
+        return {id: stream.n for id, stream in self._open.items() if not stream.incomplete}
 
     def event(self, reply: Event) -> Payload | None:
         """Process what there is so far of a stream."""
@@ -43,7 +45,7 @@ class GrowingStreams:
     def append(self, reply: Appended) -> Payload | None:
         """Process pieces. Raises OutOfSync when some before them are missing."""
         stream = self._open.get(reply.id)
-        if stream is None:
+        if stream is None or stream.incomplete:
             return None
         try:
             delta = stream._append(reply)
@@ -52,16 +54,37 @@ class GrowingStreams:
             raise
         return self._progress(stream, delta, reply.cursor)
 
+    def handled(self, payload: Payload) -> None:
+        """The handlers have finished with an event of a stream."""
+        if payload.stream is not None:
+            payload.stream._handled = payload.data
+            if payload.state != "open":
+                self._unhandled.pop(payload.stream.id, None)
+
+    def forget_unhandled(self) -> None:
+        """The events that wait for the handlers are discarded: the server sends their pieces again."""
+        for id, stream in self._unhandled.items():
+            self._open[id] = stream
+            self._ended.pop(id, None)
+        self._unhandled.clear()
+        for stream in self._open.values():
+            stream._forget()
+
     def stop(self, error: AerostackError | None) -> None:
         """No more pieces will arrive: end the iterations."""
         for stream in self._open.values():
             stream._stop(error)
+
+    def clear(self) -> None:
+        """The subscription has ended."""
         self._open.clear()
+        self._unhandled.clear()
 
     def _progress(self, stream: ReadStream, delta: Any, cursor: str) -> Payload | None:
         if stream.state != "open":
             del self._open[stream.id]
             self._ended[stream.id] = None
+            self._unhandled[stream.id] = stream
             if len(self._ended) > ENDED_LIMIT:
                 del self._ended[next(iter(self._ended))]
         if delta is None:

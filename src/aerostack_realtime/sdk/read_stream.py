@@ -33,6 +33,9 @@ class ReadStream:
         self.state: StreamState = "open"
         self.n = 0
         self._received: Any = self.data  # as the server has sent it: after a change of servers shorter than `data`
+        self._handled = self.data  # what the handlers have finished with
+        self.incomplete = False
+        """Whether pieces were discarded, which the server sends again."""
         self._replaced = 0
         self.iterated = False
         """Whether a program iterates over it, or has."""
@@ -70,6 +73,7 @@ class ReadStream:
         """What there is so far arrived; returns what is new of it, None when nothing is."""
         assert event.stream is not UNSET, "it is the event of a stream"
         self._received, self.n = msgspec.json.decode(event.data), event.stream.n
+        self.incomplete = self._stopped = False
         return self._advance(event.stream.state)
 
     def _append(self, appended: Appended) -> Any:
@@ -83,6 +87,11 @@ class ReadStream:
             self._received = self._received + msgspec.json.decode(appended.data)
         self.n = appended.to
         return self._advance(state)
+
+    def _forget(self) -> None:
+        """What was not handled is discarded."""
+        self.data, self.state = self._handled, "open"
+        self._received, self.n, self.incomplete = self.data[:0], 0, True
 
     def _stop(self, error: AerostackError | None) -> None:
         """No more pieces will arrive."""
@@ -100,7 +109,7 @@ class ReadStream:
         else:
             delta = received
             self._replaced += 1
-        first = self.n == 0 and not shown
+        first = self.n == 0 and not shown and state == "open"
         self.data, self.state = received, state
         self._changed.set()
         return delta if delta or changed or first else None

@@ -274,6 +274,7 @@ class Subscription:
 
     def handled(self, payload: Payload) -> None:
         """The handlers have finished with `payload`."""
+        self.growing.handled(payload)
         if payload.cursor is not None:
             self.cursor = payload.cursor
             if payload.cursor == self._gap_end:
@@ -295,6 +296,7 @@ class Subscription:
         """The events that were received and not handled are discarded: the server may send them again."""
         self._seen.clear()
         self._gap_end = None
+        self.growing.forget_unhandled()
         if self.snapshot is not None and self.confirmed:
             self.state = State.STALE
 
@@ -307,6 +309,7 @@ class Subscription:
         self._request = self._gap_end = None
         self._seen.clear()
         self.members.clear()
+        self.growing.clear()
 
     @property
     def _wants_rows(self) -> bool:

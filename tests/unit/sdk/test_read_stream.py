@@ -84,6 +84,24 @@ def test_a_stream_may_be_opened_again_after_a_crash() -> None:
     assert taken(streams.event(so_far(2, "ab"))) == ("ab", "ab", "open")
 
 
+def test_pieces_that_were_not_handled_are_given_again() -> None:
+    streams = GrowingStreams("t")
+    first = streams.event(so_far(2, "ab"))
+    assert first is not None
+    streams.handled(first)
+    streams.append(pieces(2, 3, "c"))
+    streams.append(pieces(3, 4, "d", "complete"))
+    streams.forget_unhandled()
+    assert streams.known == {}
+    assert streams.append(pieces(4, 5, "e")) is None
+    again = streams.event(so_far(4, "abcd", "complete"))
+    assert taken(again) == ("abcd", "cd", "complete")
+    assert again is not None
+    streams.handled(again)
+    streams.forget_unhandled()
+    assert streams.event(so_far(4, "abcd", "complete")) is None
+
+
 async def test_iterating_gives_every_piece_until_the_end() -> None:
     streams = GrowingStreams("t")
     payload = streams.event(so_far(2, "ab"))
