@@ -1,4 +1,5 @@
 import { call } from './http.js'
+import type { StreamState } from './protocol.js'
 
 /** A persisted message. */
 // biome-ignore lint/suspicious/noExplicitAny: the data is whatever its publisher sent
@@ -10,6 +11,9 @@ export interface HistoryMessage<T = any> {
   data: T
   /** Milliseconds since the Unix epoch, strictly increasing within a room. */
   created_at: number
+  /** Streams: how many pieces are in `data`, and whether it still grows. */
+  n?: number
+  state?: StreamState
 }
 
 /** Where to read history, and with which credentials. */

@@ -1,12 +1,13 @@
 import type { AerostackError, HistoryMessage, RealtimePayload } from 'aerostack-realtime'
 import { useCallback, useEffect, useMemo, useState } from 'react'
 import { useHandle } from './channel.js'
+import { eachFrame } from './frames.js'
 
 /** Options of `useHistory`. */
 export interface HistoryOptions {
   /** Messages per page, 1 to 1000. Default 50. */
   pageSize?: number
-  /** Add events of these names as they happen. Publish them with `persist: true`. */
+  /** Add events of these names as they happen, streams while they grow. Publish them with `persist: true`. */
   live?: string | readonly string[]
 }
 
@@ -20,6 +21,8 @@ export interface History<T> {
   hasMore: boolean
   /** Load the page before the oldest message. */
   loadMore(): Promise<void>
+  /** Cancel a stream: `stop(message.id)`. Rejects with an AerostackError. */
+  stop(id: string, reason?: string): Promise<void>
 }
 
 interface Pages<T> {
@@ -36,7 +39,7 @@ const EMPTY: Pages<never> = { messages: [], hasMore: true, loading: true, error:
 export function useHistory<T = any>(topic: string, options: HistoryOptions = {}): History<T> {
   const { pageSize = 50, live = [] } = options
   const names = [live].flat().join('\n')
-  const channel = useHandle(topic)
+  const channel = useHandle(topic, STREAMS)
   const [pages, setPages] = useState<Pages<T>>(EMPTY)
   const oldest = pages.messages[0]?.created_at
 
@@ -63,35 +66,52 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
         mounted = false
       }
     }
-    const add = (payload: RealtimePayload) => setPages((pages) => withEvent(pages, payload))
-    for (const name of names.split('\n')) channel.on(name, add)
+    const frames = eachFrame<RealtimePayload>((payloads) =>
+      setPages((pages) => payloads.reduce(withEvent<T>, pages)),
+    )
+    for (const name of names.split('\n')) channel.on(name, frames.add)
     channel.on('gap', first)
     channel.subscribe().then(first, first) // once delivery is certain, so that no message is missed in between
     return () => {
       mounted = false
+      frames.stop()
       channel.unsubscribe()
     }
   }, [channel, load, names])
 
   const loadMore = useCallback(() => load(oldest, () => true), [load, oldest])
-  return useMemo(() => ({ ...pages, loadMore }), [pages, loadMore])
+  const stop = useCallback(
+    async (id: string, reason?: string) => {
+      await channel.cancel(id, reason)
+    },
+    [channel],
+  )
+  return useMemo(() => ({ ...pages, loadMore, stop }), [pages, loadMore, stop])
 }
 
-/** `pages` with another page, which is newest first as the server sends it. */
+const STREAMS = { streams: true }
+
+/**
+ * `pages` with another page, which is newest first as the server sends it. An open stream is further here than in the
+ * page, which has what was stored last.
+ */
 function withPage<T>(pages: Pages<T>, page: HistoryMessage<T>[], pageSize: number): Pages<T> {
-  const messages = inOrder([...pages.messages, ...page])
+  const here = new Set(pages.messages.map(({ id }) => id))
+  const stored = page.filter(({ id, state }) => state !== 'open' || !here.has(id))
+  const messages = inOrder([...pages.messages, ...stored])
   return { messages, hasMore: page.length === pageSize, loading: false, error: null }
 }
 
 function withEvent<T>(pages: Pages<T>, payload: RealtimePayload<T>): Pages<T> {
-  const { id, event = '', data, userId = '', timestamp, topic } = payload
+  const { id, event = '', data, userId = '', timestamp, topic, state } = payload
   if (id === undefined) return pages
   const created_at = Number(timestamp)
-  const message = { id, room_id: topic, user_id: userId, event, data, created_at }
+  const message: HistoryMessage<T> = { id, room_id: topic, user_id: userId, event, data, created_at }
+  if (state) message.state = state
   return { ...pages, messages: inOrder([...pages.messages, message]) }
 }
 
-/** Oldest first, each once. A message that arrived live and again with a page is replaced by the one of the page. */
+/** Oldest first, each once: the last one of each id. */
 function inOrder<T>(messages: HistoryMessage<T>[]): HistoryMessage<T>[] {
   const once = new Map(messages.map((message) => [message.id, message]))
   return [...once.values()].sort((one, other) => one.created_at - other.created_at)

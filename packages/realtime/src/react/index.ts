@@ -17,4 +17,5 @@ export {
   useAerostack,
   useAuth,
 } from './provider.js'
+export { type StreamView, useStream } from './stream.js'
 export { useTable } from './table.js'

@@ -1,9 +1,9 @@
 // @vitest-environment happy-dom
-import { act, cleanup, renderHook } from '@testing-library/react'
-import { afterEach, describe, expect, test } from 'vitest'
+import { act, cleanup, renderHook, waitFor } from '@testing-library/react'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { AerostackProvider, useHistory } from '../../src/react/index.js'
 import { connected, settled } from '../support/network.js'
-import { CHAT, say, types, within } from '../support/page.js'
+import { append, CHAT, say, stream, subscribed, types, within } from '../support/page.js'
 
 afterEach(cleanup)
 
@@ -23,15 +23,36 @@ describe('useHistory', () => {
     const { result } = renderHook(() => useHistory('chat/1', { pageSize: 2, live: 'message' }), {
       wrapper: within(made),
     })
-    await act(async () => {
-      made.socket.subscribed()
-      await settled()
-    })
+    await subscribed(made)
     expect(result.current).toMatchObject({ loading: false, hasMore: true, error: null })
     expect(result.current.messages.map(({ data }) => data)).toEqual([3, 4])
     say(made, 'message', 4, 'e:4')
     say(made, 'message', 5, 'e:5')
+    await waitFor(() => expect(result.current.messages).toHaveLength(3))
     expect(result.current.messages.map(({ id }) => id).toSorted()).toEqual(['m-e:3', 'm-e:4', 'm-e:5'])
+  })
+
+  test('shows streams as they grow, in their place, and stops them', async () => {
+    const stored = { ...message(3), id: 's', data: 'st', n: 1, state: 'open' }
+    const fetch = async () => new Response(JSON.stringify({ messages: [message(4), stored] }))
+    const made = await connected({ fetch })
+    const { result } = renderHook(() => useHistory<unknown>('chat/1', { live: ['message', 'answer'] }), {
+      wrapper: within(made),
+    })
+    await vi.waitFor(() => expect(made.socket.last('subscribe').streams).toBe(true))
+    act(() => {
+      made.socket.subscribed()
+      stream(made, 'stre', 2)
+    })
+    await act(settled)
+    await waitFor(() => expect(result.current.messages[0]).toMatchObject({ data: 'stre', state: 'open' }))
+    append(made, 'am', 2, 'complete')
+    await waitFor(() =>
+      expect(result.current.messages[0]).toMatchObject({ data: 'stream', state: 'complete' }),
+    )
+    expect(result.current.messages.map(({ created_at }) => created_at)).toEqual([3, 4])
+    act(() => void result.current.stop('s', 'Enough.'))
+    expect(made.socket.last('cancel')).toMatchObject({ id: 's', reason: 'Enough.' })
   })
 
   test('loadMore loads older pages until the last one', async () => {

@@ -6,6 +6,7 @@ const SOURCE = new URL('../../src', import.meta.url).pathname
 const ENTRIES: Record<string, string> = {
   'aerostack-realtime': 'index.ts',
   'aerostack-realtime/table': 'table/index.ts',
+  'aerostack-realtime/ai-sdk': 'ai-sdk/index.ts',
   'aerostack-realtime/react': 'react/index.ts',
   'aerostack-realtime/server': 'server/index.ts',
 }
