@@ -57,7 +57,7 @@ export class RealtimeChatTransport<M extends UIMessage = UIMessage> implements C
   async sendMessages(options: Parameters<ChatTransport<M>['sendMessages']>[0]) {
     const { chatId, trigger, messageId, messages, abortSignal, body, metadata } = options
     const answer = crypto.getRandomValues(new Uint32Array(4)).join('-')
-    const message = messages.findLast(({ role }) => role === 'user')
+    const message = messages.filter(({ role }) => role === 'user').at(-1)
     const question = { answer, chatId, trigger, messageId, message, body, metadata }
     const channel = this.#channel(chatId)
     const chunks = chunksOf(channel, this.#event, abortSignal)

@@ -1,0 +1,83 @@
+/** The assistant: two people, one conversation, answers that grow. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Page } from '@playwright/test'
+import { expect, expectPresent, type Person, test } from './people.ts'
+import { serverOfThisFile } from './server.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
+
+const server = serverOfThisFile()
+const app = { url: '' }
+let backend: ChildProcess
+
+test.beforeAll(async () => {
+  await server.query('DROP TABLE IF EXISTS tasks')
+  const env = { ...process.env, AEROSTACK_URL: server.url, ASSISTANT_PIECES_PER_SECOND: '20' }
+  const command = ['-m', 'uvicorn', '--app-dir', join(ROOT, 'examples/assistant'), 'app:app', '--port', '0']
+  backend = spawn(PYTHON, command, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const said: string[] = []
+  for await (const line of createInterface(backend.stderr as NodeJS.ReadableStream)) {
+    said.push(line)
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0]
+    if (!url) continue
+    app.url = url
+    backend.stderr?.resume()
+    return
+  }
+  throw new Error(`The backend ended before it listened:\n${said.join('\n')}`)
+})
+
+test.afterAll(async () => {
+  const ended = once(backend, 'exit')
+  backend.kill()
+  await ended
+})
+
+async function ask({ page }: Person, text: string): Promise<void> {
+  await page.getByLabel('Ask the assistant').fill(text)
+  await page.keyboard.press('Enter')
+}
+
+const answers = (page: Page) => page.locator('#messages > li.answer')
+
+test('a tool changes rows that both see beside the answer', async ({ arrive }) => {
+  const ada = await arrive(app, '/', 'Ada')
+  const bob = await arrive(app, '/', 'Bob')
+  for (const { page } of [ada, bob]) await expectPresent(page, 'Here now', ['Ada', 'Bob', 'Assistant'])
+  await ask(ada, 'Add buy oats')
+  for (const { page } of [ada, bob]) {
+    await expect(page.getByRole('list', { name: 'Tasks' })).toHaveText('buy oats')
+    const answer = answers(page).last()
+    await expect(answer).toContainText('add_task("buy oats")')
+    await expect(answer).toContainText('shows it already.')
+    await expect(answer.getByRole('button', { name: 'Stop' })).toHaveCount(0)
+  }
+  await ask(bob, 'Finish oats')
+  await expect(ada.page.locator('#tasks li.done')).toHaveText('buy oats')
+})
+
+test('an answer survives a reload, late joiners see it, and either stops it', async ({ arrive }) => {
+  const ada = await arrive(app, '/', 'Ada')
+  const before = await answers(ada.page).count()
+  await ask(ada, 'Tell me a story')
+  const answer = answers(ada.page).nth(before)
+  await expect(answer).toContainText('Nobody is announced')
+  await ada.page.reload()
+  await expect(answer).toContainText('Nobody is announced')
+  await expect(answer).toContainText('writing…')
+  const bob = await arrive(app, '/', 'Bob')
+  const same = answers(bob.page).nth(before)
+  await expect(same).toContainText('Nobody is announced')
+  await same.getByRole('button', { name: 'Stop' }).click()
+  for (const each of [answer, same]) await expect(each).toContainText('stopped')
+  const text = await same.locator('p').textContent()
+  await expect(answer.locator('p')).toHaveText(text ?? '')
+  expect(text).not.toContain('tomorrow')
+  await bob.page.reload()
+  await expect(answers(bob.page).nth(before)).toContainText('stopped')
+  await expect(answers(bob.page).nth(before).locator('p')).toHaveText(text ?? '')
+})
