@@ -28,6 +28,7 @@ test('the modules of the client are served, and name each other as neighbours', 
     'aerostack-react.js',
     'aerostack-outbox-store.js',
     'aerostack-filter.js',
+    'aerostack-streams.js',
   ]) {
     const response = await request.get(`${server.url}/sdk/${name}`)
     expect(response.headers()['content-type']).toContain('text/javascript')
