@@ -1,6 +1,8 @@
 /** The assistant: two people, one conversation, answers that grow. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
@@ -12,29 +14,36 @@ const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
 
 const server = serverOfThisFile()
 const app = { url: '' }
-let backend: ChildProcess
+const backends: ChildProcess[] = []
 
-test.beforeAll(async () => {
-  await server.query('DROP TABLE IF EXISTS tasks')
-  const env = { ...process.env, AEROSTACK_URL: server.url, ASSISTANT_PIECES_PER_SECOND: '20' }
+/** Start the backend. Resolves with its address. */
+async function start(settings: Record<string, string>): Promise<string> {
+  const env = { ...process.env, AEROSTACK_URL: server.url, ...settings }
   const command = ['-m', 'uvicorn', '--app-dir', join(ROOT, 'examples/assistant'), 'app:app', '--port', '0']
-  backend = spawn(PYTHON, command, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const backend = spawn(PYTHON, command, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  backends.push(backend)
   const said: string[] = []
-  for await (const line of createInterface(backend.stderr as NodeJS.ReadableStream)) {
+  for await (const line of createInterface(backend.stderr)) {
     said.push(line)
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0]
     if (!url) continue
-    app.url = url
-    backend.stderr?.resume()
-    return
+    backend.stderr.resume()
+    return url
   }
   throw new Error(`The backend ended before it listened:\n${said.join('\n')}`)
+}
+
+test.beforeAll(async () => {
+  await server.query('DROP TABLE IF EXISTS tasks')
+  app.url = await start({ ASSISTANT_PIECES_PER_SECOND: '20' })
 })
 
 test.afterAll(async () => {
-  const ended = once(backend, 'exit')
-  backend.kill()
-  await ended
+  for (const backend of backends) {
+    const ended = once(backend, 'exit')
+    backend.kill('SIGKILL')
+    await ended
+  }
 })
 
 async function ask({ page }: Person, text: string): Promise<void> {
@@ -80,4 +89,28 @@ test('an answer survives a reload, late joiners see it, and either stops it', as
   await bob.page.reload()
   await expect(answers(bob.page).nth(before)).toContainText('stopped')
   await expect(answers(bob.page).nth(before).locator('p')).toHaveText(text ?? '')
+})
+
+test('Stop closes the request to a model with the interface of OpenAI', async ({ arrive }) => {
+  const asked: string[] = []
+  const model = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`)
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    for (const content of ['Ich ', 'denke'])
+      response.write(`data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`)
+  })
+  model.listen(0, '127.0.0.1')
+  await once(model, 'listening')
+  const { port } = model.address() as AddressInfo
+  const url = await start({ OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` })
+  const ada = await arrive({ url }, '/', 'Ada')
+  const closed = new Promise((resolve) => model.on('request', (_, response) => response.on('close', resolve)))
+  await ask(ada, 'Think.')
+  const answer = answers(ada.page).last()
+  await expect(answer).toContainText('Ich denke')
+  expect(asked).toEqual(['POST /v1/chat/completions'])
+  await answer.getByRole('button', { name: 'Stop' }).click()
+  await closed
+  await expect(answer).toContainText('stopped')
+  model.close()
 })

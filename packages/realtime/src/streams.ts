@@ -329,12 +329,14 @@ export class Reader {
   /** Apply a frame. Returns what listeners receive, or undefined when it has nothing new. */
   read(frame: EventFrame | AppendFrame): Payload | undefined {
     const { id = '' } = frame
-    if (this.#ended.has(id)) return undefined
+    const ended = this.#ended.has(id)
     const known = this.#open.get(id)
     if (frame.type !== 'append') {
       const { stream = { n: 0, state: 'open' }, ...rest } = frame
+      if (ended && stream.state !== 'open') return undefined
+      this.#ended.delete(id) // a server that lost it in a crash, and reported it as failed, got it again
       const payload: Payload = { ...rest, state: stream.state }
-      if (!known) payload.delta = rest.data
+      if (!known && !ended) payload.delta = rest.data
       return this.#keep(id, stream.n, payload)
     }
     const { n, to, data, state = 'open', cursor } = frame

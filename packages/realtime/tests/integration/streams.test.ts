@@ -112,7 +112,9 @@ test('a writer that is cut off again and again sends every piece once', async ()
 
 test.each([true, false])('a killed server continues the stream (persist: %s)', async (persist) => {
   const server = await started()
-  const heard = await read(client(server, 'bob'), 'k')
+  const heard = new Heard<RealtimePayload>()
+  const add = (payload: RealtimePayload) => heard.add(payload)
+  await client(server, 'bob').channel(TOPIC, { streams: true }).on('answer', add).subscribe()
   const stream = await client(server, 'ada').channel(TOPIC).stream('answer', { id: 'k', persist })
   await stream.append('before ')
   await heard.until(({ data }) => data === 'before ')
@@ -122,6 +124,8 @@ test.each([true, false])('a killed server continues the stream (persist: %s)', a
   await during
   await stream.append('after')
   await stream.finish()
+  const { data } = await heard.until(({ state }) => state === 'complete')
+  expect(data).toBe('before during after')
   if (persist)
     expect(await client(server, 'joe').channel(TOPIC).getHistory()).toMatchObject([
       { id: 'k', data: 'before during after', state: 'complete' },

@@ -69,7 +69,7 @@ try {
   if (!apart || apart.includes('aerostack-v1'))
     throw new Error('The store of the outbox is not a chunk of its own.')
 
-  const names = 'createClient, createServer, liveTable, AerostackProvider, useTable'
+  const names = 'createClient, createServer, liveTable, AerostackProvider, useTable, RealtimeChatTransport'
   // Node has no IndexedDB: this error shows that the chunk that needs it was found.
   const use = `if ([${names}].some((each) => typeof each !== 'function')) throw new Error('Something is missing.')
     createClient({ url: 'http://localhost', persistOutbox: true, onError: ({ code, message }) => {
@@ -81,6 +81,7 @@ try {
     `import { createClient } from 'aerostack-realtime'
     import { liveTable } from 'aerostack-realtime/table'
     import { createServer } from 'aerostack-realtime/server'
+    import { RealtimeChatTransport } from 'aerostack-realtime/ai-sdk'
     import { AerostackProvider, useTable } from 'aerostack-realtime/react'\n${use}`,
   )
   write(
@@ -88,6 +89,7 @@ try {
     `const { createClient } = require('aerostack-realtime')
     const { liveTable } = require('aerostack-realtime/table')
     const { createServer } = require('aerostack-realtime/server')
+    const { RealtimeChatTransport } = require('aerostack-realtime/ai-sdk')
     const { AerostackProvider, useTable } = require('aerostack-realtime/react')\n${use}`,
   )
   for (const file of ['esm.mjs', 'cjs.cjs'])

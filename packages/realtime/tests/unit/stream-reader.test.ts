@@ -111,6 +111,22 @@ test('a stream that the server lost ends as failed with what there was', async (
   expect(heard.at(-1)).toEqual(['abc', undefined, 'failed'])
 })
 
+test('a stream that failed with its server is open again with its writer', async () => {
+  const made = await connected()
+  const heard = await reader(made)
+  event(made, 'ab', 2)
+  append(made, { n: 2, to: 2, state: 'failed' })
+  event(made, '', 0)
+  append(made, { n: 0, to: 3, data: 'abc', state: 'complete' })
+  event(made, 'abc', 3, 'complete')
+  expect(heard).toEqual([
+    ['ab', 'ab', 'open'],
+    ['ab', undefined, 'failed'],
+    ['', undefined, 'open'],
+    ['abc', 'abc', 'complete'],
+  ])
+})
+
 test('channels without streams get one event, when it ends', async () => {
   const made = await connected()
   const all = await reader(made)
