@@ -58,11 +58,11 @@ def _spelling(parameter: Any) -> str:
 
 
 def _meaning(parameter: Any) -> str:
-    help = " ".join((parameter.help or "").split())
+    text = " ".join((parameter.help or "").split())
     default = parameter.default
     if default is None or default in (False, "", ()) or callable(default) or parameter.required:
-        return help
-    return f"{help} Default: `{default}`." if help.endswith(".") else f"{help}. Default: `{default}`."
+        return text
+    return f"{text} Default: `{default}`." if text.endswith(".") else f"{text}. Default: `{default}`."
 
 
 def error_codes() -> str:

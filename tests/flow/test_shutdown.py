@@ -71,7 +71,7 @@ async def test_a_standby_server_ends_on_sigterm(server: "ServerProcess", how: si
         assert second.stderr is not None, "it is a pipe"
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for line in second.stderr:
-                if b"standing by" in line:
+                if b"waiting to take over" in line:
                     break
             second.send_signal(how)
             _, err = await second.communicate()
