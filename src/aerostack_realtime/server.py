@@ -43,6 +43,7 @@ from aerostack_realtime.gateway.websocket.session import Session, Transport
 from aerostack_realtime.node import Node, microseconds, open_node
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.records import ConnectionRecords
 from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,7 @@ def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
         buffer_limit=settings.limits.buffer_bytes,
         presence_limit=settings.limits.presence_members,
         logs=Logs(log_bounds(settings), settings.log_bytes, counters),
+        records=ConnectionRecords(time.time),
         streams=StreamLimits(
             settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
         ),

@@ -18,6 +18,7 @@ USER_CLAIMS: Final = "user.claims"
 _MESSAGE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _TAKEN: Final = re.compile(r"variable '(\w+)' declared multiple times")
 _CLAIMS: Final = re.compile(r"\buser\s*\.\s*claims\b(?:\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\())?")
+_ROW: Final = re.compile(r"\brow\s*\.\s*([A-Za-z_]\w*)")
 _TOKEN: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|&&|\|\||[?()\[\]{}]""")
 """A string, or a sign that decides where an operand of `&&` ends."""
 
@@ -97,6 +98,43 @@ def _where(message: str) -> str:
     if found is None or int(found[1]) < 1:
         return "line 1, column 1: the expression is nested too deeply"
     return f"line {found[1]}, column {found[2]}: {found[3]}"
+
+
+def false_operand(
+    source: str, names: Collection[str], known: Mapping[str, Any], *, row: bool = False
+) -> tuple[str, str | None]:
+    """The first operand of the outermost `&&` that is not true, and why it has no value if it has none. The whole
+    expression where its operands cannot stand alone."""
+    operand = source
+    for operand in conjuncts(source):
+        try:
+            if not Expression(operand, names, row=row).holds(known):
+                break
+        except Failed as failed:
+            return operand, str(failed)
+        except ExpressionError:
+            return source, None
+    return operand, None
+
+
+def used(source: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of what an expression names: `user.id`, claims, variables of the pattern, columns of `row`.
+
+    None stands for what is missing.
+    """
+    found: dict[str, Any] = {}
+    if USER_ID in known and re.search(r"\buser\s*\.\s*id\b", source):
+        found[USER_ID] = known[USER_ID]
+    for name in _CLAIMS.findall(source):
+        if name:
+            found[f"{USER_CLAIMS}.{name}"] = known.get(USER_CLAIMS, {}).get(name)
+    row = known.get("row")
+    if isinstance(row, Mapping):
+        found |= {f"row.{name}": row.get(name) for name in _ROW.findall(source)}
+    for name, value in known.items():
+        if name.isidentifier() and name != "row" and re.search(rf"(?<![.\w]){name}\b", source):
+            found[name] = value
+    return found
 
 
 def conjuncts(source: str) -> list[str]:

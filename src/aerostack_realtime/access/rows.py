@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from aerostack_realtime.access.expressions import Expression, Failed
+from aerostack_realtime.access.expressions import Expression, Failed, false_operand, used
 from aerostack_realtime.protocol.errors import Forbidden
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,18 @@ class RowTest:
             raise RuleFailed(f"The row rule of {self._name} failed on a row; the server's log says why.") from None
         self._seen = [*self._seen[-1:], (row, shown)]  # the old and the new row of one change
         return shown
+
+    @property
+    def source(self) -> str:
+        """The expression as it is written in the settings."""
+        return self._expression.source
+
+    def explain(self, row: Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+        """The operand of the expression that is not true for a row, why it has no value if it has none, and the
+        values that it names."""
+        known = {**self._user, "row": row}
+        operand, failure = false_operand(self._expression.source, (), known, row=True)
+        return operand, failure, used(operand, known)
 
 
 class Scope(Struct, frozen=True):

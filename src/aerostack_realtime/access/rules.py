@@ -15,7 +15,8 @@ from aerostack_realtime.access.expressions import (
     Expression,
     ExpressionError,
     Failed,
-    conjuncts,
+    false_operand,
+    used,
 )
 from aerostack_realtime.access.hooks import Hook
 from aerostack_realtime.access.identity import Identity
@@ -114,7 +115,8 @@ class Explanation(Struct, frozen=True):
     `part` is the part of the rule that decided: `action` for the word or expression of the action, `members`
     for a membership without a value for one of its columns, `rows_only` for a publish on a table. `source` is
     the word or expression as written. `false` is the first operand of `&&` that is not true, and `failure` why
-    it has no value. `variables` is what the pattern's variables stand for.
+    it has no value. `variables` is what the pattern's variables stand for, and `seen` the values that `false`
+    names.
     """
 
     verdict: Verdict
@@ -123,6 +125,7 @@ class Explanation(Struct, frozen=True):
     false: str | None = None
     failure: str | None = None
     variables: dict[str, str] = {}
+    seen: dict[str, Any] = {}
 
 
 ALLOWED: Final = Verdict(True)
@@ -257,19 +260,12 @@ class _Word:
 
     def explain(self, verdict: Verdict, known: Mapping[str, Any], variables: dict[str, str]) -> Explanation:
         """A verdict for which this word or expression is the reason."""
-        operand, failure = None, None
+        operand: str | None = None
+        failure: str | None = None
         if self._expression is not None and not verdict.allowed:
-            for operand in conjuncts(self.written):
-                try:
-                    if not Expression(operand, self._names).holds(known):
-                        break
-                except Failed as failed:
-                    failure = str(failed)
-                    break
-                except ExpressionError:  # an operand that cannot stand alone: the whole is the reason
-                    operand = self.written
-                    break
-        return Explanation(verdict, "action", self.written, operand, failure, variables)
+            operand, failure = false_operand(self.written, self._names, known)
+        seen = {} if operand is None else used(operand, known)
+        return Explanation(verdict, "action", self.written, operand, failure, variables, seen)
 
 
 class _Members:

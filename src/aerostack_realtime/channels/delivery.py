@@ -39,7 +39,7 @@ class Delivery:
         id = item.id or f"{position:x}"
         event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
         frame = frames.encode(event)
-        channel.log.add(Entry(position, frame, False, len(frame)))
+        channel.log.add(Entry(position, frame, False, len(frame), 0, None, None, item.without))
         channel.log.counters.events += 1
         without = None if item.without is None else self._connections.get(item.without)
         channel.audience.append(frame, without=without)

@@ -22,6 +22,7 @@ from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
+from aerostack_realtime.channels.inspection import Inspection
 from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.outcome import Outcome as Outcome
 from aerostack_realtime.channels.publishing import Publishing, check_event
@@ -38,6 +39,7 @@ from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
 from aerostack_realtime.protocol.messages import Member, encode
+from aerostack_realtime.records import ConnectionRecords
 
 ALONE: Final = NodeInfo()
 decode_counts = msgspec.json.Decoder(dict[str, int]).decode
@@ -58,8 +60,8 @@ class Hub:
     how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
     channel are shown; `logs` makes the logs of channels. In a cluster `commits` is the right of nodes to commit,
     `keep` is called with whether this node does what exactly one has to do, and `info` is what this node says of
-    itself; after `retry_seconds` it tries again what the database refused. The hub is the listener of the change
-    feed, its replica that of the journal. All topics given to it are canonical.
+    itself; after `retry_seconds` it tries again what the database refused. `records` are kept of connections. The
+    hub is the listener of the change feed, its replica that of the journal. All topics given to it are canonical.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Hub:
         keep: Callable[[bool], None] | None = None,
         info: NodeInfo = ALONE,
         retry_seconds: float = RETRY_SECONDS,
+        records: ConnectionRecords | None = None,
     ) -> None:
         self.caught_up = asyncio.Event()
         """Set once this node knows everything that the others know."""
@@ -85,8 +88,9 @@ class Hub:
         self._changes = changes
         self._connections: dict[str, Subscriber] = {}
         self.counters = logs.counters
+        self.records = ConnectionRecords(lambda: 0.0) if records is None else records
         self._logs = logs
-        self._registry = Registry(defer, later, buffer_limit, logs)
+        self._registry = Registry(defer, later, buffer_limit, logs, self.records)
         self._cursors = Cursors(journal)
         delivery = Delivery(self._registry, self._cursors, self._connections)
         self._keep = keep
@@ -153,6 +157,7 @@ class Hub:
             changes,
             buffer_limit,
             presence_limit,
+            self.records,
         )
         self._slow_readers = SlowReaders(
             registry=self._registry,
@@ -163,6 +168,7 @@ class Hub:
             limit=buffer_limit,
             uses_chat=self.subscriptions.uses_chat,
         )
+        self.inspection = Inspection(self._registry, self._cursors, changes, self._connections)
         self._presence_limit = presence_limit
         self._tracking: dict[Subscriber, set[str]] = {}
 
@@ -233,6 +239,7 @@ class Hub:
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""
         self._connections[subscriber.connection_id] = subscriber
+        self.records.connected(subscriber.connection_id)
         self.subscriptions.join(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -309,6 +316,7 @@ class Hub:
                 channel.deliver(change)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        self.records.interrupted(table, cursor, present)
         channel = self._registry.of_table(table)
         if channel is None:
             return

@@ -12,6 +12,7 @@ from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS, Slo
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
+from aerostack_realtime.records import ConnectionRecords
 
 
 class Registry:
@@ -29,12 +30,14 @@ class Registry:
         later: Callable[[float, Callable[[], None]], object],
         buffer_limit: int,
         logs: Logs,
+        records: ConnectionRecords,
     ) -> None:
         self._defer = defer
         self._later = later
         self.largest = min(buffer_limit, LARGEST_ROWS)
         self._buffer_limit = buffer_limit
         self._new_logs = logs
+        self._records = records
         self._forgotten = 0
         self.fell_behind: FellBehind | None = None
         """What serves subscribers that leave live delivery, see Audience."""
@@ -63,6 +66,10 @@ class Registry:
 
     def of_table(self, table: str) -> TableChannel | None:
         return self._by_table.get(table)
+
+    def topics(self) -> set[str]:
+        """Every topic with subscribers or events on this node."""
+        return {*self.heard, *self._logs, *self._tables}
 
     def log_start(self, topic: str) -> int:
         """The position after which a custom channel's log is, or would be, complete."""
@@ -155,7 +162,7 @@ class Registry:
             del self._logs[topic]
 
     def _audience(self, counters: ChannelCounters) -> Audience:
-        return Audience(self._touch, self._buffer_limit, self._lag, counters, self.fell_behind)
+        return Audience(self._touch, self._buffer_limit, self._lag, counters, self.fell_behind, self._records)
 
     def _touch(self, audience: Audience) -> None:
         if not self._dirty and not self._growing:

@@ -21,6 +21,7 @@ from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, Stor
 from aerostack_realtime.protocol import frames, messages, presence, topics
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
+from aerostack_realtime.records import ConnectionRecords
 
 
 class Gap(Struct, frozen=True):
@@ -43,6 +44,7 @@ class Subscriptions:
         changes: ChangeFeed,
         buffer_limit: int,
         presence_limit: int,
+        records: ConnectionRecords,
     ) -> None:
         self._registry = directory
         self._cursors = cursors
@@ -52,6 +54,7 @@ class Subscriptions:
         self._changes = changes
         self._buffer_limit = buffer_limit
         self._presence_limit = presence_limit
+        self._records = records
         self._joined: dict[Subscriber, set[str]] = {}
         self._using_chat: set[Subscriber] = set()
 
@@ -75,6 +78,7 @@ class Subscriptions:
         for topic in self._joined.pop(subscriber, ()):
             channel = self._registry.find(topic)
             if channel is not None:
+                self._records.ended(subscriber.connection_id, topic, self._end(channel), "closed")
                 channel.remove(subscriber)
                 self._registry.tidy(channel)
 
@@ -117,7 +121,8 @@ class Subscriptions:
             uses_chat=uses_chat,
             streams=command.streams is not False,
         )
-        cursor, recovered, missed = self._cursors.at(channel.log.last), None, list[Entry]()
+        end = cursor = self._cursors.at(channel.log.last)
+        recovered, missed = None, list[Entry]()
         if command.since is not None:
             channel.log.encode(self._delivery.frame)
             entries, recovered = channel.log.after(*self._cursors.place(command.since))
@@ -126,6 +131,7 @@ class Subscriptions:
             if not confirmed:
                 _count_resume(channel.log.counters, recovered)
         self._joined[subscriber].add(command.topic)
+        self._records.subscribed(subscriber.connection_id, command, end, recovered)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
         subscribed = b"" if confirmed else frames.encode(reply)
         replayed = self._delivery.replay(channel, missed, command.streams, cursor)
@@ -249,6 +255,7 @@ class Subscriptions:
             return
         channel = self._registry.find(topic)
         if channel is not None:
+            self._records.ended(subscriber.connection_id, topic, self._end(channel), "unsubscribed")
             channel.remove(subscriber)
             self._joined[subscriber].discard(topic)
             self._registry.tidy(channel)
@@ -260,6 +267,7 @@ class Subscriptions:
         channel.add(subscriber, view, policy(command), presence=command.presence)
         self._joined[subscriber].add(command.topic)
         cursor = self._changes.cursor(table)
+        self._records.subscribed(subscriber.connection_id, command, cursor, None)
         subscribed = messages.Subscribed(
             command.topic, cursor, None, command.id, column_types=_column_types(channel, view)
         )
@@ -286,6 +294,7 @@ class Subscriptions:
             self._write_to(subscriber, missed)
             return
         self._joined[subscriber].add(command.topic)
+        self._records.subscribed(subscriber.connection_id, command, part.cursor, part.recovered)
         channel.add(subscriber, view, policy(command), presence=command.presence)
         self._write_to(subscriber, missed)
 
@@ -310,6 +319,12 @@ class Subscriptions:
             for audience in channel.audiences():
                 audience.flush()
         return subscriber in self._joined
+
+    def _end(self, channel: CustomChannel | TableChannel) -> str:
+        """The cursor of the end of a channel."""
+        if isinstance(channel, CustomChannel):
+            return self._cursors.at(channel.log.last)
+        return self._changes.cursor(channel.table) if self._changes.watches(channel.table) else ""
 
     def _write_to(self, subscriber: Subscriber, data: bytes) -> None:
         """Write to one subscriber alone, which may be behind live delivery."""

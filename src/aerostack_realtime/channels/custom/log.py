@@ -37,6 +37,8 @@ class Entry(Struct, frozen=True, gc=False):
     timestamp: int = 0
     item: Publish | None = None
     stream: Stream | None = None
+    without: str | None = None
+    """The connection that does not receive it: its publisher, with `echo` off."""
 
 
 class Bounds(Struct, frozen=True):
@@ -159,7 +161,7 @@ class Log:
                 change = len(frame) - entry.size
                 self._bytes += change
                 self._budget.spent += change
-                entry = Entry(entry.position, frame, False, len(frame))
+                entry = Entry(entry.position, frame, False, len(frame), without=entry.item.without)
             encoded.append(entry)
         self._entries = encoded
         while self._bytes > self._max_bytes:

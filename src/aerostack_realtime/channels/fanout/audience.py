@@ -12,6 +12,7 @@ from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.counters import ChannelCounters
+from aerostack_realtime.records import ConnectionRecords
 
 
 class Behind(Struct, eq=False):
@@ -34,6 +35,7 @@ class Audience:
     at the end of the tick. Subscribers with a policy of their own are kept apart, whether they are slow or not;
     `lag` is called when the first of them is. `counters` are those of the channel's rule. Any other subscriber for
     which more than `limit` bytes wait leaves live delivery if `fell_behind` accepts it, until it is added again.
+    `records` learn which subscribers with a policy are slow.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Audience:
         "_lag",
         "_limit",
         "_presence",
+        "_records",
         "_slow",
         "_with_presence",
         "_withheld",
@@ -58,10 +61,12 @@ class Audience:
         lag: Callable[[SlowConsumers], None],
         counters: ChannelCounters | None = None,
         fell_behind: FellBehind | None = None,
+        records: ConnectionRecords | None = None,
     ) -> None:
         self._behind: dict[Subscriber, Behind] = {}
         self._fell_behind = fell_behind
         self.counters = ChannelCounters() if counters is None else counters
+        self._records = records
         self._defer = defer
         self._lag = lag
         self._limit = limit
@@ -81,7 +86,7 @@ class Audience:
         self.remove(subscriber)
         if policy is not None:
             if self._slow is None:
-                self._slow = SlowConsumers(self._lag, self._limit, self.counters)
+                self._slow = SlowConsumers(self._lag, self._limit, self.counters, self._records)
             self._slow.add(subscriber, policy, presence=presence)
         elif presence:
             self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)

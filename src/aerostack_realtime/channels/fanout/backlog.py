@@ -92,29 +92,30 @@ class _Kept(Struct, frozen=True):
 class Backlog:
     """What waits for a subscriber under a policy. False when nothing does; `size` is how many bytes wait."""
 
-    __slots__ = ("_cursor", "_dropped", "_kept", "_policy", "_section", "_topic", "size")
+    __slots__ = ("_kept", "_section", "cursor", "dropped", "policy", "size", "topic")
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._kept: dict[tuple[Any, ...], _Kept] = {}
         self._section = 0
-        self._dropped = 0
-        self._topic = self._cursor = ""
+        self.dropped = 0
+        self.topic = self.cursor = ""
+        """Of the newest frame that was taken in."""
         self.size = 0
 
     def __bool__(self) -> bool:
-        return bool(self._kept or self._dropped)
+        return bool(self._kept or self.dropped)
 
     @property
     def drops(self) -> bool:
         """Whether `give` will report dropped events."""
-        return self._dropped > 0
+        return self.dropped > 0
 
     def take(self, item: Item) -> None:
         """Take in what comes next."""
         message = item.message
         if isinstance(message, Event | DbChange | Subscribed | Appended):
-            self._topic, self._cursor = message.topic, message.cursor
+            self.topic, self.cursor = message.topic, message.cursor
         if isinstance(message, Appended):
             self._appended(item, message)
             return
@@ -122,8 +123,8 @@ class Backlog:
             self._member(item, message)
         elif isinstance(message, Event) and message.stream is not UNSET:
             self._keep((self._section, "stream", message.id), _Kept(item.frame))
-        elif self._policy.slow == "drop" and isinstance(message, Event | DbChange):
-            self._dropped += 1
+        elif self.policy.slow == "drop" and isinstance(message, Event | DbChange):
+            self.dropped += 1
         elif isinstance(message, Event):
             self._keep((self._section, message.event, item.key), _Kept(item.frame))
         elif not (isinstance(message, DbChange) and self._row(item, message)):
@@ -132,11 +133,11 @@ class Backlog:
     def give(self) -> bytes:
         """Everything that waits, with the gap that was dropped, and let go of it."""
         given = b"".join(each.frame for each in self._kept.values())
-        if self._dropped:
-            gap = Subscribed(self._topic, self._cursor, recovered=False, dropped=self._dropped)
+        if self.dropped:
+            gap = Subscribed(self.topic, self.cursor, recovered=False, dropped=self.dropped)
             given += frames.encode(gap)
         self._kept.clear()
-        self._section = self._dropped = self.size = 0
+        self._section = self.dropped = self.size = 0
         return given
 
     def _row(self, item: Item, change: DbChange) -> bool:

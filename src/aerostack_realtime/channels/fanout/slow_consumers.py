@@ -12,6 +12,7 @@ from msgspec import Struct
 from aerostack_realtime.channels.fanout.backlog import Backlog, Item, Policy, read
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.counters import ChannelCounters
+from aerostack_realtime.records import ConnectionRecords
 
 DRAINED_BYTES: Final = 16 * 1024
 """A peer with less than this in its transport has caught up: at 1 Mbit/s it is an eighth of a second behind."""
@@ -38,10 +39,17 @@ class SlowConsumers:
     says that there is none. `limit` is how many bytes a backlog may have; beyond, its subscriber is too slow.
     """
 
-    __slots__ = ("_counters", "_lag", "_limit", "_places", "_waiting")
+    __slots__ = ("_counters", "_lag", "_limit", "_places", "_records", "_waiting")
 
-    def __init__(self, lag: "Callable[[SlowConsumers], None]", limit: int, counters: ChannelCounters) -> None:
+    def __init__(
+        self,
+        lag: "Callable[[SlowConsumers], None]",
+        limit: int,
+        counters: ChannelCounters,
+        records: ConnectionRecords | None = None,
+    ) -> None:
         self._counters = counters
+        self._records = records
         self._lag = lag
         self._limit = limit
         self._places: dict[Subscriber, _Place] = {}
@@ -75,7 +83,7 @@ class SlowConsumers:
             waits = subscriber in self._waiting
             if subscriber.buffered() <= (DRAINED_BYTES if waits else place.behind):
                 own = b"".join(each for index, each in enumerate(frames) if index not in left_out)
-                before = self._give(self._waiting.pop(subscriber)) if waits else b""
+                before = self._give(subscriber, self._waiting.pop(subscriber)) if waits else b""
                 if data := before + (own if left_out else chunk):
                     self._counters.bytes += len(data)
                     try_write(subscriber, data)
@@ -87,7 +95,7 @@ class SlowConsumers:
                 if index not in left_out:
                     place.backlog.take(item)
             if place.backlog and not waits:
-                self._wait(subscriber, place)
+                self._wait(subscriber, place, items[0])
             if place.backlog.size > self._limit:
                 slow.append(subscriber)
 
@@ -96,16 +104,33 @@ class SlowConsumers:
         for subscriber, backlog in list(self._waiting.items()):
             if subscriber.buffered() <= DRAINED_BYTES:
                 del self._waiting[subscriber]
-                if data := self._give(backlog):
+                if data := self._give(subscriber, backlog):
                     self._counters.bytes += len(data)
                     try_write(subscriber, data)
         return bool(self._waiting)
 
-    def _give(self, backlog: Backlog) -> bytes:
+    def _give(self, subscriber: Subscriber, backlog: Backlog) -> bytes:
+        if self._records is not None:
+            self._records.note(
+                subscriber.connection_id,
+                "caught_up",
+                backlog.topic,
+                cursor=backlog.cursor,
+                slow=backlog.policy.slow,
+                count=backlog.dropped,
+            )
         self._counters.dropped += backlog.drops
         return backlog.give()
 
-    def _wait(self, subscriber: Subscriber, place: _Place) -> None:
+    def _wait(self, subscriber: Subscriber, place: _Place, first: Item) -> None:
+        if self._records is not None:
+            self._records.note(
+                subscriber.connection_id,
+                "slow",
+                place.backlog.topic,
+                cursor=getattr(first.message, "cursor", ""),
+                slow=place.policy.slow,
+            )
         if place.policy.slow == "latest":
             self._counters.slow_latest += 1
         else:

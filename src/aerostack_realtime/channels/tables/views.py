@@ -86,6 +86,20 @@ class View:
         """Whether a row is in the view. Raises RuleFailed."""
         return _key(row, self.columns) == self.key and all(test(row) for test in self._tests)
 
+    def unmet(self, row: Row) -> Condition | RowTest | None:
+        """The first condition that keeps a row out of the view, or the test of its row rule; None for a row that
+        is in it."""
+        column_types = dict(self.definition.column_types)
+        for each in self.definition.conditions:
+            kind = column_types.get(each.column)
+            if each.operator == "eq":
+                met = _meant(row.get(each.column), kind) == _meant(each.operand, kind)
+            else:
+                met = _test(each, kind)(row)
+            if not met:
+                return each
+        return None if self.shows(row) else self.definition.test
+
     def column_types(self, column_types: Mapping[str, ColumnType]) -> dict[str, str]:
         """Those of a table's column_types that concern columns which the view shows."""
         return {name: kind for name, kind in column_types.items() if self.shown is None or name in self.shown}

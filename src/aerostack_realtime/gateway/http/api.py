@@ -7,8 +7,11 @@ from aiohttp import web
 from aerostack_realtime.access.identity import Authenticator
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
+from aerostack_realtime.gateway.explain.explainer import Explainer
+from aerostack_realtime.gateway.explain.findings import Place
 from aerostack_realtime.gateway.http.admin import Admin, AdminCalls
 from aerostack_realtime.gateway.http.callers import Callers
+from aerostack_realtime.gateway.http.explain import ExplainCall
 from aerostack_realtime.gateway.http.metrics import MetricsCall
 from aerostack_realtime.gateway.http.realtime import RealtimeCalls
 from aerostack_realtime.gateway.http.rpc import RpcCalls
@@ -35,6 +38,7 @@ def routes(
     limits: Limits,
     metrics: MetricsCall | None,
     version: str,
+    place: Place = lambda _: None,
 ) -> list[web.RouteDef]:
     """The routes of one project's calls; without `metrics` those are served on another address."""
     callers = Callers(
@@ -48,6 +52,8 @@ def routes(
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, reload=reload, callers=callers, nesting=limits.nesting)
     status = StatusCalls(readiness=Readiness(hub, database, guard), version=version)
+    explainer = Explainer(project=project, hub=hub, database=database, guard=guard, place=place)
+    explain = ExplainCall(explainer=explainer, callers=callers)
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
         web.post("/api/v1/realtime/publish", realtime.publish),
@@ -57,6 +63,7 @@ def routes(
         web.post("/api/v1/realtime/streams/cancel", streams.cancel),
         web.get("/api/v1/realtime/presence", realtime.presence),
         web.get("/api/v1/realtime/channels", realtime.channels),
+        web.get("/api/v1/realtime/explain", explain.answer),
         web.post("/api/v1/realtime/disconnect", operator.disconnect),
         web.post("/api/v1/realtime/revoke", operator.revoke),
         web.post("/api/v1/realtime/reload", operator.reload),

@@ -79,6 +79,21 @@ def _paths() -> dict[str, Any]:
                 _object({"channels": _list("Channel")}),
             )
         },
+        "/api/v1/realtime/explain": {
+            "get": _call(
+                "explain",
+                "Why a user did or did not receive an event or a row change (secret key)",
+                _ref("Explanation"),
+                parameters=[
+                    _query("topic", _TOPIC),
+                    _query("user", {"type": "string"}),
+                    _query("event", {"type": "string", "description": "The id of an event."}),
+                    _query("row", {"type": "string", "description": "A key (7), or column=value."}),
+                    _query("access", {"enum": ["subscribe", "publish", "presence", "history", "cancel"]}),
+                    _query("connection", {"type": "string", "description": "The id of a connection."}),
+                ],
+            )
+        },
         "/api/v1/realtime/disconnect": {
             "post": _call(
                 "disconnect",
@@ -250,6 +265,20 @@ def _schemas() -> dict[str, Any]:
                 "lagMs": {"type": "number"},
                 "generation": {"type": ["string", "null"]},
                 "keeper": {"type": "boolean"},
+            }
+        ),
+        "Explanation": _object(
+            {
+                "verdict": {"type": "string", "description": "One sentence."},
+                "code": {"type": "string", "description": "See docs/guides/explain.md."},
+                "findings": {
+                    "type": "array",
+                    "items": _object(
+                        {"code": {"type": "string"}, "sentence": {"type": "string"}, "facts": {"type": "object"}}
+                    ),
+                },
+                "setting": {"type": ["object", "null"], "description": "The setting that would change it."},
+                "nodes": {"type": "array", "items": {"type": "string"}},
             }
         ),
         "Health": _object({"status": {"type": "string"}, "version": {"type": "string"}}),

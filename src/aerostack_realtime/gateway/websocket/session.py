@@ -51,8 +51,7 @@ AUDITED: Final = frozenset(
 
 
 class Transport(Protocol):
-    """The socket as a session needs it. `write` and `buffered` are those of channels.audience.Subscriber;
-    `hang_up` ends it soon, once a close frame is written."""
+    """The socket of a session, as in channels.audience.Subscriber; `hang_up` ends it after a close frame."""
 
     @property
     def write(self) -> Callable[[bytes], None]: ...
@@ -66,8 +65,7 @@ class Transport(Protocol):
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`
-    first.
+    `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`.
     """
 
     __slots__ = (
@@ -144,6 +142,7 @@ class Session:
             self._rights.become(identity)
         self._version = version
         hub.join(self)
+        hub.records.identified(self.connection_id, identity)
 
     def greeting(self) -> bytes:
         """The frame that its peer gets first."""
@@ -170,6 +169,7 @@ class Session:
         if self.closed is None:
             if type(reply) is messages.Error:
                 self._counters.errors[reply.code] += 1
+                self._hub.records.refused(self.connection_id, reply)
             self._write(frames.encode(reply))
 
     def overflow(self) -> None:
@@ -198,6 +198,7 @@ class Session:
         """End everything on a topic at once: the right to be there is gone."""
         if self.closed is None and self._commands.leave(topic):
             self._audit("evicted", topic=topic)
+            self._hub.records.evicted(self.connection_id, topic)
             self.send(messages.Unsubscribed(topic, reason="forbidden"))
 
     def close(self, code: int, reason: str) -> None:
@@ -211,6 +212,7 @@ class Session:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
         self._hub.leave(self)
+        self._hub.records.closed(self.connection_id, code, reason, self.buffered())
         try_write(self, frames.close(code, reason))
         self._transport.hang_up()
 
@@ -222,14 +224,15 @@ class Session:
             self._counters.closes[close_codes.ABNORMAL] += 1
             self._rights.leave_all()
             self._hub.leave(self)
+            self._hub.records.closed(self.connection_id, close_codes.ABNORMAL, "", self.buffered())
 
     # --- time --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Heartbeat and deadlines; call it about once a second. A silent client is pinged before it is closed."""
-        limits = self._limits
         if self.closed is not None:
             return
+        limits = self._limits
         if self._commands.pinged:
             self.send(messages.Pong())
         if self._identity is None:
@@ -330,6 +333,7 @@ class Session:
             return None
         before = None if known is None else self._rights.permissions
         self._identity = identity
+        self._hub.records.identified(self.connection_id, identity)
         self._warned_at = None
         self._throttle.exempt = identity.kind == "server"
         self._rights.become(identity)

@@ -1,0 +1,266 @@
+"""What cannot be recomputed about connections: when each was there, its subscriptions, and what it was refused.
+
+`aerostack explain` reads these records (docs/guides/explain.md). They are bounded per connection, per user and in
+total. Nothing is recorded for an event that is delivered. Times are in ms since the Unix epoch.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal, Protocol
+
+from msgspec import UNSET, Struct
+
+from aerostack_realtime.protocol.messages import Error, Subscribe
+
+PER_CONNECTION: Final = 32
+"""Subscriptions and notes that are kept of one connection, each."""
+PER_USER: Final = 16
+"""Ended connections that are kept of one user, so that a client that reconnects in a loop displaces nobody."""
+ENDED: Final = 5_000
+"""Ended connections that are kept in total."""
+REFUSALS: Final = 1_000
+INTERRUPTIONS: Final = 100
+
+Ending = Literal["unsubscribed", "evicted", "closed"]
+NoteKind = Literal["refused", "slow", "caught_up", "evicted"]
+
+
+class Person(Protocol):
+    """Who a connection is for: access.identity.Identity."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def user_id(self) -> str | None: ...
+
+    @property
+    def claims(self) -> dict[str, Any]: ...
+
+
+class Period(Struct):
+    """One subscription of a connection. `cursor` is the end of the channel when live events began; `since` and
+    `recovered` are those of a resume. `end_cursor` is the end of the channel when the subscription ended."""
+
+    topic: str
+    at: int
+    cursor: str
+    since: str | None
+    recovered: bool | None
+    filter: dict[str, Any] | None
+    presence: bool
+    slow: str
+    ended_at: int = 0
+    end_cursor: str = ""
+    ending: Ending | None = None
+
+
+class Note(Struct, frozen=True):
+    """Something that happened to a connection. `cursor` is where in the channel, `id` that of the refused command,
+    `count` how many events were dropped, `slow` the policy of the subscription."""
+
+    at: int
+    kind: NoteKind
+    topic: str = ""
+    cursor: str = ""
+    id: str = ""
+    code: str = ""
+    message: str = ""
+    slow: str = ""
+    count: int = 0
+
+
+class ConnectionRecord(Struct):
+    """A connection, open or ended. `complete_from` is the time from which its periods and notes are complete, and
+    `waiting` how many bytes its client had not taken when it ended."""
+
+    id: str
+    kind: str
+    user: str | None
+    claims: dict[str, Any]
+    at: int
+    complete_from: int
+    periods: list[Period] = []
+    notes: list[Note] = []
+    closed_at: int = 0
+    close_code: int = 0
+    close_reason: str = ""
+    waiting: int = 0
+
+
+class Refusal(Struct, frozen=True):
+    """A command or a connection that was refused."""
+
+    at: int
+    code: str
+    message: str
+    user: str | None = None
+    connection: str = ""
+    topic: str = ""
+    id: str = ""
+
+
+class Interruption(Struct, frozen=True):
+    """A table's change log was interrupted; `present` is whether the table exists after it."""
+
+    at: int
+    table: str
+    cursor: str
+    present: bool
+
+
+class ConnectionRecords:
+    """The records of this process. `now` is in seconds since the Unix epoch."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.complete_from = self._ms()
+        """The time from which the ended connections of all users are complete."""
+        self.refusals: deque[Refusal] = deque(maxlen=REFUSALS)
+        self.interruptions: deque[Interruption] = deque(maxlen=INTERRUPTIONS)
+        self._live: dict[str, ConnectionRecord] = {}
+        self._ended: dict[str, ConnectionRecord] = {}
+        self._by_user: dict[str, dict[str, ConnectionRecord]] = {}
+        self._user_complete_from: dict[str, int] = {}
+
+    # --- recording ---------------------------------------------------------------------------------------
+
+    def connected(self, id: str) -> None:
+        now = self._ms()
+        self._live[id] = ConnectionRecord(id, "anonymous", None, {}, now, now)
+
+    def identified(self, id: str, identity: Person | None) -> None:
+        """A connection has this identity from now on."""
+        record = self._live.get(id)
+        if record is None or identity is None:
+            return
+        self._remove_from_user(record)
+        record.kind, record.user, record.claims = identity.kind, identity.user_id, identity.claims
+        if record.user is not None:
+            self._by_user.setdefault(record.user, {})[id] = record
+
+    def subscribed(self, id: str, command: Subscribe, cursor: str, recovered: bool | None) -> None:
+        record = self._live.get(id)
+        if record is None:
+            return
+        self.ended(id, command.topic, cursor, "unsubscribed")
+        if not record.periods:
+            record.periods = []
+        if len(record.periods) >= PER_CONNECTION:
+            record.complete_from = self._ms()
+            gone = next((each for each in record.periods if each.ending is not None), record.periods[0])
+            record.periods.remove(gone)
+        period = Period(
+            topic=command.topic,
+            at=self._ms(),
+            cursor=cursor,
+            since=command.since,
+            recovered=recovered,
+            filter=command.filter,
+            presence=command.presence,
+            slow=command.slow,
+        )
+        record.periods.append(period)
+
+    def ended(self, id: str, topic: str, cursor: str, ending: Ending) -> None:
+        """A subscription ended, at a cursor of its channel; one that is not recorded changes nothing."""
+        record = self._live.get(id)
+        for period in () if record is None else record.periods:
+            if period.topic == topic and period.ending is None:
+                period.ended_at, period.end_cursor, period.ending = self._ms(), cursor, ending
+
+    def evicted(self, id: str, topic: str) -> None:
+        """The subscription that has just ended did so because the right to it was gone."""
+        record = self._live.get(id)
+        for period in reversed([] if record is None else record.periods):
+            if period.topic == topic:
+                period.ending = "evicted"
+                return
+
+    def refused(self, id: str, error: Error) -> None:
+        """A connection was answered with an error."""
+        topic = "" if error.topic is UNSET else error.topic
+        command = "" if error.id is UNSET else error.id
+        record = self._live.get(id)
+        user = None if record is None else record.user
+        self.refuse(error.code, error.message, user=user, connection=id, topic=topic, id=command)
+        self.note(id, "refused", topic, id=command, code=error.code, message=error.message)
+
+    def refuse(
+        self,
+        code: str,
+        message: str,
+        *,
+        user: str | None = None,
+        connection: str = "",
+        topic: str = "",
+        id: str = "",
+    ) -> None:
+        """Something was refused to somebody."""
+        self.refusals.append(Refusal(self._ms(), code, message, user, connection, topic, id))
+
+    def note(self, connection: str, kind: NoteKind, topic: str, **facts: Any) -> None:
+        record = self._live.get(connection)
+        if record is None:
+            return
+        if not record.notes:
+            record.notes = []
+        record.notes.append(Note(self._ms(), kind, topic, **facts))
+        if len(record.notes) > PER_CONNECTION:
+            record.complete_from = record.notes.pop(0).at + 1
+
+    def interrupted(self, table: str, cursor: str, present: bool) -> None:
+        self.interruptions.append(Interruption(self._ms(), table, cursor, present))
+
+    def closed(self, id: str, code: int, reason: str, waiting: int) -> None:
+        """A connection ended; its subscriptions have ended before. Idempotent."""
+        record = self._live.pop(id, None)
+        if record is None:
+            return
+        record.closed_at = self._ms()
+        record.close_code, record.close_reason, record.waiting = code, reason, waiting
+        self._ended[id] = record
+        self._make_room(record.user)
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def find(self, id: str) -> ConnectionRecord | None:
+        return self._live.get(id) or self._ended.get(id)
+
+    def of_user(self, user: str) -> list[ConnectionRecord]:
+        """The connections of a user, oldest first."""
+        return sorted(self._by_user.get(user, {}).values(), key=lambda each: each.at)
+
+    def user_complete_from(self, user: str) -> int:
+        """The time from which the ended connections of a user are complete."""
+        return max(self.complete_from, self._user_complete_from.get(user, 0))
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _make_room(self, user: str | None) -> None:
+        if user is not None:
+            ended = [each for each in self._by_user.get(user, {}).values() if each.closed_at]
+            if len(ended) > PER_USER:
+                oldest = min(ended, key=lambda each: each.closed_at)
+                self._user_complete_from[user] = oldest.closed_at + 1
+                self._forget(oldest)
+        if len(self._ended) > ENDED:
+            oldest = next(iter(self._ended.values()))
+            self.complete_from = max(self.complete_from, oldest.closed_at + 1)
+            self._forget(oldest)
+
+    def _forget(self, record: ConnectionRecord) -> None:
+        del self._ended[record.id]
+        self._remove_from_user(record)
+
+    def _remove_from_user(self, record: ConnectionRecord) -> None:
+        if record.user is None:
+            return
+        of_user = self._by_user.get(record.user, {})
+        of_user.pop(record.id, None)
+        if not of_user:
+            self._by_user.pop(record.user, None)
+            self._user_complete_from.pop(record.user, None)
+
+    def _ms(self) -> int:
+        return int(self._now() * 1000)

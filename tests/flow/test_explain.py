@@ -1,0 +1,298 @@
+"""Explain: the causes of docs/guides/explain.md, each with the sentence it gets."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+import pytest
+
+from tests.flow.calls import Http
+from tests.flow.wire import Wire
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+Serve = Callable[[str], Awaitable["ServerProcess"]]
+Calls = Callable[["ServerProcess"], Http]
+
+SECRET: Final = "the token secret of these explanations"
+SETTINGS: Final = f"""
+token_secret = "{SECRET}"
+[[channels]]
+topic = "chat/{{room}}"
+subscribe = "user.claims.level > 1 && user.claims.staff"
+publish = "user.id == 'ann'"
+history = "authenticated"
+presence = "authenticated"
+[[channels]]
+topic = "rooms/{{room}}"
+subscribe = "authenticated"
+publish = "authenticated"
+members = {{ table = "members", room = "{{room}}", person = "{{user.id}}" }}
+[[channels]]
+topic = "open/**"
+subscribe = "authenticated"
+publish = "authenticated"
+presence = "authenticated"
+history = "authenticated"
+[[tables]]
+name = "orders"
+rows = {{ owner = "user.id" }}
+columns = ["id", "owner", "status"]
+[[tables]]
+name = "bids"
+rows = "row.amount > 10 && row.secret < 5"
+columns = ["id", "amount"]
+"""
+ORDERS: Final = "CREATE TABLE orders(id INTEGER PRIMARY KEY, owner TEXT, status TEXT, margin INTEGER)"
+
+
+class Scene:
+    """A server with these rules, and users on it."""
+
+    def __init__(self, server: "ServerProcess", http: Http) -> None:
+        self.server = server
+        self.http = http
+        self.wires: list[Wire] = []
+
+    async def user(self, name: str, **claims: Any) -> Wire:
+        now = time.time()
+        payload = {"sub": name, "iat": now - 10, "exp": now + 300, **claims}
+        wire = await Wire.open(
+            self.server.url,
+            protocols=["aerostack-v1", f"aerostack-token.{jwt.encode(payload, SECRET, algorithm='HS256')}"],
+        )
+        self.wires.append(wire)
+        wire.connected = await wire.hear("connected")
+        return wire
+
+    async def send(self, topic: str, id: str, data: Any = None, **fields: Any) -> None:
+        body = {"topic": topic, "event": "message", "data": data, "id": id, **fields}
+        status, answer = await self.http.post("/api/v1/realtime/publish", body)
+        assert status == 200, answer
+
+    async def sql(self, statement: str) -> None:
+        status, answer = await self.http.post("/v1/db/query", {"sql": statement})
+        assert status == 200, answer
+
+    async def explain(self, **question: Any) -> dict[str, Any]:
+        status, answer = await self.http.get("/api/v1/realtime/explain", **question)
+        assert status == 200, answer
+        return answer  # type: ignore[no-any-return]
+
+    async def code(self, **question: Any) -> str:
+        return str((await self.explain(**question))["code"])
+
+
+@pytest.fixture
+async def scene(serve: Serve, calls: Calls, shell: Callable[[str], Awaitable[str]]) -> AsyncIterator[Scene]:
+    await shell("CREATE TABLE members(room TEXT, person TEXT); INSERT INTO members VALUES ('7', 'ann')")
+    server = await serve(SETTINGS)
+    made = Scene(server, calls(server))
+    yield made
+    for wire in made.wires:
+        wire.drop()
+
+
+# --- rights ------------------------------------------------------------------------------------------------
+
+
+async def test_a_right_is_explained_by_the_false_operand_and_its_values(scene: Scene) -> None:
+    await scene.user("ann", level=1, staff=True)
+    answer = await scene.explain(topic="chat/1", user="ann", access="subscribe")
+    assert answer["code"] == "denied"
+    assert "user.claims.level > 1 is false" in answer["verdict"]
+    rule = next(each for each in answer["findings"] if each["code"] == "rule")
+    assert rule["facts"]["false"] == "user.claims.level > 1"
+    assert rule["facts"]["values"] == {"user.claims.level": 1}
+    assert answer["setting"]["line"] == 'subscribe = "user.claims.level > 1 && user.claims.staff"'
+    assert (answer["setting"]["section"], answer["setting"]["number"]) == ("channels", 1)
+
+
+async def test_a_missing_membership_is_named(scene: Scene) -> None:
+    await scene.user("ann")
+    answer = await scene.explain(topic="rooms/8", user="ann", access="subscribe")
+    assert answer["code"] == "denied"
+    assert "room = '8'" in answer["verdict"]
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_that_was_sent_is_said_to_be_sent(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    await ann.subscribe("open/1")
+    await scene.send("open/1", "e1")
+    await ann.hear("event")
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "sent"
+
+
+async def test_a_user_who_was_not_connected(scene: Scene) -> None:
+    await scene.send("open/1", "e1")
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "not_connected"
+    await scene.user("ann")
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "not_connected"
+
+
+async def test_a_user_who_subscribed_to_another_spelling(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    await ann.subscribe("open/lobbi")
+    await scene.send("open/lobby", "e1")
+    answer = await scene.explain(topic="open/lobby", user="ann", event="e1")
+    assert answer["code"] == "wrong_topic"
+    assert "open/lobbi" in answer["verdict"]
+    assert await scene.code(topic="open/lobbi", user="ann", event="e1") == "wrong_topic"
+
+
+async def test_a_client_that_names_another_project(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    await ann.subscribe("open/1/shop")
+    await scene.send("open/1", "e1")
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "other_project"
+
+
+async def test_a_user_who_subscribed_later_or_not_at_all(scene: Scene) -> None:
+    ann, bob = await scene.user("ann"), await scene.user("bob")
+    await scene.send("open/1", "e1")
+    await ann.subscribe("open/1")
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "subscribed_later"
+    assert await scene.code(topic="open/1", user="bob", event="e1") == "not_subscribed"
+    await bob.subscribe("open/1")
+    await bob.ask("unsubscribe", topic="open/1")
+    await scene.send("open/1", "e2")
+    assert await scene.code(topic="open/1", user="bob", event="e2") == "unsubscribed"
+
+
+async def test_a_refused_subscription_names_the_rule(scene: Scene) -> None:
+    ann = await scene.user("ann", level=9, staff=False)
+    assert (await ann.ask("subscribe", topic="chat/1"))["type"] == "error"
+    await scene.send("chat/1", "e1")
+    answer = await scene.explain(topic="chat/1", user="ann", event="e1")
+    assert answer["code"] == "refused"
+    assert "user.claims.staff is false" in answer["verdict"]
+    assert answer["setting"]["name"] == "subscribe"
+
+
+async def test_echo_and_presence_that_are_off(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    await ann.subscribe("open/1", presence=False)
+    await ann.publish("open/1", 1, id="e1", echo=False)
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "echo_off"
+    bob = await scene.user("bob")
+    await bob.subscribe("open/1")
+    await bob.ask("track", topic="open/1", state={})
+    joined = await bob.hear("event")
+    assert await scene.code(topic="open/1", user="ann", event=joined["id"]) == "presence_off"
+
+
+async def test_a_refused_publish_is_explained_to_whoever_waits(scene: Scene) -> None:
+    bob = await scene.user("bob")
+    assert (await bob.ask("publish", topic="chat/1", event="m", data=1, id="e1"))["type"] == "error"
+    answer = await scene.explain(topic="chat/1", user="ann", event="e1")
+    assert answer["code"] == "publish_refused"
+    assert "user.id == 'ann' is false" in answer["findings"][-1]["sentence"]
+    assert answer["setting"]["name"] == "publish"
+
+
+async def test_an_event_that_a_client_resumed_to(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    cursor = (await ann.subscribe("open/1"))["cursor"]
+    ann.drop()
+    await scene.send("open/1", "e1")
+    again = await scene.user("ann")
+    await again.subscribe("open/1", since=cursor)
+    assert await scene.code(topic="open/1", user="ann", event="e1") == "resumed_later"
+
+
+async def test_an_unknown_event_is_not_guessed(scene: Scene) -> None:
+    assert await scene.code(topic="open/1", user="ann", event="nothing") == "not_recorded"
+
+
+async def test_a_deleted_membership_evicts(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    await ann.subscribe("rooms/7")
+    await scene.sql("DELETE FROM members")
+    await ann.hear("unsubscribed")
+    await scene.send("rooms/7", "e1")
+    answer = await scene.explain(topic="rooms/7", user="ann", event="e1")
+    assert answer["code"] == "evicted"
+    assert "members" in answer["verdict"]
+    assert answer["setting"]["name"] == "members"
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+async def test_rows_that_a_filter_a_rule_or_hidden_columns_keep_back(scene: Scene) -> None:
+    await scene.sql(ORDERS)
+    ann = await scene.user("ann")
+    await ann.subscribe("orders", filter={"status": "paid"})
+    await scene.sql(
+        "INSERT INTO orders VALUES (1, 'ann', 'new', 70), (2, 'bob', 'paid', 71), (3, 'ann', 'paid', 72)"
+    )
+    await ann.hear("db_change")
+    answer = await scene.explain(topic="orders", user="ann", row="1")
+    assert (answer["code"], "status" in answer["verdict"]) == ("filter", True)
+    answer = await scene.explain(topic="orders", user="ann", row="2")
+    assert answer["code"] == "row_rule"
+    assert answer["setting"]["name"] == "rows"
+    assert await scene.code(topic="orders", user="ann", row="3") == "row_sent"
+    await scene.sql("UPDATE orders SET margin = 987654 WHERE id = 3")
+    await scene.sql("INSERT INTO orders VALUES (4, 'ann', 'paid', 0)")
+    await ann.hear("db_change")
+    answer = await scene.explain(topic="orders", user="ann", row="3")
+    assert answer["code"] == "hidden_columns"
+    assert "margin" in answer["verdict"]
+    assert "987654" not in str(answer)
+
+
+async def test_the_operand_of_a_row_rule_hides_hidden_columns(scene: Scene) -> None:
+    await scene.sql("CREATE TABLE bids(id INTEGER PRIMARY KEY, amount INTEGER, secret INTEGER)")
+    ann = await scene.user("ann")
+    await ann.subscribe("bids")
+    await scene.sql("INSERT INTO bids VALUES (1, 5, 1), (2, 20, 987654), (3, 20, 1)")
+    await ann.hear("db_change")
+    answer = await scene.explain(topic="bids", user="ann", row="1")
+    assert "row.amount > 10 is false, where row.amount = 5" in answer["verdict"]
+    answer = await scene.explain(topic="bids", user="ann", row="2")
+    assert "row.secret < 5 is false" in answer["verdict"]
+    assert "987654" not in str(answer)
+
+
+async def test_a_filter_on_a_column_of_another_type(scene: Scene) -> None:
+    await scene.sql(ORDERS)
+    ann = await scene.user("ann")
+    await ann.subscribe("orders", filter={"id": "1"})
+    await scene.sql("INSERT INTO orders VALUES (1, 'ann', 'new', 0)")
+    bob = await scene.user("bob")
+    await bob.subscribe("orders")
+    await scene.sql("INSERT INTO orders VALUES (9, 'bob', 'new', 0)")
+    await bob.hear("db_change")
+    assert await scene.code(topic="orders", user="ann", row="1") == "filter_type"
+
+
+async def test_a_table_that_is_not_watched(scene: Scene) -> None:
+    await scene.sql(ORDERS)
+    assert await scene.code(topic="orders", user="ann", row="1") == "table_not_watched"
+
+
+# --- connections -------------------------------------------------------------------------------------------
+
+
+async def test_the_end_of_a_connection(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    id = ann.connected["connectionId"]
+    assert await scene.code(connection=id) == "open"
+    await scene.http.post("/api/v1/realtime/revoke", {"userId": "ann"})
+    assert (await ann.ended()).code == 4403
+    answer = await scene.explain(connection=id)
+    assert answer["code"] == "closed"
+    assert "4403" in answer["verdict"]
+    assert await scene.code(connection="unknown") == "not_recorded"
+
+
+async def test_only_the_secret_key_may_ask(scene: Scene) -> None:
+    token = jwt.encode({"sub": "ann", "exp": time.time() + 300}, SECRET, algorithm="HS256")
+    status, _ = await scene.http.get("/api/v1/realtime/explain", key=token, topic="open/1", user="ann")
+    assert status == 403
