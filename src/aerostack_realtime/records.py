@@ -22,7 +22,7 @@ REFUSALS: Final = 1_000
 INTERRUPTIONS: Final = 100
 
 Ending = Literal["unsubscribed", "evicted", "closed"]
-NoteKind = Literal["refused", "slow", "caught_up", "evicted"]
+NoteKind = Literal["refused", "slow", "caught_up", "gap"]
 
 
 class Person(Protocol):

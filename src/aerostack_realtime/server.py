@@ -320,6 +320,7 @@ def _application(
         pending_sockets=pending_sockets,
         open_session=open_session,
         counters=hub.counters,
+        records=hub.records,
     )
     metrics = MetricsCall(
         Sources(

@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
     from tests.flow.databases import Database
 
-COMMANDS = ("dev", "serve", "init", "config", "check", "key", "token", "emit", "listen", "cluster", "db", "tables")
+COMMANDS = (
+    "dev",
+    "serve",
+    "init",
+    "config",
+    "check",
+    "explain",
+    "key",
+    "token",
+    "emit",
+    "listen",
+    "cluster",
+    "db",
+    "tables",
+)
 WITH_EXAMPLES = (
     *(command for command in COMMANDS if command != "db"),
     *("db query", "db cleanup", "tables watch", "tables unwatch"),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 import pytest
 
+from aerostack_realtime import Aerostack, Explanation
 from tests.flow.calls import Http
+from tests.flow.command import aerostack
 from tests.flow.wire import Wire
 
 if TYPE_CHECKING:
@@ -66,6 +68,14 @@ class Scene:
         self.wires.append(wire)
         wire.connected = await wire.hear("connected")
         return wire
+
+    async def refused(self, name: str, query: dict[str, str] | None = None, **claims: Any) -> None:
+        """Connect as a user who is refused."""
+        token = jwt.encode({"sub": name, **claims}, SECRET, algorithm="HS256")
+        protocols = ["aerostack-v1", f"aerostack-token.{token}"]
+        wire = await Wire.open(self.server.url, query=query or {}, protocols=protocols)
+        self.wires.append(wire)
+        assert (await wire.next())["type"] == "error"
 
     async def send(self, topic: str, id: str, data: Any = None, **fields: Any) -> None:
         body = {"topic": topic, "event": "message", "data": data, "id": id, **fields}
@@ -296,3 +306,133 @@ async def test_only_the_secret_key_may_ask(scene: Scene) -> None:
     token = jwt.encode({"sub": "ann", "exp": time.time() + 300}, SECRET, algorithm="HS256")
     status, _ = await scene.http.get("/api/v1/realtime/explain", key=token, topic="open/1", user="ann")
     assert status == 403
+
+
+# --- refused connections, limits, slow clients, gaps -------------------------------------------------------
+
+
+async def test_a_connection_that_was_refused(scene: Scene) -> None:
+    await scene.send("open/1", "e1")
+    await scene.refused("ann", exp=time.time() - 300)
+    answer = await scene.explain(topic="open/1", user="ann", event="e1")
+    assert answer["code"] == "connection_refused"
+    assert "expired" in answer["verdict"]
+    await scene.refused("bob", {"projectId": "shop"}, exp=time.time() + 300)
+    answer = await scene.explain(topic="open/1", user="bob", event="e1")
+    assert "holds no project 'shop'" in answer["verdict"]
+
+
+async def test_a_revoked_user_and_a_token_of_another_user(scene: Scene) -> None:
+    ann, bob = await scene.user("ann"), await scene.user("bob")
+    await ann.subscribe("open/1")
+    await scene.http.post("/api/v1/realtime/revoke", {"userId": "ann"})
+    assert (await ann.ended()).code == 4403
+    await scene.send("open/1", "e1")
+    answer = await scene.explain(topic="open/1", user="ann", event="e1")
+    assert answer["code"] == "closed"
+    assert "disconnected by the admin" in answer["verdict"]
+    token = jwt.encode({"sub": "eve", "exp": time.time() + 300}, SECRET, algorithm="HS256")
+    bob.say("auth", token=token)
+    assert (await bob.ended()).code == 4401
+    answer = await scene.explain(connection=bob.connected["connectionId"])
+    assert "another user's token" in answer["verdict"]
+
+
+async def test_a_publish_by_http_that_a_rule_refuses(scene: Scene) -> None:
+    token = jwt.encode({"sub": "bob", "exp": time.time() + 300}, SECRET, algorithm="HS256")
+    body = {"topic": "chat/1", "event": "m", "data": 1, "id": "e1"}
+    status, _ = await scene.http.post("/api/v1/realtime/publish", body, key=token)
+    assert status == 403
+    assert await scene.code(topic="chat/1", user="ann", event="e1") == "publish_refused"
+
+
+async def test_a_publish_beyond_a_limit(serve: Serve, calls: Calls) -> None:
+    limits = "[limits]\nmessages_per_second = 1\nmessages_burst = 3\nframe_bytes = 1024\n"
+    server = await serve(f'token_secret = "{SECRET}"\n{limits}')
+    made = Scene(server, calls(server))
+    ann = await made.user("ann")
+    large = await ann.ask("publish", topic="open/1", event="m", data="x" * 2000, id="large")
+    assert large["code"] == "too_large"
+    for _ in range(3):
+        answer = await ann.ask("publish", topic="open/1", event="m", data=1, id="fast")
+    assert answer["code"] == "rate_limited"
+    assert "for its size" in (await made.explain(topic="open/1", user="bob", event="large"))["verdict"]
+    ann.drop()
+
+
+async def test_a_restart_is_a_gap(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    cursor = (await ann.subscribe("open/1"))["cursor"]
+    ann.drop()
+    await scene.send("open/1", "e1")
+    await scene.server.kill()
+    await scene.server.start()
+    again = await scene.user("ann")
+    assert (await again.subscribe("open/1", since=cursor))["recovered"] is False
+    answer = await scene.explain(topic="open/1", user="ann", event="e1")
+    assert answer["code"] == "gap"
+    assert "no longer recorded" in answer["verdict"]
+
+
+async def test_a_slow_client_that_drops_or_joins_events(scene: Scene) -> None:
+    ann, bob = await scene.user("ann"), await scene.user("bob")
+    await ann.subscribe("open/drop", slow="drop")
+    await bob.subscribe("open/latest", slow="latest")
+    text = "x" * 60_000
+    for number in range(300):
+        await scene.send("open/drop", f"e{number}", text)
+        await scene.send("open/latest", f"e{number}", text)
+    answer = await scene.explain(topic="open/drop", user="ann", event="e290")
+    assert answer["code"] == "dropped"
+    assert "policy is drop" in answer["verdict"]
+    assert await scene.code(topic="open/latest", user="bob", event="e290") == "conflated"
+
+
+async def test_a_row_that_an_update_moves_out_of_a_view(scene: Scene) -> None:
+    await scene.sql(ORDERS)
+    await scene.sql("INSERT INTO orders VALUES (1, 'ann', 'new', 0)")
+    ann = await scene.user("ann")
+    await ann.subscribe("orders")
+    await scene.sql("UPDATE orders SET owner = 'bob' WHERE id = 1")
+    assert (await ann.hear("db_change"))["operation"] == "DELETE"
+    answer = await scene.explain(topic="orders", user="ann", row="1")
+    assert answer["code"] == "row_sent"
+    assert "as DELETE: it moved the row out of the view" in answer["verdict"]
+
+
+@pytest.mark.database("postgres")
+async def test_truncate_interrupts_the_log_of_a_table(scene: Scene) -> None:
+    await scene.sql(ORDERS)
+    ann = await scene.user("ann")
+    await ann.subscribe("orders")
+    await scene.sql("INSERT INTO orders VALUES (1, 'ann', 'new', 0)")
+    await ann.hear("db_change")
+    await scene.sql("TRUNCATE orders")
+    await ann.hear("subscribed")
+    answer = await scene.explain(topic="orders", user="ann", row="1")
+    assert answer["code"] == "interrupted"
+    assert "TRUNCATE" in answer["verdict"]
+
+
+# --- the command line and the SDK --------------------------------------------------------------------------
+
+
+async def test_the_command_prints_the_verdict_and_the_line_of_the_settings(scene: Scene) -> None:
+    assert scene.server.config is not None
+    await scene.user("ann", level=1, staff=True)
+    ran = await aerostack(
+        *("explain", "chat/1", "--user", "ann", "--access", "subscribe", "--url", scene.server.url),
+        *("--key", scene.server.secret_key, "--config", str(scene.server.config)),
+    )
+    assert ran.code == 0, ran.err
+    assert "user.claims.level > 1 is false" in ran.out
+    assert "aerostack.toml, line" in ran.out
+    assert 'subscribe = "user.claims.level > 1 && user.claims.staff"' in ran.out
+
+
+async def test_the_sdk_explains(scene: Scene) -> None:
+    async with Aerostack(scene.server.url, api_key=scene.server.secret_key) as sdk:
+        ack = await sdk.socket.emit("message", 1, "open/1")
+        found = await sdk.explain("open/1", user_id="ann", event=ack.id)
+    assert isinstance(found, Explanation)
+    assert found.code == "not_connected"

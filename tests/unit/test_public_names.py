@@ -20,6 +20,7 @@ def test_the_exported_names() -> None:
         "Aerostack",
         "AerostackError",
         "Channel",
+        "Explanation",
         "HistoryMessage",
         "LiveTable",
         "Payload",
@@ -38,7 +39,7 @@ def test_the_exported_names() -> None:
 async def test_the_names_of_each_object() -> None:
     sdk = Aerostack("http://127.0.0.1:9")
     assert public(sdk) == {
-        "close", "db", "disconnect", "history", "presence", "realtime", "revoke", "socket",
+        "close", "db", "disconnect", "explain", "history", "presence", "realtime", "revoke", "socket",
     }  # fmt: skip
     assert public(sdk.socket) == {"emit"}
     assert public(sdk.db) == {"query", "batch"}

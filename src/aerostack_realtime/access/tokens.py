@@ -85,6 +85,15 @@ def fit(key: object, algorithm: str) -> PublicKey:
     raise ValueError(f"the key is not one for {algorithm}")
 
 
+def claimed_subject(token: str) -> str | None:
+    """The `sub` of a token that may be forged: for records of what was refused, never for a decision."""
+    try:
+        found = jwt.decode(token, options={"verify_signature": False}).get("sub")
+    except jwt.InvalidTokenError:
+        return None
+    return found if isinstance(found, str) else None
+
+
 class Tokens:
     """Checks tokens. `keys` gives the keys as they are now; `now` is in seconds since the Unix epoch.
 

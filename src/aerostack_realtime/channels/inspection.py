@@ -17,7 +17,8 @@ from aerostack_realtime.protocol.messages import Filter
 
 
 class FoundEvent(Struct, frozen=True):
-    """An event of a custom channel. `timestamp` is in ms; `without` is the connection that does not receive it."""
+    """An event of a custom channel. `timestamp` is in ms; `without` is the connection that does not receive it,
+    `stored` whether it was found in the history."""
 
     topic: str
     id: str
@@ -27,6 +28,7 @@ class FoundEvent(Struct, frozen=True):
     user_id: str | None = None
     presence: bool = False
     without: str | None = None
+    stored: bool = False
 
 
 class Inspection:

@@ -157,6 +157,7 @@ class Subscriptions:
             counters = self._registry.log(command.topic).counters
             counters.resumed_database += 1
             counters.not_recovered += 1
+            self._records.note(subscriber.connection_id, "gap", command.topic, cursor=command.since)
         self.send(subscriber, messages.Subscribed(command.topic, command.since, recovered, command.id))
 
     def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:

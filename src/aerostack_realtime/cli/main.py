@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from aerostack_realtime.cli import check, client, cluster, database, demo, keys, node, reload, settings, tables
+from aerostack_realtime.cli import (
+    check,
+    client,
+    cluster,
+    database,
+    demo,
+    explain,
+    keys,
+    node,
+    reload,
+    settings,
+    tables,
+)
 from aerostack_realtime.cli.console import out
 from aerostack_realtime.server import VERSION
 
@@ -21,6 +33,7 @@ app.command()(demo.demo)
 app.command()(settings.init)
 app.command("config")(settings.show)
 app.command()(check.check)
+app.command()(explain.explain)
 app.command()(reload.reload)
 app.command()(keys.key)
 app.command()(keys.token)

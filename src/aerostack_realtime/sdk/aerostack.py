@@ -10,6 +10,7 @@ from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.connection import GetToken
 from aerostack_realtime.sdk.endpoint import Endpoint
+from aerostack_realtime.sdk.explanation import Explanation
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, PresentMember, QueryResult
 
@@ -134,6 +135,34 @@ class Aerostack:
             raise ValueError("Pass either user_id or token_id.")
         body = {"userId": user_id} if token_id is None else {"tokenId": token_id}
         return (await self._endpoint.post("/api/v1/realtime/revoke", body, _Closed, repeatable=True)).closed
+
+    async def explain(
+        self,
+        topic: str | None = None,
+        *,
+        user_id: str | None = None,
+        event: str | None = None,
+        row: str | None = None,
+        access: str | None = None,
+        connection_id: str | None = None,
+    ) -> Explanation:
+        """Why a user did or did not receive an `event` (its id) or a change of a `row` (a key, or `column=value`),
+        whether the user has a right now (`access`: subscribe, publish, presence, history or cancel), or why a
+        connection ended. Needs the secret key.
+
+        Raises BadMessage for a question that names too little or too much, NotFound for an unknown table,
+        Unauthorized, Forbidden, or a retryable error.
+        """
+        asked = {
+            "topic": None if topic is None else self._endpoint.wire_topic(topic),
+            "user": user_id,
+            "event": event,
+            "row": row,
+            "access": access,
+            "connection": connection_id,
+        }
+        params = {name: value for name, value in asked.items() if value is not None}
+        return await self._endpoint.get("/api/v1/realtime/explain", params, Explanation)
 
     async def close(self) -> None:
         """Disconnect and close all connections."""

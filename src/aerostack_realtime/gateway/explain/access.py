@@ -8,7 +8,7 @@ from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied
 from aerostack_realtime.access.rules import Action, Membership
 from aerostack_realtime.access.rules import Explanation as RuleExplanation
-from aerostack_realtime.gateway.explain.findings import Finding, Place, SettingLine, setting_of
+from aerostack_realtime.gateway.explain.findings import Finding, SettingLine, setting_of
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -21,7 +21,7 @@ class Right(Struct, frozen=True):
     setting: SettingLine | None
 
 
-async def right(guard: Guard, identity: Identity, topic: str, action: Action, place: Place) -> Right:
+async def right(guard: Guard, identity: Identity, topic: str, action: Action) -> Right:
     """Whether an identity may do `action` on a canonical topic now. `authorize` functions are asked."""
     permissions = guard.permissions(identity)
     explained = permissions.explain(topic, action)
@@ -49,7 +49,7 @@ async def right(guard: Guard, identity: Identity, topic: str, action: Action, pl
     if part == "unknown":
         findings.append(Finding("unknown_now", f"The right cannot be decided now: {denial}"))
     written = None if explained.source is None or name != action else _quoted(explained.source)
-    setting = None if allowed else setting_of(verdict.rule, name, written, place)
+    setting = None if allowed else setting_of(verdict.rule, name, written)
     return Right(allowed, findings, setting)
 
 

@@ -1,6 +1,7 @@
 """An event of a custom channel and one user: what each of the user's connections did with it."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from aerostack_realtime.channels.inspection import FoundEvent
 from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock
@@ -29,7 +30,7 @@ def _of_period(
 ) -> Outcome:
     at, facts = event.position, period_facts(connection, period)
     if at <= position(period.cursor):
-        return _before_subscription(user, event, period, position, facts)
+        return _before_subscription(user, event, connection, period, position, facts)
     if period.ending is not None and at > position(period.end_cursor):
         return after_subscription(user, connection, period, facts)
     if event.without == connection.id:
@@ -48,26 +49,61 @@ def _of_period(
     return received(user, connection, period, facts)
 
 
+def reported_gap(user: str, topic: str, connections: Iterable[ConnectionRecord]) -> Outcome | None:
+    """The newest gap that was reported to a user, for an event that is no longer recorded."""
+    for connection in reversed(list(connections)):
+        times = [each.at for each in connection.notes if each.kind == "gap" and each.topic == topic]
+        times += [each.at for each in connection.periods if each.topic == topic and each.recovered is False]
+        if times:
+            sentence = (
+                f"The event is no longer recorded. {user} resumed at {clock(max(times))}, when the log no longer "
+                f"reached back to its cursor, {_WHY}, and the gap was reported to the client."
+            )
+            return Outcome(0, Finding("gap", sentence, {"connection": connection.id, "at": max(times)}))
+    return None
+
+
+_WHY: Final = "after a restart or beyond what [[logs]] keeps"
+
+
+def _gap_before(connection: ConnectionRecord, period: Period) -> Note | None:
+    """The gap that was reported to a client before it got the stored messages and this subscription began."""
+    found = None
+    for note in connection.notes:
+        if note.kind == "gap" and note.topic == period.topic and note.at <= period.at:
+            found = note
+    return found
+
+
 def _before_subscription(
-    user: str, event: FoundEvent, period: Period, position: Position, facts: dict[str, object]
+    user: str,
+    event: FoundEvent,
+    connection: ConnectionRecord,
+    period: Period,
+    position: Position,
+    facts: dict[str, object],
 ) -> Outcome:
     if period.since is None:
         sentence = (
             f"{user} subscribed at {clock(period.at)}, after the event; a subscription starts with new events."
         )
         return Outcome(40, Finding("subscribed_later", sentence, facts))
-    since = position(period.since)
+    gap = _gap_before(connection, period)
+    since = position(period.since if gap is None else gap.cursor)
     if since >= event.position:
         sentence = f"The cursor with which {user} resumed is at or after the event: the client already had it."
         return Outcome(94, Finding("had_before", sentence, facts))
-    if period.recovered:
+    if event.stored and gap is not None:
+        sentence = f"{user} received the event later: its client resumed at {clock(period.at)} from the history."
+        return Outcome(95, Finding("resumed_later", sentence, facts))
+    if period.recovered and gap is None:
         sentence = (
             f"{user} received the event later: its client resumed at {clock(period.at)} and it was replayed."
         )
         return Outcome(95, Finding("resumed_later", sentence, facts))
     sentence = (
-        f"{user} resumed at {clock(period.at)}, when the log of the channel no longer reached back to its cursor; "
-        "the gap was reported to the client. A persisted event is replayed to those who may read the history."
+        f"{user} resumed at {clock(period.at)}, when the log no longer reached back to its cursor, {_WHY}; the "
+        "gap was reported to the client. Persisted events are replayed to those who may read the history."
     )
     return Outcome(65, Finding("gap", sentence, facts))
 

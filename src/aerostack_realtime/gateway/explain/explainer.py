@@ -15,7 +15,6 @@ from aerostack_realtime.gateway.explain.findings import (
     Explanation,
     Finding,
     Outcome,
-    Place,
     SettingLine,
     clock,
 )
@@ -40,14 +39,13 @@ class Question(Struct, frozen=True):
 
 
 class Explainer:
-    """`place` is where a setting was written."""
+    """The explanations of one server."""
 
-    def __init__(self, *, project: str, hub: Hub, database: Database, guard: Guard, place: Place) -> None:
+    def __init__(self, *, project: str, hub: Hub, database: Database, guard: Guard) -> None:
         self._project = project
         self._hub = hub
         self._database = database
         self._guard = guard
-        self._place = place
         self._collection = Collection(hub)
 
     async def explain(self, question: Question) -> Explanation:
@@ -81,7 +79,7 @@ class Explainer:
     async def _access(self, user: str, topic: str, action: Action, collected: Collected) -> Explanation:
         identity, known = collected.identity(user)
         findings = [] if known else [_claims_unknown(user)]
-        found = await right(self._guard, identity, topic, action, self._place)
+        found = await right(self._guard, identity, topic, action)
         findings += found.findings
         may = "may" if found.allowed else "may not"
         name = topics.without_project(topic)
@@ -98,7 +96,7 @@ class Explainer:
     async def _event(self, user: str, topic: str, id: str, collected: Collected) -> Explanation:
         event = self._hub.inspection.event(topic, id) or await self._stored(topic, id)
         if event is None:
-            return await self._without_event(topic, id, collected)
+            return await self._without_event(user, topic, id, collected)
         findings = [
             Finding(
                 "event",
@@ -115,10 +113,10 @@ class Explainer:
         for each in await self._database.messages.history(topic, SEARCHED):
             if each.id == id:
                 at = each.position if each.stream is None else each.stream.ended
-                return FoundEvent(topic, id, each.event, at, each.created_at, each.user_id or None)
+                return FoundEvent(topic, id, each.event, at, each.created_at, each.user_id or None, stored=True)
         return None
 
-    async def _without_event(self, topic: str, id: str, collected: Collected) -> Explanation:
+    async def _without_event(self, user: str, topic: str, id: str, collected: Collected) -> Explanation:
         for refusal in reversed(collected.refusals):
             if refusal.id == id and refusal.topic in ("", topic, topics.without_project(topic)):
                 return await self._refused_publish(
@@ -130,6 +128,8 @@ class Explainer:
                 written = topics.without_project(other)
                 sentence = f"The event was published on {written}, not on {name}: check the spelling."
                 return _concluded(Outcome(0, Finding("wrong_topic", sentence, {"topic": other})), [], collected)
+        if (gap := events.reported_gap(user, topic, collected.connections)) is not None:
+            return _concluded(gap, [], collected)
         sentence = (
             f"No event with the id {id[:64]!r} is in the log of {name}, in its newest {SEARCHED} stored messages "
             "or among the recorded refusals: it was never published here, or it is no longer recorded."
@@ -143,7 +143,7 @@ class Explainer:
         setting: SettingLine | None = None
         publisher = self._hub.records.find(connection)
         if code == "forbidden" and publisher is not None:
-            found = await right(self._guard, identity_of(publisher), topic, "publish", self._place)
+            found = await right(self._guard, identity_of(publisher), topic, "publish")
             findings += found.findings
             setting = found.setting
         name = {"forbidden": "by a rule", "rate_limited": "by a rate limit", "too_large": "for its size"}.get(code)
@@ -168,7 +168,7 @@ class Explainer:
                 user, topic, 0, [Outcome(200, Finding("table_not_watched", sentence))], [], collected
             )
         key = rows.key_of(written, feed.columns(table))
-        question = TableQuestion(user, topic, table, key, self._guard, self._hub, feed, self._place)
+        question = TableQuestion(user, topic, table, key, self._guard, self._hub, feed)
         findings, outcomes, at = await table_outcomes(question, collected)
         return await self._conclude(user, topic, at, outcomes, findings, collected)
 
@@ -190,7 +190,7 @@ class Explainer:
         findings += [each.finding for each in outcomes]
         if best.finding.code in _ABOUT_RIGHTS:
             identity, known = collected.identity(user)
-            found = await right(self._guard, identity, topic, "subscribe", self._place)
+            found = await right(self._guard, identity, topic, "subscribe")
             findings += [] if known else [_claims_unknown(user)]
             findings += found.findings
             best = _with_right(user, best, found)

@@ -1,15 +1,11 @@
 """The answer to "why did this user not get it?": findings in order, a verdict, and the setting that decides."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from aerostack_realtime.access.rules import RuleName
-
-Place = Callable[[tuple[str | int, ...]], str | None]
-"""Where a setting was written: `aerostack.toml, line 12`; None where it is not in a file."""
 
 
 class Finding(Struct, frozen=True):
@@ -21,14 +17,12 @@ class Finding(Struct, frozen=True):
 
 
 class SettingLine(Struct, frozen=True):
-    """The line of aerostack.toml that would change the verdict. `place` is its file and line, where they are
-    known."""
+    """The line of aerostack.toml that would change the verdict: `name` in the rule `number` of a section."""
 
     section: str
     number: int
     name: str
     line: str
-    place: str | None = None
 
 
 class Explanation(Struct, frozen=True):
@@ -49,13 +43,12 @@ class Outcome(Struct, frozen=True):
     setting: SettingLine | None = None
 
 
-def setting_of(rule: RuleName | None, name: str, written: str | None, place: Place) -> SettingLine | None:
+def setting_of(rule: RuleName | None, name: str, written: str | None = None) -> SettingLine | None:
     """The setting `name` of a rule."""
     if rule is None:
         return None
-    found = place((rule.section, rule.number - 1, name)) or place((rule.section, rule.number - 1))
     line = name if written is None else f"{name} = {written}"
-    return SettingLine(rule.section, rule.number, name, line, found)
+    return SettingLine(rule.section, rule.number, name, line)
 
 
 def clock(ms: int) -> str:

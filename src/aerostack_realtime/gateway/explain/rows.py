@@ -9,7 +9,7 @@ from aerostack_realtime.access.rows import RowTest, RuleFailed, Scope
 from aerostack_realtime.access.rules import as_text
 from aerostack_realtime.channels.tables.views import Condition, View
 from aerostack_realtime.database.base import Change, ChangeFeed, Replay, Row
-from aerostack_realtime.gateway.explain.findings import Finding, clock
+from aerostack_realtime.gateway.explain.findings import Finding
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import BadMessage
 
@@ -126,7 +126,7 @@ def _unmet(view: View, scope: Scope, row: Row | None) -> _Reason:
         operand, failure, values = unmet.explain(row)
         seen = _visible(values, view)
         facts: dict[str, Any] = {"source": unmet.source, "false": operand, "values": seen}
-        why = f"has no value ({failure})" if failure else "is false"
+        why = "has no value" if failure else "is false"  # the reason may hold a hidden value
         return _Reason("row_rule", f"the row rule's {operand} {why}{_where(seen)}.", facts, True)
     by_rule = any(column == unmet.column for column, _ in scope.equal)
     value = row.get(unmet.column)
@@ -181,7 +181,3 @@ def _where(values: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     written = "null" if value is None else repr(list(value) if isinstance(value, tuple) else value)
     return written if len(written) <= 80 else written[:79] + "…"
-
-
-def when(change: Change) -> str:
-    return clock(change.timestamp)

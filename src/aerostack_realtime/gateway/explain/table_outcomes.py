@@ -12,11 +12,11 @@ from aerostack_realtime.gateway.explain.events import (
     slow_at,
     without_subscription,
 )
-from aerostack_realtime.gateway.explain.findings import Finding, Outcome, Place, clock, setting_of
+from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock, setting_of
 from aerostack_realtime.gateway.explain.rows import Found, Key, changes_after, decide
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError
-from aerostack_realtime.records import ConnectionRecord, Period
+from aerostack_realtime.records import ConnectionRecord, Interruption, Period
 
 
 class TableQuestion(Struct, frozen=True):
@@ -29,7 +29,6 @@ class TableQuestion(Struct, frozen=True):
     guard: Guard
     hub: Hub
     feed: ChangeFeed
-    place: Place
 
 
 async def table_outcomes(
@@ -45,7 +44,8 @@ async def table_outcomes(
                     found[cursor] = await changes_after(question.feed, question.table, cursor, question.key)
     changes = [change for each in found.values() for change in each.changes]
     change = max(changes, key=lambda each: (each.timestamp, len(each.cursor), each.cursor), default=None)
-    findings = _interruptions(question, collected)
+    interruptions = [each for each in collected.interruptions if each.table == question.table]
+    findings = [_interrupted(question.table, each) for each in interruptions]
     if change is not None:
         sentence = f"The row's newest change is a {change.operation} at {clock(change.timestamp)}."
         facts = {"operation": change.operation, "cursor": change.cursor, "timestamp": change.timestamp}
@@ -54,7 +54,7 @@ async def table_outcomes(
     at = 0 if change is None else change.timestamp
     for connection in collected.connections:
         periods = _on(question.topic, connection)
-        outcomes += [_of_period(question, connection, each, change, found) for each in periods]
+        outcomes += [_of_period(question, connection, each, change, found, interruptions) for each in periods]
         if not periods:
             outcomes.append(without_subscription(question.user, question.topic, at or connection.at, connection))
     return findings, outcomes, at
@@ -70,9 +70,18 @@ def _of_period(
     period: Period,
     change: Change | None,
     found: dict[str, Found],
+    interruptions: list[Interruption],
 ) -> Outcome:
     facts = period_facts(connection, period)
     user, name = question.user, question.table
+    after = period.at if change is None else change.timestamp
+    gap = next((each for each in reversed(interruptions) if each.at >= max(after, period.at)), None)
+    if gap is not None and period.ending is None:
+        sentence = (
+            f"The log of {name} was interrupted at {clock(gap.at)}, as by TRUNCATE or a rebuilt table: rows that "
+            f"went with it are not reported one by one. {user} received a gap, after which clients read it again."
+        )
+        return Outcome(66, Finding("interrupted", sentence, {**facts, "cursor": gap.cursor}))
     if change is None:
         if not found[period.cursor].complete:
             sentence = f"The changes of {name} since {user} subscribed are no longer recorded completely."
@@ -112,12 +121,12 @@ def _decided(
         view = question.hub.inspection.view(question.table, period.filter, scope)
     except AerostackError as error:
         finding = Finding("row_rule", f"The row rule has no answer for {user}: {error.message}", facts)
-        return Outcome(62, finding, setting_of(rule, "rows", None, question.place))
+        return Outcome(62, finding, setting_of(rule, "rows"))
     decision = decide(user, change, view, scope, feed.columns(question.table))
     finding = Finding(decision.finding.code, decision.finding.sentence, {**facts, **decision.finding.facts})
     if not decision.sent:
         name = "columns" if finding.code == "hidden_columns" else "rows"
-        setting = setting_of(rule, name, None, question.place) if decision.by_rule else None
+        setting = setting_of(rule, name) if decision.by_rule else None
         return Outcome(62, finding, setting)
     if resumed:
         sentence = f"{finding.sentence} It was replayed when its client resumed at {clock(period.at)}."
@@ -138,14 +147,9 @@ def _decided(
     return Outcome(100, finding)
 
 
-def _interruptions(question: TableQuestion, collected: Collected) -> list[Finding]:
-    return [
-        Finding(
-            "interrupted",
-            f"The log of {question.table} was interrupted at {clock(each.at)} (TRUNCATE, a rebuilt, restored or "
-            "renamed table): subscribers were told to read the table again.",
-            {"at": each.at, "cursor": each.cursor, "present": each.present},
-        )
-        for each in collected.interruptions
-        if each.table == question.table
-    ]
+def _interrupted(table: str, gap: Interruption) -> Finding:
+    sentence = (
+        f"The log of {table} was interrupted at {clock(gap.at)} (TRUNCATE, or a rebuilt, restored or renamed "
+        "table): subscribers read the table again."
+    )
+    return Finding("interrupted", sentence, {"at": gap.at, "cursor": gap.cursor, "present": gap.present})

@@ -8,7 +8,6 @@ from aerostack_realtime.access.identity import Authenticator
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.explain.explainer import Explainer
-from aerostack_realtime.gateway.explain.findings import Place
 from aerostack_realtime.gateway.http.admin import Admin, AdminCalls
 from aerostack_realtime.gateway.http.callers import Callers
 from aerostack_realtime.gateway.http.explain import ExplainCall
@@ -38,7 +37,6 @@ def routes(
     limits: Limits,
     metrics: MetricsCall | None,
     version: str,
-    place: Place = lambda _: None,
 ) -> list[web.RouteDef]:
     """The routes of one project's calls; without `metrics` those are served on another address."""
     callers = Callers(
@@ -52,7 +50,7 @@ def routes(
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, reload=reload, callers=callers, nesting=limits.nesting)
     status = StatusCalls(readiness=Readiness(hub, database, guard), version=version)
-    explainer = Explainer(project=project, hub=hub, database=database, guard=guard, place=place)
+    explainer = Explainer(project=project, hub=hub, database=database, guard=guard)
     explain = ExplainCall(explainer=explainer, callers=callers)
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),

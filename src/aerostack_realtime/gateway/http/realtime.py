@@ -100,6 +100,14 @@ class RealtimeCalls:
     async def accept(self, identity: Identity, event: Publish) -> dict[str, Any]:
         """Publish an event if `identity` may, and return its acknowledgement. Raises AerostackError."""
         topic = topics.canonical(event.topic, self._project)
+        try:
+            return await self._accept(identity, event, topic)
+        except AerostackError as refused:
+            id = event.id or ""
+            self._hub.records.refuse(refused.code, refused.message, user=identity.user_id, topic=topic, id=id)
+            raise
+
+    async def _accept(self, identity: Identity, event: Publish, topic: str) -> dict[str, Any]:
         await self._guard.permissions(identity).settle(topic, "publish")
         accepted = Answer[Outcome]()
         self._hub.publish(

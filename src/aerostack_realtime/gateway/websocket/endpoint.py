@@ -8,6 +8,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.access.tokens import claimed_subject
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.gateway import audit, projects
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter, ConnectionSlot, PendingSockets
@@ -26,6 +27,7 @@ from aerostack_realtime.protocol.errors import (
     ServerClosing,
     Unauthorized,
 )
+from aerostack_realtime.records import ConnectionRecords
 
 PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
@@ -67,8 +69,10 @@ class WebSocketEndpoint:
         pending_sockets: PendingSockets,
         open_session: OpenSession,
         counters: Counters,
+        records: ConnectionRecords,
     ) -> None:
         self._counters = counters
+        self._records = records
         self._authenticator = authenticator
         self._origins = origins
         self._limits = limits
@@ -146,6 +150,9 @@ class WebSocketEndpoint:
             if refusal.status == Unauthorized.status:
                 self._counters.authentication_failures["connect"] += 1
             audit.record("refused", address=address, reason=refusal.code)
+            token = self._token(request, protocols)
+            user = request.query.get("userId") if token is None else claimed_subject(token)
+            self._records.refuse(refusal.code, refusal.message, user=user)
             socket.hang_up()
             socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
             return
@@ -169,15 +176,20 @@ class WebSocketEndpoint:
 
     def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
-        token = _credential(protocols, _TOKEN)
         if self._query_credentials:
             key = key or request.query.get("apiKey")
+        token = self._token(request, protocols)
+        projects.require(request.query.get("projectId"), self._project)
+        return self._authenticator.identify(key, token, request.query.get("userId"))
+
+    def _token(self, request: web.Request, protocols: list[str]) -> str | None:
+        token = _credential(protocols, _TOKEN)
+        if self._query_credentials:
             token = token or request.query.get("token")
         if token is None:
             scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
             token = bearer.strip() if scheme.lower() == "bearer" else None
-        projects.require(request.query.get("projectId"), self._project)
-        return self._authenticator.identify(key, token, request.query.get("userId"))
+        return token
 
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
