@@ -10,16 +10,20 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import UNSET, Struct
 
-from aerostack_realtime.protocol.messages import Error, Subscribe
+from aerostack_realtime.protocol.messages import Error, Subscribe, encode
 
 PER_CONNECTION: Final = 32
 """Subscriptions and notes that are kept of one connection, each."""
 PER_USER: Final = 16
 """Ended connections that are kept of one user, so that a client that reconnects in a loop displaces nobody."""
-ENDED: Final = 5_000
+ENDED: Final = 2_000
 """Ended connections that are kept in total."""
 REFUSALS: Final = 1_000
 INTERRUPTIONS: Final = 100
+LONGEST: Final = 256
+"""Characters that are kept of what a client wrote: a topic, an id, a user it claims to be."""
+FILTER_BYTES: Final = 4_096
+"""JSON of all filters of an ended connection; above this, its subscriptions are forgotten."""
 
 Ending = Literal["unsubscribed", "evicted", "closed"]
 NoteKind = Literal["refused", "slow", "caught_up", "gap"]
@@ -184,7 +188,8 @@ class ConnectionRecords:
         record = self._live.get(id)
         user = None if record is None else record.user
         self.refuse(error.code, error.message, user=user, connection=id, topic=topic, id=command)
-        self.note(id, "refused", topic, id=command, code=error.code, message=error.message)
+        message = _short(error.message)
+        self.note(id, "refused", _short(topic), id=_short(command), code=error.code, message=message)
 
     def refuse(
         self,
@@ -197,7 +202,10 @@ class ConnectionRecords:
         id: str = "",
     ) -> None:
         """Something was refused to somebody."""
-        self.refusals.append(Refusal(self._ms(), code, message, user, connection, topic, id))
+        who = None if user is None else _short(user)
+        self.refusals.append(
+            Refusal(self._ms(), code, _short(message), who, connection, _short(topic), _short(id))
+        )
 
     def note(self, connection: str, kind: NoteKind, topic: str, **facts: Any) -> None:
         record = self._live.get(connection)
@@ -219,6 +227,8 @@ class ConnectionRecords:
             return
         record.closed_at = self._ms()
         record.close_code, record.close_reason, record.waiting = code, reason, waiting
+        if sum(len(encode(each.filter)) for each in record.periods if each.filter) > FILTER_BYTES:
+            record.periods, record.complete_from = [], record.closed_at
         self._ended[id] = record
         self._make_room(record.user)
 
@@ -264,3 +274,8 @@ class ConnectionRecords:
 
     def _ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _short(text: str) -> str:
+    """What is kept of a text of a client: cut, and free of what UTF-8 cannot carry."""
+    return text[:LONGEST].encode(errors="replace").decode()

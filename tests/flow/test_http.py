@@ -203,6 +203,8 @@ async def test_openapi_describes_every_call(http: Http) -> None:
         ("POST", "/api/v1/realtime/streams/cancel"),
         ("GET", "/api/v1/realtime/presence"),
         ("GET", "/api/v1/realtime/channels"),
+        ("GET", "/api/v1/realtime/explain"),
+        ("GET", "/api/v1/realtime/nodes"),
         ("POST", "/api/v1/realtime/disconnect"),
         ("POST", "/api/v1/realtime/reload"),
         ("POST", "/api/v1/realtime/revoke"),

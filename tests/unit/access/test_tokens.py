@@ -26,6 +26,7 @@ from aerostack_realtime.access.tokens import (
     Algorithm,
     TokenKey,
     Tokens,
+    claimed_subject,
     public_key,
     secret_key,
 )
@@ -341,3 +342,12 @@ def test_remembered_claims_are_a_copy_each_time(verifications: list[str]) -> Non
         claims = checks.check(token)
         assert claims["roles"] == ["a"]
         claims["roles"].append("b")
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "\udcff.\udcfe.x", "e30.W10.x", "." * 9000])
+def test_other_texts_than_tokens_claim_no_subject(token: str) -> None:
+    assert claimed_subject(token) is None
+
+
+def test_a_forged_token_claims_its_subject() -> None:
+    assert claimed_subject(jwt.encode({"sub": "ann"}, "", algorithm="none") + "x") == "ann"
