@@ -112,7 +112,7 @@ async def test_a_large_transaction_arrives_once_the_disk_has_room(
             f"INSERT INTO orders SELECT i, repeat('x', 1000) FROM generate_series(1, {ROWS}) i".encode()
         )
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while f"make room in {tempfile.gettempdir()}" not in server.log.read_text():
+            while f"free space in {tempfile.gettempdir()}" not in server.log.read_text():
                 await other.publish("full/meanwhile", 1, persist=True)
     await server.database.write("INSERT INTO orders VALUES (0, 'small')")
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))

@@ -26,7 +26,7 @@ SETTINGS: Final = {"wal_sender_timeout": "60s"}
 """PostgreSQL's default."""
 WAITING: Final = 5
 """Messages that the one who is away publishes meanwhile."""
-_NOTICED: Final = re.compile(r"([\d-]+ [\d:]+),(\d+) WARNING .*: row changes are not received")
+_NOTICED: Final = re.compile(r"([\d-]+T[\d:.]+Z) warning .*: row changes are not received")
 
 
 class Options(Struct, frozen=True):
@@ -203,7 +203,7 @@ def _noticed(said: Sequence[str], since: float) -> float | None:
     """How many seconds after `since` the log says that the line is away."""
     for line in said:
         if found := _NOTICED.match(line):
-            return datetime.fromisoformat(found[1]).timestamp() + int(found[2]) / 1000 - since
+            return datetime.fromisoformat(found[1]).timestamp() - since
     return None
 
 

@@ -23,5 +23,5 @@ async def test_an_outage_loses_and_repeats_nothing(tmp_path: Path, kind: Kind) -
     assert report.outcomes["persisted done"] > 0
     assert report.outcomes["ephemeral done"] > 0
     assert report.noticed is not None, "the log says it"
-    warnings = [line.split(" ", 2)[2] for line in report.said if " WARNING " in line]
+    warnings = [line.split(" ", 2)[2] for line in report.said if " warning " in line]
     assert len(set(warnings)) == len(warnings), "what goes on is no news"

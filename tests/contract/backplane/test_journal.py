@@ -69,6 +69,10 @@ async def test_a_position_is_understood_under_the_epoch_it_was_given_in(cluster:
     entry = await a.heard.until_item(a.append())
     assert a.journal.understands(a.journal.epoch, entry.position)
     assert not a.journal.understands("no epoch", entry.position)
+
+
+async def test_a_position_before_the_generation_is_not_understood(redis_cluster: RedisCluster) -> None:
+    a = await redis_cluster.join("a")
     assert not a.journal.understands(a.journal.epoch, 1)
 
 
