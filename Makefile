@@ -51,7 +51,7 @@ test-node: install
 	npm test -w aerostack-realtime
 	npm run test:integration -w aerostack-realtime
 
-test-browser: install .tools/chromium
+test-browser: install .tools/chromium .tools/nextjs/.installed
 	npm run test:browser
 
 test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and flow tests on each Python that is installed; PYTHONS="3.11 3.13"
@@ -123,6 +123,12 @@ node_modules/.installed: package.json package-lock.json $(wildcard packages/*/pa
 $(WEB)/.built: node_modules/.installed $(shell find packages examples -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print 2>/dev/null)
 	@echo "building the browser client and the pages"
 	npm run --silent build:web
+	@touch $@
+
+.tools/nextjs/.installed: examples/frameworks/nextjs/package.json node_modules/.installed
+	@echo "installing Next.js for its example"
+	@mkdir -p .tools/nextjs && cp .npmrc $< .tools/nextjs/
+	cd .tools/nextjs && npm install --no-package-lock --ignore-scripts --loglevel=error --install-links aerostack-realtime@file:../../packages/realtime
 	@touch $@
 
 .tools/%:

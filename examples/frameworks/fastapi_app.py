@@ -25,21 +25,23 @@ TABLE = "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, customer TEX
 INSERT = "INSERT INTO orders (customer, item) VALUES (?, ?)"
 PAGE = """<!doctype html>
 <title>Orders</title>
-<button id="order">Order tea</button> <ul id="orders"></ul> <p id="news"></p>
+<button id="order" disabled>Order tea</button> <ul id="orders"></ul> <p id="news"></p>
 <script type="module">
   import { createClient } from 'AEROSTACK_URL/sdk/aerostack.js'
 
   const getToken = async () => (await (await fetch('/realtime-token', { method: 'POST' })).json()).token
   const realtime = createClient({ url: 'AEROSTACK_URL', getToken })
-  realtime
+  await realtime
     .channel('orders')
     .on('INSERT', ({ data }) => document.querySelector('#orders').append(`${data.id}: ${data.item} `))
     .subscribe()
-  realtime
+  await realtime
     .channel('notifications/alice')
     .on('shipped', ({ data }) => (document.querySelector('#news').textContent = `shipped: ${data.item}`))
     .subscribe()
-  document.querySelector('#order').onclick = () => fetch('/orders?item=tea', { method: 'POST' })
+  const button = document.querySelector('#order')
+  button.onclick = () => fetch('/orders?item=tea', { method: 'POST' })
+  button.disabled = false
 </script>
 """.replace("AEROSTACK_URL", URL)
 
