@@ -134,7 +134,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     open_access: bool = False
     """Set by `aerostack dev`: clients are the users they claim to be. `aerostack serve` refuses it."""
     origins: tuple[str, ...] = ()
-    """Web origins that may connect besides the server's own: `https://app.example.com`, `https://*.example.com`."""
+    """Web origins that may connect besides the server's own: `https://app.example.com`, `https://*.example.com`,
+    `capacitor://localhost`. Not `null`, which any page can send."""
     loopback_origins: bool = False
     """Set by `aerostack dev`: pages of this machine may connect from any port. `aerostack serve` refuses it."""
     query_credentials: bool = True

@@ -8,14 +8,17 @@ from urllib.parse import urlsplit
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ORIGIN_REFUSED: Final = "Pages of this origin may not connect: add it to origins in the settings."
+# Apps that show pages of their own have schemes of their own (capacitor://localhost, tauri://localhost, app://-).
 _WRITTEN: Final = re.compile(
-    r"https?://(\*\.[a-z0-9-]+\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE
+    r"(https?://(\*\.[a-z0-9-]+\.)?|(?!file:)[a-z][a-z0-9+.-]*://)([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?",
+    re.IGNORECASE,
 )
 
 
 class Origins:
     """Allows the server's own origin and the listed ones: `https://app.example.com`, exact, and
-    `https://*.example.com` for every sub-domain of it. Raises ValueError for any other form.
+    `https://*.example.com` for every sub-domain of it; `capacitor://localhost` for an app whose pages have a
+    scheme of their own. Raises ValueError for any other form, as for `null`: any page can send it.
 
     `loopback` is for development: every loopback origin is allowed, and the server answers only to the names
     of this machine and to addresses. The owner of any other name could point it to this machine, and a page of
@@ -42,6 +45,8 @@ class Origins:
         if origin is None:
             return True
         origin = origin.lower().rstrip("/")
+        if origin in self._exact:
+            return True
         try:
             parts = urlsplit(origin)
             name = parts.hostname
@@ -49,7 +54,7 @@ class Origins:
             return False
         if parts.scheme not in ("http", "https") or name is None or origin != f"{parts.scheme}://{parts.netloc}":
             return False
-        if origin in self._exact or any(_under(origin, *wild) for wild in self._wild):
+        if any(_under(origin, *wild) for wild in self._wild):
             return True
         if self._loopback:
             return name in LOOPBACK or (_is_address(name) and parts.netloc == (host or "").lower())

@@ -47,8 +47,17 @@ def test_a_wildcard_stands_for_sub_domains_only(origin: str, allowed: bool) -> N
     assert Origins(["https://*.example.com"], loopback=False).allows(origin, "api.internal") is allowed
 
 
+@pytest.mark.parametrize("written", ["capacitor://localhost", "tauri://localhost", "app://-"])
+def test_an_app_whose_pages_have_a_scheme_of_their_own_can_be_listed(written: str) -> None:
+    origins = Origins([written], loopback=False)
+    assert origins.allows(written, "api.example.com")
+    assert not origins.allows("https://localhost", "api.example.com")
+    assert not origins.allows("null", "api.example.com")
+
+
 @pytest.mark.parametrize(
-    "written", ["*", "https://*", "https://*.com", "https://a.*.com", "app.example.com", "https://a/b", "null"]
+    "written",
+    ["*", "https://*", "https://*.com", "https://a.*.com", "app.example.com", "https://a/b", "null", "file://a"],
 )
 def test_invalid_origins_are_refused_in_the_settings(written: str) -> None:
     with pytest.raises(ValueError, match="origin"):
