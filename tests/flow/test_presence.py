@@ -105,6 +105,24 @@ async def test_several_connections_of_one_user_are_one_member(node: "ServerProce
     assert await watcher.settled() == []
 
 
+async def test_each_connection_of_a_user_can_be_a_member(node: "ServerProcess", dial: Dial, http: Http) -> None:
+    phone, laptop, watcher = await dial(node, "ann"), await dial(node, "ann"), await dial(node, "watcher")
+    await phone.ask("track", topic="presence/cursors", state={"x": 1}, per="connection")
+    await laptop.ask("track", topic="presence/cursors", state={"x": 2}, per="connection")
+    await watcher.subscribe("presence/cursors")
+    joins = await watcher.events(2)
+    connections = [join["connectionId"] for join in joins]
+    assert len(set(connections)) == 2
+    assert {join["userId"] for join in joins} == {"ann"}
+    _, body = await http.get("/api/v1/realtime/presence", topic="presence/cursors")
+    assert [member["connectionId"] for member in body["members"]] == connections
+    await phone.close()
+    [leave] = await watcher.events(1)
+    assert (leave["event"], leave["connectionId"]) == ("presence:leave", connections[0])
+    refused = await laptop.ask("track", topic="presence/cursors", state={}, per="tab")
+    assert refused["code"] == "bad_message"
+
+
 async def test_a_state_names_the_member_of_a_connection_without_a_token(node: "ServerProcess", dial: Dial) -> None:
     watcher, one, two = await dial(node), await dial(node), await dial(node)
     await watcher.subscribe("presence/named")

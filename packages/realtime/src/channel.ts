@@ -3,7 +3,7 @@ import type { HistoryMessage } from './history.js'
 import type { ClientInternals } from './internals.js'
 import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
-import type { Filter, Member, Slow } from './protocol.js'
+import type { Filter, Member, MemberKind, Slow } from './protocol.js'
 import { Reply } from './reply.js'
 import type { Stream, StreamData, StreamOptions } from './streams.js'
 import type { Subscriber, Subscription } from './subscription.js'
@@ -23,6 +23,12 @@ export interface ChannelOptions extends Slow {
    * to subscribe to the topic; a later one receives a `gap`.
    */
   history?: number | 'all'
+}
+
+/** Options of `channel.track`. */
+export interface TrackOptions {
+  /** What is the member: this user with all connections (the default), or this connection. */
+  per?: MemberKind
 }
 
 /** Options of `channel.publish`. */
@@ -179,10 +185,14 @@ export class Channel<E extends Events = Events> {
     return this.#internals.request({ type: 'cancel', topic: this.canonical, id, reason, ref })
   }
 
-  /** Be present with `state`, now and after every reconnection. Call it again to change the state. */
-  track(state: object): Promise<void> {
+  /**
+   * Be present with `state`, now and after every reconnection. Call it again to change the state. A user is one member
+   * with all connections; with `per: 'connection'` this connection is a member of its own, so that two tabs of one user
+   * have a cursor each.
+   */
+  track(state: object, options?: TrackOptions): Promise<void> {
     this.#used = true
-    return this.#internals.track(this.canonical, this, state)
+    return this.#internals.track(this, { ...options, type: 'track', topic: this.canonical, state })
   }
 
   /** Stop being present. */

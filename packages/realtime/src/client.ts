@@ -60,8 +60,7 @@ export class Client {
   readonly internals: ClientInternals = {
     subscriptions: this.#subscriptions,
     request: (request) => this.#request(request),
-    track: (topic, owner, state) =>
-      this.#request({ type: 'track', topic, state }, () => this.#tracking.track(topic, owner, state)),
+    track: (owner, command) => this.#request(command, () => this.#tracking.track(owner, command)),
     untrack: (topic, owner) => {
       if (this.#tracking.untrack(topic, owner)) queueMicrotask(() => this.#untracked(topic))
     },
@@ -254,8 +253,7 @@ export class Client {
 
   /** An owner stopped tracking: announce the state that counts now, or that this client is not present. */
   #untracked(topic: string): void {
-    const state = this.#tracking.state(topic)
-    this.#request(state ? { type: 'track', topic, state } : { type: 'untrack', topic })
+    this.#request(this.#tracking.command(topic) ?? { type: 'untrack', topic })
   }
 
   async #currentToken(): Promise<string | null> {
@@ -301,9 +299,8 @@ export class Client {
   #opened(limits: Limits): void {
     this.#limits = limits
     this.#subscriptions.opened()
-    for (const topic of this.#tracking.topics())
-      if (!this.#outbox.changesPresence(topic))
-        this.#connection.send({ type: 'track', topic, state: this.#tracking.state(topic) as object })
+    for (const command of this.#tracking.commands())
+      if (!this.#outbox.changesPresence(command.topic)) this.#connection.send(command)
     for (const [id, text] of this.#outbox.entries()) this.#sendAgain(id, text)
     for (const writer of this.#writers.values()) writer.open()
     for (const chat of this.#chats.splice(0)) this.#connection.send(chat)

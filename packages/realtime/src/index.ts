@@ -1,4 +1,10 @@
-export { Channel, type ChannelOptions, type PublishOptions, type Subscribing } from './channel.js'
+export {
+  Channel,
+  type ChannelOptions,
+  type PublishOptions,
+  type Subscribing,
+  type TrackOptions,
+} from './channel.js'
 export { Client, createClient } from './client.js'
 export type { ClientOptions } from './client-options.js'
 export type { Clock, Socket, SocketConstructor, Status } from './connection.js'
@@ -7,5 +13,5 @@ export type { HistoryMessage } from './history.js'
 export type { Limits } from './limits.js'
 export type { Ack } from './outbox.js'
 export type { Events, Gap, PresenceEvent, RealtimePayload } from './payload.js'
-export type { Filter, Member, Operation, Slow, StreamState } from './protocol.js'
+export type { Filter, Member, MemberKind, Operation, Slow, StreamState } from './protocol.js'
 export type { Stream, StreamData, StreamOptions } from './streams.js'

@@ -1,5 +1,6 @@
 import type { AerostackError } from './errors.js'
 import type { HistoryMessage } from './history.js'
+import type { Track } from './presence.js'
 import type { Request } from './protocol.js'
 import type { Reply } from './reply.js'
 import type { Writer } from './streams.js'
@@ -11,7 +12,7 @@ export interface ClientInternals {
   /** Send a command and resolve with its answer. */
   request<T>(request: Request): Promise<T>
   /** Announce `state` on behalf of `owner`. */
-  track(topic: string, owner: object, state: object): Promise<void>
+  track(owner: object, command: Track): Promise<void>
   /** End what `owner` tracks; without an owner, end all presence of this client on the topic. */
   untrack(topic: string, owner?: object): void
   /** The streams that this client writes, by topic and id. */

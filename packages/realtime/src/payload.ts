@@ -33,6 +33,8 @@ export interface RealtimePayload<T = any> {
   commitEnd?: boolean
   /** True for the `presence:join` of a member who was there before this listener. */
   snapshot?: boolean
+  /** Presence of a member that is a connection. */
+  connectionId?: string
 }
 
 /** The data of a `gap` event: events between `since` and the payload's `cursor` may be missing. */

@@ -1,5 +1,5 @@
 /** Presence: the members of a channel as pure functions, and where this client itself is present. */
-import type { EventFrame, Member } from './protocol.js'
+import type { ClientFrame, EventFrame, Member } from './protocol.js'
 
 export type Members = Map<string, Member>
 
@@ -16,12 +16,12 @@ export function isPresence(event: string): boolean {
  * member is an update, or undefined when nothing changed. Returns `frame` itself when it needs no change.
  */
 export function applyPresence(members: Members, frame: EventFrame): EventFrame | undefined {
-  const state = frame.data as { userId?: string } | null
-  const userId = frame.userId ?? state?.userId ?? ''
-  const known = members.get(userId)
-  if (frame.event === LEAVE) return members.delete(userId) ? frame : undefined
-  if (known && same(known.state, state)) return undefined
-  members.set(userId, { userId, state, since: known?.since ?? frame.timestamp ?? 0 })
+  const { data: state, userId = '', connectionId } = frame
+  const key = keyOf({ userId, connectionId })
+  const known = members.get(key)
+  if (frame.event === LEAVE) return members.delete(key) ? frame : undefined
+  if (known && JSON.stringify(known.state) === JSON.stringify(state)) return undefined
+  members.set(key, { userId, connectionId, state, since: known?.since ?? frame.timestamp ?? 0 })
   const event = known ? UPDATE : JOIN
   return frame.event === event ? frame : { ...frame, event }
 }
@@ -31,10 +31,10 @@ export function applyPresence(members: Members, frame: EventFrame): EventFrame |
  * learns who left while it was disconnected.
  */
 export function reconcile(members: Members, actual: readonly Member[]): EventFrame[] {
-  const present = new Set(actual.map(({ userId }) => userId))
-  const gone = [...members.values()].filter(({ userId }) => !present.has(userId))
+  const gone = new Map(members)
+  for (const member of actual) gone.delete(keyOf(member))
   const frames = [
-    ...gone.map((member) => event(LEAVE, member)),
+    ...Array.from(gone.values(), (member) => event(LEAVE, member)),
     ...actual.map((member) => event(JOIN, member)),
   ]
   return frames.flatMap((frame) => applyPresence(members, frame) ?? [])
@@ -45,41 +45,47 @@ export function joins(members: Members): EventFrame[] {
   return Array.from(members.values(), (member) => ({ ...event(JOIN, member), snapshot: true }))
 }
 
-function event(event: string, { userId, state, since }: Member): EventFrame {
-  return { type: 'event', event, data: state, userId, timestamp: since } as EventFrame
+function event(event: string, { state, since, ...member }: Member): EventFrame {
+  return { type: 'event', event, data: state, ...member, timestamp: since } as EventFrame
 }
 
-function same(one: unknown, other: unknown): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
+/** A connection id has no space, so no user id can pass for a connection. */
+function keyOf({ userId, connectionId }: Pick<Member, 'userId' | 'connectionId'>): string {
+  return `${connectionId} ${userId}`
 }
+
+/** The command that makes a client present. */
+export type Track = Extract<ClientFrame, { type: 'track' }>
 
 /**
  * Where this client is present and with which state. Several channels may track on one topic; the state of the one
  * that tracked last counts.
  */
 export class Tracking {
-  readonly #topics = new Map<string, Map<object, object>>()
+  readonly #topics = new Map<string, Map<object, Track>>()
 
-  track(topic: string, owner: object, state: object): void {
-    const states = this.#topics.get(topic) ?? new Map<object, object>()
-    states.delete(owner)
-    this.#topics.set(topic, states.set(owner, state))
+  track(owner: object, command: Track): void {
+    const { topic } = command
+    const commands = this.#topics.get(topic) ?? new Map<object, Track>()
+    commands.delete(owner)
+    this.#topics.set(topic, commands.set(owner, command))
   }
 
   /** End what `owner` tracks, or without an owner everything. Returns false when there was nothing. */
   untrack(topic: string, owner?: object): boolean {
-    const states = this.#topics.get(topic)
-    if (owner) return states?.delete(owner) ?? false
-    states?.clear()
-    return states !== undefined
+    const commands = this.#topics.get(topic)
+    if (owner) return commands?.delete(owner) ?? false
+    commands?.clear()
+    return commands !== undefined
   }
 
-  /** The state that counts, or undefined when this client is not present on `topic`. */
-  state(topic: string): object | undefined {
+  /** The command that counts, or undefined when this client is not present on `topic`. */
+  command(topic: string): Track | undefined {
     return [...(this.#topics.get(topic)?.values() ?? [])].at(-1)
   }
 
-  topics(): string[] {
-    return [...this.#topics.keys()].filter((topic) => this.state(topic))
+  /** The commands that count on all topics. */
+  commands(): Track[] {
+    return [...this.#topics.keys()].flatMap((topic) => this.command(topic) ?? [])
   }
 }

@@ -22,7 +22,10 @@ type Operators<V> = Partial<Record<'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte', Co
 // biome-ignore lint/suspicious/noExplicitAny: without a row type every column is allowed
 export type Filter<R = any> = { readonly [C in keyof R]?: Comparand<R[C]> | Operators<R[C]> }
 
-/** One user who is present. */
+/** What a member is: a user with all connections, or one connection. */
+export type MemberKind = 'user' | 'connection'
+
+/** A user who is present; with `connectionId`, a connection that is. */
 // biome-ignore lint/suspicious/noExplicitAny: a member's state is whatever the app tracks
 export interface Member<S = any> {
   userId: string
@@ -30,6 +33,8 @@ export interface Member<S = any> {
   state: S
   /** When the user joined, in milliseconds since the Unix epoch. */
   since: number
+  /** Set for a member that is a connection: `track(state, { per: 'connection' })`. */
+  connectionId?: string | undefined
 }
 
 /** What the server does while this client does not keep up. */
@@ -80,7 +85,7 @@ export type ClientFrame =
     }
   | { type: 'append'; topic: string; id: string; n: number; data?: unknown; state?: StreamEnd; ref?: string }
   | { type: 'cancel'; topic: string; id: string; reason?: string; ref?: string }
-  | { type: 'track'; topic: string; state: object; id?: string }
+  | { type: 'track'; topic: string; state: object; per?: MemberKind; id?: string }
   | { type: 'untrack'; topic: string; id?: string }
   | { type: 'presence'; topic: string; id: string }
   | { type: 'auth'; token: string }
@@ -109,6 +114,8 @@ export interface EventFrame {
   cursor?: string
   /** True for the `presence:join` of a member who was there before this subscriber. */
   snapshot?: boolean
+  /** Presence of a member that is a connection. */
+  connectionId?: string
   /** What there is so far of a stream: `n` pieces are in `data`. */
   stream?: { n: number; state: StreamState }
 }

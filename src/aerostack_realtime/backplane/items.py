@@ -88,12 +88,16 @@ class Settle(Item, frozen=True, tag="s"):
 
 
 class Track(Item, frozen=True, tag="t"):
-    """A connection of the appending node is a member of a channel, with `state` (JSON)."""
+    """A connection of the appending node is a member of a channel, with `state` (JSON).
+
+    With `own_member` it is a member by itself; otherwise it belongs to the member of its user.
+    """
 
     topic: str
     connection: str
     user_id: str
     state: bytes
+    own_member: bool = False
 
 
 class Untrack(Item, frozen=True, tag="u"):
@@ -116,6 +120,7 @@ class RosterEntry(Struct, frozen=True, array_like=True, gc=False):
     state: bytes
     since: int
     position: int
+    own_member: bool = False
 
 
 class Roster(Item, frozen=True, tag="r"):

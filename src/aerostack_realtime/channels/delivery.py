@@ -154,6 +154,7 @@ class Delivery:
                     id=f"{position:x}" if len(changes) == 1 else f"{position:x}-{part}",
                     cursor=self._cursors.of_part(position, part, len(changes)),
                     user_id=change.user_id,
+                    connection_id=change.connection_id,
                 )
             )
             for part, change in enumerate(changes, 1)

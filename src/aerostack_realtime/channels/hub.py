@@ -276,9 +276,16 @@ class Hub:
     # --- presence ----------------------------------------------------------------------------------------
 
     def track(
-        self, subscriber: Subscriber, topic: str, user_id: str, state: dict[str, Any], done: Done | None = None
+        self,
+        subscriber: Subscriber,
+        topic: str,
+        user_id: str,
+        state: dict[str, Any],
+        done: Done | None = None,
+        *,
+        own_member: bool = False,
     ) -> None:
-        """Announce `subscriber` as a connection of a custom channel's member `user_id`.
+        """Announce `subscriber` as a connection of a custom channel's member `user_id`, or as its `own_member`.
 
         `done` is called when every later event follows it. Raises Overloaded, Unavailable.
         """
@@ -286,7 +293,8 @@ class Hub:
         known = topic in tracking
         tracking.add(topic)
         try:
-            self._append_presence(Track(topic, subscriber.connection_id, user_id, encode(state)), done)
+            item = Track(topic, subscriber.connection_id, user_id, encode(state), own_member)
+            self._append_presence(item, done)
         except AerostackError:
             if not known:
                 tracking.discard(topic)

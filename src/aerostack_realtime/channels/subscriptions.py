@@ -346,10 +346,11 @@ class Subscriptions:
                     event=presence.JOIN,
                     data=each.state,
                     timestamp=each.since,
-                    id=f"{cursor}:{each.user_id}",
+                    id=f"{cursor}:{each.connection_id or each.user_id}",
                     cursor=cursor,
                     user_id=each.user_id,
                     snapshot=True,
+                    connection_id=each.connection_id,
                 )
             )
             for each in self._members.of(channel.topic, self._presence_limit)

@@ -16,6 +16,8 @@ from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS, exce
 Operation = Literal["INSERT", "UPDATE", "DELETE"]
 Filter = dict[str, Any]
 """`{column: value}`, as a client sent it; channels.views gives it a meaning."""
+MemberKind = Literal["user", "connection"]
+"""What a member of a channel is: a user with all of its connections, or one connection."""
 Slow = Literal["resume", "latest", "drop"]
 """How a subscription treats a slow client; see channels.fanout.backlog."""
 StreamState = Literal["open", "complete", "cancelled", "failed"]
@@ -82,9 +84,12 @@ class Cancel(_Message, frozen=True, tag="cancel"):
 
 
 class Track(_Message, frozen=True, tag="track"):
+    """With `per` "connection" the connection is a member of its own, otherwise it belongs to that of its user."""
+
     topic: str
     state: dict[str, Any]
     id: str | UnsetType = UNSET
+    per: MemberKind | UnsetType = UNSET
 
 
 class Untrack(_Message, frozen=True, tag="untrack"):
@@ -156,7 +161,8 @@ class Progress(Struct, frozen=True):
 
 
 class Event(_Message, frozen=True, tag="event"):
-    """`stream`, for subscribers with `streams`: `data` is what there is so far of a stream."""
+    """`stream`, for subscribers with `streams`: `data` is what there is so far of a stream. `connection_id` is set
+    in presence events about a member that is a connection."""
 
     topic: str
     event: str
@@ -167,6 +173,7 @@ class Event(_Message, frozen=True, tag="event"):
     user_id: str | UnsetType = UNSET
     snapshot: bool | UnsetType = UNSET
     stream: Progress | UnsetType = UNSET
+    connection_id: str | UnsetType = UNSET
 
 
 class Appended(_Message, frozen=True, tag="append"):
@@ -225,11 +232,13 @@ class Snapshot(_Message, frozen=True, tag="snapshot"):
 
 
 class Member(Struct, frozen=True, rename="camel"):
-    """One present user. `since` is when it joined, in milliseconds since the Unix epoch."""
+    """A present user, or with `connection_id` a present connection. `since` is when it joined, in milliseconds
+    since the Unix epoch."""
 
     user_id: str
     state: Raw
     since: int
+    connection_id: str | UnsetType = UNSET
 
 
 class Presence(_Message, frozen=True, tag="presence"):

@@ -110,7 +110,7 @@ class Aerostack:
         """The members present in a channel, over HTTP. Raises Unauthorized, Forbidden, or a retryable error."""
         params = {"topic": self._endpoint.wire_topic(topic)}
         answer = await self._endpoint.get("/api/v1/realtime/presence", params, _Presence)
-        return [PresentMember(each.user_id, each.state, each.since) for each in answer.members]
+        return [PresentMember(each.user_id, each.state, each.since, each.connection_id) for each in answer.members]
 
     async def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """The newest persisted messages of a channel. See Channel.get_history."""
@@ -191,6 +191,7 @@ class _Member(msgspec.Struct, rename="camel"):
     user_id: str
     state: Any
     since: int
+    connection_id: str | None = None
 
 
 class _Presence(msgspec.Struct):

@@ -14,6 +14,7 @@ from aerostack_realtime.protocol.messages import (
     ChatMessage,
     DbChange,
     Event,
+    MemberKind,
     Presence,
     Reply,
     Snapshot,
@@ -47,7 +48,7 @@ class Channel:
         self._streams: set[Stream] = set()
         self._requesting: tuple[str, asyncio.Future[Reply]] | None = None  # a subscribe without an answer
         self._tracking: str | None = None  # the id of the newest track
-        self._tracked: dict[str, Any] | None = None  # the state that the server has confirmed
+        self._tracked: tuple[dict[str, Any], MemberKind] | None = None  # what the server has confirmed
         self._paused = False
 
     def __repr__(self) -> str:
@@ -199,18 +200,19 @@ class Channel:
 
     # --- presence and history ----------------------------------------------------------------------------
 
-    async def track(self, state: Mapping[str, Any]) -> None:
+    async def track(self, state: Mapping[str, Any], *, per: MemberKind = "user") -> None:
         """Join the channel's members with `state`, a mapping; call it again to change the state.
 
         A user is one member, regardless of the number of connections. The member is the token's user, otherwise
-        `state["userId"]`, otherwise this connection. Raises like `publish`.
+        `state["userId"]`, otherwise this connection. With `per="connection"` this connection is a member of its
+        own, so that two programs of one user have a cursor each. Raises like `publish`.
         """
         id = new_id()
-        kept = dict(state)
+        kept = dict(state), per
         self._tracking = id
         self._client.retain(self)
         try:
-            await self._answer(id, messages.Track(self._subscription.wire_topic, kept, id), messages.Ack)
+            await self._answer(id, self._track_command(id, *kept), messages.Ack)
         except BaseException:
             if self._tracking == id and self._tracked is None:
                 self._tracking = None
@@ -218,6 +220,10 @@ class Channel:
             raise
         if self._tracking == id:
             self._tracked = kept
+
+    def _track_command(self, id: str, state: dict[str, Any], per: MemberKind) -> messages.Track:
+        topic = self._subscription.wire_topic
+        return messages.Track(topic, state, id, UNSET if per == "user" else per)
 
     async def untrack(self) -> None:
         """Leave the channel's members; does nothing when not tracked."""
@@ -235,7 +241,10 @@ class Channel:
         """The members present now, in the order they joined. Needs no subscription. Raises like `publish`."""
         id = new_id()
         reply = await self._answer(id, messages.AskPresence(self._subscription.wire_topic, id), Presence)
-        return [PresentMember(each.user_id, msgspec.json.decode(each.state), each.since) for each in reply.members]
+        return [
+            PresentMember(each.user_id, msgspec.json.decode(each.state), each.since, each.connection_id or None)
+            for each in reply.members
+        ]
 
     async def get_history(self, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """The newest `limit` (1 to 1000) persisted messages, newest first; an HTTP call.
@@ -350,7 +359,7 @@ class Channel:
             self._client.send(self._subscription.request(new_id()))
         if self._tracked is not None:
             id = self._tracking = new_id()
-            self._client.send(messages.Track(self._subscription.wire_topic, self._tracked, id))
+            self._client.send(self._track_command(id, *self._tracked))
 
     def _lost(self) -> None:
         """The connection is gone."""

@@ -26,6 +26,9 @@ class Payload(Struct, frozen=True, kw_only=True):
     row change is part of, in all tables alike, and `commit_end` is set on its last change: on PostgreSQL, where
     that is known.
 
+    `connection_id` is set in presence events about a member that is a connection (`track` with
+    `per="connection"`).
+
     Of a stream, on a channel with `streams=True`, `data` is what there is so far, `delta` what this event adds to
     it, and `state` is `open`, `complete`, `cancelled` or `failed`. `stream` is the same object in all of its
     events: iterate over it for the pieces.
@@ -38,6 +41,7 @@ class Payload(Struct, frozen=True, kw_only=True):
     operation: Operation | None = None
     old: Any = None
     user_id: str | None = None
+    connection_id: str | None = None
     timestamp: int | None = None
     id: str | None = None
     cursor: str | None = None
@@ -85,11 +89,14 @@ class Ack(Struct, frozen=True):
 
 
 class PresentMember(Struct, frozen=True):
-    """A user who has been present in a channel since `since` (ms since the Unix epoch), with the tracked state."""
+    """A user who has been present in a channel since `since` (ms since the Unix epoch), with the tracked state.
+
+    `connection_id` is set for a member that is a connection."""
 
     user_id: str
     state: Any
     since: int
+    connection_id: str | None = None
 
 
 class HistoryMessage(Struct, frozen=True):

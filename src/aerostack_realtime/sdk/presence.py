@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from aerostack_realtime.protocol.presence import JOIN, LEAVE, UPDATE
 
+Key = tuple[str, str | None]
+"""A member: the user id, and the connection id if the member is a connection."""
+
 _ABSENT: Final = object()
 
 
@@ -16,36 +19,36 @@ class Transition(NamedTuple):
     one."""
 
     event: str
-    user_id: str
+    member: Key
     state: Any
 
 
 class Members:
-    """The states of the present members by user id."""
+    """The states of the present members."""
 
     def __init__(self) -> None:
-        self._states: dict[str, Any] = {}
+        self._states: dict[Key, Any] = {}
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def apply(self, event: str, user_id: str, state: Any) -> Transition | None:
+    def apply(self, event: str, member: Key, state: Any) -> Transition | None:
         """Process an event about one member; returns the difference it makes, if any."""
         if event == LEAVE:
-            known = self._states.pop(user_id, _ABSENT)
-            return None if known is _ABSENT else Transition(LEAVE, user_id, state)
-        known = self._states.get(user_id, _ABSENT)
-        self._states[user_id] = state
+            known = self._states.pop(member, _ABSENT)
+            return None if known is _ABSENT else Transition(LEAVE, member, state)
+        known = self._states.get(member, _ABSENT)
+        self._states[member] = state
         if known is _ABSENT:
-            return Transition(JOIN, user_id, state)
-        return Transition(UPDATE, user_id, state) if known != state else None
+            return Transition(JOIN, member, state)
+        return Transition(UPDATE, member, state) if known != state else None
 
-    def reconcile(self, present: dict[str, Any]) -> list[Transition]:
-        """Process the full list of states by user id; returns the differences, leaves first."""
-        gone = [Transition(LEAVE, user, state) for user, state in self._states.items() if user not in present]
+    def reconcile(self, present: dict[Key, Any]) -> list[Transition]:
+        """Process the full list of states; returns the differences, leaves first."""
+        gone = [Transition(LEAVE, key, state) for key, state in self._states.items() if key not in present]
         for leave in gone:
-            del self._states[leave.user_id]
-        entered = (self.apply(JOIN, user, state) for user, state in present.items())
+            del self._states[leave.member]
+        entered = (self.apply(JOIN, key, state) for key, state in present.items())
         return gone + [transition for transition in entered if transition]
 
     def clear(self) -> None:

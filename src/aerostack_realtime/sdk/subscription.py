@@ -269,7 +269,10 @@ class Subscription:
 
     def reconcile(self, reply: Presence) -> list[Payload]:
         """Process the full list of members; returns the changes that no event reported."""
-        present = {member.user_id: msgspec.json.decode(member.state) for member in reply.members}
+        present = {
+            (member.user_id, member.connection_id or None): msgspec.json.decode(member.state)
+            for member in reply.members
+        }
         return [self._transition(each) for each in self.members.reconcile(present)]
 
     def handled(self, payload: Payload) -> None:
@@ -328,7 +331,7 @@ class Subscription:
     def _member(self, reply: Event) -> Payload | None:
         state = msgspec.json.decode(reply.data)
         user_id = reply.user_id or (str(state.get("userId", "")) if isinstance(state, dict) else "")
-        transition = self.members.apply(reply.event, user_id, state)
+        transition = self.members.apply(reply.event, (user_id, reply.connection_id or None), state)
         if transition is None:
             return None
         if reply.snapshot is True:  # a member that was present before; not an event of the log
@@ -347,7 +350,8 @@ class Subscription:
             topic=self.topic,
             event=transition.event,
             data=transition.state,
-            user_id=transition.user_id,
+            user_id=transition.member[0],
+            connection_id=transition.member[1],
             timestamp=timestamp,
             id=id,
             cursor=cursor,

@@ -72,6 +72,19 @@ async def test_two_connections_of_one_user_are_one_member(
     assert [each.name for each in await listener.first(2)] == ["presence:join", "presence:leave"]
 
 
+async def test_a_connection_can_be_a_member(connect: Connect, recorder: "type[EventRecorder]") -> None:
+    ann, phone, laptop = await connect("ann"), await connect("bob"), await connect("bob")
+    listener = recorder()
+    watching = await ann.realtime.channel("room/1").on("*", listener).subscribe()
+    for device in (phone, laptop):
+        await device.realtime.channel("room/1").track({"x": 1}, per="connection")
+    joins = await listener.first(2)
+    assert [(each.name, each.user_id) for each in joins] == [("presence:join", "bob")] * 2
+    members = [each.connection_id for each in await watching.presence()]
+    assert members == [each.connection_id for each in joins]
+    assert [each.connection_id for each in await ann.presence("room/1")] == members
+
+
 async def test_a_killed_process_leaves(
     server: "ServerProcess", connect: Connect, recorder: "type[EventRecorder]"
 ) -> None:

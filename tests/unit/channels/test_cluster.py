@@ -154,6 +154,24 @@ def test_a_member_that_reconnects_elsewhere_does_not_flicker(cluster: Replicas) 
     assert presence(peer.take()) == [("join", "ann")]
 
 
+def test_connections_that_are_members_are_so_on_nodes_that_start_later(cluster: Replicas) -> None:
+    a, _ = cluster.nodes
+    tabs = [a.peer(), a.peer()]
+    for tab in tabs:
+        a.hub.track(tab, TOPIC, "ann", {}, own_member=True)
+    cluster.settle()
+    c = cluster.start("c")
+    cluster.settle()
+    found = [(each.user_id, each.connection_id) for each in c.hub.members(TOPIC)]
+    assert found == [("ann", tab.connection_id) for tab in tabs]
+    peer = c.peer()
+    a.hub.leave(tabs[0])
+    cluster.settle()
+    assert [each["connectionId"] for each in peer.take() if each.get("event") == "presence:leave"] == [
+        tabs[0].connection_id
+    ]
+
+
 def test_a_node_that_says_goodbye_does_not_take_its_members_with_it(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer, moving = b.peer(), a.peer()

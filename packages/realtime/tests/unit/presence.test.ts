@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { applyPresence, joins, type Members, reconcile, Tracking } from '../../src/presence.js'
+import { applyPresence, joins, type Members, reconcile, type Track, Tracking } from '../../src/presence.js'
 import type { EventFrame } from '../../src/protocol.js'
 import { bench, connected, settled } from '../support/network.js'
 
@@ -43,22 +43,36 @@ describe('members', () => {
       'presence:update bob',
       'presence:join cy',
     ])
-    expect([...members.keys()]).toEqual(['bob', 'cy'])
+    expect(Array.from(members.values(), ({ userId }) => userId)).toEqual(['bob', 'cy'])
     expect(joins(members)).toHaveLength(2)
+  })
+
+  test('connections of one user are members beside the user', () => {
+    const members: Members = new Map()
+    const tab = (connectionId: string) => ({ ...presence('join', ada), connectionId })
+    for (const frame of [presence('join', ada), tab('c1'), tab('c2')])
+      expect(applyPresence(members, frame)).toBe(frame)
+    const left = reconcile(members, [{ userId: 'ada', state: ada, since: 1, connectionId: 'c2' }])
+    expect(left.map(({ event, connectionId }) => [event, connectionId])).toEqual([
+      ['presence:leave', undefined],
+      ['presence:leave', 'c1'],
+    ])
+    expect([...members.values()]).toMatchObject([{ userId: 'ada', connectionId: 'c2' }])
   })
 
   test('the state tracked last by a present handle counts', () => {
     const tracking = new Tracking()
     const [one, two] = [{}, {}]
-    tracking.track(topic, one, { n: 1 })
-    tracking.track(topic, two, { n: 2 })
-    tracking.track(topic, one, { n: 3 })
-    expect(tracking.state(topic)).toEqual({ n: 3 })
+    const track = (n: number): Track => ({ type: 'track', topic, state: { n } })
+    tracking.track(one, track(1))
+    tracking.track(two, track(2))
+    tracking.track(one, track(3))
+    expect(tracking.command(topic)).toEqual(track(3))
     expect(tracking.untrack(topic, one)).toBe(true)
     expect(tracking.untrack(topic, one)).toBe(false)
-    expect(tracking.state(topic)).toEqual({ n: 2 })
+    expect(tracking.command(topic)).toEqual(track(2))
     tracking.untrack(topic, two)
-    expect(tracking.topics()).toEqual([])
+    expect(tracking.commands()).toEqual([])
   })
 })
 
@@ -87,6 +101,17 @@ describe('a channel', () => {
     made.socket.accept()
     expect(made.socket.sent.length).toBeLessThanOrEqual(2)
     expect(made.socket.last('track').state).toEqual({ ...ada, n: 999 })
+  })
+
+  test('is a member per connection, also after a reconnection', async () => {
+    const made = await connected()
+    made.client.channel('chat/general').track(ada, { per: 'connection' })
+    expect(made.socket.last('track')).toMatchObject({ state: ada, per: 'connection' })
+    made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
+    made.socket.drop()
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    expect(made.socket.last('track')).toMatchObject({ state: ada, per: 'connection' })
   })
 
   test('that untracks while disconnected is not present afterwards', async () => {

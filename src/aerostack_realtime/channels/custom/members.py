@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from zlib import crc32
 
+from msgspec import UNSET
+
 from aerostack_realtime.backplane.items import RosterEntry, Track
 from aerostack_realtime.channels.custom.presence import Change, Presence
 from aerostack_realtime.protocol.messages import Member
@@ -23,9 +25,7 @@ class Members:
 
     def track(self, node: str, item: Track, now: int, position: int) -> list[Change]:
         """A connection of `node` is a member; `now` is in ms."""
-        return self._track(
-            node, item.topic, item.connection, item.user_id, item.state, now=now, position=position, since=0
-        )
+        return self._track(node, item, now=now, position=position, since=0)
 
     def untrack(self, node: str, topic: str, connection: str) -> list[Change]:
         """A connection of `node` is no longer a member; one that is not changes nothing."""
@@ -57,10 +57,7 @@ class Members:
             since, tracked = self.place(node, topic, connection)
             changed = self._track(
                 node,
-                topic,
-                connection,
-                entry.user_id,
-                entry.state,
+                entry,
                 now=now,
                 position=entry.position or tracked or position,
                 since=entry.since or since or now,
@@ -93,17 +90,9 @@ class Members:
         return list(self._channels)
 
     def _track(
-        self,
-        node: str,
-        topic: str,
-        connection: str,
-        user_id: str,
-        state: bytes,
-        *,
-        now: int,
-        position: int,
-        since: int,
+        self, node: str, tracked: Track | RosterEntry, *, now: int, position: int, since: int
     ) -> list[Change]:
+        topic, connection = tracked.topic, tracked.connection
         presence = self._channels.get(topic)
         if presence is None:
             presence = self._channels[topic] = Presence()
@@ -111,7 +100,10 @@ class Members:
         if (topic, connection) not in known:
             known[topic, connection] = None
             self._mark(node, topic, connection)
-        return presence.track((node, connection), user_id, state, now, position, since)
+        connection_id = connection if tracked.own_member else UNSET
+        return presence.track(
+            (node, connection), tracked.user_id, tracked.state, now, position, since, connection_id
+        )
 
     def _mark(self, node: str, topic: str, connection: str) -> None:
         self.digest ^= crc32(f"{node}\n{topic}\n{connection}".encode())

@@ -29,7 +29,7 @@ class OwnRoster:
     def parts(self, place: Callable[[str, str], tuple[int, int]]) -> Iterator[Roster]:
         """The items that announce all of it, at least one. `place` is `Members.place` for this node."""
         entries = (
-            RosterEntry(topic, connection, track.user_id, track.state, *place(topic, connection))
+            RosterEntry(topic, connection, track.user_id, track.state, *place(topic, connection), track.own_member)
             for (topic, connection), track in self._tracks.items()
         )
         part = tuple(islice(entries, PART))

@@ -180,7 +180,8 @@ class Backlog:
 
     def _member(self, item: Item, event: Event) -> None:
         """Keep the newest transition of a member, as what it is to a subscriber that heard none of the others."""
-        name = (self._section, event.event.partition(":")[0], (str(event.user_id).encode(),), None)
+        member = str(event.user_id).encode(), str(event.connection_id or "").encode()
+        name = (self._section, event.event.partition(":")[0], member, None)
         waiting = self._kept.get(name)
         known = event.event != JOIN if waiting is None else waiting.before is not None
         if event.event == LEAVE and not known:

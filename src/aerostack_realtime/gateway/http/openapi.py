@@ -253,7 +253,13 @@ def _schemas() -> dict[str, Any]:
             required=["id", "room_id", "user_id", "event", "data", "created_at"],
         ),
         "Member": _object(
-            {"userId": {"type": "string"}, "state": {"type": "object"}, "since": {"type": "integer"}}
+            {
+                "userId": {"type": "string"},
+                "state": {"type": "object"},
+                "since": {"type": "integer"},
+                "connectionId": {"type": "string"},
+            },
+            required=["userId", "state", "since"],
         ),
         "Channel": _object({"topic": _TOPIC, "subscribers": {"type": "integer"}, "members": {"type": "integer"}}),
         "Node": _object(

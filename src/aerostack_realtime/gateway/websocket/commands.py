@@ -371,7 +371,8 @@ class Commands:
             raise Forbidden("A table topic has no presence: track on a topic with a slash.")
         self._rights.take(command.topic, "presence")
         member = self._member(command.state)
-        self._hub.track(self._client, command.topic, member, command.state, self._acknowledge(command.id))
+        done, own_member = self._acknowledge(command.id), command.per == "connection"
+        self._hub.track(self._client, command.topic, member, command.state, done, own_member=own_member)
 
     def _member(self, state: dict[str, Any]) -> str:
         """The member id of a state: the user's id, else the claimed one, else the connection's."""

@@ -1,5 +1,7 @@
 """Presence: one member per user, however many connections."""
 
+from msgspec import UNSET, Raw
+
 from aerostack_realtime.channels.custom.presence import Change, Presence
 
 NOW = 1_763_912_345_678
@@ -66,3 +68,24 @@ def test_members_are_in_the_order_they_joined_also_when_learnt_later() -> None:
     presence.track("c1", "ann", b"{}", NOW, 9)
     presence.track("c2", "bob", b"{}", NOW, 10, since=NOW - 5)
     assert [member.user_id for member in presence.members(1)] == ["bob"]
+
+
+def test_connections_of_one_user_can_be_members_of_their_own() -> None:
+    presence = Presence()
+    presence.track("c0", "ann", b"{}", NOW, 1)
+    for name in ("c1", "c2"):
+        joined = presence.track(name, "ann", b"{}", NOW, 2, connection_id=name)
+        assert joined == [Change("presence:join", "ann", Raw(b"{}"), name)]
+    members = [(member.user_id, member.connection_id) for member in presence.members()]
+    assert members == [("ann", UNSET), ("ann", "c1"), ("ann", "c2")]
+    assert presence.untrack("c1") == [Change("presence:leave", "ann", Raw(b"{}"), "c1")]
+
+
+def test_a_connection_that_becomes_a_member_of_its_own_leaves_first() -> None:
+    presence = Presence()
+    presence.track("c1", "ann", b"{}", NOW, 1)
+    changes = presence.track("c1", "ann", b"{}", NOW, 2, connection_id="c1")
+    assert [(each.transition, each.connection_id) for each in changes] == [
+        ("presence:leave", UNSET),
+        ("presence:join", "c1"),
+    ]
