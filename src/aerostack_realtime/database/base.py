@@ -361,8 +361,8 @@ class Database(Protocol):
 
     def listen(self, heard: Callable[[str, bytes], None]) -> None:
         """Call `heard(kind, payload)` from now on for every announcement, this node's own included, in the order
-        of commits. An announcement that was made while this node was cut off follows when it catches up; one from
-        before its start may come, too."""
+        of commits, each once. One that was made while this node was cut off follows when it catches up. One from
+        before its start may come, too, and a promotion of a standby may repeat the last one."""
 
     async def kept(self, kind: str) -> dict[str, str]:
         """The values of a kind by their keys."""

@@ -13,6 +13,9 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase, Post
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids
 
+ROWS = 20_000
+"""Of one transaction: more than the buffers between PostgreSQL and a node hold."""
+
 
 class Node:
     """A node with what it delivered."""
@@ -239,6 +242,27 @@ async def test_an_announcement_made_while_a_node_is_cut_off_follows(shop: Shop) 
             async with asyncio.timeout(PATIENCE):
                 assert await heard.get() == b"%d" % number
         assert heard.empty()
+
+
+async def test_an_announcement_is_delivered_once_if_the_stream_ends_before_its_commit(shop: Shop) -> None:
+    async with nodes(shop, "a") as (a,):
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def hear(_: str, payload: bytes) -> None:
+            heard.put_nowait(payload)
+            if payload == b"first":
+                shop.cut()
+
+        a.database.listen(hear)
+        with psycopg.connect(shop.dsn()) as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, 'aerostack.disconnect', 'first')")
+            connection.execute("SELECT pg_logical_emit_message(true, 'aerostack.disconnect', 'second')")
+            connection.execute(f"INSERT INTO orders SELECT n, repeat('-', 1000) FROM generate_series(1, {ROWS}) n")
+        await a.recorder.until_changes(ROWS)
+        await a.database.announce("disconnect", b"last")
+        async with asyncio.timeout(PATIENCE):
+            for payload in (b"first", b"second", b"last"):
+                assert await heard.get() == payload
 
 
 @pytest.mark.parametrize("restored", [False, True])

@@ -53,6 +53,11 @@ class Emitted(Struct, frozen=True, gc=False):
     lsn: int
     message: pgoutput.LogicalMessage
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands among all messages: by commits, and in the order of one transaction."""
+        return self.lsn, self.message.lsn
+
 
 Item = Entry | Committed | OpaqueChange | LoggedTable | Emitted
 

@@ -90,6 +90,8 @@ class WalConsumer:
         self._unreachable = unreachable
         self._last: Cursor | None = None
         """The last change that was handed on."""
+        self._last_message = (0, 0)
+        """The last message that was handed on. If the stream ends before its commit, it is sent again."""
         self._continuity: Continuity | None = None
         """Its check, until the stream has passed it."""
         self._diverged = False
@@ -120,8 +122,7 @@ class WalConsumer:
                 if self._epochs is None and isinstance(error, DatabaseUnusable):
                     raise
                 self._diverged = self._diverged or isinstance(error, LogDiverged)
-                reason = " ".join(str(error).split())
-                self._report(f"row changes are not received, reconnecting: {reason}")
+                self._report(f"row changes are not received, reconnecting: {' '.join(str(error).split())}")
             await asyncio.sleep(self._pause)
             self._pause = min(max(self._pause, RETRY_SECONDS[0]) * 2, RETRY_SECONDS[1])
 
@@ -248,6 +249,7 @@ class WalConsumer:
             self._epochs = await self._epoch_table.start(
                 identity.timeline, mark, switches, forget=restored, known=known
             )
+            self._last_message = (0, 0)
             if discontinuous or before is None:
                 self.position = Position(since, 0)
                 self._last, self._continuity, self._diverged = None, None, False
@@ -329,7 +331,8 @@ class WalConsumer:
         if item.message.prefix == EPOCH_STARTED:
             if self._epochs is not None and not self._epochs.knows(bytes(item.message.content).decode()):
                 await self.reload_epochs()
-        elif item.lsn >= self.position.lsn:
+        elif item.lsn >= self.position.lsn and item.place > self._last_message:
+            self._last_message = item.place
             self._sink.emitted(item.message)
 
     def _flush(self, batch: _Batch) -> None:
