@@ -29,6 +29,7 @@ COMMANDS = (
     "init",
     "config",
     "check",
+    "doctor",
     "explain",
     "key",
     "token",

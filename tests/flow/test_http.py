@@ -205,6 +205,7 @@ async def test_openapi_describes_every_call(http: Http) -> None:
         ("GET", "/api/v1/realtime/channels"),
         ("GET", "/api/v1/realtime/explain"),
         ("GET", "/api/v1/realtime/nodes"),
+        ("GET", "/api/v1/realtime/request"),
         ("POST", "/api/v1/realtime/disconnect"),
         ("POST", "/api/v1/realtime/reload"),
         ("POST", "/api/v1/realtime/revoke"),

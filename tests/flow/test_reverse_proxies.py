@@ -1,11 +1,7 @@
-"""The files deploy/nginx.conf and deploy/haproxy.cfg, with nginx and HAProxy in front of a real server.
-
-Only addresses, certificates, HAProxy's `maxconn` and times are replaced: seconds instead of minutes.
-"""
+"""The files deploy/nginx.conf and deploy/haproxy.cfg, with nginx and HAProxy in front of a real server."""
 
 import asyncio
 import contextlib
-import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aerostack_realtime import Payload, RealtimeClient
+from tests.flow.reverse_proxy import haproxy, nginx
 from tests.flow.wire import PATIENCE_SECONDS, PING, PONG, Wire, frame
 
 if TYPE_CHECKING:
@@ -22,35 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.database("sqlite")
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 SETTINGS = 'anonymous = true\ntrusted_proxies = ["127.0.0.1"]\n[limits]\nheartbeat_seconds = 1'
 IDLE_SECONDS = 5
 """More than the proxies' time-outs below, with a ping every one or two seconds."""
 Serve = Callable[[str], Awaitable["ServerProcess"]]
-
-
-def nginx(server: str, port: int, folder: Path) -> list[str]:
-    site = (DEPLOY / "nginx.conf").read_text()
-    site = site.replace("listen 443 ssl", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8787", server)
-    site = re.sub(r"^ *ssl_.*\n", "", site, flags=re.MULTILINE).replace("timeout 120s", "timeout 4s")
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_shutdown_timeout 100ms;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{site}\n}}\n"
-    )
-    return ["nginx", "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-
-
-def haproxy(server: str, port: int, folder: Path) -> list[str]:
-    text = (DEPLOY / "haproxy.cfg").read_text()
-    text = text.replace("bind :443 ssl crt /etc/ssl/realtime-with-key.pem", f"bind 127.0.0.1:{port}")
-    text = (
-        text.replace("127.0.0.1:8787", server)
-        .replace("tunnel 120s", "tunnel 4s")
-        .replace("maxconn 100000", "maxconn 100")
-    )
-    text = text.replace("hard-stop-after 10m", "hard-stop-after 100ms")
-    (folder / "haproxy.cfg").write_text(text)
-    return ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")]
 
 
 PROXIES = {"nginx": (nginx, signal.SIGHUP), "haproxy": (haproxy, signal.SIGUSR2)}
@@ -74,7 +46,7 @@ async def running(name: str, server: "ServerProcess", folder: Path) -> AsyncIter
         port = free.getsockname()[1]
     with (folder / "proxy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *command(server.url.removeprefix("http://"), port, folder), stdout=log, stderr=log
+            *command(server.url.removeprefix("http://"), f"127.0.0.1:{port}", folder), stdout=log, stderr=log
         )
     try:
         async with RealtimeClient(f"http://127.0.0.1:{port}") as probe, asyncio.timeout(PATIENCE_SECONDS):

@@ -18,6 +18,7 @@ from aerostack_realtime.cli import (
     tables,
 )
 from aerostack_realtime.cli.console import out
+from aerostack_realtime.cli.doctor import command as doctor
 from aerostack_realtime.server import VERSION
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(demo.demo)
 app.command()(settings.init)
 app.command("config")(settings.show)
 app.command()(check.check)
+app.command()(doctor.doctor)
 app.command()(explain.explain)
 app.command()(reload.reload)
 app.command()(keys.key)

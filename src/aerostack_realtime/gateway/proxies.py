@@ -17,7 +17,10 @@ REMEMBERED: Final = 4096
 
 
 class Proxies:
-    """The proxies whose X-Forwarded-For is believed, as addresses or networks. Raises ValueError."""
+    """The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as addresses or networks.
+
+    Raises ValueError.
+    """
 
     def __init__(self, trusted: Sequence[str]) -> None:
         self._trusted: list[Network] = [ipaddress.ip_network(each, strict=False) for each in trusted]
@@ -39,6 +42,11 @@ class Proxies:
                 break
             address = hop
         return _grouped(address)
+
+    def secure(self, request: BaseRequest) -> bool:
+        """Whether the client's own connection uses TLS, which a trusted proxy reports in X-Forwarded-Proto."""
+        forwarded = request.headers.get(hdrs.X_FORWARDED_PROTO)
+        return request.secure or (forwarded == "https" and self.trusts(request.remote))
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a peer is one of the proxies."""

@@ -13,6 +13,7 @@ from aerostack_realtime.gateway.http.callers import Callers
 from aerostack_realtime.gateway.http.explain import ExplainCall
 from aerostack_realtime.gateway.http.metrics import MetricsCall
 from aerostack_realtime.gateway.http.realtime import RealtimeCalls
+from aerostack_realtime.gateway.http.request import RequestCall
 from aerostack_realtime.gateway.http.rpc import RpcCalls
 from aerostack_realtime.gateway.http.sql import SqlCalls
 from aerostack_realtime.gateway.http.status import Readiness, StatusCalls
@@ -52,6 +53,7 @@ def routes(
     status = StatusCalls(readiness=Readiness(hub, database, guard), version=version)
     explainer = Explainer(project=project, hub=hub, database=database, guard=guard)
     explain = ExplainCall(explainer=explainer, callers=callers)
+    received = RequestCall(callers=callers, proxies=proxies)
     routes = [
         web.get("/api/v1/public/realtime/history", realtime.history),
         web.post("/api/v1/realtime/publish", realtime.publish),
@@ -66,6 +68,7 @@ def routes(
         web.post("/api/v1/realtime/revoke", operator.revoke),
         web.post("/api/v1/realtime/reload", operator.reload),
         web.get("/api/v1/realtime/nodes", operator.nodes),
+        web.get("/api/v1/realtime/request", received.answer),
         web.post("/v1/db/query", sql.query),
         web.post("/v1/db/batch", sql.batch),
         web.post("/internal/hooks/rpc", rpc.call),

@@ -64,7 +64,7 @@ def surrounding(origins: Origins, proxies: Proxies, counters: Counters) -> Middl
         if response.prepared:
             return response
         _count(counters, request, response.status, began)
-        headers.protect(response, secure=request.secure)
+        headers.protect(response, secure=proxies.secure(request))
         if origin is not None and allowed:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"

@@ -130,6 +130,9 @@ def _paths() -> dict[str, Any]:
         "/api/v1/realtime/nodes": {
             "get": _call("nodes", "The live nodes of the cluster (secret key)", _object({"nodes": _list("Node")}))
         },
+        "/api/v1/realtime/request": {
+            "get": _call("request", "This request as it reached the server (secret key)", _ref("Received"))
+        },
         "/v1/db/query": {
             "post": _call("query", "Run one SQL statement (secret key)", _ref("Result"), body=_ref("Query"))
         },
@@ -271,6 +274,21 @@ def _schemas() -> dict[str, Any]:
                 "lagMs": {"type": "number"},
                 "generation": {"type": ["string", "null"]},
                 "keeper": {"type": "boolean"},
+            }
+        ),
+        "Received": _object(
+            {
+                "path": {"type": "string"},
+                "host": {"type": ["string", "null"]},
+                "origin": {"type": ["string", "null"]},
+                "peer": {"type": ["string", "null"], "description": "The other end of the connection."},
+                "peerPort": {"type": ["integer", "null"]},
+                "client": {"type": "string", "description": "The address that limits count."},
+                "trusted": {"type": "boolean", "description": "Whether the peer is a trusted proxy."},
+                "secure": {"type": "boolean", "description": "Whether the client used TLS."},
+                "forwardedFor": {"type": "array", "items": {"type": "string"}},
+                "forwardedProto": {"type": ["string", "null"]},
+                "requestId": {"type": ["string", "null"], "description": "From `X-Request-ID`."},
             }
         ),
         "Explanation": _object(
