@@ -149,9 +149,10 @@ class Registry:
 
     def flush(self) -> None:
         """Write every buffer."""
-        for channel in self._growing:
-            channel.send_pieces()
-        self._growing = []
+        if self._growing:
+            for channel in self._growing:
+                channel.send_pieces()
+            self._growing = []
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()

@@ -136,16 +136,26 @@ class Audience:
         if not frames:
             return
         self._frames = []
-        withheld, self._withheld = self._withheld, {}
-        presence, self._presence = self._presence, []
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
-        limit = self._limit
-        slow: list[Subscriber] = []
-        counters, everyone = self.counters, len(self._with_presence)
+        everyone = len(self._with_presence)
+        counters = self.counters
         counters.deliveries += len(frames) * everyone
         counters.bytes += len(chunk) * everyone
-        if presence or withheld or self._without_presence or self._slow is not None:
-            self._count_others(len(frames), len(presence), sum(map(len, withheld.values())))
+        if self._presence or self._withheld or self._without_presence or self._slow is not None:
+            self._write_to_each(frames, chunk)
+            return
+        slow: list[Subscriber] = []
+        self._write_to_all(chunk, slow)
+        if slow:
+            self._leave_live(slow, frames, chunk, [], {})
+
+    def _write_to_each(self, frames: list[bytes], chunk: bytes) -> None:
+        """Write the buffer where subscribers receive different parts of it."""
+        withheld, self._withheld = self._withheld, {}
+        presence, self._presence = self._presence, []
+        self._count_others(len(frames), len(presence), sum(map(len, withheld.values())))
+        slow: list[Subscriber] = []
+        limit = self._limit
         if not withheld:
             self._write_to_all(chunk, slow)
         else:
@@ -153,7 +163,7 @@ class Audience:
                 _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
         if self._without_presence:
             spoken = _chunk(frames, chunk, presence)
-            counters.bytes += len(spoken) * len(self._without_presence)
+            self.counters.bytes += len(spoken) * len(self._without_presence)
             for subscriber in self._without_presence:
                 own = withheld.get(subscriber)
                 part = spoken if own is None else _chunk(frames, chunk, {*own, *presence})
