@@ -144,8 +144,7 @@ async def publisher(database: Database, subscribers: int) -> Callable[[], None]:
     journal = MemoryJournal(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
-        epoch=lambda: database.epoch,
-        understands=database.understands,
+        epochs=database,
     )
     hub = _hub(database, journal)
     await hub.start()
@@ -201,8 +200,7 @@ async def unheard(database: Database, *, ids: bool) -> float:
     journal = Overheard(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
-        epoch=lambda: database.epoch,
-        understands=database.understands,
+        epochs=database,
     )
     hub = _hub(database, journal)
     await hub.start()

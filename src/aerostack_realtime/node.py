@@ -72,8 +72,7 @@ async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:
         arbiter=arbiter,
         store=database.messages,
         now=microseconds,
-        epoch=lambda: database.epoch,
-        understands=database.understands,
+        epochs=database,
         node=name,
         redis=RedisSettings(name=settings.backplane_name, max_log=settings.backplane_bytes),
     )

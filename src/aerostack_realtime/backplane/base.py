@@ -12,6 +12,17 @@ class JournalUnusable(Exception):
     """The journal cannot be used as it is set up. The message says what is wrong and what to do."""
 
 
+class Epochs(Protocol):
+    """The histories that positions belong to: those of a journal or of a database."""
+
+    @property
+    def epoch(self) -> str:
+        """What cursors of positions that are given now begin with."""
+
+    def understands(self, epoch: str, position: int) -> bool:
+        """Whether a position of an earlier `epoch` belongs to the past of this one."""
+
+
 class JournalListener(Protocol):
     """The node's state machine. Every method is synchronous, runs on the event loop, and does not raise."""
 
@@ -42,7 +53,7 @@ class JournalListener(Protocol):
         """The journal is in reach again, and this node has read all of it."""
 
 
-class Journal(Protocol):
+class Journal(Epochs, Protocol):
     """One totally ordered log per cluster. Engines: memory, redis, wal.
 
     A cursor of a custom channel is `<epoch>.<position>`.
@@ -53,15 +64,8 @@ class Journal(Protocol):
         """This start of this node: unique over all nodes and starts."""
 
     @property
-    def epoch(self) -> str:
-        """What cursors of positions that are given now begin with."""
-
-    @property
     def last(self) -> int:
         """The position of the item that entered last; before the first, where this node began to read."""
-
-    def understands(self, epoch: str, position: int) -> bool:
-        """Whether a position of an earlier `epoch` belongs to this journal's past."""
 
     async def start(self, listener: JournalListener) -> None:
         """Connect, and hand over what the journal still holds, then what follows. Returns when `listener` has

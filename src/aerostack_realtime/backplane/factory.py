@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from aerostack_realtime.backplane.base import Generations, Journal, JournalUnusable
+from aerostack_realtime.backplane.base import Epochs, Generations, Journal, JournalUnusable
 from aerostack_realtime.backplane.memory import HighWater, MemoryJournal
 from aerostack_realtime.backplane.redis.address import is_redis_url, parse_address
 from aerostack_realtime.backplane.redis.journal import DEFAULTS, RedisJournal, RedisSettings
@@ -37,20 +37,19 @@ def open_journal(
     arbiter: Generations | None,
     store: HighWater,
     now: Callable[[], int],
-    epoch: Callable[[], str],
-    understands: Callable[[str, int], bool],
+    epochs: Epochs,
     node: str | None = None,
     redis: RedisSettings = DEFAULTS,
 ) -> Journal:
     """A journal that is not started yet. Call it on the event loop.
 
-    `arbiter` is None when the database is not PostgreSQL. `store`, `epoch` and `understands` serve the memory
-    journal; `node` names this start of this node, for an arbiter that has to know it. `now` is the wall clock in
-    µs since the Unix epoch. Raises JournalUnusable with one sentence that says what to do, and quotes no password.
+    `arbiter` is None when the database is not PostgreSQL. `store` and `epochs` serve the memory journal; `node`
+    names this start of this node, for an arbiter that has to know it. `now` is the wall clock in µs since the Unix
+    epoch. Raises JournalUnusable with one sentence that says what to do, and quotes no password.
     """
     check_backplane(url, clustered=arbiter is not None)
     if arbiter is None or url == MEMORY:
-        return MemoryJournal(store=store, now=now, epoch=epoch, understands=understands)
+        return MemoryJournal(store=store, now=now, epochs=epochs)
     return RedisJournal(parse_address(url), arbiter, node or secrets.token_hex(8), settings=redis, now=now)
 
 

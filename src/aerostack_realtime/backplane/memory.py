@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from aerostack_realtime.backplane.base import JournalListener
+from aerostack_realtime.backplane.base import Epochs, JournalListener
 from aerostack_realtime.backplane.items import AnyItem
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -104,7 +104,7 @@ class MemoryJournal:
     """Implements `Journal`. Nothing waits and nothing is kept: a restart begins an empty journal.
 
     Positions are those of a hybrid clock, whose high-water mark is kept in `store`; `now` is in µs since the Unix
-    epoch. `epoch` and `understands` are the database's. An epoch that ended while this process runs, because a
+    epoch. `epochs` are the database's. An epoch that ended while this process runs, because a
     backup was restored into the open database, is still understood: positions come from one clock and the logs of
     channels are in memory, so nothing is delivered twice and no gap is reported without need.
     """
@@ -114,15 +114,13 @@ class MemoryJournal:
         *,
         store: HighWater,
         now: Callable[[], int],
-        epoch: Callable[[], str],
-        understands: Callable[[str, int], bool],
+        epochs: Epochs,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.node = secrets.token_hex(8)
         self._store = store
         self._now = now
-        self._epoch = epoch
-        self._understands = understands
+        self._epochs = epochs
         self._newest = ""
         self._given: set[str] = set()
         self._retry_seconds = retry_seconds
@@ -133,7 +131,7 @@ class MemoryJournal:
 
     @property
     def epoch(self) -> str:
-        epoch = self._epoch()
+        epoch = self._epochs.epoch
         if epoch is not self._newest:
             self._newest = epoch
             self._given.add(epoch)
@@ -144,7 +142,7 @@ class MemoryJournal:
         return self._clock.last
 
     def understands(self, epoch: str, position: int) -> bool:
-        return epoch in self._given or self._understands(epoch, position)
+        return epoch in self._given or self._epochs.understands(epoch, position)
 
     async def start(self, listener: JournalListener) -> None:
         """As its contract says; raises AerostackError when the high-water mark cannot be read or stored."""

@@ -36,6 +36,15 @@ class Mark:
         self.position = max(self.position, position)
 
 
+class OneEpoch:
+    """A database that was never restored."""
+
+    epoch = "1"
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return epoch == self.epoch and position > 1
+
+
 class MemoryCluster:
     """The nodes of a memory journal, which follow each other."""
 
@@ -51,8 +60,7 @@ class MemoryCluster:
             arbiter=None,
             store=self._mark,
             now=lambda: time_ns() // 1000,
-            epoch=lambda: "1",
-            understands=lambda epoch, position: epoch == "1" and position > 1,
+            epochs=OneEpoch(),
         )
         node = await self._stack.enter_async_context(Node(journal))
         self.nodes.append(node)

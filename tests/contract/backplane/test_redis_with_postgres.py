@@ -22,8 +22,7 @@ async def test_generations_of_redis_are_rows_of_postgres(redis_server: RedisServ
                 arbiter=database.generations,
                 store=Mark(),
                 now=lambda: 0,  # the clock of a node whose battery is empty
-                epoch=str,
-                understands=lambda epoch, position: False,
+                epochs=database,
                 node=name,
             )
             nodes.append(await stack.enter_async_context(Node(journal)))

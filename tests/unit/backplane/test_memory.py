@@ -28,6 +28,15 @@ class Store:
         self.stored.set()
 
 
+class Database:
+    """A database that understands its epochs called `db`."""
+
+    epoch = "e"
+
+    def understands(self, epoch: str, position: int) -> bool:
+        return epoch == "db" and position > 0
+
+
 class Listener:
     """Everything that a journal reports."""
 
@@ -48,9 +57,7 @@ class Listener:
 
 
 async def started(store: Store, now: list[int], listener: Listener) -> MemoryJournal:
-    journal = MemoryJournal(
-        store=store, now=lambda: now[0], epoch=lambda: "e", understands=lambda *_: False, retry_seconds=0
-    )
+    journal = MemoryJournal(store=store, now=lambda: now[0], epochs=Database(), retry_seconds=0)
     await journal.start(listener)
     return journal
 
@@ -111,16 +118,15 @@ async def test_a_mark_that_cannot_be_stored_is_stored_later() -> None:
 
 
 async def test_an_epoch_that_ended_is_understood_while_the_process_lives() -> None:
-    epochs = ["before"]
+    database = Database()
+    database.epoch = "before"
 
     def journal() -> MemoryJournal:
-        return MemoryJournal(
-            store=Store(), now=lambda: HOUR, epoch=lambda: epochs[-1], understands=lambda epoch, _: epoch == "db"
-        )
+        return MemoryJournal(store=Store(), now=lambda: HOUR, epochs=database)
 
     running = journal()
     assert running.epoch == "before"
-    epochs.append("after")
+    database.epoch = "after"
     assert running.epoch == "after"
     assert running.understands("before", 5)
     assert running.understands("db", 5)

@@ -115,8 +115,7 @@ class Stage:
         journal = MemoryJournal(
             store=database.messages,
             now=lambda: time.time_ns() // 1000,
-            epoch=lambda: database.epoch,
-            understands=database.understands,
+            epochs=database,
         )
         self.hub = Hub(
             journal=journal,
