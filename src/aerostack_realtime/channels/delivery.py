@@ -31,17 +31,20 @@ class Delivery:
         """Deliver an event to the channel's subscribers; without any, keep it for those who resume."""
         channel = self._heard.get(item.topic)
         if channel is None:
-            log = self._registry.log(item.topic)
-            log.counters.events += 1
-            log.append_item(position, timestamp, item)
+            self._registry.log(item.topic).append_item(position, timestamp, item)
             return
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
         event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
         frame = frames.encode(event)
-        channel.log.add(Entry(position, frame, False, len(frame), 0, None, None, item.without))
-        channel.log.counters.events += 1
-        without = None if item.without is None else self._connections.get(item.without)
+        log = channel.log
+        log.counters.events += 1
+        if item.without is None:
+            without = None
+            log.add(Entry(position, frame, False, len(frame)))
+        else:
+            without = self._connections.get(item.without)
+            log.add(Entry(position, frame, False, len(frame), without=item.without))
         channel.audience.append(frame, without=without)
         if channel.stream_audience is not None:
             channel.send_pieces()

@@ -259,14 +259,15 @@ class Hub:
         topic: str,
         event: str,
         data: Raw,
-        done: Done,
+        done: Done | None,
         *,
         user_id: str | None = None,
         id: str | None = None,
         persist: bool = False,
         without: str | None = None,
     ) -> None:
-        """Publish an event; `done` is called when it is accepted, a persisted one after its commit.
+        """Publish an event; `done` is called when it is accepted, a persisted one after its commit. An event
+        that is not persisted and has no id is never refused later, so it needs no `done`.
 
         Raises BadMessage, Forbidden, Overloaded, Unavailable.
         """

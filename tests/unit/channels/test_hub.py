@@ -140,6 +140,17 @@ def test_events_that_nobody_heard_are_sent_to_those_who_resume(node: Node) -> No
     assert event["data"] == "second"
 
 
+def test_events_are_counted_whether_anybody_hears_them_or_not(node: Node) -> None:
+    node.publish("unheard")
+    node.hub.publish(TOPIC, "m", Raw(b'"no answer"'), None)
+    node.cluster.settle()
+    node.peer()
+    node.publish("heard")
+    node.cluster.settle()
+    [(_, counters)] = node.hub.counters.channels.items()
+    assert (counters.events, counters.deliveries) == (3, 1)
+
+
 def test_an_ephemeral_repeat_of_a_pending_message_waits_for_its_outcome(node: Node) -> None:
     peer = node.peer()
     node.publish("stored", id="x", persist=True)

@@ -7,10 +7,10 @@ the item, and `n` events of it. So a client that was cut off in the middle of th
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from msgspec import Struct
 
+from aerostack_realtime.backplane.base import Epochs
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.budget import ENTRY_BYTES, Budget
 from aerostack_realtime.channels.custom.streams import Stream
@@ -102,6 +102,7 @@ class Log:
     def append_item(self, position: int, timestamp: int, item: Publish) -> None:
         """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
         self._raw = True
+        self.counters.events += 1
         size = len(item.data) + RAW_BYTES
         entry = Entry(position, b"", False, size, timestamp, item)
         entries, budget = self._entries, self._budget
@@ -225,15 +226,6 @@ def _without_first(entry: Entry, parts: int) -> Entry:
     for _ in range(parts):
         frame = frame[frames.size(frame) :]
     return Entry(entry.position, frame, entry.presence, entry.size)
-
-
-class Epochs(Protocol):
-    """The part of a journal that cursors are made of."""
-
-    @property
-    def epoch(self) -> str: ...
-
-    def understands(self, epoch: str, position: int) -> bool: ...
 
 
 class Cursors:

@@ -219,7 +219,21 @@ class Commands:
         return None
 
     def _publish(self, command: messages.Publish, topic: str) -> None:
-        began = 0.0 if command.id is UNSET else perf_counter()
+        id, client = command.id, self._client
+        self._hub.publish(
+            topic,
+            command.event,
+            command.data,
+            None if id is UNSET and not command.persist else self._answer_publish(command, topic),
+            user_id=client.user_id,
+            id=None if id is UNSET else id,
+            persist=command.persist,
+            without=None if command.echo else client.connection_id,
+        )
+
+    def _answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:
+        """The answer to a publish that has an id or is persisted."""
+        began = perf_counter()
 
         def done(outcome: Outcome | AerostackError) -> None:
             if isinstance(outcome, AerostackError):
@@ -232,16 +246,7 @@ class Commands:
                 duplicate = True if outcome.duplicate else UNSET
                 self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
 
-        self._hub.publish(
-            topic,
-            command.event,
-            command.data,
-            done,
-            user_id=self._client.user_id,
-            id=None if command.id is UNSET else command.id,
-            persist=command.persist,
-            without=None if command.echo else self._client.connection_id,
-        )
+        return done
 
     @property
     def _by_key(self) -> bool:
