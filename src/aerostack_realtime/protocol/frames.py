@@ -21,6 +21,13 @@ _TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A
 _MAX_CONTROL = 125  # RFC 6455 §5.5
 
 
+def encode(reply: messages.Reply) -> bytes:
+    """The text frame of a message. It runs once for every event, so it makes the usual header itself."""
+    payload = messages.encode(reply)
+    size = len(payload)
+    return _MEDIUM(_TEXT, 126, size) + payload if 126 <= size < 65536 else text(payload)
+
+
 def text(payload: bytes) -> bytes:
     """A complete text frame around UTF-8 `payload`."""
     size = len(payload)
@@ -29,11 +36,6 @@ def text(payload: bytes) -> bytes:
     if size < 65536:
         return _MEDIUM(_TEXT, 126, size) + payload
     return _LONG(_TEXT, 127, size) + payload
-
-
-def encode(reply: messages.Reply) -> bytes:
-    """The text frame of a message."""
-    return text(messages.encode(reply))
 
 
 def payload(frame: bytes) -> bytes:

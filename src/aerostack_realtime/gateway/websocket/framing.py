@@ -55,7 +55,11 @@ class Framing:
                 payload = at + (4 if length == _LONG else 10)
                 if payload > end:
                     break
-                at = payload + _MASK_BYTES + int.from_bytes(data[at + 2 : payload])
+                if length == _LONG:
+                    length = data[at + 2] << 8 | data[at + 3]
+                else:
+                    length = int.from_bytes(data[at + 2 : payload])
+                at = payload + _MASK_BYTES + length
             if first < _FIN:
                 unfinished += 1
                 if unfinished >= self._limit:

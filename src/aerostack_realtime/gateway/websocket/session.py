@@ -34,7 +34,7 @@ from aerostack_realtime.protocol.errors import (
 
 DRAIN_CHECK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
-_PUBLISHING: Final = (messages.Publish, messages.Append, messages.Chat)
+_PUBLISHING: Final = frozenset({messages.Publish, messages.Append, messages.Chat})
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
 """The commands that a client may send before it has authenticated."""
 
@@ -292,9 +292,10 @@ class Session:
         except messages.InvalidCommand as refused:
             self._bad(refused.reply)
             return None
-        counters.commands[type(command)] += 1
+        kind = type(command)
+        counters.commands[kind] += 1
         try:
-            if isinstance(command, _PUBLISHING) and not self._throttle.published(len(frame)):
+            if kind in _PUBLISHING and not self._throttle.published(len(frame)):
                 self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
                 if self._throttle.abusive:
                     self.close(close_codes.LIMIT, "too many bytes")
