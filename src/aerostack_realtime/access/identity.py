@@ -11,14 +11,15 @@ from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import SECRET_ALGORITHM, Tokens
 from aerostack_realtime.protocol.errors import InvalidKey, Unauthorized
 
-Kind = Literal["anonymous", "user", "server"]
+Kind = Literal["anonymous", "user", "server", "operator"]
 
 
 class Identity(Struct, frozen=True):
     """The user or server that a connection or a request acts for.
 
-    `server` has every right. A `user` has an id that a token proves. An `anonymous` one has the id that it
-    claims, if any, and rules do not see that id. `expires` is in seconds since the Unix epoch; None means never.
+    `server` has every right. An `operator` is signed in to the console and receives everything. A `user` has an id
+    that a token proves. An `anonymous` one has the id that it claims, if any, and rules do not see that id.
+    `expires` is in seconds since the Unix epoch; None means never.
     `key` is the fingerprint of the API key that was used.
     """
 
@@ -77,6 +78,10 @@ class Authenticator:
         if not self.anonymous and known is None:
             return None
         return Identity("anonymous", (user_id or None) if self.claimed_ids else None, key=known)
+
+    def has_key(self, fingerprint: str) -> bool:
+        """Whether a key with this fingerprint is accepted now."""
+        return fingerprint in self._secret.fingerprints or fingerprint in self._publishable.fingerprints
 
     def adopt(self, other: "Authenticator") -> None:
         """Accept what `other` accepts, from now on."""

@@ -128,6 +128,23 @@ class Explanation(Struct, frozen=True):
     seen: dict[str, Any] = {}
 
 
+class Hits(Struct):
+    """How often a rule has decided since it was read, and the settings it was written with. A connection remembers
+    a verdict, so this counts connections and topics, not events."""
+
+    rule: RuleName
+    written: ChannelRule | TableRule
+    allowed: int = 0
+    denied: int = 0
+
+    def count(self, verdict: Verdict) -> Verdict:
+        if verdict.allowed:
+            self.allowed += 1
+        else:
+            self.denied += 1
+        return verdict
+
+
 ALLOWED: Final = Verdict(True)
 DENIED: Final = Verdict(False)
 
@@ -156,22 +173,25 @@ class Rules:
         """Whether `identity` may do `action` on a canonical topic."""
         if identity.kind == "server":
             return ALLOWED
+        if identity.kind == "operator":
+            return ALLOWED if _operator_may(topic, action) else DENIED
         user = bindings(identity)
         if (table := topics.table_of(topic)) is not None:
             rule = self._of_table(table)
-            return DENIED if rule is None else rule.decide(identity, user, action)
+            return DENIED if rule is None else rule.hits.count(rule.decide(identity, user, action))
         written = topics.without_project(topic)
         for channel in self._channels:
             variables = channel.pattern.match(written)
             if variables is not None:
-                return channel.decide(identity, {**user, **variables, "topic": written, "action": action}, action)
+                known = {**user, **variables, "topic": written, "action": action}
+                return channel.hits.count(channel.decide(identity, known, action))
         return DENIED
 
     def explain(self, identity: Identity, topic: str, action: Action) -> Explanation:
         """The same verdict with its reason. It evaluates expressions again, so it is for operators, not for
         the hot path."""
-        if identity.kind == "server":
-            return Explanation(ALLOWED, "server")
+        if identity.kind in ("server", "operator"):
+            return Explanation(self.decide(identity, topic, action), "server")
         user = bindings(identity)
         if (table := topics.table_of(topic)) is not None:
             rule = self._of_table(table)
@@ -194,17 +214,27 @@ class Rules:
                 return channel.pattern.written
         return NO_RULE
 
+    def hits(self) -> list["Hits"]:
+        """How often each rule has decided, in the order of the settings."""
+        return [each.hits for each in self._channels] + [each.hits for each in self._tables.values()]
+
     def _of_table(self, table: str) -> "_Table | None":
         return self._tables.get(table) or self._tables.get("*")
 
     def scope(self, identity: Identity, table: str) -> Scope:
         """The rows and columns that `identity` sees of a table. Raises Forbidden."""
-        if identity.kind == "server":
+        if identity.kind in ("server", "operator"):
             return EVERYTHING
         rule = self._of_table(table)
         if rule is None:
             raise Forbidden(f"This server has no rule for the table {table!r}.")
         return rule.rows.scope(bindings(identity))
+
+
+def _operator_may(topic: str, action: Action) -> bool:
+    """An operator receives everything and sends nothing; the console's own project has no tables."""
+    is_table = topics.table_of(topic) is not None
+    return action in ("subscribe", "history") and not (is_table and topics.is_console(topic))
 
 
 def broken_rules(
@@ -310,6 +340,7 @@ class _Channel:
             action: _Word(_word_of(rule, action) or default, names, f"{where}, {action}") for action in ACTIONS
         }
         self._name = RuleName("channels", number, rule.topic)
+        self.hits = Hits(self._name, rule)
         self._denied = Verdict(False, rule=self._name)
 
     def decide(self, identity: Identity, known: Mapping[str, Any], action: Action) -> Verdict:
@@ -343,6 +374,7 @@ class _Table:
             raise RuleError(f"{where}, rows: {error}") from None
         self._rows_as_written = rule.rows, rule.columns
         name = RuleName("tables", number, rule.name)
+        self.hits = Hits(name, rule)
         self._allowed, self._denied = Verdict(True, rule=name), Verdict(False, rule=name)
 
     def keep_rows(self, before: "_Table | None") -> None:
