@@ -39,6 +39,7 @@ from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
 from aerostack_realtime.protocol.messages import Member, encode
+from aerostack_realtime.protocol.topics import is_console
 from aerostack_realtime.records import ConnectionRecords
 
 ALONE: Final = NodeInfo()
@@ -168,7 +169,8 @@ class Hub:
             limit=buffer_limit,
             uses_chat=self.subscriptions.uses_chat,
         )
-        self.inspection = Inspection(self._registry, self._cursors, changes, self._connections)
+        members, joined = self._cluster.members, self.subscriptions.of
+        self.inspection = Inspection(self._registry, self._cursors, changes, self._connections, members, joined)
         self._presence_limit = presence_limit
         self._tracking: dict[Subscriber, set[str]] = {}
 
@@ -397,7 +399,7 @@ class Hub:
         return [ChannelStatus(topic, subscribers[topic], members.count(topic)) for topic in topics]
 
     def _subscriber_counts(self, _: bytes) -> dict[str, int]:
-        return {channel.topic: channel.subscribers for channel in self._registry}
+        return {each.topic: each.subscribers for each in self._registry if not is_console(each.topic)}
 
     def _stored_all(self) -> None:
         self._resolver.stored_all()

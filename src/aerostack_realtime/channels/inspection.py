@@ -1,18 +1,21 @@
 """What an operator's question needs to know about this node's channels, without changing them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from msgspec import UNSET, Struct
 
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.backplane.items import Publish
+from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Cursors, Entry
+from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, Views
 from aerostack_realtime.database.base import ChangeFeed
-from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.messages import Filter
 
 
@@ -31,8 +34,37 @@ class FoundEvent(Struct, frozen=True):
     stored: bool = False
 
 
+class LogExtent(Struct, frozen=True, rename="camel"):
+    """How much a custom channel's log holds on this node."""
+
+    events: int
+    bytes: int
+
+
+class OpenStream(Struct, frozen=True, rename="camel"):
+    """A stream that has not ended. `since` is in ms, `bytes` its content's, `n` how many pieces it has."""
+
+    topic: str
+    id: str
+    event: str
+    user_id: str | None
+    since: int
+    n: int
+    bytes: int
+    persist: bool
+
+
+class TableWatch(Struct, frozen=True):
+    """Who is subscribed to a table on this node: by how many different filters and row rules, and how many."""
+
+    table: str
+    views: int
+    subscribers: int
+
+
 class Inspection:
-    """`connections` are this node's by their ids."""
+    """`connections` are this node's by their ids, `members` those of the cluster, and `joined` says which topics a
+    connection is subscribed to."""
 
     def __init__(
         self,
@@ -40,7 +72,11 @@ class Inspection:
         cursors: Cursors,
         changes: ChangeFeed,
         connections: Mapping[str, Subscriber],
+        members: Members,
+        joined: Callable[[Subscriber], Collection[str]],
     ) -> None:
+        self._members = members
+        self._joined = joined
         self._registry = registry
         self._cursors = cursors
         self._changes = changes
@@ -60,6 +96,87 @@ class Inspection:
     def topics(self) -> set[str]:
         """Every topic with subscribers or events on this node."""
         return self._registry.topics()
+
+    def subscribers(self) -> dict[str, int]:
+        """Every topic with subscribers or events on this node, and its subscribers; without the console's own."""
+        registry = self._registry
+        found = {topic: 0 for topic in registry.topics() if not topics.is_console(topic)}
+        for channel in registry:
+            if channel.topic in found:
+                found[channel.topic] = channel.subscribers
+        return found
+
+    def subscriber_count(self, topic: str) -> int:
+        """The subscribers of a channel on this node."""
+        channel = self._registry.find(topic)
+        return 0 if channel is None else channel.subscribers
+
+    def member_count(self, topic: str) -> int:
+        """The members of a channel on all nodes."""
+        return self._members.count(topic)
+
+    def member_topics(self) -> list[str]:
+        """The topics that anybody is present on."""
+        return self._members.topics()
+
+    def log(self, topic: str) -> LogExtent | None:
+        """The log of a custom channel; None where there is none."""
+        if topics.table_of(topic) is not None or topic not in self._registry.topics():
+            return None
+        log = self._registry.log(topic)
+        return LogExtent(len(log), log.size)
+
+    def joined(self, connection: str) -> Collection[str]:
+        """The topics that a connection is subscribed to."""
+        subscriber = self._connections.get(connection)
+        return () if subscriber is None else self._joined(subscriber)
+
+    def subscribed(self, topic: str, limit: int) -> list[str]:
+        """Up to `limit` connections of this node that are subscribed to a topic."""
+        channel = self._registry.find(topic)
+        found = []
+        for id, subscriber in self._connections.items() if channel is not None else ():
+            if topic in self._joined(subscriber):
+                found.append(id)
+                if len(found) >= limit:
+                    break
+        return found
+
+    def streams(self) -> list[OpenStream]:
+        """The streams of the cluster that are open, oldest first."""
+        found = [
+            OpenStream(
+                each.topic,
+                each.id,
+                each.event,
+                each.user_id,
+                each.timestamp,
+                each.n,
+                each.size,
+                each.persist,
+            )
+            for streams in self._registry.streams.values()
+            for each in streams.values()
+        ]
+        return sorted(found, key=lambda each: each.since)
+
+    def tables(self) -> list[TableWatch]:
+        """The tables with subscribers on this node."""
+        return [
+            TableWatch(each.table, len(each.views), each.subscribers)
+            for each in self._registry
+            if isinstance(each, TableChannel)
+        ]
+
+    def show(self, topic: str, frame: bytes) -> None:
+        """Send a frame to the subscribers of a channel on this node alone; it is not kept."""
+        channel = self._registry.find(topic)
+        if isinstance(channel, CustomChannel):
+            channel.audience.append(frame)
+
+    def end(self, topic: str) -> str:
+        """The cursor of the end of a custom channel."""
+        return self._cursors.at(self._registry.log_end(topic))
 
     def position(self, cursor: str) -> int:
         """The position of a custom channel's cursor; -1 for one of another journal."""

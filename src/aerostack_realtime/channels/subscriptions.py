@@ -1,6 +1,6 @@
 """Subscriptions: who is on which channel, and how one comes to be on it: from now, or from where it was."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
@@ -67,6 +67,10 @@ class Subscriptions:
     def total(self) -> int:
         """How many subscriptions all connections have together."""
         return sum(map(len, self._joined.values()))
+
+    def of(self, subscriber: Subscriber) -> Collection[str]:
+        """The topics that a connection is subscribed to."""
+        return self._joined.get(subscriber, ())
 
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""

@@ -8,6 +8,8 @@ from aerostack_realtime.protocol.errors import InvalidTopic
 
 MAX_BYTES: Final = 256
 TABLE: Final = "table"
+CONSOLE: Final = "_console"
+"""The reserved project whose topics carry what the console shows; no setting can name it."""
 REMEMBERED: Final = 16_384
 """Topics whose parsing is remembered: it is 2 µs of the 10 that a publish costs, and topics repeat."""
 
@@ -50,6 +52,11 @@ def _too_long(topic: str) -> InvalidTopic:
 def without_project(canonical_topic: str) -> str:
     """A canonical topic as rules and settings write it: `chat/general/P` is `chat/general`."""
     return canonical_topic.rpartition("/")[0]
+
+
+def is_console(canonical_topic: str) -> bool:
+    """Whether a canonical topic is one of the console's own."""
+    return canonical_topic.endswith(f"/{CONSOLE}")
 
 
 @lru_cache(REMEMBERED)

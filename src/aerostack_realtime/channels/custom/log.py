@@ -91,6 +91,11 @@ class Log:
         return len(self._entries)
 
     @property
+    def size(self) -> int:
+        """The bytes that count against the bounds."""
+        return self._bytes
+
+    @property
     def oldest(self) -> int:
         """The position of the oldest event; the log must not be empty."""
         return self._entries[0].position

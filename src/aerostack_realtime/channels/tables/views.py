@@ -133,6 +133,9 @@ class Views:
         self._views: dict[ViewDefinition, View] = {}
         self._index: dict[Columns, dict[tuple[ComparableValue, ...], list[View]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._views)
+
     def __iter__(self) -> Iterator[View]:
         return (view for keys in self._index.values() for views in keys.values() for view in views)
 

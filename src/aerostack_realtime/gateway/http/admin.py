@@ -46,10 +46,11 @@ async def stored_revocations(database: Database) -> Revocations:
 
 
 class Disconnect(Struct, frozen=True):
-    """An instruction to all nodes: close the connections of a user. `id` is unique."""
+    """An instruction to all nodes: close the connections of a user, or one `connection`. `id` is unique."""
 
     id: str
     user_id: str
+    connection: str = ""
 
 
 class NodeReply(Struct, frozen=True):
@@ -107,7 +108,13 @@ class Admin:
 
     async def disconnect(self, user_id: str) -> int:
         """Close a user's connections to all nodes, and return how many there were. Raises AerostackError."""
-        instruction = Disconnect(secrets.token_hex(8), user_id)
+        return await self._instruct(Disconnect(secrets.token_hex(8), user_id))
+
+    async def disconnect_one(self, connection: str) -> int:
+        """Close one connection, whichever node it is on; how many there were. Raises AerostackError."""
+        return await self._instruct(Disconnect(secrets.token_hex(8), "", connection))
+
+    async def _instruct(self, instruction: Disconnect) -> int:
         try:
             await self._database.announce("disconnect", msgspec.json.encode(instruction))
         except Unavailable as error:
@@ -166,9 +173,12 @@ class Admin:
                 log.warning("a disconnect in the database's log cannot be read, and is ignored")
 
     def _disconnect(self, instruction: Disconnect) -> int:
-        return self._once(
-            instruction.id, lambda session: session.user_id == instruction.user_id, "disconnected by the admin"
-        )
+        def concerned(session: Session) -> bool:
+            if instruction.connection:
+                return session.connection_id == instruction.connection
+            return session.user_id == instruction.user_id
+
+        return self._once(instruction.id, concerned, "disconnected by the admin")
 
     def _revoke(self, revocation: Revocation) -> int:
         self._revocations.add(revocation)

@@ -27,6 +27,7 @@ from aerostack_realtime.protocol.errors import (
     Forbidden,
     InvalidFilter,
     InvalidTopic,
+    NotFound,
     TooLarge,
 )
 
@@ -315,6 +316,7 @@ class Commands:
             raise InvalidFilter(f"A filter has at most {self._limits.filter_bytes} bytes.")
         policy(command)
         self._rights.require(command.topic, "subscribe")
+        self._check_watched(command.topic)
         if command.history is not None:
             self._check_history(command)
         if command.presence and not self._rights.permissions.allows(command.topic, "presence"):
@@ -331,6 +333,13 @@ class Commands:
             self._keep(command.topic, before=before)
             raise
         return None
+
+    def _check_watched(self, topic: str) -> None:
+        """An operator looks on, and does not change which tables are watched."""
+        table, identity = topics.table_of(topic), self._client.identity
+        looks_on = identity is not None and identity.kind == "operator"
+        if looks_on and table is not None and not self._changes.watches(table):
+            raise NotFound(f"The table {table!r} is not watched.")
 
     def _check_history(self, command: messages.Subscribe) -> None:
         if topics.table_of(command.topic) is not None:

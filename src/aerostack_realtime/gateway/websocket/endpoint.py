@@ -34,8 +34,10 @@ _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
 """Close codes of clients that kept violating a limit."""
 
-OpenSession = Callable[[Transport, Identity | None, ConnectionSlot], Session]
-"""Makes a session of a transport, its identity, and its place in the connection counters."""
+OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str], Session]
+"""Makes a session of a transport, its identity, its place in the connection counters, and its project."""
+Identify = Callable[[web.Request, list[str]], Identity | None]
+"""The identity of a connect with these sub-protocols. Raises AerostackError."""
 
 
 def offered(request: web.Request) -> list[str]:
@@ -117,6 +119,17 @@ class WebSocketEndpoint:
             socket.abort()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        return await self.accept(request, self._identify, self._project)
+
+    async def accept(
+        self,
+        request: web.Request,
+        identify: Identify,
+        project: str,
+        opened: Callable[[Session], None] | None = None,
+    ) -> web.StreamResponse:
+        """Accept a WebSocket whose client `identify` knows; its topics are those of `project`. `opened` gets its
+        session. Raises AerostackError before the upgrade."""
         self._require_open()
         if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
             self._counters.refused_connects[Forbidden.code] += 1
@@ -133,16 +146,26 @@ class WebSocketEndpoint:
             return handshake.Taken()
         socket = WebSocketProtocol(transport, self._limits, self._left)
         rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
-        self._serve(socket, request, protocols, rest)
+        session = self._serve(socket, request, protocols, rest, identify, project)
+        if opened is not None and session is not None:
+            opened(session)
         return handshake.Taken()
 
-    def _serve(self, socket: WebSocketProtocol, request: web.Request, protocols: list[str], rest: bytes) -> None:
+    def _serve(
+        self,
+        socket: WebSocketProtocol,
+        request: web.Request,
+        protocols: list[str],
+        rest: bytes,
+        identify: Identify,
+        project: str,
+    ) -> Session | None:
         """Accept the upgrade. The greeting of the session, or the refusal, is part of the same write."""
         accepted = handshake.answer(request, select(protocols))
         address = self._proxies.of(request)
         try:
             self._lobby.forwarded(request.remote, address)
-            identity = self._identify(request, protocols)
+            identity = identify(request, protocols)
             user = identity.user_id if identity is not None else None
             slot = self._connections.enter(address, user, unauthenticated=identity is None)
         except AerostackError as refusal:
@@ -155,13 +178,14 @@ class WebSocketEndpoint:
             self._records.refuse(refusal.code, refusal.message, user=user)
             socket.hang_up()
             socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
-            return
+            return None
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
         self._counters.connects += 1
-        session = self._open_session(socket, identity, slot)
+        session = self._open_session(socket, identity, slot, project)
         self._sessions[socket] = session
         socket.serve(session, accepted + session.greeting(), rest)
+        return session
 
     def _leave(self, socket: WebSocketProtocol) -> None:
         session = self._sessions.pop(socket, None)
