@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
 from msgspec.structs import replace
 
 from aerostack_realtime import config
@@ -25,11 +26,14 @@ from aerostack_realtime.channels.streaming import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
+from aerostack_realtime.console import Console, console
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database, MessageStore
 from aerostack_realtime.database.factory import claim
+from aerostack_realtime.gateway.explain.explainer import Explainer
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
+from aerostack_realtime.gateway.http.callers import Callers
 from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall, Sources
 from aerostack_realtime.gateway.http.middleware import surrounding
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot, PendingSockets
@@ -135,13 +139,16 @@ async def _run(
             sessions=lambda: endpoint.sessions,
         )
         reloader = Reloader(settings, access, parts, reread)
-        endpoint, app, metrics = _application(settings, parts, proxies, reloader)
+        application = _application(settings, parts, proxies, reloader)
+        endpoint, live = application.endpoint, application.console.live
+        if settings.console.enabled:
+            await application.console.start()
         listener = Listener(
-            app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
+            application.app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
         )
         tls = None if certificate is None else certificate.context
         port = await listener.bind(settings.host, settings.port, tls, shared=shared_port)
-        metrics_listener = await _metrics_listener(settings, metrics, pending_sockets)
+        metrics_listener = await _metrics_listener(settings, application.metrics, pending_sockets)
         try:
             async with asyncio.TaskGroup() as tasks:
                 owned = [
@@ -152,6 +159,7 @@ async def _run(
                     tasks.create_task(_prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(reloader.run(reload)),
+                    tasks.create_task(live.run()),
                 ]
                 _freeze_gc()
                 await _any(hub.caught_up, stop)
@@ -170,6 +178,7 @@ async def _run(
                 for task in owned:
                     task.cancel()
         finally:
+            application.console.stop()
             closing = [listener.close()] + ([metrics_listener.close()] if metrics_listener is not None else [])
             await asyncio.gather(endpoint.ended(STOP_SECONDS), *closing)
     finally:
@@ -289,17 +298,26 @@ def _level(fails: bool) -> int:
     return logging.DEBUG if fails else logging.WARNING
 
 
-def _application(
-    settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader
-) -> tuple[WebSocketEndpoint, web.Application, MetricsCall]:
+class Application(Struct, frozen=True):
+    """What answers requests."""
+
+    endpoint: WebSocketEndpoint
+    app: web.Application
+    metrics: MetricsCall
+    console: Console
+
+
+def _application(settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader) -> Application:
     hub, database, guard, pending_sockets = parts.hub, parts.database, parts.guard, parts.pending_sockets
     authenticator, origins = parts.authenticator, parts.origins
 
-    def open_session(transport: Transport, identity: Identity | None, slot: ConnectionSlot) -> Session:
+    def open_session(
+        transport: Transport, identity: Identity | None, slot: ConnectionSlot, project: str
+    ) -> Session:
         return Session(
             transport=transport,
             identity=identity,
-            project=settings.project,
+            project=project,
             version=VERSION,
             hub=hub,
             database=database,
@@ -331,15 +349,24 @@ def _application(
             build={"version": VERSION, "python": platform.python_version()},
         )
     )
+    admin = Admin(lambda: endpoint.sessions, parts.revocations, hub, database, time.time)
+    explainer = Explainer(project=settings.project, hub=hub, database=database, guard=guard)
+    callers = Callers(
+        project=settings.project,
+        authenticator=authenticator,
+        rates=parts.rates,
+        proxies=proxies,
+        counters=hub.counters,
+    )
     routes = api.routes(
         project=settings.project,
         hub=hub,
         database=database,
-        authenticator=authenticator,
         guard=guard,
-        admin=Admin(lambda: endpoint.sessions, parts.revocations, hub, database, time.time),
+        admin=admin,
+        explainer=explainer,
+        callers=callers,
         reload=reloader.answer,
-        rates=parts.rates,
         proxies=proxies,
         limits=settings.limits,
         metrics=metrics if settings.metrics_port is None else None,
@@ -350,4 +377,16 @@ def _application(
     )
     pages = static.routes(project=settings.project, examples=settings.open_access)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
-    return endpoint, app, metrics
+    operators = console(
+        settings,
+        parts,
+        endpoint=endpoint,
+        explainer=explainer,
+        callers=callers,
+        admin=admin,
+        proxies=proxies,
+        version=VERSION,
+    )
+    if settings.console.enabled:
+        app.add_routes(operators.routes())
+    return Application(endpoint, app, metrics, operators)

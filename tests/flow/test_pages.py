@@ -60,10 +60,11 @@ async def test_examples_without_a_slash_are_found(node: "ServerProcess") -> None
         assert (await text(node.url + path))[:2] == (200, "/")
 
 
-async def test_serve_shows_no_demo(serve: Callable[[str], Awaitable["ServerProcess"]]) -> None:
+async def test_serve_shows_no_demo_and_no_console(serve: Callable[[str], Awaitable["ServerProcess"]]) -> None:
     server = await serve("anonymous = true")
     assert await text(server.url) == (200, "/", "Aerostack Realtime is running.\n")
-    assert (await text(server.url + "/examples/chat/"))[0] == 404
+    for path in ("/examples/chat/", "/console/", "/console/api/about"):
+        assert (await text(server.url + path))[0] == 404
     assert (await text(server.url + "/sdk/aerostack.js"))[0] == 200
 
 

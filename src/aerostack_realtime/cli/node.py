@@ -13,7 +13,7 @@ import typer
 import uvloop
 from msgspec.structs import replace
 
-from aerostack_realtime import config
+from aerostack_realtime import config, console
 from aerostack_realtime.backplane.base import JournalUnusable
 from aerostack_realtime.backplane.factory import MEMORY
 from aerostack_realtime.cli import log_format
@@ -220,6 +220,7 @@ def serve_development(
         out.print(f"  secret key  {DEV_SECRET_KEY}", markup=False)
         out.print(f"  database    {shown(settings.database)}, project {settings.project!r}", markup=False)
         out.print(f"  try         aerostack listen chat/general{where}{project}", markup=False)
+        out.print(f"  console     {url}{console.ADDRESS}", markup=False)
         if then is not None:
             then(url)
 

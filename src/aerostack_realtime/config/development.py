@@ -27,6 +27,7 @@ def development(settings: Settings) -> Settings:
         anonymous=True,
         open_access=True,
         loopback_origins=True,
+        console=replace(settings.console, enabled=True),
         limits=UNLIMITED if settings.limits == Limits() else settings.limits,
         channels=settings.channels if ruled else (ChannelRule("**", "anyone", "anyone", "anyone", "anyone"),),
         tables=settings.tables if ruled else (TableRule(ANY_TABLE, "anyone"),),

@@ -8,9 +8,11 @@ from msgspec import Struct
 from aerostack_realtime.access import tokens
 from aerostack_realtime.access.rules import ChannelRule, TableRule
 from aerostack_realtime.access.tokens import Algorithm
+from aerostack_realtime.config.console_settings import ConsoleSettings
 from aerostack_realtime.config.log_settings import LogSettings
 from aerostack_realtime.database.postgres.database import PostgresSettings
 from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.protocol.topics import CONSOLE
 
 ANY_TABLE: Final = "*"
 
@@ -163,12 +165,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes that the logs of all channels may use together; above that, the oldest events are dropped."""
     logging: LogSettings = LogSettings()
     """What the server writes about itself."""
+    console: ConsoleSettings = ConsoleSettings()
+    """The operators' console."""
     postgres: PostgresSettings = PostgresSettings()
     """How a server uses its PostgreSQL database."""
     limits: Limits = Limits()
     """What one client, user or address may use."""
 
     def __post_init__(self) -> None:
+        if self.project == CONSOLE:
+            raise ValueError(f"project {CONSOLE} is reserved for the console; choose another name")
         if not 0 <= self.port <= 65535:
             raise ValueError("port is a number from 0 (a free one) to 65535")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:

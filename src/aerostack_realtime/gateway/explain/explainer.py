@@ -1,5 +1,6 @@
 """Answers a question about a user and a topic: collects the records, recomputes the decisions, and concludes."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -27,6 +28,9 @@ SEARCHED: Final = 1_000
 """Stored messages of a topic that are searched for an event which the log no longer has."""
 
 
+_OPTIONAL: Final = ("event", "row", "access", "connection")
+
+
 class Question(Struct, frozen=True):
     """What is asked: about an `event` or a `row`, about a right (`access`), or about a `connection`."""
 
@@ -36,6 +40,11 @@ class Question(Struct, frozen=True):
     row: str | None = None
     access: str | None = None
     connection: str | None = None
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Question":
+        """The question of a call's query string."""
+        return cls(query.get("topic", ""), query.get("user", ""), *(query.get(each) for each in _OPTIONAL))
 
 
 class Explainer:

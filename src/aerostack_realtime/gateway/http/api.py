@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from aerostack_realtime.access.identity import Authenticator
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.explain.explainer import Explainer
@@ -19,7 +18,6 @@ from aerostack_realtime.gateway.http.sql import SqlCalls
 from aerostack_realtime.gateway.http.status import Readiness, StatusCalls
 from aerostack_realtime.gateway.http.streams import StreamCalls
 from aerostack_realtime.gateway.limits.settings import Limits
-from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.rights import Guard
 
@@ -29,20 +27,17 @@ def routes(
     project: str,
     hub: Hub,
     database: Database,
-    authenticator: Authenticator,
     guard: Guard,
     admin: Admin,
+    explainer: Explainer,
+    callers: Callers,
     reload: Callable[[], Awaitable[object]],
-    rates: HttpRateLimiter,
     proxies: Proxies,
     limits: Limits,
     metrics: MetricsCall | None,
     version: str,
 ) -> list[web.RouteDef]:
     """The routes of one project's calls; without `metrics` those are served on another address."""
-    callers = Callers(
-        project=project, authenticator=authenticator, rates=rates, proxies=proxies, counters=hub.counters
-    )
     realtime = RealtimeCalls(
         project=project, hub=hub, store=database.messages, guard=guard, callers=callers, limits=limits
     )
@@ -51,7 +46,6 @@ def routes(
     rpc = RpcCalls(realtime=realtime, sql=sql, callers=callers, nesting=limits.nesting)
     operator = AdminCalls(admin=admin, reload=reload, callers=callers, nesting=limits.nesting)
     status = StatusCalls(readiness=Readiness(hub, database, guard), version=version)
-    explainer = Explainer(project=project, hub=hub, database=database, guard=guard)
     explain = ExplainCall(explainer=explainer, callers=callers)
     received = RequestCall(callers=callers, proxies=proxies)
     routes = [

@@ -16,13 +16,4 @@ class ExplainCall:
 
     async def answer(self, request: web.Request) -> web.Response:
         self._callers.require_server(request)
-        query = request.query
-        question = Question(
-            topic=query.get("topic", ""),
-            user=query.get("user", ""),
-            event=query.get("event"),
-            row=query.get("row"),
-            access=query.get("access"),
-            connection=query.get("connection"),
-        )
-        return as_json(await self._explainer.explain(question))
+        return as_json(await self._explainer.explain(Question.of(request.query)))

@@ -1,5 +1,6 @@
 """The security headers of every answer."""
 
+import re
 from typing import Final
 
 from aiohttp import web
@@ -25,7 +26,17 @@ DOCUMENTATION: Final = (
     "frame-ancestors 'none'"
 )
 """The policy of the documentation, whose generator writes scripts into its pages; it takes no input."""
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,255}(:\d{1,5})?|\[[0-9a-fA-F:.]+\](:\d{1,5})?")
 HSTS: Final = "max-age=31536000"
+
+
+def console(host: str | None) -> str:
+    """The policy of the console at a host: nothing inline, no other hosts, and no markup from strings."""
+    sockets = f" ws://{host} wss://{host}" if host is not None and _HOST.fullmatch(host) else ""
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{sockets}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    )
 
 
 def protect(response: web.StreamResponse, *, secure: bool) -> None:

@@ -54,6 +54,17 @@ def routes(*, project: str, examples: bool) -> list[web.RouteDef]:
     ]
 
 
+def console_routes() -> list[web.RouteDef]:
+    """The operators' console at `/console/`."""
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        response = _file(request, "")
+        response.headers["Content-Security-Policy"] = headers.console(request.headers.get("Host"))
+        return response
+
+    return [web.get("/{path:console}", page), web.get("/{path:console/(?!api/).*}", page)]
+
+
 async def _running(_request: web.Request) -> web.Response:
     return web.Response(text="Aerostack Realtime is running.\n")
 

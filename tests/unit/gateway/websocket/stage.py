@@ -147,11 +147,15 @@ class Stage:
         identity: Identity | None = Identity("anonymous")
         if user is not None:
             identity = self.authenticator.identify(None, self.token(user, **claims))
+        return self.join(None if unauthenticated else identity, user)
+
+    def join(self, identity: Identity | None, user: str | None = None, project: str = "default") -> Connection:
+        """A connection with this identity, to a project."""
         line = Line()
         session = Session(
             transport=line,
-            identity=None if unauthenticated else identity,
-            project="default",
+            identity=identity,
+            project=project,
             version="1",
             hub=self.hub,
             database=self.database,
@@ -159,7 +163,7 @@ class Stage:
             guard=self.guard,
             limits=self.limits,
             now=self.clock,
-            slot=self._connections.enter("10.0.0.1", user, unauthenticated=unauthenticated),
+            slot=self._connections.enter("10.0.0.1", user, unauthenticated=identity is None),
         )
         return Connection(self, session, line)
 
