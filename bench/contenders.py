@@ -44,7 +44,7 @@ class Contender:
             plan = self.plan(directory)
             with running(plan, directory) as server:
                 if plan.port is not None:
-                    _await_port(plan.port)
+                    await_port(plan.port)
                 yield server
 
 
@@ -65,7 +65,7 @@ def _install(
         raise NotStarted(f"{what} could not be installed: {' '.join(reason)}") from error
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
     until = time.monotonic() + 10
     while time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

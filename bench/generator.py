@@ -44,6 +44,7 @@ class Outcome:
     faults: int
     details: list[str]
     server_cpu_s: float
+    engine_cpu_s: float
     own_share: float
     """Of a core, the busiest shard's."""
     latency: Histogram
@@ -57,6 +58,12 @@ class Outcome:
     def cpu_us(self) -> float:
         """Server CPU per delivery, in µs; NaN when nothing was delivered."""
         return self.server_cpu_s / self.deliveries * 1e6 if self.deliveries else math.nan
+
+    @property
+    def engine_us(self) -> float:
+        """CPU of the engine per message, in µs; NaN when nothing was delivered."""
+        messages = self.deliveries / self.job.subscribers
+        return self.engine_cpu_s / messages * 1e6 if messages else math.nan
 
     @property
     def server_share(self) -> float:
@@ -148,7 +155,16 @@ def shards_for(connections: int) -> int:
 
 def run_workload(dialect: str, server: Running, shards: int | None = None, **workload: Any) -> Outcome:
     """Run a workload (the fields of Job) against a server and return its outcome. Raises Failed."""
-    job = Job(dialect=dialect, host=server.host, port=server.port, server=server.pid, core=LOAD_CORE, **workload)
+    job = Job(
+        dialect=dialect,
+        host=server.host,
+        port=server.port,
+        server=server.pid,
+        nodes=[(node.port, node.pid) for node in server.nodes],
+        engine=server.engine,
+        core=LOAD_CORE,
+        **workload,
+    )
     count = shards or shards_for(job.channels * (job.subscribers + 1))
     jobs = [msgspec.structs.replace(job, shard=shard, shards=count) for shard in range(count)]
     with _Shards(jobs) as processes:
@@ -174,6 +190,7 @@ def run_workload(dialect: str, server: Running, shards: int | None = None, **wor
         faults=sum(each.faults for each in reports),
         details=[detail for each in reports for detail in each.details][:5],
         server_cpu_s=reports[0].server_cpu_s,
+        engine_cpu_s=reports[0].engine_cpu_s,
         own_share=max(each.own_cpu_s / each.measured_s for each in reports),
         latency=Histogram().merge(Histogram(each.latency) for each in reports),
     )

@@ -44,6 +44,10 @@ class Running:
     host: str = "127.0.0.1"
     database: str = ""
     """Our server's database, as bench.databases starts it: a file or a URI."""
+    nodes: tuple["Running", ...] = ()
+    """Further nodes of the same server, as bench.cluster starts them."""
+    engine: int = 0
+    """Process id of the Redis that they share."""
 
 
 @contextlib.contextmanager

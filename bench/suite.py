@@ -58,15 +58,15 @@ class Suite:
         key = workload.title, contender.name
         if key in self.results.reasons:
             return None
-        _say(f"{workload.title}: {contender.name} … ")
+        say(f"{workload.title}: {contender.name} … ")
         try:
             with contender.running() as server:
                 outcome = run_workload(contender.dialect, server, **workload.fields)
         except (NotStarted, Failed) as reason:
             self.results.reasons[key] = str(reason)
-            _say(f"{reason}\n")
+            say(f"{reason}\n")
             return None
-        _say(f"{outcome.rate:,.0f} deliveries/s{'' if outcome.correct else ', NOT ALL DELIVERED IN ORDER'}\n")
+        say(f"{outcome.rate:,.0f} deliveries/s{'' if outcome.correct else ', NOT ALL DELIVERED IN ORDER'}\n")
         return outcome
 
 
@@ -76,5 +76,5 @@ def _middle(outcomes: list[Outcome]) -> Outcome:
     return outcomes[figures.index(statistics.median_low(figures))]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, end="", file=sys.stderr, flush=True)

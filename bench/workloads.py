@@ -16,7 +16,7 @@ class Workload:
     fields: dict[str, Any]
 
 
-def _capacity(
+def capacity(
     title: str, channels: int, subscribers: int, window: int, payload: int = 100, measure_s: float = 5.0
 ) -> Workload:
     """A closed load that saturates the server's core."""
@@ -30,12 +30,12 @@ def _capacity(
     return Workload(title, "capacity", fields)
 
 
-FANOUT = _capacity("1 → 1,000", 1, 1000, 32)
-FANOUT_5000 = _capacity("1 → 5,000", 1, 5000, 32)
-ROOMS = _capacity("100 × 10", 100, 10, 8)
-SMALL_ROOMS = _capacity("1,000 × 2", 1000, 2, 2)
-KILOBYTE = _capacity("1 → 1,000, 1 KiB", 1, 1000, 32, 1024)
-LARGE = _capacity("1 → 1,000, 16 KiB", 1, 1000, 32, 16384)
+FANOUT = capacity("1 → 1,000", 1, 1000, 32)
+FANOUT_5000 = capacity("1 → 5,000", 1, 5000, 32)
+ROOMS = capacity("100 × 10", 100, 10, 8)
+SMALL_ROOMS = capacity("1,000 × 2", 1000, 2, 2)
+KILOBYTE = capacity("1 → 1,000, 1 KiB", 1, 1000, 32, 1024)
+LARGE = capacity("1 → 1,000, 16 KiB", 1, 1000, 32, 16384)
 CAPACITY = (FANOUT, FANOUT_5000, ROOMS, SMALL_ROOMS, KILOBYTE, LARGE)
 
 ONE_TO_ONE = Workload(

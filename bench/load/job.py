@@ -19,6 +19,10 @@ class Job(Struct, kw_only=True, forbid_unknown_fields=True):
     port: int
     server: int
     """Process id of the server; its whole tree is measured."""
+    nodes: list[tuple[int, int]] = []
+    """Port and process id of further nodes of the same server, measured together; connections take turns."""
+    engine: int = 0
+    """Process id of what the nodes share, such as Redis, measured separately; 0 where there is none."""
     channels: int = 1
     subscribers: int = 1
     """Per channel."""
@@ -76,6 +80,7 @@ class Report(Struct, kw_only=True):
     details: list[str]
     server_cpu_s: float
     """User and system time of the server's process tree within the measured time."""
+    engine_cpu_s: float
     own_cpu_s: float
     latency: dict[str, int]
     """Count by latency in µs, rounded to three digits (see latency.py); empty for a closed load."""

@@ -36,7 +36,8 @@ class Worker:
             subscriber(self._dialect, stream, timed) for stream in self._streams for _ in range(stream.subscribers)
         ]
         self._publishers: list[Subscriber] = []
-        self._own = 0.0
+        self._ports = [job.port, *(port for port, _ in job.nodes)]
+        self._processes = [job.server, *(process for _, process in job.nodes)]
 
     def _share(self, channel: int) -> int:
         """This shard's number of subscribers of a channel."""
@@ -64,25 +65,37 @@ class Worker:
         if job.shard == 0:
             nothing = Stream("publisher", 0, Payload(job.payload), self._faults)
             self._publishers = [subscriber(self._dialect, nothing, False) for _ in self._streams]
-            await self._enter([(each, None) for each in self._publishers])
+            # On another node than the first subscriber of the channel, where there are several.
+            await self._enter([(each, None) for each in self._publishers], first=-1)
         await asyncio.sleep(job.settle_s)
-        memory = proctree.resident(job.server)
-        cpu = proctree.cpu_seconds(job.server)
+        memory = self._resident()
+        cpu = self._cpu_seconds()
         start = monotonic()
         await self._enter([(each, each.stream.name) for each in self._subscribers])
         took = monotonic() - start
-        cpu = proctree.cpu_seconds(job.server) - cpu
+        cpu = self._cpu_seconds() - cpu
         await asyncio.sleep(job.settle_s)
-        memory = proctree.resident(job.server) - memory
+        memory = self._resident() - memory
         return Ready(len(self._subscribers), took, cpu, memory)
 
-    async def _enter(self, entries: list[tuple[Subscriber, str | None]]) -> None:
+    def _cpu_seconds(self) -> float:
+        return sum(map(proctree.cpu_seconds, self._processes))
+
+    def _engine_cpu_seconds(self) -> float:
+        return proctree.cpu_seconds(self._job.engine) if self._job.engine else 0.0
+
+    def _resident(self) -> int:
+        return sum(map(proctree.resident, self._processes))
+
+    async def _enter(self, entries: list[tuple[Subscriber, str | None]], first: int = 0) -> None:
+        """Connect to the nodes in turn, beginning with the one of index `first`."""
         job = self._job
-        waiting = iter(entries)
+        waiting = enumerate(entries, first)
 
         async def enter_next() -> None:
-            for each, channel in waiting:
-                await enter(self._dialect, job.host, job.port, channel, each)
+            for number, (each, channel) in waiting:
+                port = self._ports[number % len(self._ports)]
+                await enter(self._dialect, job.host, port, channel, each)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(job.concurrency, len(entries))):
@@ -93,9 +106,10 @@ class Worker:
         offering = asyncio.create_task(self._offer(start))
         await asyncio.sleep(start + job.warm_s - monotonic())
         begun, before = monotonic(), self._held()
-        cpu, own = proctree.cpu_seconds(job.server), _own_cpu()
+        cpu, engine, own = self._cpu_seconds(), self._engine_cpu_seconds(), _own_cpu()
         await asyncio.sleep(start + job.warm_s + job.measure_s - monotonic())
-        cpu, own = proctree.cpu_seconds(job.server) - cpu, _own_cpu() - own
+        cpu, engine = self._cpu_seconds() - cpu, self._engine_cpu_seconds() - engine
+        own = _own_cpu() - own
         deliveries, measured = self._held() - before, monotonic() - begun
         published = await offering
         await self._drain(published)
@@ -112,6 +126,7 @@ class Worker:
             faults=self._faults.count,
             details=self._faults.details,
             server_cpu_s=cpu,
+            engine_cpu_s=engine,
             own_cpu_s=own,
             latency=self._latency(start).dump(),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.changes import on_fresh_server, speed
+from bench.cluster import CLUSTERS
 from bench.contenders import OURS
 from bench.databases import DATABASES, POSTGRES, Database, started
 from bench.generator import Outcome, run_workload
@@ -71,6 +72,14 @@ def test_two_generator_processes_see_the_same_messages(server: Running) -> None:
     assert_all_delivered_in_order(
         run_workload("aerostack", server, 2, subscribers=20, window=4, warm_s=0.1, measure_s=0.5, settle_s=0.0)
     )
+
+
+def test_two_nodes_deliver_all_in_order() -> None:
+    with started(), CLUSTERS[0].running() as nodes:
+        outcome = run_workload(
+            "aerostack", nodes, subscribers=10, window=8, warm_s=0.1, measure_s=0.5, settle_s=0.0
+        )
+    assert_all_delivered_in_order(outcome)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
