@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import CENTRIFUGO, OURS, SOCKETIO, await_port
+from bench.contenders import CENTRIFUGO, SOCKETIO, await_port
+from bench.contenders import OURS as SINGLE
 from bench.databases import POSTGRES, started
 from bench.generator import Failed, Outcome, run_workload
 from bench.machine import LOAD_CORE, describe
@@ -51,6 +52,12 @@ class Cluster:
     @contextlib.contextmanager
     def running(self) -> Iterator[Running]:
         """Two nodes, while they run. Raises NotStarted with the reason."""
+        with self.deployed() as (server, _):
+            yield server
+
+    @contextlib.contextmanager
+    def deployed(self) -> Iterator[tuple[Running, RedisServer]]:
+        """The same, with their Redis."""
         self.prepare()
         with contextlib.ExitStack() as stack:
             redis = stack.enter_context(_redis())
@@ -59,7 +66,8 @@ class Cluster:
                 stack.enter_context(_node(self.plan, Engine(redis.url, database), stack.enter_context(scratch())))
                 for _ in range(NODES)
             ]
-            yield replace(nodes[0], nodes=tuple(nodes[1:]), engine=redis.pid, database=database)
+            server = replace(nodes[0], nodes=tuple(nodes[1:]), engine=redis.pid, database=database)
+            yield server, redis
 
 
 @contextlib.contextmanager
@@ -87,19 +95,19 @@ def _node(plan: Callable[[Path, Engine], Plan], engine: Engine, directory: Path)
 
 
 def _aerostack(directory: Path, engine: Engine) -> Plan:
-    program, *_ = OURS.plan(directory).command
+    program, *_ = SINGLE.plan(directory).command
     command = [program, "dev", "--port", "0", "--db", engine.database, "--backplane", engine.redis]
     return Plan(command, cwd=directory)
 
 
-def _centrifugo(history: bool) -> Callable[[Path, Engine], Plan]:
+def _centrifugo(history: bool, presence: bool = False) -> Callable[[Path, Engine], Plan]:
     def plan(directory: Path, engine: Engine) -> Plan:
         single = CENTRIFUGO.plan(directory)
         path = directory / "config.json"
         settings = json.loads(path.read_text())
         settings["engine"] = {"type": "redis", "redis": {"address": engine.redis}}
         if history:
-            channels = {"history_size": 300, "history_ttl": "300s", "force_recovery": True}
+            channels = {"history_size": 300, "history_ttl": "300s", "force_recovery": True, "presence": presence}
             settings["channel"] = {"without_namespace": channels}
         path.write_text(json.dumps(settings))
         return single
@@ -115,11 +123,20 @@ def _socketio(adapter: str) -> Callable[[Path, Engine], Plan]:
     return plan
 
 
+OURS = Cluster("Aerostack Realtime", "aerostack", SINGLE.prepare, _aerostack, database=True)
+SOCKETIO_STREAMS = Cluster(
+    "Socket.IO, redis-streams adapter", "socket.io", SOCKETIO.prepare, _socketio("redis-streams")
+)
+CENTRIFUGO_WITH_PRESENCE = Cluster(
+    "Centrifugo, history, recovery, presence", "centrifugo", CENTRIFUGO.prepare, _centrifugo(True, presence=True)
+)
+"""Not in the measurements, because presence costs Redis more with each subscriber."""
+
 CLUSTERS = (
-    Cluster("Aerostack Realtime", "aerostack", OURS.prepare, _aerostack, database=True),
+    OURS,
     Cluster("Centrifugo, history and recovery", "centrifugo", CENTRIFUGO.prepare, _centrifugo(True)),
     Cluster("Centrifugo, at most once", "centrifugo", CENTRIFUGO.prepare, _centrifugo(False)),
-    Cluster("Socket.IO, redis-streams adapter", "socket.io", SOCKETIO.prepare, _socketio("redis-streams")),
+    SOCKETIO_STREAMS,
     Cluster("Socket.IO, redis adapter", "socket.io", SOCKETIO.prepare, _socketio("redis")),
 )
 

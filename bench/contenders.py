@@ -16,9 +16,9 @@ from pathlib import Path
 from bench.machine import BENCH, ROOT, free_port, version
 from bench.servers import NotStarted, Plan, Running, running, scratch
 
-_PEERS = BENCH / "peers"
+PEERS = BENCH / "peers"
 _PYTHON = BENCH / ".venv" / "bin" / "python"
-_GO = _PEERS / ".go"
+_GO = PEERS / ".go"
 _CENTRIFUGO = "6.9.1"
 _INSTALL_S = 300
 _BUILD_S = 1800
@@ -90,9 +90,9 @@ def _node(package: str) -> Callable[[], str]:
     def prepare() -> str:
         if shutil.which("node") is None:
             raise NotStarted("node is not on PATH")
-        found = _PEERS / "node_modules" / package / "package.json"
+        found = PEERS / "node_modules" / package / "package.json"
         if not found.exists():
-            _install(["npm", "ci", "--prefix", str(_PEERS)], package)
+            _install(["npm", "ci", "--prefix", str(PEERS)], package)
         return f"{json.loads(found.read_text())['version']} (node {version(['node', '--version'])})"
 
     return prepare
@@ -110,7 +110,7 @@ def ensure_python(package: str, requirements: Path) -> str:
 
 def _python(package: str) -> Callable[[], str]:
     def prepare() -> str:
-        requirements = _PEERS / "requirements.txt"
+        requirements = PEERS / "requirements.txt"
         found = ensure_python(package, requirements)
         return f"{found} (uvicorn {ensure_python('uvicorn', requirements)})"
 
@@ -118,11 +118,11 @@ def _python(package: str) -> Callable[[], str]:
 
 
 def _script(name: str) -> Callable[[Path], Plan]:
-    return lambda _: Plan(["node", name], cwd=_PEERS)
+    return lambda _: Plan(["node", name], cwd=PEERS)
 
 
 def _asgi(module: str) -> Callable[[Path], Plan]:
-    return lambda _: Plan([str(_PYTHON), "uvicorn_server.py", f"{module}:app"], cwd=_PEERS)
+    return lambda _: Plan([str(_PYTHON), "uvicorn_server.py", f"{module}:app"], cwd=PEERS)
 
 
 def _nats_version() -> str:
