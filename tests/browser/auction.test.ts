@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import { expect, expectPresent, test } from './people.ts'
+import { expect, expectPresent, holdWrites, test } from './people.ts'
 import { serverOfThisFile } from './server.ts'
 
 const server = serverOfThisFile()
@@ -19,7 +19,7 @@ test('of two bids at once one stands, and everybody sees the same price', async 
   for (const page of pages) await expect(price(page)).toHaveText('$240')
   await expectPresent(otto.page, 'In the room', ['Amelia', 'Bessie', 'Otto (you)'])
 
-  const release = await Promise.all(rivals.map(holdBid))
+  const release = await Promise.all(rivals.map(holdWrites))
   for (const page of rivals) {
     const sent = page.waitForRequest('**/v1/db/query')
     await page.getByRole('button', { name: 'Bid $250' }).click()
@@ -72,16 +72,3 @@ test('when time is up nobody can bid, until it is opened again for all', async (
     await expect(page.getByRole('timer')).toHaveText(/^[45]:/)
   }
 })
-
-/** Keep what `page` bids on its way until the function returned is called. */
-async function holdBid(page: Page): Promise<() => void> {
-  let send = () => {}
-  const released = new Promise<void>((resolve) => {
-    send = resolve
-  })
-  await page.route('**/v1/db/query', async (route) => {
-    await released
-    await route.continue()
-  })
-  return send
-}

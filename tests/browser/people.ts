@@ -49,3 +49,16 @@ export async function expectPresent(page: Page, list: string, names: string[]): 
   await expect(there).toHaveCount(names.length)
   for (const name of names) await expect(there.filter({ hasText: name })).toHaveCount(1)
 }
+
+/** Keep what `page` writes on its way until the function returned is called. */
+export async function holdWrites(page: Page): Promise<() => void> {
+  let send = () => {}
+  const released = new Promise<void>((resolve) => {
+    send = resolve
+  })
+  await page.route('**/v1/db/query', async (route) => {
+    await released
+    await route.continue()
+  })
+  return send
+}

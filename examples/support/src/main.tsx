@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Support } from './Support.tsx'
+
+mount(<Support />)
