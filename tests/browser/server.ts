@@ -23,12 +23,9 @@ export class Server {
 
   /** Start on any free port; after a `kill`, on the port it had. Resolves when it listens. */
   async start(): Promise<void> {
-    if (!this.url) {
-      this.#directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
-      execFileSync(PYTHON, [join(ROOT, 'examples/seed.py'), this.#database])
-    }
+    if (!this.url) this.#directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
     const port = this.url ? new URL(this.url).port : '0'
-    const arguments_ = ['dev', '--port', port, '--db', this.#database]
+    const arguments_ = ['demo', '--no-browser', '--no-messages', '--port', port, '--db', this.#database]
     const child = spawn(AEROSTACK, arguments_, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
     const said: string[] = []

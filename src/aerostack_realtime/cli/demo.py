@@ -24,12 +24,15 @@ def demo(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser, if this is a terminal.")
     ] = True,
+    messages: Annotated[
+        bool, typer.Option("--messages/--no-messages", help="Begin the chat with a few messages.")
+    ] = True,
 ) -> None:
     """Run a server for development with example pages and sample data.
 
     Example: `aerostack demo --db demo.db`
     """
-    settings = development_settings("127.0.0.1", port, database, None, None)
+    settings = samples.ruled(development_settings("127.0.0.1", port, database, None, None))
     if not backend_of(database).file:
         fail("The sample data of `aerostack demo` needs a SQLite file, such as --db demo.db.", 2)
     try:
@@ -39,7 +42,8 @@ def demo(
 
     async def fill(url: str) -> None:
         try:
-            await samples.seed_messages(url, DEV_SECRET_KEY, settings.project)
+            if messages:
+                await samples.seed_messages(url, DEV_SECRET_KEY, settings.project)
         except AerostackError as error:
             note(f"the chat starts empty: {error.message}")
         if browser and sys.stdout.isatty():
