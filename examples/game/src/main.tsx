@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { Game } from './Game.tsx'
+
+mount(<Game />)
