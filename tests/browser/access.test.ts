@@ -11,6 +11,9 @@ const PAGES = [
   '/examples/dashboard/?simulate',
   '/examples/cursors/',
   '/examples/auction/',
+  '/examples/support/',
+  '/examples/notifications/',
+  '/examples/game/',
 ]
 
 for (const path of PAGES)

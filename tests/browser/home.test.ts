@@ -20,8 +20,12 @@ test('it says what is running, and leads to every example', async ({ arrive, req
   await expect(running).toContainText(version)
   const links = page.getByRole('region', { name: 'Examples' }).getByRole('link')
   const addresses = await links.evaluateAll((found) => found.map((link) => (link as HTMLAnchorElement).href))
-  expect(addresses).toHaveLength(6)
+  expect(addresses).toHaveLength(9)
   for (const address of addresses) expect((await request.get(address)).ok(), address).toBe(true)
+  const pictures = page.getByRole('region', { name: 'Examples' }).locator('img')
+  await expect(pictures).toHaveCount(9)
+  for (const picture of await pictures.all())
+    await expect.poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBe(640)
 })
 
 test('the console shows events, row changes and presence of others', async ({ arrive }) => {

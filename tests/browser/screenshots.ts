@@ -1,11 +1,16 @@
 /** Takes the pictures of `docs/images/`: every page with people in it, on a desk and on a phone. */
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from '@playwright/test'
 import { expect, expectPresent, test } from './people.ts'
 import { serverOfThisFile } from './server.ts'
 
+const ROOT = join(import.meta.dirname, '../..')
+const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
 const server = serverOfThisFile()
 const IMAGES = join(import.meta.dirname, '../../docs/images')
+const PICTURES = join(import.meta.dirname, '../../examples/home/pictures')
 const DESK = { width: 1280, height: 800 }
 const PHONE = { width: 390, height: 844 }
 
@@ -36,6 +41,19 @@ async function take(page: Page, name: string, { dark = false, from }: Options = 
   await page.setViewportSize(DESK)
 }
 
+/** The small picture of an example on the home page, in the light and in the dark. */
+async function picture(page: Page, name: string): Promise<void> {
+  const session = await page.context().newCDPSession(page)
+  const clip = { x: 0, y: 0, ...DESK, scale: 0.5 }
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    await page.mouse.move(0, 0)
+    const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: 70, clip })
+    writeFileSync(join(PICTURES, `${name}-${colorScheme}.webp`), data, 'base64')
+  }
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null })
+}
+
 test('chat', async ({ arrive }) => {
   const [amelia, bessie] = await Promise.all([
     arrive(server, '/examples/chat/', 'Amelia'),
@@ -59,6 +77,7 @@ test('chat', async ({ arrive }) => {
   const typing = setInterval(() => amelia.page.keyboard.press('.').catch(() => undefined), 500)
   await expect(bessie.page.getByText('Amelia is typing…')).toBeVisible()
   await take(bessie.page, 'chat', { dark: true })
+  await picture(bessie.page, 'chat')
   clearInterval(typing)
 })
 
@@ -70,6 +89,7 @@ test('todos', async ({ arrive }) => {
   await bessie.page.getByLabel('Text of: Agree on a radio frequency').focus()
   await expect(amelia.page.getByText('Bessie is editing')).toBeVisible()
   await take(amelia.page, 'todos')
+  await picture(amelia.page, 'todos')
 })
 
 test('dashboard', async ({ arrive }) => {
@@ -84,6 +104,7 @@ test('dashboard', async ({ arrive }) => {
   await page.getByRole('switch', { name: 'Simulate traffic' }).click()
   await expect(page.getByRole('region', { name: 'Orders today' })).toContainText('143')
   await take(page, 'dashboard')
+  await picture(page, 'dashboard')
 })
 
 test('cursors', async ({ arrive }) => {
@@ -96,6 +117,7 @@ test('cursors', async ({ arrive }) => {
   for (const name of ['Bessie', 'Otto'])
     await expect(amelia.page.locator(`[data-name="${name}"]`)).toBeVisible()
   await take(amelia.page, 'cursors')
+  await picture(amelia.page, 'cursors')
 })
 
 test('auction', async ({ arrive }) => {
@@ -117,6 +139,62 @@ test('auction', async ({ arrive }) => {
   }
   await expectPresent(amelia.page, 'In the room', ['Amelia (you)', 'Bessie', 'Otto'])
   await take(amelia.page, 'auction')
+  await picture(amelia.page, 'auction')
+})
+
+test('support', async ({ arrive }) => {
+  const [amelia, bessie, otto] = await Promise.all(
+    ['Amelia', 'Bessie', 'Otto'].map((name) => arrive(server, '/examples/support/', name)),
+  )
+  if (!amelia || !bessie || !otto) throw new Error('Somebody is missing.')
+  for (const { page } of [amelia, bessie]) {
+    await page.getByRole('switch', { name: 'Available' }).check()
+    await expect(page.getByRole('button', { name: 'Solved' })).toBeVisible()
+  }
+  await amelia.page.getByLabel('What can we help you with?').fill('The hangar door sings in the wind')
+  await amelia.page.getByRole('button', { name: 'Open a ticket' }).click()
+  await expect(amelia.page.getByText('2 waiting')).toBeVisible()
+  await take(amelia.page, 'support')
+  await picture(amelia.page, 'support')
+})
+
+test('notifications', async ({ arrive }) => {
+  const insert = 'INSERT INTO notifications VALUES (?, ?, ?, ?, ?, ?)'
+  const hour = 3_600_000
+  for (const [title, body, hours, read] of [
+    ['Weather', 'Wind from the west, ten knots, clear until noon.', 3, true],
+    ['Tower', 'Your parcel is at the tower. Bring a second pair of hands.', 2, true],
+    ['Otto', 'Put you down for the long loop at nine.', 1, false],
+  ] as const)
+    await server.query(insert, [title, 'amelia', title, body, Date.now() - hours * hour, read ? 1 : null])
+  const amelia = await arrive(server, '/examples/notifications/', 'Amelia')
+  const bessie = await arrive(server, '/examples/notifications/', 'Bessie')
+  await bessie.page.getByRole('button', { name: 'Send' }).click()
+  await expect(amelia.page.getByRole('status', { name: 'New notification' })).toContainText('long loop')
+  await take(amelia.page, 'notifications')
+  await picture(amelia.page, 'notifications')
+})
+
+test('game', async ({ arrive }) => {
+  const bots = spawn(PYTHON, [join(ROOT, 'examples/game/bots.py'), server.url, '30'], { stdio: 'ignore' })
+  const { page } = await arrive(server, '/examples/game/', 'Amelia')
+  await expect(page.getByText('31 in the sky')).toBeVisible()
+  await expect(page.getByRole('list', { name: 'Scores' }).getByRole('listitem')).toHaveCount(10)
+  await take(page, 'game')
+  await picture(page, 'game')
+  bots.kill('SIGKILL')
+})
+
+test('plain', async ({ browser }) => {
+  const page = await browser.newPage()
+  await page.goto(`${server.url}/examples/plain/`)
+  for (const text of ['One file, no build', 'and it is live']) {
+    await page.getByLabel('Say something').fill(text)
+    await page.keyboard.press('Enter')
+  }
+  await expect(page.getByRole('log').getByRole('listitem')).toHaveCount(2)
+  await page.setViewportSize(DESK)
+  await picture(page, 'plain')
 })
 
 test('home', async ({ arrive }) => {

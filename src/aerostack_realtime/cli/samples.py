@@ -5,6 +5,10 @@ import sqlite3
 import time
 from typing import Final
 
+from msgspec.structs import replace
+
+from aerostack_realtime.access.rules import ChannelRule, TableRule
+from aerostack_realtime.config import Settings
 from aerostack_realtime.sdk.aerostack import Aerostack
 
 TABLES: Final = """
@@ -24,12 +28,33 @@ CREATE TABLE IF NOT EXISTS bids (
     id INTEGER PRIMARY KEY, auction_id TEXT NOT NULL REFERENCES auctions (id), bidder_id TEXT NOT NULL,
     bidder_name TEXT NOT NULL, amount INTEGER NOT NULL, placed_at INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS notifications (
+    id TEXT PRIMARY KEY, user_id TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
+    created_at INTEGER NOT NULL, read_at INTEGER
+);
+CREATE TABLE IF NOT EXISTS tickets (
+    id TEXT PRIMARY KEY, subject TEXT NOT NULL, customer TEXT NOT NULL, created_at INTEGER NOT NULL,
+    agent_id TEXT, agent_name TEXT, closed_at INTEGER
+);
+CREATE TABLE IF NOT EXISTS balloons (
+    id INTEGER PRIMARY KEY, x REAL NOT NULL, y REAL NOT NULL, round INTEGER NOT NULL DEFAULT 0,
+    player_id TEXT, player_name TEXT
+);
+CREATE TABLE IF NOT EXISTS scores (
+    player_id TEXT PRIMARY KEY, name TEXT NOT NULL, points INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS notifications_by_user ON notifications (user_id, created_at);
 CREATE INDEX IF NOT EXISTS orders_by_time ON orders (created_at);
 CREATE TRIGGER IF NOT EXISTS accepted_bid AFTER UPDATE OF price ON auctions WHEN NEW.leader_id IS NOT NULL
 BEGIN
     INSERT INTO bids (auction_id, bidder_id, bidder_name, amount, placed_at)
     VALUES (NEW.id, NEW.leader_id, NEW.leader_name, NEW.price,
             CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+END;
+CREATE TRIGGER IF NOT EXISTS caught_balloon AFTER UPDATE OF round ON balloons
+BEGIN
+    INSERT INTO scores VALUES (NEW.player_id, NEW.player_name, 1)
+    ON CONFLICT (player_id) DO UPDATE SET points = points + 1;
 END;
 """
 
@@ -57,8 +82,12 @@ GOODS: Final = [
 ORDERS: Final = 140
 ORDERS_WITHIN: Final = 300_000  # ms: the five minutes that the dashboard draws
 AUCTION_SECONDS: Final = 15 * 60
-
-
+TICKETS: Final = [
+    ("Jacqueline", "My altimeter shows minus three"),
+    ("Charles", "Which oil for a cold morning?"),
+    ("Raymonde", "The windsock points the other way"),
+]
+BALLOONS: Final = 8
 CHAT: Final = {
     "general": [
         ("amelia", "Amelia", "Good morning! The windsock finally agrees with the forecast."),
@@ -71,6 +100,13 @@ CHAT: Final = {
         ("igor", "Igor", "Tap it gently. If it shows four, it is the altimeter."),
     ],
 }
+
+
+def ruled(settings: Settings) -> Settings:
+    """`settings` in which notifications are only for their user; all other rules stay."""
+    feed = ChannelRule("notifications/{user_id}", subscribe="user.id == user_id", publish="server")
+    rows = TableRule("notifications", rows={"user_id": "user.id"})
+    return replace(settings, channels=(feed, *settings.channels), tables=(rows, *settings.tables))
 
 
 def seed_tables(path: str) -> None:
@@ -86,6 +122,8 @@ def seed_tables(path: str) -> None:
         _todos(database, now)
         _orders(database, now)
         _auction(database, now)
+        _tickets(database, now)
+        _balloons(database)
     database.close()
 
 
@@ -118,6 +156,21 @@ def _auction(database: sqlite3.Connection, now: int) -> None:
     open_again = "UPDATE auctions SET ends_at = ?, price = opening, leader_id = NULL, leader_name = NULL"
     if database.execute(f"{open_again} WHERE ends_at < ?", (now + AUCTION_SECONDS * 1000, now)).rowcount:
         database.execute("DELETE FROM bids")
+
+
+def _tickets(database: sqlite3.Connection, now: int) -> None:
+    if _filled(database, "tickets"):
+        return
+    rows = [(f"ticket-{at}", subject, customer, now + at) for at, (customer, subject) in enumerate(TICKETS)]
+    database.executemany("INSERT INTO tickets (id, subject, customer, created_at) VALUES (?, ?, ?, ?)", rows)
+
+
+def _balloons(database: sqlite3.Connection) -> None:
+    if _filled(database, "balloons"):
+        return
+    chance = random.Random(1783)
+    rows = [(round(chance.uniform(0.06, 0.94), 3), round(chance.uniform(0.08, 0.9), 3)) for _ in range(BALLOONS)]
+    database.executemany("INSERT INTO balloons (x, y) VALUES (?, ?)", rows)
 
 
 def _filled(database: sqlite3.Connection, table: str) -> bool:

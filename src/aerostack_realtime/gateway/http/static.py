@@ -17,6 +17,7 @@ _TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
     ".svg": "image/svg+xml",
+    ".webp": "image/webp",
     ".json": "application/json",
 }
 _DOCS: Final = ROOT / "docs"
