@@ -35,15 +35,14 @@ describe('a row is in the view', () => {
 })
 
 interface Compared {
-  columnTypes?: ColumnTypes
-  kinds?: ColumnTypes
+  columnTypes: ColumnTypes
   rows: Row[]
   filters: { filter: Filter; shown: number[]; untyped?: number[] }[]
 }
 
 describe('the rows in the view are those that the server shows', () => {
   const spec = new URL('../../../../spec/filters.json', import.meta.url)
-  const { kinds, columnTypes = kinds, rows, filters }: Compared = JSON.parse(readFileSync(spec, 'utf8'))
+  const { columnTypes, rows, filters }: Compared = JSON.parse(readFileSync(spec, 'utf8'))
   const shown = (filter: Filter, by?: ColumnTypes) =>
     rows.filter((row) => matches(filter, row, by)).map(({ id }) => id)
 

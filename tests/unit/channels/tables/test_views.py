@@ -246,7 +246,7 @@ def test_existing_views_compare_by_a_column_s_new_type() -> None:
 @pytest.mark.parametrize("case", COMPARED["filters"], ids=lambda case: json.dumps(case["filter"]))
 def test_a_filter_shows_the_rows_that_clients_show_by_it(case: dict[str, Any]) -> None:
     rows = COMPARED["rows"]
-    typed = views().view(case["filter"], tuple(rows[0]), column_types=COMPARED["kinds"])
+    typed = views().view(case["filter"], tuple(rows[0]), column_types=COMPARED["columnTypes"])
     assert [row["id"] for row in rows if typed.shows(row)] == case["shown"]
     untyped = views().view(case["filter"], tuple(rows[0]))
     assert [row["id"] for row in rows if untyped.shows(row)] == case.get("untyped", case["shown"])
