@@ -5,7 +5,6 @@ since whatever disturbs a round only adds to it.
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -33,9 +32,9 @@ from aerostack_realtime.gateway.websocket.framing import Framing
 from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session
+from aerostack_realtime.interpreter import freeze_garbage_collector
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
-from aerostack_realtime.server import GARBAGE_THRESHOLD
 from bench.load import websocket
 from bench.report import table
 from bench.servers import scratch
@@ -214,9 +213,7 @@ async def unheard(database: Database, *, ids: bool) -> float:
                 position += 1
                 entered(position, position, "other", item)
 
-    gc.collect()
-    gc.freeze()  # as the server does
-    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+    freeze_garbage_collector()  # as the server does
 
     def forget() -> None:
         """What was read is too old: its memory is used again, as in a server at work."""

@@ -1,10 +1,8 @@
 """The composition root: builds the parts, owns every task, starts and stops them in order."""
 
 import asyncio
-import gc
 import logging
 import platform
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +14,7 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aerostack_realtime import config
+from aerostack_realtime import config, interpreter, periodic
 from aerostack_realtime import node as nodes
 from aerostack_realtime.access.authentication import prepared
 from aerostack_realtime.access.identity import Identity
@@ -28,7 +26,7 @@ from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
 from aerostack_realtime.console import Console, console
 from aerostack_realtime.counters import Counters
-from aerostack_realtime.database.base import Database, MessageStore
+from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.factory import claim
 from aerostack_realtime.gateway.explain.explainer import Explainer
 from aerostack_realtime.gateway.http import api, static
@@ -44,7 +42,7 @@ from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session, Transport
-from aerostack_realtime.node import Node, microseconds, open_node
+from aerostack_realtime.node import Node, open_node
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.records import ConnectionRecords
@@ -53,14 +51,6 @@ from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
 log = logging.getLogger(__name__)
 
 VERSION: Final = version("aerostack-realtime")
-TICK_SECONDS: Final = 1.0
-LAG_SECONDS: Final = 0.25
-"""How often the lag of the event loop is measured: often enough to see a pause of a quarter of a second."""
-PRUNE_SECONDS: Final = 60.0
-SWITCH_SECONDS: Final = 0.001
-"""How long the database's threads may keep the interpreter from the event loop; Python's default is 5 ms."""
-GARBAGE_THRESHOLD: Final = 10_000
-"""Objects made before the collector looks at the young ones; Python's default, 700, is 20 connections."""
 STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 
@@ -102,7 +92,7 @@ async def _run(
     reread: Callable[[], Settings],
     shared_port: bool,
 ) -> None:
-    sys.setswitchinterval(SWITCH_SECONDS)
+    interpreter.shorten_thread_turns()
     certificate = config.certificate(settings)
     rules = config.rules(settings)
     changes = ChangeFanOut()
@@ -154,14 +144,14 @@ async def _run(
                 owned = [
                     tasks.create_task(node.journal.run()),
                     tasks.create_task(hub.run()),
-                    tasks.create_task(_tick(hub, endpoint, listener)),
-                    tasks.create_task(_measure_lag(counters)),
-                    tasks.create_task(_prune(database.messages)),
+                    tasks.create_task(periodic.tick(hub, endpoint, listener)),
+                    tasks.create_task(periodic.measure_lag(counters.loop_lag)),
+                    tasks.create_task(periodic.prune(database.messages)),
                     tasks.create_task(_watch(database)),
                     tasks.create_task(reloader.run(reload)),
                     tasks.create_task(live.run()),
                 ]
-                _freeze_gc()
+                interpreter.freeze_garbage_collector()
                 await _any(hub.caught_up, stop)
                 if not stop.is_set():
                     await listener.start()
@@ -235,33 +225,9 @@ def _url(settings: Settings, port: int) -> str:
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
-def _freeze_gc() -> None:
-    """Take what is there for good out of the garbage collector's rounds: a full one is a pause for everyone."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-
-
 async def _watch(database: Database) -> None:
     """End the process when the database can no longer be served: a restart repairs more than silence."""
     raise await database.failed()
-
-
-async def _tick(hub: Hub, endpoint: WebSocketEndpoint, listener: Listener) -> None:
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        endpoint.tick(time.monotonic())
-        listener.tick()
-        hub.sweep()
-
-
-async def _measure_lag(counters: Counters) -> None:
-    """Observe how late the event loop calls a timer."""
-    clock = asyncio.get_running_loop().time
-    while True:
-        due = clock() + LAG_SECONDS
-        await asyncio.sleep(LAG_SECONDS)
-        counters.loop_lag.observe(max(0.0, clock() - due))
 
 
 async def _metrics_listener(
@@ -279,23 +245,6 @@ async def _metrics_listener(
     await listener.start()
     log.info("metrics: http://%s:%d/metrics", settings.metrics_host, port)
     return listener
-
-
-async def _prune(store: MessageStore) -> None:
-    fails = False
-    while True:
-        try:
-            await store.prune(microseconds() // 1000)
-            fails = False
-        except AerostackError as error:
-            level, fails = _level(fails), True
-            log.log(level, "cannot prune the history, trying again later: %s", error)
-        await asyncio.sleep(PRUNE_SECONDS)
-
-
-def _level(fails: bool) -> int:
-    """The log level of a failure that is retried: the first is a warning, repeats are for debugging."""
-    return logging.DEBUG if fails else logging.WARNING
 
 
 class Application(Struct, frozen=True):
