@@ -7,13 +7,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.backplane.items import Publish, Track, Untrack
+from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.cluster import Cluster, NodeInfo
 from aerostack_realtime.channels.custom.holds import HoldQueues
 from aerostack_realtime.channels.custom.log import Bounds, Cursors
@@ -25,6 +25,7 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.inspection import Inspection
 from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.outcome import Outcome as Outcome
+from aerostack_realtime.channels.presence_commands import PresenceCommands
 from aerostack_realtime.channels.publishing import Publishing, check_event
 from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
@@ -37,8 +38,7 @@ from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.channels.totals import Totals
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, NotFound, Unavailable
-from aerostack_realtime.protocol.messages import Member, encode
+from aerostack_realtime.protocol.errors import NotFound, Unavailable
 from aerostack_realtime.protocol.topics import is_console
 from aerostack_realtime.records import ConnectionRecords
 
@@ -149,6 +149,7 @@ class Hub:
             questions=self._questions,
         )
         self.streams = StreamCommands(self._replica, self._streaming)
+        self.presence = PresenceCommands(self._replica, self._cluster, journal, self._cursors, presence_limit)
         self.subscriptions = Subscriptions(
             self._registry,
             self._cursors,
@@ -171,8 +172,6 @@ class Hub:
         )
         members, joined = self._cluster.members, self.subscriptions.of
         self.inspection = Inspection(self._registry, self._cursors, changes, self._connections, members, joined)
-        self._presence_limit = presence_limit
-        self._tracking: dict[Subscriber, set[str]] = {}
 
     # --- the cluster -------------------------------------------------------------------------------------
 
@@ -249,10 +248,7 @@ class Hub:
         self._connections.pop(subscriber.connection_id, None)
         self.subscriptions.leave(subscriber)
         self._streaming.gone(subscriber.connection_id)
-        for topic in self._tracking.pop(subscriber, ()):
-            if not self._cluster.is_leaving:
-                with suppress(AerostackError):  # a roster follows
-                    self._append_presence(Untrack(topic, subscriber.connection_id), None)
+        self.presence.gone(subscriber)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -275,48 +271,6 @@ class Hub:
         """
         check_event(topic, event, id)
         self._replica.append(Publish(topic, event, bytes(data), user_id, id, persist, without), done)
-
-    # --- presence ----------------------------------------------------------------------------------------
-
-    def track(
-        self,
-        subscriber: Subscriber,
-        topic: str,
-        user_id: str,
-        state: dict[str, Any],
-        done: Done | None = None,
-        *,
-        own_member: bool = False,
-    ) -> None:
-        """Announce `subscriber` as a connection of a custom channel's member `user_id`, or as its `own_member`.
-
-        `done` is called when every later event follows it. Raises Overloaded, Unavailable.
-        """
-        tracking = self._tracking.setdefault(subscriber, set())
-        known = topic in tracking
-        tracking.add(topic)
-        try:
-            item = Track(topic, subscriber.connection_id, user_id, encode(state), own_member)
-            self._append_presence(item, done)
-        except AerostackError:
-            if not known:
-                tracking.discard(topic)
-            raise
-
-    def untrack(self, subscriber: Subscriber, topic: str, done: Done | None = None) -> None:
-        """Remove `subscriber` from the members; one that is not tracked changes nothing. Raises as `track`."""
-        tracking = self._tracking.get(subscriber, set())
-        if topic not in tracking:
-            if done is not None:
-                done(Outcome(self._cursors.at(self._journal.last), 0))
-            return
-        tracking.discard(topic)
-        if not tracking:
-            self._tracking.pop(subscriber, None)
-        self._append_presence(Untrack(topic, subscriber.connection_id), done)
-
-    def members(self, topic: str) -> list[Member]:
-        return self._cluster.members.of(topic, self._presence_limit)
 
     # --- the change feed's listener ----------------------------------------------------------------------
 
@@ -389,9 +343,6 @@ class Hub:
         self._questions.ask("channels", None, collected)
 
     # --- inside ------------------------------------------------------------------------------------------
-
-    def _append_presence(self, item: Track | Untrack, done: Done | None) -> None:
-        self._cluster.append(item, lambda item: self._replica.append(item, done))
 
     def _statuses(self, subscribers: Counter[str]) -> list[ChannelStatus]:
         members = self._cluster.members

@@ -89,7 +89,7 @@ class Observed:
                         assert at <= witness.begin or (at, payload) in witness.received, (
                             "what was acknowledged came"
                         )
-        members = [node.hub.members(TOPIC) for node in self.cluster.nodes]
+        members = [node.hub.presence.members(TOPIC) for node in self.cluster.nodes]
         assert all(each == members[0] for each in members), "all nodes know the same members"
         for witness in running:
             assert set(witness.members) == {each.user_id for each in members[0]}, (

@@ -25,7 +25,7 @@ def cluster() -> Iterator[Replicas]:
 
 def test_a_node_is_ready_when_all_others_have_announced_their_members(cluster: Replicas) -> None:
     a, b = cluster.nodes
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     cluster.settle()
     c = cluster.start("c")
     assert not is_ready(c)
@@ -35,7 +35,7 @@ def test_a_node_is_ready_when_all_others_have_announced_their_members(cluster: R
     assert not is_ready(c), "b has not answered yet"
     cluster.settle()
     assert is_ready(c)
-    assert [each.user_id for each in c.hub.members(TOPIC)] == ["ann"]
+    assert [each.user_id for each in c.hub.presence.members(TOPIC)] == ["ann"]
     assert [each.name for each in b.hub.nodes()] == ["a", "b", "c"]
 
 
@@ -131,7 +131,7 @@ def test_a_repeat_of_a_stored_message_is_answered_with_the_first(cluster: Replic
 def test_a_killed_node_is_dead_after_five_seconds_and_its_members_leave(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     cluster.beat()
     cluster.kill(a)
     cluster.beat(5)
@@ -145,11 +145,11 @@ def test_a_killed_node_is_dead_after_five_seconds_and_its_members_leave(cluster:
 def test_a_member_that_reconnects_elsewhere_does_not_flicker(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     cluster.beat()
     cluster.kill(a)
     cluster.beat(2)
-    b.hub.track(b.peer(), TOPIC, "ann", {})
+    b.hub.presence.track(b.peer(), TOPIC, "ann", {})
     cluster.beat(8)
     assert presence(peer.take()) == [("join", "ann")]
 
@@ -158,11 +158,11 @@ def test_connections_that_are_members_are_so_on_nodes_that_start_later(cluster: 
     a, _ = cluster.nodes
     tabs = [a.peer(), a.peer()]
     for tab in tabs:
-        a.hub.track(tab, TOPIC, "ann", {}, own_member=True)
+        a.hub.presence.track(tab, TOPIC, "ann", {}, own_member=True)
     cluster.settle()
     c = cluster.start("c")
     cluster.settle()
-    found = [(each.user_id, each.connection_id) for each in c.hub.members(TOPIC)]
+    found = [(each.user_id, each.connection_id) for each in c.hub.presence.members(TOPIC)]
     assert found == [("ann", tab.connection_id) for tab in tabs]
     peer = c.peer()
     a.hub.leave(tabs[0])
@@ -175,7 +175,7 @@ def test_connections_that_are_members_are_so_on_nodes_that_start_later(cluster: 
 def test_a_node_that_says_goodbye_does_not_take_its_members_with_it(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer, moving = b.peer(), a.peer()
-    a.hub.track(moving, TOPIC, "ann", {})
+    a.hub.presence.track(moving, TOPIC, "ann", {})
     cluster.beat()
     a.hub.goodbye()
     a.hub.leave(moving)
@@ -184,7 +184,7 @@ def test_a_node_that_says_goodbye_does_not_take_its_members_with_it(cluster: Rep
     cluster.kill(a)
     cluster.settle()
     assert [each.name for each in b.hub.nodes()] == ["b"]
-    b.hub.track(b.peer(), TOPIC, "ann", {})
+    b.hub.presence.track(b.peer(), TOPIC, "ann", {})
     cluster.beat(8)
     assert presence(peer.take()) == [("join", "ann")]
 
@@ -192,7 +192,7 @@ def test_a_node_that_says_goodbye_does_not_take_its_members_with_it(cluster: Rep
 def test_an_outage_of_the_journal_ends_no_node(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     cluster.beat()
     cluster.log.now += 60 * SECOND
     cluster.beat(3)
@@ -222,7 +222,7 @@ def test_what_a_dead_node_had_stored_is_delivered_and_the_rest_is_dropped(cluste
 def test_a_node_that_reads_its_own_death_joins_again_with_its_members(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     stuck = a.publish("before the pause", persist=True)
     cluster.beat()
     cluster.nodes.remove(a)  # it stands still
@@ -330,9 +330,9 @@ def test_a_failover_publishes_only_differences_of_members(
 ) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     cluster.settle()
-    a.hub.track(a.peer(), TOPIC, "bob", {})
+    a.hub.presence.track(a.peer(), TOPIC, "bob", {})
     a.step()
     assert a.journal.last > b.journal.last
     until = cluster.log.fail_over(1)
@@ -340,13 +340,13 @@ def test_a_failover_publishes_only_differences_of_members(
         node.journal.began(until)
     cluster.settle()
     assert presence(peer.take()) == [("join", "ann"), ("join", "bob")]
-    assert a.hub.members(TOPIC) == b.hub.members(TOPIC)
+    assert a.hub.presence.members(TOPIC) == b.hub.presence.members(TOPIC)
 
 
 def test_a_node_that_was_slower_than_the_journal_asks_for_the_members(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
-    a.hub.track(a.peer(), TOPIC, "ann", {})
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
     a.step()
     a.publish("missed")
     a.step()
@@ -362,7 +362,7 @@ def test_a_question_is_answered_by_all_nodes(cluster: Replicas) -> None:
     a, b = cluster.nodes
     a.peer()
     b.peer()
-    b.hub.track(b.peer("chat/b/p"), TOPIC, "ann", {})
+    b.hub.presence.track(b.peer("chat/b/p"), TOPIC, "ann", {})
     counts: list[object] = []
     a.hub.all_channels(lambda found: counts.append([msgspec.to_builtins(each) for each in found]))
     cluster.settle()
@@ -417,14 +417,14 @@ def test_a_question_that_the_journal_refuses_is_forgotten(cluster: Replicas) -> 
 def test_presence_that_changed_while_cut_off_is_made_up_for(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer, gone = b.peer(), a.peer()
-    a.hub.track(gone, TOPIC, "ann", {})
+    a.hub.presence.track(gone, TOPIC, "ann", {})
     cluster.beat()
     a.journal.refusal = Unavailable("The journal is out of reach.")
     a.journal.listener.cut_off()
     assert not is_ready(a)
     other = a.peer()
     with pytest.raises(Unavailable):
-        a.hub.track(other, TOPIC, "bob", {})
+        a.hub.presence.track(other, TOPIC, "bob", {})
     a.hub.leave(gone)
     a.hub.sweep()
     a.journal.refusal = None

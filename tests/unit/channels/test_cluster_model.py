@@ -50,7 +50,7 @@ class ClusterMachine(RuleBasedStateMachine):
         peer = self.tracking.pop((node.name, user), None)
         if peer is None:
             peer = self.tracking[node.name, user] = node.peer(None)
-            node.hub.track(peer, TOPIC, user, {"by": node.name})
+            node.hub.presence.track(peer, TOPIC, user, {"by": node.name})
         else:
             node.hub.leave(peer)
 
@@ -131,7 +131,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def check_presence(self) -> None:
         present = {user for _, user in self.tracking}
-        assert {each.user_id for each in self.cluster.nodes[0].hub.members(TOPIC)} == present
+        assert {each.user_id for each in self.cluster.nodes[0].hub.presence.members(TOPIC)} == present
         keepers = Counter(node.keeper for node in self.cluster.nodes)
         assert keepers[True] == 1, "exactly one node does what one has to do"
 

@@ -195,5 +195,5 @@ def test_a_message_stored_after_its_ephemeral_twin_is_not_delivered_again(node: 
 
 def test_untracking_what_is_not_tracked_is_answered_at_once(node: Node) -> None:
     answers: list[Outcome | AerostackError] = []
-    node.hub.untrack(node.peer(), TOPIC, answers.append)
+    node.hub.presence.untrack(node.peer(), TOPIC, answers.append)
     assert isinstance(answers[0], Outcome)

@@ -116,7 +116,7 @@ def test_death_by_the_wall_clock(planted: bool) -> None:
             nodes = WallClockNodes(cluster.log)
             nodes._alive.update(second.hub._nodes._alive)
             second.hub._nodes = second.hub._cluster._nodes = second.hub._publishing._nodes = nodes
-        first.hub.track(first.peer(None), TOPIC, "ann", {})
+        first.hub.presence.track(first.peer(None), TOPIC, "ann", {})
         cluster.beat(2)
         cluster.log.now += 60 * SECOND
         second.hub.sweep()

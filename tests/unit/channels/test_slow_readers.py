@@ -262,7 +262,7 @@ def test_a_slow_subscriber_without_presence_is_sent_none_from_the_log(node: Node
     slow, member = node.peer(presence=False), node.peer(None)
     slow.stalled = LIMIT + 1
     publish(node)
-    node.hub.track(member, TOPIC, "ann", {})
+    node.hub.presence.track(member, TOPIC, "ann", {})
     publish(node)
     slow.stalled = 0
     look(node)

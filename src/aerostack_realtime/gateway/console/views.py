@@ -118,7 +118,7 @@ class Views:
             "watched": table is not None and self._database.changes.watches(table),
             "subscribers": sum(each.subscribers for each in parts),
             "connections": [row for each in parts for row in each.connections],
-            "members": self._hub.members(topic),
+            "members": self._hub.presence.members(topic),
             "log": max(logs, key=lambda each: each.events, default=None),
             "rule": self._guard.rules.rule_of(topic),
             "streams": [each for each in self._hub.inspection.streams() if each.topic == topic],

@@ -89,7 +89,7 @@ class RealtimeCalls:
         identity = self._callers.identify(request)
         topic = topics.canonical(request.query.get("topic", ""), self._project)
         await self._guard.permissions(identity).settle(topic, "presence")
-        return as_json({"members": self._hub.members(topic)})
+        return as_json({"members": self._hub.presence.members(topic)})
 
     async def channels(self, request: web.Request) -> web.Response:
         self._callers.require_server(request)

@@ -142,7 +142,7 @@ class Commands:
             return False
         if self._catching is not None and self._catching.topic == topic:
             self._catching.cancel(_Ending.FORBIDDEN)
-        self._hub.untrack(self._client, topic)
+        self._hub.presence.untrack(self._client, topic)
         self._hub.subscriptions.unsubscribe(self._client, topic)
         return True
 
@@ -206,11 +206,11 @@ class Commands:
             case messages.Untrack():
                 topic = self._topic(command.topic)
                 self._rights.release(topic, "presence")
-                self._hub.untrack(self._client, topic, self._acknowledge(command.id))
+                self._hub.presence.untrack(self._client, topic, self._acknowledge(command.id))
             case messages.AskPresence():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "presence")
-                self._client.send(messages.Presence(topic, self._hub.members(topic), command.id))
+                self._client.send(messages.Presence(topic, self._hub.presence.members(topic), command.id))
             case messages.Chat():
                 self._chat(command)
             case messages.Ping():
@@ -386,7 +386,7 @@ class Commands:
         self._rights.take(command.topic, "presence")
         member = self._member(command.state)
         done, own_member = self._acknowledge(command.id), command.per == "connection"
-        self._hub.track(self._client, command.topic, member, command.state, done, own_member=own_member)
+        self._hub.presence.track(self._client, command.topic, member, command.state, done, own_member=own_member)
 
     def _member(self, state: dict[str, Any]) -> str:
         """The member id of a state: the user's id, else the claimed one, else the connection's."""

@@ -62,7 +62,7 @@ async def test_presence_is_tracked_shown_and_ended(node: Stage) -> None:
 async def test_an_anonymous_member_is_its_connection(node: Stage) -> None:
     nobody = node.connect()
     await nobody.ask(type="track", topic="a/b", state={"userId": "ann"})
-    assert [each.user_id for each in node.hub.members("a/b/default")] == [nobody.session.connection_id]
+    assert [each.user_id for each in node.hub.presence.members("a/b/default")] == [nobody.session.connection_id]
 
 
 async def test_chat_is_stored_and_arrives_by_the_use_of_chat(node: Stage) -> None:
