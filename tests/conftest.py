@@ -1,10 +1,15 @@
-"""What the suites share: one PostgreSQL server for each process that runs tests."""
+"""What the suites share: one PostgreSQL server for each process that runs tests, and no deadlines."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresServer
+
+# A busy machine makes every example slow, which says nothing about the code. CI keeps its fixed examples.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
