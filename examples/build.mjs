@@ -1,4 +1,4 @@
-/** Builds all that `aerostack dev` serves to browsers: the way in, the examples, and the client as ES modules. */
+/** Builds all that a server has for browsers: the start page, the examples, the console, the client as ES modules. */
 import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { build } from 'vite'
 
@@ -14,6 +14,7 @@ if (!existsSync(`${client}/aerostack.js`))
 const next = `${web}.next`
 rmSync(next, { recursive: true, force: true })
 await page('home', next)
+await page('../packages/console', `${next}/console`)
 for (const app of APPS) await page(app, `${next}/examples/${app}`)
 cpSync(`${root}plain`, `${next}/examples/plain`, { recursive: true })
 cpSync(`${root}theme/mark.svg`, `${next}/examples/plain/mark.svg`)

@@ -5,7 +5,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PAGES = ("index.html", "sdk/aerostack.js", "sdk/aerostack-react.js", "examples/chat/index.html")
+PAGES = (
+    "index.html",
+    "console/index.html",
+    "sdk/aerostack.js",
+    "sdk/aerostack-react.js",
+    "examples/chat/index.html",
+)
 
 
 class RequirePages(BuildHookInterface):

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from aerostack_realtime.access.identity import sign
+from aerostack_realtime.gateway.http import static
 from tests.flow.cluster import Cluster
 from tests.flow.conftest import OPEN_RULE, SERVE_KEY, ServerProcess
 from tests.flow.databases import Databases
@@ -113,6 +115,22 @@ async def audited(server: ServerProcess) -> list[dict[str, Any]]:
     lines = await asyncio.to_thread(server.log.read_text)
     found = [json.loads(line[line.index("{") :]) for line in lines.splitlines() if '"audit":"console"' in line]
     return [{name: each[name] for name in each if name not in ("audit", "address")} for each in found]
+
+
+async def test_the_page_has_a_strict_policy_and_dev_offers_its_key(
+    node: ServerProcess, console: Callable[[str], Console]
+) -> None:
+    assert static.missing() is None, "make install builds the pages"
+    async with aiohttp.ClientSession() as http, http.get(f"{node.url}/console") as answer:
+        assert answer.url.path == "/console/"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert f"connect-src 'self' ws://{urlsplit(node.url).netloc} " in policy
+    for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+        assert part in policy
+    status, about = await console(node.url).get("about")
+    assert (status, about["hint"], about["operator"]) == (200, "ac_secret_dev", None)
 
 
 async def test_a_key_or_a_claim_signs_in_and_nothing_else_does(

@@ -1,5 +1,6 @@
 """The Python package: it is not built without its pages, and its metadata is complete."""
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -55,7 +56,7 @@ def test_a_wheel_has_the_pages_and_complete_metadata(clone: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
         [metadata] = [wheel.read(name).decode() for name in names if name.endswith("METADATA")]
-    for page in ("index.html", "sdk/aerostack.js", "examples/chat/index.html"):
+    for page in ("index.html", "sdk/aerostack.js", "examples/chat/index.html", "console/index.html"):
         assert f"aerostack_realtime/web/{page}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     fields = Parser().parsestr(metadata)
@@ -64,6 +65,12 @@ def test_a_wheel_has_the_pages_and_complete_metadata(clone: Path) -> None:
     assert fields["Author"]
     assert "](../" not in metadata, "a registry has no files beside the README"
     assert "](docs/" not in metadata
+
+
+def test_the_console_is_smaller_than_150_kib_compressed() -> None:
+    files = [each for each in (PAGES / "console").rglob("*") if each.is_file()]
+    assert files, "make install builds it"
+    assert sum(len(gzip.compress(each.read_bytes(), 9)) for each in files) < 150 * 1024
 
 
 def test_a_source_archive_can_build_the_wheel(clone: Path) -> None:

@@ -18,7 +18,7 @@ export function Running() {
         <h2>Your server is up. Open an example in two windows, or talk to any topic below.</h2>
         <p>
           Channels, presence, message history and live rows of every table, from one program beside your
-          database.
+          database. <a href="/console/">The console</a> shows who is connected and what happens.
         </p>
       </div>
       <dl className="panel" aria-label="What is running">

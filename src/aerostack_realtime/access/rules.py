@@ -205,7 +205,10 @@ class Rules:
         return Explanation(DENIED, "no_rule")
 
     def rule_of(self, topic: str) -> str:
-        """The pattern or table of the rule that decides about a canonical topic; `none` where none does."""
+        """The pattern or table of the rule that decides about a canonical topic; `none` where none does. The
+        console's own topics are counted by the name of its project."""
+        if topics.is_console(topic):
+            return topics.CONSOLE
         if (table := topics.table_of(topic)) is not None:
             return table if table in self._tables else "*" if "*" in self._tables else NO_RULE
         written = topics.without_project(topic)

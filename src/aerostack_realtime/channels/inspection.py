@@ -55,7 +55,7 @@ class OpenStream(Struct, frozen=True, rename="camel"):
 
 
 class TableWatch(Struct, frozen=True):
-    """Who is subscribed to a table on this node: by how many different filters and row rules, and how many."""
+    """The subscriptions to a table on this node: how many, and of how many different filters and row rules."""
 
     table: str
     views: int

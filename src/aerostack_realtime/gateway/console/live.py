@@ -28,7 +28,7 @@ SECONDS: Final = 1.0
 
 
 class Live:
-    """Sends the data of open views to operators whose sessions are valid. `sleep` waits for so many seconds."""
+    """Sends the data of open views to operators whose sessions are valid. `sleep` takes seconds."""
 
     def __init__(
         self,

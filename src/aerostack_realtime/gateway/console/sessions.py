@@ -122,7 +122,7 @@ class OperatorSessions:
         self._ended |= ended
 
     def is_valid(self, operator: Operator) -> bool:
-        """Whether a session goes on: it has not expired or ended, and its key and token are still accepted."""
+        """Whether a session is valid: it has not expired or ended, and its key and token are still accepted."""
         if operator.until <= self._now() or operator.id in self._ended:
             return False
         if operator.key is not None and not self._authenticator.has_key(operator.key):

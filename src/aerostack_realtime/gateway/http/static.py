@@ -11,7 +11,9 @@ from aerostack_realtime.gateway.http import headers
 ROOT: Final = Path(__file__).parent.parent.parent / "web"
 """Built by `make install` from packages/ and examples/; the wheel contains it."""
 
-BUILT: Final = (ROOT / "index.html", ROOT / "sdk" / "aerostack.js", ROOT / "sdk" / "aerostack-react.js")
+BUILT: Final = tuple(
+    ROOT / each for each in ("index.html", "console/index.html", "sdk/aerostack.js", "sdk/aerostack-react.js")
+)
 _TYPES: Final = {
     ".js": "text/javascript",
     ".css": "text/css",

@@ -50,7 +50,7 @@ async def test_the_connections_of_an_ended_session_are_closed(console: Desk) -> 
     assert page.session.closed == 4401
 
 
-async def test_a_topic_that_is_no_view_disturbs_nobody(console: Desk) -> None:
+async def test_an_unknown_view_does_not_stop_the_others(console: Desk) -> None:
     page = console.open()
     await page.ask(type="subscribe", topic="view/nothing")
     await page.ask(type="subscribe", topic=topic("tables"))

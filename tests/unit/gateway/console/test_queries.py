@@ -28,7 +28,7 @@ def test_every_view_has_a_topic_that_names_it_and_its_query(view: View) -> None:
         "view/channels/eyJ4IjoxfQ",
     ],
 )
-def test_what_is_no_query_is_refused(topic: str) -> None:
+def test_an_unreadable_query_is_refused(topic: str) -> None:
     with pytest.raises(BadMessage):
         parse(topic)
 
