@@ -34,9 +34,19 @@ class Aerostack(AbstractContextManager["Aerostack"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, topic: str, event: str, data: Any = None, *, persist: bool = False) -> Ack:
+    def publish(
+        self,
+        topic: str,
+        event: str,
+        data: Any = None,
+        *,
+        persist: bool = False,
+        traceparent: str | None = None,
+    ) -> Ack:
         """Like `Channel.publish`, over the WebSocket: needs no secret key, and waits for a reconnect."""
-        return self.run(lambda sdk: sdk.realtime.channel(topic).publish(event, data, persist=persist))
+        return self.run(
+            lambda sdk: sdk.realtime.channel(topic).publish(event, data, persist=persist, traceparent=traceparent)
+        )
 
     def stream(
         self, topic: str, event: str, *, data: str | list[Any] = "", id: str | None = None, persist: bool = False
@@ -151,8 +161,12 @@ class Socket(NamedTuple):
 
     facade: Aerostack
 
-    def emit(self, event: str, data: Any, topic: str, *, persist: bool = False) -> Ack:
-        return self.facade.run(lambda sdk: sdk.socket.emit(event, data, topic, persist=persist))
+    def emit(
+        self, event: str, data: Any, topic: str, *, persist: bool = False, traceparent: str | None = None
+    ) -> Ack:
+        return self.facade.run(
+            lambda sdk: sdk.socket.emit(event, data, topic, persist=persist, traceparent=traceparent)
+        )
 
 
 class Db(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from msgspec import Struct
@@ -48,6 +48,9 @@ from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.records import ConnectionRecords
 from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
 
+if TYPE_CHECKING:
+    from aerostack_realtime.gateway.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 VERSION: Final = version("aerostack-realtime")
@@ -73,6 +76,7 @@ async def run(
     an ExceptionGroup when a part of it has died.
     """
     config.check_backplane(settings)
+    config.check_tracing(settings)
     with claim(settings.database) as claimed:
 
         def listening(url: str) -> None:
@@ -100,9 +104,12 @@ async def _run(
     if node is None:
         return
     database = node.database
+    tracing = await _tracing() if settings.tracing else None
     try:
         counters = Counters(rule_of=rules.rule_of)
         hub = _hub(settings, node, counters)
+        if tracing is not None:
+            hub.trace(tracing)
         await hub.start()
         memberships = Memberships(rules.memberships, database)
         changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
@@ -129,7 +136,7 @@ async def _run(
             sessions=lambda: endpoint.sessions,
         )
         reloader = Reloader(settings, access, parts, reread)
-        application = _application(settings, parts, proxies, reloader)
+        application = _application(settings, parts, proxies, reloader, tracing)
         endpoint, live = application.endpoint, application.console.live
         if settings.console.enabled:
             await application.console.start()
@@ -173,6 +180,8 @@ async def _run(
             await asyncio.gather(endpoint.ended(STOP_SECONDS), *closing)
     finally:
         await node.close()
+        if tracing is not None:
+            await tracing.close()
 
 
 async def _any(*events: asyncio.Event) -> None:
@@ -220,6 +229,13 @@ def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
     )
 
 
+async def _tracing() -> "Tracing":
+    """Imported when it is switched on: it needs the extra `otel`, and its import takes a third of a second."""
+    from aerostack_realtime.gateway.tracing import Tracing, exporting
+
+    return Tracing(await asyncio.to_thread(exporting, VERSION), asyncio.get_running_loop().call_soon)
+
+
 def _url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
@@ -256,7 +272,9 @@ class Application(Struct, frozen=True):
     console: Console
 
 
-def _application(settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader) -> Application:
+def _application(
+    settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader, tracing: "Tracing | None"
+) -> Application:
     hub, database, guard, pending_sockets = parts.hub, parts.database, parts.guard, parts.pending_sockets
     authenticator, origins = parts.authenticator, parts.origins
 
@@ -321,8 +339,10 @@ def _application(settings: Settings, parts: Parts, proxies: Proxies, reloader: R
         metrics=metrics if settings.metrics_port is None else None,
         version=VERSION,
     )
+    traced = [] if tracing is None else [tracing.middleware]
     app = web.Application(
-        middlewares=[surrounding(origins, proxies, hub.counters)], client_max_size=settings.limits.body_bytes
+        middlewares=[*traced, surrounding(origins, proxies, hub.counters)],
+        client_max_size=settings.limits.body_bytes,
     )
     pages = static.routes(project=settings.project, examples=settings.open_access)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])

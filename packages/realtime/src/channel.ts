@@ -37,6 +37,8 @@ export interface PublishOptions {
   persist?: boolean
   /** `false`: do not send it back to this connection. Default true. */
   echo?: boolean
+  /** W3C Trace Context: subscribers receive it with the event. */
+  traceparent?: string
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each event has its own type of payload

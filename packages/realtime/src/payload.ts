@@ -35,6 +35,8 @@ export interface RealtimePayload<T = any> {
   snapshot?: boolean
   /** Presence of a member that is a connection. */
   connectionId?: string
+  /** W3C Trace Context of the publish, or of the server's span for it. */
+  traceparent?: string
 }
 
 /** The data of a `gap` event: events between `since` and the payload's `cursor` may be missing. */

@@ -82,6 +82,7 @@ export type ClientFrame =
       persist?: boolean
       echo?: boolean
       stream?: boolean
+      traceparent?: string
     }
   | { type: 'append'; topic: string; id: string; n: number; data?: unknown; state?: StreamEnd; ref?: string }
   | { type: 'cancel'; topic: string; id: string; reason?: string; ref?: string }
@@ -118,6 +119,8 @@ export interface EventFrame {
   connectionId?: string
   /** What there is so far of a stream: `n` pieces are in `data`. */
   stream?: { n: number; state: StreamState }
+  /** W3C Trace Context of the publish. */
+  traceparent?: string
 }
 
 /** Pieces `n` up to `to` of a stream, joined; `state` with its end. */

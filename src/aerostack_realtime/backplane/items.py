@@ -28,6 +28,7 @@ class Publish(Item, frozen=True, tag="p"):
     `id` is the publisher's, None when it named none. `without` is the connection that does not receive it. With
     `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
     stream, which Append items continue, or finds out how far one is; `by_key`: its writer has a secret key.
+    `traceparent` is passed on to subscribers.
     """
 
     topic: str
@@ -39,6 +40,7 @@ class Publish(Item, frozen=True, tag="p"):
     without: str | None = None
     stream: bool = False
     by_key: bool = False
+    traceparent: str | None = None
 
 
 class Append(Item, frozen=True, tag="x"):

@@ -35,7 +35,10 @@ class Delivery:
             return
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
-        event = messages.Event(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
+        trace: str | UnsetType = UNSET if item.traceparent is None else item.traceparent
+        event = messages.Event(
+            item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id, traceparent=trace
+        )
         frame = frames.encode(event)
         log = channel.log
         log.counters.events += 1
@@ -66,6 +69,7 @@ class Delivery:
                 id=item.id or f"{position:x}",
                 cursor=self._cursors.at(position),
                 user_id=UNSET if item.user_id is None else item.user_id,
+                traceparent=UNSET if item.traceparent is None else item.traceparent,
             )
         )
 

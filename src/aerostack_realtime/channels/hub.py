@@ -23,7 +23,7 @@ from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.inspection import Inspection
-from aerostack_realtime.channels.outcome import Done
+from aerostack_realtime.channels.outcome import Done, PublishTracing
 from aerostack_realtime.channels.outcome import Outcome as Outcome
 from aerostack_realtime.channels.presence_commands import PresenceCommands
 from aerostack_realtime.channels.publishing import Publishing, check_event
@@ -250,6 +250,10 @@ class Hub:
         self._streaming.gone(subscriber.connection_id)
         self.presence.gone(subscriber)
 
+    def trace(self, tracing: PublishTracing) -> None:
+        """Record spans of persisted publishes from now on."""
+        self._publishing.tracing = tracing
+
     # --- events ------------------------------------------------------------------------------------------
 
     def publish(
@@ -263,6 +267,7 @@ class Hub:
         id: str | None = None,
         persist: bool = False,
         without: str | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Publish an event; `done` is called when it is accepted, a persisted one after its commit. An event
         that is not persisted and has no id is never refused later, so it needs no `done`.
@@ -270,7 +275,10 @@ class Hub:
         Raises BadMessage, Forbidden, Overloaded, Unavailable.
         """
         check_event(topic, event, id)
-        self._replica.append(Publish(topic, event, bytes(data), user_id, id, persist, without), done)
+        if persist and done is not None and (tracing := self._publishing.tracing) is not None:
+            traceparent, done = tracing.publish(topic, id, traceparent, done)
+        item = Publish(topic, event, bytes(data), user_id, id, persist, without, traceparent=traceparent)
+        self._replica.append(item, done)
 
     # --- the change feed's listener ----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.receipts import Key, Receipt, Receipts
 from aerostack_realtime.channels.delivery import Delivery
-from aerostack_realtime.channels.outcome import Done, Outcome
+from aerostack_realtime.channels.outcome import Committed, Done, Outcome, PublishTracing
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
@@ -51,6 +51,7 @@ class Publishing:
         self.receipts = Receipts()
         self.storing = 0
         """How many persisted publishes of this node wait for the message store."""
+        self.tracing: PublishTracing | None = None
         self.delivered = 0
         """The sum of the positions of all delivered events, for digests."""
         self._journal = journal
@@ -250,13 +251,16 @@ class Publishing:
             if not self.storing:
                 self._stored_all()
 
+        report: Committed = stored
+        if self.tracing is not None:
+            report = self.tracing.commit(item.topic, item.traceparent, stored)
         id = item.id or f"{position:x}"
         message = NewMessage(item.topic, id, item.user_id or "", item.event, Raw(item.data), position)
         self.storing += 1
         try:
-            self._store.append(message, stored)
+            self._store.append(message, report)
         except AerostackError as error:
-            stored(error)
+            report(error)
 
     def _release(self, topic: str) -> None:
         for event in self._holds.release(topic):

@@ -153,6 +153,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     metrics_port: int | None = None
     """A port of its own for `/metrics`, without a key; 0 picks a free one. If not set, `/metrics` is at `port` and
     needs the secret key."""
+    tracing: bool = False
+    """Whether spans are sent to an OpenTelemetry collector, which the `OTEL_*` variables of the environment name.
+    Needs the extra `otel`."""
     channels: tuple[ChannelRule, ...] = ()
     """The rights on the topics of a pattern. The first rule whose topic matches decides."""
     tables: tuple[TableRule, ...] = ()

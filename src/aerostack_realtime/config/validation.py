@@ -1,6 +1,7 @@
 """What a server needs from its settings: compiled rules, keys and the certificate, and what is wrong with them."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from aerostack_realtime.access import tokens
@@ -81,6 +82,19 @@ def check_backplane(settings: Settings) -> None:
         raise SettingsError(str(error)) from None
 
 
+def check_tracing(settings: Settings) -> None:
+    """Whether the packages that tracing needs are installed. Raises SettingsError."""
+    if settings.tracing and not all(map(_is_installed, ("opentelemetry.sdk", "opentelemetry.exporter.otlp"))):
+        raise SettingsError("tracing needs OpenTelemetry: pip install 'aerostack-realtime[otel]'.")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
+
+
 def checks_tokens(settings: Settings) -> bool:
     return settings.token_secret is not None or bool(settings.token_keys)
 
@@ -107,6 +121,7 @@ def problems(settings: Settings, place: Place = _nowhere) -> list[str]:
         found.append(f"origins: {error}.")
     found += _refusal(lambda: certificate(settings))
     found += _refusal(lambda: check_backplane(settings))
+    found += _refusal(lambda: check_tracing(settings))
     if settings.open_access or settings.loopback_origins:
         found.append("open_access and loopback_origins are for `aerostack dev`: remove them.")
     return found

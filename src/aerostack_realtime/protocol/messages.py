@@ -60,6 +60,7 @@ class Publish(_Message, frozen=True, tag="publish"):
     echo: bool = True
     stream: bool = False
     ref: str | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
 
 
 class Append(_Message, frozen=True, tag="append"):
@@ -162,7 +163,8 @@ class Progress(Struct, frozen=True):
 
 class Event(_Message, frozen=True, tag="event"):
     """`stream`, for subscribers with `streams`: `data` is what there is so far of a stream. `connection_id` is set
-    in presence events about a member that is a connection."""
+    in presence events about a member that is a connection. `traceparent` is that of its publish, or of the
+    span that the server recorded for it."""
 
     topic: str
     event: str
@@ -174,6 +176,7 @@ class Event(_Message, frozen=True, tag="event"):
     snapshot: bool | UnsetType = UNSET
     stream: Progress | UnsetType = UNSET
     connection_id: str | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
 
 
 class Appended(_Message, frozen=True, tag="append"):

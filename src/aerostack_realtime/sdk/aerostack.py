@@ -24,11 +24,14 @@ class Socket:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    async def emit(self, event: str, data: Any, topic: str, *, persist: bool = False) -> Ack:
+    async def emit(
+        self, event: str, data: Any, topic: str, *, persist: bool = False, traceparent: str | None = None
+    ) -> Ack:
         """Send `data` to all subscribers of `topic`; with `persist` it becomes part of the history.
 
-        Returns when the server has accepted it (stored it, with `persist`). Needs a key that may publish. Raises
-        Unauthorized, Forbidden, InvalidTopic, BadMessage, TooLarge, or a retryable error.
+        Returns when the server has accepted it (stored it, with `persist`). Subscribers receive `traceparent` (W3C
+        Trace Context) with the event. Needs a key that may publish. Raises Unauthorized, Forbidden, InvalidTopic,
+        BadMessage, TooLarge, or a retryable error.
         """
         id = new_id()
         body = {
@@ -37,6 +40,7 @@ class Socket:
             "data": data,
             "persist": persist,
             "id": id,
+            "traceparent": traceparent,
         }
         answer = await self._endpoint.post("/api/v1/realtime/publish", body, _Published, repeatable=True)
         return Ack(id, answer.cursor, answer.timestamp, answer.duplicate)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, Internal, Unavailable
@@ -141,18 +142,29 @@ class Channel:
 
     # --- publishing --------------------------------------------------------------------------------------
 
-    async def publish(self, event: str, data: Any = None, *, persist: bool = False, echo: bool = True) -> Ack:
+    async def publish(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        persist: bool = False,
+        echo: bool = True,
+        traceparent: str | None = None,
+    ) -> Ack:
         """Send `data` (any JSON value) to the channel's subscribers; without `echo` not to this client.
 
         Returns when the server has accepted it; with `persist`, when it is stored and part of the history. Without
         a connection the call waits; messages are sent in order once there is one, and each is delivered once. When
-        the caller is cancelled the message is not sent again; it may have arrived already.
+        the caller is cancelled the message is not sent again; it may have arrived already. Subscribers receive
+        `traceparent` (W3C Trace Context) with the event.
 
         Raises BadMessage (not JSON, or nested too deeply), TooLarge (above the server's frame size; never sent),
         Forbidden, or a retryable error.
         """
         id = new_id()
         command = messages.Publish(self._subscription.wire_topic, event, _raw(data), persist, id, echo)
+        if traceparent is not None:
+            command = replace(command, traceparent=traceparent)
         ack = await self._answer(id, command, messages.Ack)
         return Ack(ack.id, ack.cursor or None, ack.timestamp or None, ack.duplicate is True)
 

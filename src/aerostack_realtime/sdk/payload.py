@@ -29,6 +29,8 @@ class Payload(Struct, frozen=True, kw_only=True):
     `connection_id` is set in presence events about a member that is a connection (`track` with
     `per="connection"`).
 
+    `traceparent` (W3C Trace Context) is that of the publish, if it had one, or of the server's span for it.
+
     Of a stream, on a channel with `streams=True`, `data` is what there is so far, `delta` what this event adds to
     it, and `state` is `open`, `complete`, `cancelled` or `failed`. `stream` is the same object in all of its
     events: iterate over it for the pieces.
@@ -50,6 +52,7 @@ class Payload(Struct, frozen=True, kw_only=True):
     delta: Any = None
     state: StreamState | None = None
     stream: ReadStream | None = None
+    traceparent: str | None = None
 
     @property
     def name(self) -> str:

@@ -261,6 +261,7 @@ class Subscription:
             timestamp=reply.timestamp,
             id=reply.id,
             cursor=reply.cursor,
+            traceparent=reply.traceparent or None if isinstance(reply, Event) else None,
         )
 
     def grow(self, reply: Appended) -> Payload | None:

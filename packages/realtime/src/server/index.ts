@@ -38,6 +38,8 @@ export interface EmitOptions {
   persist?: boolean
   /** Names the event: the server delivers one of each id, so a job that runs twice sends one event. Default: random. */
   id?: string
+  /** W3C Trace Context: subscribers receive it with the event. */
+  traceparent?: string
 }
 
 /** A value that SQL parameters may have. */
@@ -139,11 +141,12 @@ export function createServer(options: ServerOptions): Server {
 
   return {
     socket: {
-      async emit(event, data, room, { persist, id = crypto.randomUUID() } = {}) {
+      async emit(event, data, room, { persist, id = crypto.randomUUID(), traceparent } = {}) {
         if (!room)
           throw new AerostackError('invalid_topic', 'emit needs a room: sdk.socket.emit(event, data, room).')
         const topic = canonical(room, projectId)
-        const ack = await repeatedly<Ack>('/api/v1/realtime/publish', { topic, event, data, persist, id })
+        const message = { topic, event, data, persist, id, traceparent }
+        const ack = await repeatedly<Ack>('/api/v1/realtime/publish', message)
         return { ...ack, id }
       },
     },

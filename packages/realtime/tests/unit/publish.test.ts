@@ -16,6 +16,23 @@ test('a publish resolves with its acknowledgement', async () => {
   expect(await acked).toEqual({ id, cursor: 'e:1', timestamp: 5 })
 })
 
+test('a traceparent is sent with a publish and received with its event', async () => {
+  const made = await connected()
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const channel = made.client.channel('chat/general')
+  const heard: unknown[] = []
+  channel.on('message', (payload) => heard.push(payload.traceparent))
+  channel.subscribe()
+  await settled()
+  const { id = '', topic = '' } = made.socket.last('subscribe') as { id?: string; topic?: string }
+  made.socket.say({ type: 'subscribed', topic, cursor: 'e:1', recovered: null, id })
+  channel.publish('message', 1, { traceparent })
+  expect(made.socket.last('publish')).toMatchObject({ traceparent })
+  made.socket.say({ type: 'event', topic, event: 'message', data: 1, cursor: 'e:2', traceparent })
+  await settled()
+  expect(heard).toEqual([traceparent])
+})
+
 test('publishes made before the connection are sent in order', async () => {
   const made = bench()
   const channel = made.client.channel('chat/general')

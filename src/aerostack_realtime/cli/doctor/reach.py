@@ -1,4 +1,4 @@
-"""The first checks: the certificate, whether a server of ours answers at this address, and under which path."""
+"""The first checks: the certificate, whether Aerostack answers at this address, under which path."""
 
 import asyncio
 import datetime
@@ -75,7 +75,7 @@ def _unverified(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 async def address(visitor: Visitor) -> tuple[list[Finding], Reply | None]:
-    """Whether a server of ours answers; the answer is None if the other checks make no sense."""
+    """Whether Aerostack answers; the answer is None if the other checks make no sense."""
     if visitor.parts.path.rstrip("/").endswith("/api/realtime"):
         shorter = visitor.url.rstrip("/").removesuffix("/api/realtime")
         return [failed("path", f"Clients add /api/realtime themselves: use {shorter} as the url.")], None

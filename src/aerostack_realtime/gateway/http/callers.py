@@ -1,5 +1,7 @@
 """The callers of HTTP calls: their credentials, and how fast they may call."""
 
+from typing import Final
+
 from aiohttp import web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
@@ -8,7 +10,16 @@ from aerostack_realtime.counters import Counters
 from aerostack_realtime.gateway import projects
 from aerostack_realtime.gateway.limits.token_bucket import Caller, HttpRateLimiter
 from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.protocol import trace_context
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, InvalidKey, Unauthorized
+
+TRACED: Final = web.RequestKey("traced", str)
+"""Under which a request has the traceparent of its span."""
+
+
+def traceparent_of(request: web.Request) -> str | None:
+    """The traceparent of what a request does: that of its span, or the one that it came with."""
+    return request.get(TRACED) or trace_context.valid(request.headers.get(trace_context.NAME))
 
 
 class Callers:

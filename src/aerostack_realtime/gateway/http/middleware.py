@@ -33,6 +33,7 @@ ALLOWED_HEADERS: Final = ", ".join(
         "X-SDK-Version",
         "X-Project-Id",
         "x-aerostack-function",
+        "traceparent",
     )
 )
 """What pages may send: our own clients the first three, the published ones the others as well."""

@@ -203,6 +203,7 @@ def _schemas() -> dict[str, Any]:
                 "data": {},
                 "persist": {"type": "boolean", "default": False},
                 "id": _ID,
+                "traceparent": {"type": "string", "description": "W3C Trace Context, for subscribers."},
             },
             required=["topic", "event"],
         ),

@@ -11,10 +11,10 @@ from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.channels.hub import ChannelStatus, Hub, Outcome
 from aerostack_realtime.database.base import MessageStore
 from aerostack_realtime.gateway.http.answers import as_json, read_body, read_integer
-from aerostack_realtime.gateway.http.callers import Callers
+from aerostack_realtime.gateway.http.callers import Callers, traceparent_of
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.rights import Guard
-from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol import topics, trace_context
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, TooLarge
 
@@ -30,6 +30,7 @@ class Publish(Struct):
     data: Raw = Raw(b"null")
     persist: bool = False
     id: str | None = None
+    traceparent: str | None = None
 
 
 class RealtimeCalls:
@@ -77,12 +78,15 @@ class RealtimeCalls:
         identity = self._callers.identify(request)
         self._callers.charge(request, identity, size=len(await request.read()))
         body = await read_body(request, Publish | list[Publish], self._limits.nesting)
+        trace = traceparent_of(request)
         if isinstance(body, Publish):
-            return as_json(await self.accept(identity, body))
+            return as_json(await self.accept(identity, body, trace))
         self._callers.charge(request, identity, calls=len(body[1:MAX_PUBLISHES]))
         if len(body) > MAX_PUBLISHES:
             raise TooLarge(f"A list holds at most {MAX_PUBLISHES} events; this one has {len(body)}.")
-        outcomes = await asyncio.gather(*(self.accept(identity, each) for each in body), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(self.accept(identity, each, trace) for each in body), return_exceptions=True
+        )
         return as_json({"results": [_result(outcome) for outcome in outcomes]})
 
     async def presence(self, request: web.Request) -> web.Response:
@@ -97,17 +101,21 @@ class RealtimeCalls:
         self._hub.all_channels(found.done)
         return as_json({"channels": await found})
 
-    async def accept(self, identity: Identity, event: Publish) -> dict[str, Any]:
-        """Publish an event if `identity` may, and return its acknowledgement. Raises AerostackError."""
+    async def accept(self, identity: Identity, event: Publish, traceparent: str | None) -> dict[str, Any]:
+        """Publish an event if `identity` may, and return its acknowledgement. Raises AerostackError.
+
+        `traceparent` is that of the call, for an event without one."""
         topic = topics.canonical(event.topic, self._project)
         try:
-            return await self._accept(identity, event, topic)
+            return await self._accept(identity, event, topic, traceparent)
         except AerostackError as refused:
             id = event.id or ""
             self._hub.records.refuse(refused.code, refused.message, user=identity.user_id, topic=topic, id=id)
             raise
 
-    async def _accept(self, identity: Identity, event: Publish, topic: str) -> dict[str, Any]:
+    async def _accept(
+        self, identity: Identity, event: Publish, topic: str, traceparent: str | None
+    ) -> dict[str, Any]:
         await self._guard.permissions(identity).settle(topic, "publish")
         accepted = Answer[Outcome]()
         self._hub.publish(
@@ -118,6 +126,7 @@ class RealtimeCalls:
             user_id=identity.user_id,
             id=event.id,
             persist=event.persist,
+            traceparent=trace_context.valid(event.traceparent) or traceparent,
         )
         outcome = await accepted
         answer: dict[str, Any] = {"cursor": outcome.cursor, "timestamp": outcome.timestamp}

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Raw, Struct
 
 from aerostack_realtime.gateway.http.answers import as_json, read_body
-from aerostack_realtime.gateway.http.callers import Callers
+from aerostack_realtime.gateway.http.callers import Callers, traceparent_of
 from aerostack_realtime.gateway.http.realtime import Publish, RealtimeCalls
 from aerostack_realtime.gateway.http.sql import SqlCalls
 from aerostack_realtime.protocol.errors import BadMessage, UnknownType
@@ -36,7 +36,7 @@ class RpcCalls:
                     "socket.emit needs a room: emit(event, data, room). There is no broadcast to all rooms."
                 )
             event, data, topic = _args(body, tuple[str, Raw, str])
-            result = await self._realtime.accept(identity, Publish(topic, event, data))
+            result = await self._realtime.accept(identity, Publish(topic, event, data), traceparent_of(request))
         elif body.method == "db.query":
             body.args = body.args if len(body.args) != 1 else [*body.args, Raw(b"[]")]
             sql, params = _args(body, tuple[str, list[Any] | None])

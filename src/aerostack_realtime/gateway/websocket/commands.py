@@ -20,7 +20,7 @@ from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.catchup import CatchUp
 from aerostack_realtime.gateway.websocket.rights import Rights
-from aerostack_realtime.protocol import messages, topics
+from aerostack_realtime.protocol import messages, topics, trace_context
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -230,6 +230,7 @@ class Commands:
             id=None if id is UNSET else id,
             persist=command.persist,
             without=None if command.echo else client.connection_id,
+            traceparent=None if command.traceparent is UNSET else trace_context.valid(command.traceparent),
         )
 
     def _answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:

@@ -33,6 +33,8 @@ PROTOCOL: Final = "aerostack-v1"
 _KEY, _TOKEN = "aerostack-key.", "aerostack-token."
 ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, close_codes.AUTH_TIMEOUT})
 """Close codes of clients that kept violating a limit."""
+REFUSED: Final = web.RequestKey("refused", str)
+"""Under which a request has the code of the error that refused its connect."""
 
 OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str], Session]
 """Makes a session of a transport, its identity, its place in the connection counters, and its project."""
@@ -175,6 +177,7 @@ class WebSocketEndpoint:
             audit.record("refused", address=address, reason=refusal.code)
             token = self._token(request, protocols)
             user = request.query.get("userId") if token is None else claimed_subject(token)
+            request[REFUSED] = refusal.code
             self._records.refuse(refusal.code, refusal.message, user=user)
             socket.hang_up()
             socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
