@@ -8,6 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tests import preloaded
+
 COMMAND = str(Path(sys.executable).with_name("aerostack"))
 
 
@@ -36,14 +38,17 @@ async def aerostack(
     *arguments: str, settings: Mapping[str, str] = {}, cwd: Path | None = None, powerless: bool = False
 ) -> Ran:
     """Run it to its end; `powerless`: bound by file permissions even where the tests are run by root."""
-    bound = ("setpriv", "--bounding-set=-dac_override") if powerless and os.geteuid() == 0 else ()
-    process = await asyncio.create_subprocess_exec(
-        *(*bound, COMMAND, *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(**settings),
-        cwd=cwd,
-    )
+    process: preloaded.Process | asyncio.subprocess.Process
+    if powerless and os.geteuid() == 0:
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", "--bounding-set=-dac_override", COMMAND, *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(**settings),
+            cwd=cwd,
+        )
+    else:
+        process = await preloaded.start(*arguments, env=environment(**settings), cwd=cwd)
     try:
         out, err = await process.communicate()
     except asyncio.CancelledError:

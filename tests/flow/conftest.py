@@ -4,11 +4,9 @@ Every test that has a server runs with a SQLite file and with a PostgreSQL datab
 `pytest.mark.database("sqlite")` says that its promise is SQLite's own or cannot depend on the database.
 """
 
-import asyncio
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -18,6 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests import preloaded
 from tests.flow.calls import Http
 from tests.flow.cluster import Cluster
 from tests.flow.databases import Database, Databases, PostgresDatabases, SqliteFiles
@@ -54,7 +53,7 @@ class ServerProcess:
         self.url = ""
         self.secret_key = SECRET_KEY
         self._port = "0"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: preloaded.Process | None = None
 
     @property
     def pid(self) -> int:
@@ -63,7 +62,6 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start it, and return when it listens."""
-        command = str(Path(sys.executable).with_name("aerostack"))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
         arguments = ["dev", "--port", self._port, "--db", self.database.address]
         if self.config is not None:
@@ -72,13 +70,7 @@ class ServerProcess:
         if self.backplane is not None:
             environment["AEROSTACK_BACKPLANE"] = self.backplane
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(command, *arguments),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=environment,
-            )
-        assert self._process.stdout is not None, "it is a pipe"
+            self._process = await preloaded.start(*arguments, env=environment, stderr=log)
         async for line in self._process.stdout:
             if ready := _READY.search(line.decode()):
                 self.url, self._port = ready.groups()
