@@ -47,6 +47,8 @@ class Registry:
         """The streams whose opening was delivered and whose end was not, by topic and id."""
         self._growing: list[CustomChannel] = []
         self._logs: dict[str, Log] = {}
+        self._made: list[str] = []
+        """The topics of the logs made since the last `expire`: one whose event was not kept stays empty."""
         self._tables: dict[str, TableChannel] = {}
         self._by_table: dict[str, TableChannel] = {}
         self._dirty: list[Audience] = []
@@ -86,6 +88,7 @@ class Registry:
         log = self._logs.get(topic)
         if log is None:
             log = self._logs[topic] = self._new_logs.log(topic, self._forgotten)
+            self._made.append(topic)
         return log
 
     def custom(self, topic: str) -> CustomChannel:
@@ -121,6 +124,7 @@ class Registry:
             log.rebound(self._new_logs.bounds(topic))
             log.counters = self._new_logs.counters.channel(topic, "event")
             self._tidy_log(topic, log)
+        self._new_logs.ages_changed()
         for channel in self:
             counters = self._new_logs.counters.channel(
                 channel.topic, "event" if isinstance(channel, CustomChannel) else "change"
@@ -130,9 +134,11 @@ class Registry:
 
     def expire(self, now: int) -> None:
         """Forget the events that are too old at a position, and the logs that are empty without them."""
-        for topic, log in list(self._logs.items()):
-            log.expire(now)
-            self._tidy_log(topic, log)
+        made, self._made = self._made, []
+        for topic in self._new_logs.expire(now).union(made):
+            log = self._logs.get(topic)
+            if log is not None:
+                self._tidy_log(topic, log)
 
     def restart_logs(self, position: int) -> None:
         """Forget every event: the logs of all custom channels are complete only after `position`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 from msgspec import Raw
 
+from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.hub import Outcome
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.database.base import Change, ColumnType, Replay
@@ -13,6 +14,7 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbi
 from tests.unit.channels.replicas import TOPIC, Node, Replicas, events
 
 ORDERS = "table/orders/p"
+AGE = 2 * Bounds().age
 
 
 class Feed:
@@ -149,6 +151,20 @@ def test_events_are_counted_whether_anybody_hears_them_or_not(node: Node) -> Non
     node.cluster.settle()
     [(_, counters)] = node.hub.counters.channels.items()
     assert (counters.events, counters.deliveries) == (3, 1)
+
+
+def test_channels_that_nobody_uses_are_forgotten_with_their_last_event(node: Node) -> None:
+    node.peer()
+    for topic in (TOPIC, "chat/idle/p"):
+        node.publish("old", topic)
+    node.cluster.settle()
+    assert node.hub.inspection.topics() == {TOPIC, "chat/idle/p"}
+    node.cluster.log.now += AGE
+    node.publish("new")
+    node.cluster.settle()
+    node.hub.sweep()
+    assert node.hub.inspection.topics() == {TOPIC}
+    assert node.hub.totals().log_bytes > 0
 
 
 def test_an_ephemeral_repeat_of_a_pending_message_waits_for_its_outcome(node: Node) -> None:

@@ -48,8 +48,12 @@ class LogMachine(RuleBasedStateMachine):
     @rule(steps=st.integers(0, 200))
     def expire(self, steps: int) -> None:
         self.position += steps
-        for log in self.log.values():
-            log.expire(self.position)
+        had = {topic for topic, log in self.log.items() if len(log)}
+        emptied = self.logs.expire(self.position)
+        assert {topic for topic in had if not len(self.log[topic])} <= emptied
+        for topic, bounds in TOPICS.items():
+            entries, _ = self.log[topic].after(0)
+            assert all(entry.position >= self.position - bounds.age for entry in entries)
 
     @rule(topic=Topic)
     def let_go_of_an_idle_channel(self, topic: str) -> None:

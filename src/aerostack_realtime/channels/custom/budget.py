@@ -1,7 +1,9 @@
-"""What the logs of a node may keep together: the oldest events of all give way first."""
+"""What the logs of a node may keep together, and for how long: the oldest events of all give way first."""
 
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final, Protocol
+
+from aerostack_realtime.channels.custom.expiry import Ageing, Expiry
 
 ENTRY_BYTES: Final = 120
 """What an event costs beside its frame: the objects around it, as `sys.getsizeof` counts them."""
@@ -9,12 +11,13 @@ _SPARE: Final = 1_000
 """Entries of logs that have become empty which the queue may hold beside as many as it needs."""
 
 
-class Kept(Protocol):
+class Kept(Ageing, Protocol):
     """A log as its budget sees it. `queued` is the budget's own mark."""
 
     queued: bool
 
-    def __len__(self) -> int: ...
+    @property
+    def topic(self) -> str: ...
 
     @property
     def oldest(self) -> int: ...
@@ -31,7 +34,7 @@ class Budget:
     the number of logs, and one that its own log lets go of costs nothing here.
     """
 
-    __slots__ = ("_filled", "_queue", "evicted", "limit", "spent")
+    __slots__ = ("_emptied", "_expiry", "_filled", "_queue", "evicted", "limit", "spent")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -40,19 +43,34 @@ class Budget:
         """Events that were removed to make room."""
         self._filled = 0
         self._queue: list[tuple[int, int, Kept]] = []
+        self._expiry = Expiry()
+        self._emptied: set[str] = set()
 
     def filled(self, log: Kept) -> None:
         """`log` has its first event."""
         self._filled += 1
+        self._expiry.filled(log)
         if not log.queued:
             log.queued = True
             heappush(self._queue, (log.oldest, id(log), log))
             if len(self._queue) > 2 * self._filled + _SPARE:
                 self._tidy()
 
-    def emptied(self) -> None:
-        """A log has let go of its last event."""
+    def emptied(self, log: Kept) -> None:
+        """`log` has let go of its last event."""
         self._filled -= 1
+        self._emptied.add(log.topic)
+
+    def expire(self, now: int) -> set[str]:
+        """Let the logs forget what is too old at the position `now`. Returns the topics of those that have become
+        empty since the last call; some may have events again."""
+        self._expiry.expire(now)
+        emptied, self._emptied = self._emptied, set()
+        return emptied
+
+    def ages_changed(self) -> None:
+        """The bounds of logs are others."""
+        self._expiry.rebuild()
 
     def make_room(self) -> None:
         """Let the oldest events give way."""

@@ -68,17 +68,25 @@ class Log:
         "last",
         "queued",
         "start",
+        "timed",
+        "topic",
     )
 
     def __init__(
-        self, start: int, bounds: Bounds, budget: Budget, counters: ChannelCounters | None = None
+        self,
+        start: int,
+        bounds: Bounds,
+        budget: Budget,
+        counters: ChannelCounters | None = None,
+        topic: str = "",
     ) -> None:
+        self.topic = topic
         self.counters = ChannelCounters() if counters is None else counters
         """Those of the channel's rule."""
         self.start = start
         self.last = start
-        self.queued = False
-        """The budget's own mark."""
+        self.queued = self.timed = False
+        """The marks of the budget and of its expiry."""
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._raw = False
@@ -99,6 +107,11 @@ class Log:
     def oldest(self) -> int:
         """The position of the oldest event; the log must not be empty."""
         return self._entries[0].position
+
+    @property
+    def due(self) -> int:
+        """The position at which the oldest event becomes too old; the log must not be empty."""
+        return self._entries[0].position + self._age
 
     def append(self, position: int, frame: bytes, *, presence: bool = False) -> None:
         """Keep an event whose frame is sent."""
@@ -149,7 +162,7 @@ class Log:
         budget.spent += change
         if not entries:
             if not first:
-                budget.emptied()
+                budget.emptied(self)
         elif first:
             budget.filled(self)
         if budget.spent > budget.limit:
@@ -203,7 +216,7 @@ class Log:
         self.start = entry.position
         self._budget.spent -= ENTRY_BYTES + entry.size
         if not self._entries:
-            self._budget.emptied()
+            self._budget.emptied(self)
 
     def _assert_before_start(self, position: int) -> None:
         assert position <= self.start, "positions of a channel only grow"
@@ -223,7 +236,7 @@ class Log:
             self._bytes -= entry.size
             self._budget.spent -= ENTRY_BYTES + entry.size
             if not kept:
-                self._budget.emptied()
+                self._budget.emptied(self)
 
 
 def _without_first(entry: Entry, parts: int) -> Entry:

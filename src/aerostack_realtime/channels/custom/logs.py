@@ -34,9 +34,20 @@ class Logs:
         self._budget.limit = limit
         self._budget.make_room()
 
+    def expire(self, now: int) -> set[str]:
+        """Forget the events that are too old at the position `now`.
+
+        Returns the topics whose logs have become empty since the last call; some may have events again.
+        """
+        return self._budget.expire(now)
+
+    def ages_changed(self) -> None:
+        """The bounds of logs that exist are others."""
+        self._budget.ages_changed()
+
     def log(self, topic: str, start: int) -> Log:
         """A new log for a canonical topic, complete after the position `start`."""
-        return Log(start, self.bounds(topic), self._budget, self.counters.channel(topic, "event"))
+        return Log(start, self.bounds(topic), self._budget, self.counters.channel(topic, "event"), topic)
 
     def bounds(self, topic: str) -> Bounds:
         """The bounds of a canonical topic's log."""
