@@ -5,20 +5,20 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from time import perf_counter
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
-from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Undecided
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.fanout.backlog import policy
-from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.hub import CHAT_MESSAGE, Hub, Outcome
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.websocket import streams
 from aerostack_realtime.gateway.websocket.catchup import CatchUp
+from aerostack_realtime.gateway.websocket.client import CommandClient
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.protocol import messages, topics, trace_context
 from aerostack_realtime.protocol.errors import (
@@ -44,27 +44,6 @@ Command = (
     | messages.Ping
 )
 """Every command except `auth`, which belongs to the session."""
-
-
-class CommandClient(Subscriber, Protocol):
-    """The session whose commands these are. `drain` waits until its peer has taken most of what was written."""
-
-    @property
-    def closed(self) -> int | None: ...
-
-    @property
-    def identity(self) -> Identity | None: ...
-
-    @property
-    def user_id(self) -> str | None: ...
-
-    def send(self, reply: messages.Reply) -> None: ...
-
-    def fail(self, command: messages.Command, failure: Exception) -> None: ...
-
-    def evict(self, topic: str) -> None: ...
-
-    async def drain(self) -> None: ...
 
 
 class _Ending(Enum):
@@ -184,16 +163,15 @@ class Commands:
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "publish")
                 if command.stream:
-                    self._open_stream(command, topic)
+                    streams.open_stream(self._hub, self._client, command, topic)
                 else:
                     self._publish(command, topic)
             case messages.Append():
-                self._append(command, self._topic(command.topic))
+                streams.append(self._hub, self._client, self._rights, command, self._topic(command.topic))
             case messages.Cancel():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "cancel")
-                done = self._answer_stream(topic, command.id, command.ref)
-                self._hub.streams.cancel(topic, command.id, command.reason, done, user_id=self._client.user_id)
+                streams.cancel(self._hub, self._client, command, topic)
             case messages.Subscribe():
                 return self._subscribe(replace(command, topic=self._topic(command.topic)))
             case messages.Unsubscribe():
@@ -247,59 +225,6 @@ class Commands:
                 counters.acks += 1
                 duplicate = True if outcome.duplicate else UNSET
                 self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
-
-        return done
-
-    @property
-    def _by_key(self) -> bool:
-        return self._client.identity is not None and self._client.identity.kind == "server"
-
-    def _open_stream(self, command: messages.Publish, topic: str) -> None:
-        if command.id is UNSET:
-            raise BadMessage("A stream needs an id, by which its pieces name it.")
-        self._hub.streams.open(
-            topic,
-            command.event,
-            command.data,
-            self._answer_stream(topic, command.id, command.ref),
-            user_id=self._client.user_id,
-            id=command.id,
-            persist=command.persist,
-            connection=self._client.connection_id,
-            by_key=self._by_key,
-        )
-
-    def _append(self, command: messages.Append, topic: str) -> None:
-        try:
-            self._rights.require(topic, "publish")
-        except Forbidden:
-            self._hub.streams.refused(topic, command.id, self._client.connection_id)
-            raise
-        data = bytes(command.data)
-        self._hub.streams.append(
-            topic,
-            command.id,
-            command.n,
-            b"" if data == b"null" else data,
-            command.state,
-            self._answer_stream(topic, command.id, command.ref),
-            user_id=self._client.user_id,
-            connection=self._client.connection_id,
-            by_key=self._by_key,
-        )
-
-    def _answer_stream(
-        self, topic: str, id: str, ref: str | UnsetType = UNSET
-    ) -> Callable[[Outcome | AerostackError], None]:
-        """The answer to a command about a stream."""
-
-        def done(outcome: Outcome | AerostackError) -> None:
-            if isinstance(outcome, AerostackError):
-                self._client.send(messages.Error.of(outcome, topic, id, ref))
-                return
-            duplicate = True if outcome.duplicate else UNSET
-            n, state = outcome.n or 0, outcome.state or UNSET
-            self._client.send(messages.Ack(id, outcome.cursor, outcome.timestamp, duplicate, n, state, ref))
 
         return done
 
