@@ -41,7 +41,8 @@ from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
-from aerostack_realtime.gateway.websocket.session import Session, Transport
+from aerostack_realtime.gateway.websocket.session import Session
+from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.node import Node, open_node
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError

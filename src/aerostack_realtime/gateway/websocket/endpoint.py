@@ -17,7 +17,8 @@ from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket import handshake
 from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, WebSocketProtocol
-from aerostack_realtime.gateway.websocket.session import Session, Transport
+from aerostack_realtime.gateway.websocket.session import Session
+from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import (
     AerostackError,

@@ -3,10 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Final, Protocol
-
-from msgspec import UNSET
+from typing import Final
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.permissions import Denied, Permissions
@@ -19,13 +16,14 @@ from aerostack_realtime.gateway.limits.connections import ConnectionSlot
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
 from aerostack_realtime.gateway.websocket.commands import Commands
+from aerostack_realtime.gateway.websocket.replies import failed
 from aerostack_realtime.gateway.websocket.rights import Guard, Rights
-from aerostack_realtime.protocol import close_codes, frames, messages, topics
+from aerostack_realtime.gateway.websocket.transport import Transport
+from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
     Forbidden,
-    InvalidTopic,
     RateLimited,
     TokenExpired,
     TooLarge,
@@ -48,18 +46,6 @@ AUDITED: Final = frozenset(
     }
 )
 """Close codes of refused or misbehaving clients, which are written to the audit log."""
-
-
-class Transport(Protocol):
-    """The socket of a session, as in channels.audience.Subscriber; `hang_up` ends it after a close frame."""
-
-    @property
-    def write(self) -> Callable[[bytes], None]: ...
-
-    @property
-    def buffered(self) -> Callable[[], int]: ...
-
-    def hang_up(self) -> None: ...
 
 
 class Session:
@@ -390,12 +376,7 @@ class Session:
             rule = failure.facts() if isinstance(failure, Denied) else {}
             name = type(command).__name__.lower()
             self._audit("refused", command=name, topic=getattr(command, "topic", None), **rule)
-        topic = getattr(command, "topic", UNSET)
-        if topic is not UNSET:
-            with suppress(InvalidTopic):
-                topic = topics.canonical(topic, self._project)
-        id, ref = getattr(command, "id", UNSET), getattr(command, "ref", UNSET)
-        self.send(messages.Error.of(failure, topic, id, ref))
+        self.send(failed(command, failure, self._project))
 
     def _watch_expiry(self) -> None:
         """Warn of an expired token, then end the connection unless a new one came within the grace."""

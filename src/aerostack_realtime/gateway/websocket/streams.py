@@ -28,7 +28,7 @@ def open_stream(hub: Hub, client: CommandClient, command: messages.Publish, topi
 
 
 def append(hub: Hub, client: CommandClient, rights: Rights, command: messages.Append, topic: str) -> None:
-    """Append a piece to a stream, or end it. A writer without the right any more ends it as failed.
+    """Append a piece to a stream, or end it. A writer that has lost the right counts as gone until it is back.
 
     Raises AerostackError, Undecided.
     """
