@@ -39,6 +39,11 @@ export interface PublishOptions {
   echo?: boolean
   /** W3C Trace Context: subscribers receive it with the event. */
   traceparent?: string
+  /**
+   * With `persist`: the message replaces the persisted messages of the same event up to this cursor. Needs the right
+   * `compact`; rejects with `conflict` when another compaction came first.
+   */
+  compacts?: string
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each event has its own type of payload

@@ -83,6 +83,7 @@ export type ClientFrame =
       echo?: boolean
       stream?: boolean
       traceparent?: string
+      compacts?: string
     }
   | { type: 'append'; topic: string; id: string; n: number; data?: unknown; state?: StreamEnd; ref?: string }
   | { type: 'cancel'; topic: string; id: string; reason?: string; ref?: string }

@@ -136,4 +136,5 @@ _DOING: Final[dict[Action, str]] = {
     "presence": "see or share presence",
     "history": "read the history",
     "cancel": "cancel streams",
+    "compact": "compact the history",
 }

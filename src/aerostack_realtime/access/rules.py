@@ -26,9 +26,9 @@ from aerostack_realtime.counters import NO_RULE
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 
-Action = Literal["subscribe", "publish", "presence", "history", "cancel"]
-ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history", "cancel")
-_WRITING: Final = ("publish", "cancel")
+Action = Literal["subscribe", "publish", "presence", "history", "cancel", "compact"]
+ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history", "cancel", "compact")
+_WRITING: Final = ("publish", "cancel", "compact")
 """Actions that no rule allows on a table: its row changes come from the database alone."""
 WORDS: Final = ("anyone", "authenticated", "server")
 _NAMES: Final = ("topic", "action")
@@ -56,6 +56,8 @@ class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
     """Who reads stored messages."""
     cancel: str | None = None
     """Who stops streams; if not set, as `publish`."""
+    compact: str | None = None
+    """Who replaces stored messages by one that holds their state; if not set, the server alone."""
     members: dict[str, str] | None = None
     """The table whose rows are the members of the topic, and its columns."""
     authorize: str | None = None
@@ -402,8 +404,11 @@ class _Table:
 
 
 def _word_of(rule: ChannelRule, action: Action) -> str | None:
-    """What a rule says of an action; of `cancel`, what it says of `publish` unless it says otherwise."""
+    """What a rule says of an action. Unless it says otherwise, `cancel` is as `publish`, and `compact` is for the
+    server, also where there are members."""
     written: str | None = getattr(rule, action)
+    if action == "compact":
+        return written or "server"
     return rule.publish if action == "cancel" and written is None else written
 
 

@@ -28,7 +28,8 @@ class Publish(Item, frozen=True, tag="p"):
     `id` is the publisher's, None when it named none. `without` is the connection that does not receive it. With
     `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
     stream, which Append items continue, or finds out how far one is; `by_key`: its writer has a secret key.
-    `traceparent` is passed on to subscribers.
+    `traceparent` is passed on to subscribers. With `compacts`, a position, it replaces the stored messages of the
+    same event up to there.
     """
 
     topic: str
@@ -41,6 +42,7 @@ class Publish(Item, frozen=True, tag="p"):
     stream: bool = False
     by_key: bool = False
     traceparent: str | None = None
+    compacts: int = 0
 
 
 class Append(Item, frozen=True, tag="x"):

@@ -38,7 +38,7 @@ from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.channels.totals import Totals
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import NotFound, Unavailable
+from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
 from aerostack_realtime.protocol.topics import is_console
 from aerostack_realtime.records import ConnectionRecords
 
@@ -268,16 +268,29 @@ class Hub:
         persist: bool = False,
         without: str | None = None,
         traceparent: str | None = None,
+        compacts: str | None = None,
     ) -> None:
         """Publish an event; `done` is called when it is accepted, a persisted one after its commit. An event
         that is not persisted and has no id is never refused later, so it needs no `done`.
+        With the cursor `compacts` it replaces the persisted messages of the same event up to there.
 
-        Raises BadMessage, Forbidden, Overloaded, Unavailable.
+        Raises BadMessage, Conflict, Forbidden, Overloaded, Unavailable.
         """
         check_event(topic, event, id)
+        until = 0
+        if compacts is not None:
+            until = self._cursors.position(compacts)
+            if not persist:
+                raise BadMessage("Only a persisted message compacts others: set persist as well.")
+            if not 0 < until <= self._journal.last:
+                raise Conflict(
+                    "compacts is not a cursor of this channel. Read its present state, then compact that."
+                )
         if persist and done is not None and (tracing := self._publishing.tracing) is not None:
             traceparent, done = tracing.publish(topic, id, traceparent, done)
-        item = Publish(topic, event, bytes(data), user_id, id, persist, without, traceparent=traceparent)
+        item = Publish(
+            topic, event, bytes(data), user_id, id, persist, without, traceparent=traceparent, compacts=until
+        )
         self._replica.append(item, done)
 
     # --- the change feed's listener ----------------------------------------------------------------------

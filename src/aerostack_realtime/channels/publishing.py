@@ -255,7 +255,8 @@ class Publishing:
         if self.tracing is not None:
             report = self.tracing.commit(item.topic, item.traceparent, stored)
         id = item.id or f"{position:x}"
-        message = NewMessage(item.topic, id, item.user_id or "", item.event, Raw(item.data), position)
+        user_id, data = item.user_id or "", Raw(item.data)
+        message = NewMessage(item.topic, id, user_id, item.event, data, position, compacts=item.compacts)
         self.storing += 1
         try:
             self._store.append(message, report)

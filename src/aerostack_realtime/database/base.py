@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol
 from msgspec import Raw, Struct
 
 from aerostack_realtime.backplane.base import Generations
-from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Conflict, Unavailable
 from aerostack_realtime.protocol.messages import Operation, StreamState
 
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -166,6 +166,10 @@ class NewMessage(Struct, frozen=True, gc=False):
 
     `created_at`, in ms since the Unix epoch, is stored as it is if it is above that of every stored message of the
     topic; else, and for 0, the store chooses the time: not below the position's millisecond.
+
+    With `compacts` the message replaces those of the same topic and event up to this position, which is below
+    its own: they are deleted in the same transaction. When the store holds such a message from after `compacts`,
+    nothing is stored, and the outcome is `compacted_later()`.
     """
 
     topic: str
@@ -176,6 +180,7 @@ class NewMessage(Struct, frozen=True, gc=False):
     position: int
     created_at: int = 0
     stream: StreamProgress | None = None
+    compacts: int = 0
 
 
 class StoredMessage(Struct, frozen=True, gc=False):
@@ -192,6 +197,11 @@ class StoredMessage(Struct, frozen=True, gc=False):
     position: int
     created_at: int
     stream: StreamProgress | None = None
+
+
+def compacted_later() -> Conflict:
+    """The error for a compaction that lies behind another one."""
+    return Conflict("The channel was compacted after this cursor. Read its present state, then compact that.")
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -251,7 +261,7 @@ class MessageStore(Protocol):
     async def prune(self, now: int) -> int:
         """Delete what the retention no longer keeps, in small steps; `now` in ms. Returns how many messages.
 
-        Open streams stay."""
+        Open streams stay, and so do messages that compacted others: they hold the state of what they replaced."""
 
     async def high_water(self) -> int:
         """The mark that is above all positions ever handed out; 0 in a new database."""

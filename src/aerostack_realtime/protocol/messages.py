@@ -52,6 +52,8 @@ class Unsubscribe(_Message, frozen=True, tag="unsubscribe"):
 
 
 class Publish(_Message, frozen=True, tag="publish"):
+    """`compacts`: the message replaces the persisted ones of the same event up to this cursor."""
+
     topic: str
     event: str
     data: Raw = Raw(b"null")
@@ -61,6 +63,7 @@ class Publish(_Message, frozen=True, tag="publish"):
     stream: bool = False
     ref: str | UnsetType = UNSET
     traceparent: str | UnsetType = UNSET
+    compacts: str | UnsetType = UNSET
 
 
 class Append(_Message, frozen=True, tag="append"):

@@ -150,6 +150,7 @@ class Channel:
         persist: bool = False,
         echo: bool = True,
         traceparent: str | None = None,
+        compacts: str | None = None,
     ) -> Ack:
         """Send `data` (any JSON value) to the channel's subscribers; without `echo` not to this client.
 
@@ -158,6 +159,10 @@ class Channel:
         the caller is cancelled the message is not sent again; it may have arrived already. Subscribers receive
         `traceparent` (W3C Trace Context) with the event.
 
+        With `persist` and the cursor `compacts`, it replaces the persisted messages of the same event up to that
+        cursor: they are deleted in the transaction that stores this one. It needs the right `compact`, and raises
+        Conflict when another compaction came first.
+
         Raises BadMessage (not JSON, or nested too deeply), TooLarge (above the server's frame size; never sent),
         Forbidden, or a retryable error.
         """
@@ -165,6 +170,8 @@ class Channel:
         command = messages.Publish(self._subscription.wire_topic, event, _raw(data), persist, id, echo)
         if traceparent is not None:
             command = replace(command, traceparent=traceparent)
+        if compacts is not None:
+            command = replace(command, compacts=compacts)
         ack = await self._answer(id, command, messages.Ack)
         return Ack(ack.id, ack.cursor or None, ack.timestamp or None, ack.duplicate is True)
 

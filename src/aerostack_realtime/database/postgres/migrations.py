@@ -60,6 +60,10 @@ ALTER TABLE {SCHEMA}.messages ADD COLUMN IF NOT EXISTS n bigint, ADD COLUMN IF N
   ADD COLUMN IF NOT EXISTS ended bigint;
 CREATE INDEX IF NOT EXISTS messages_by_end ON {SCHEMA}.messages(topic, ended) WHERE ended > 0;
 CREATE INDEX IF NOT EXISTS messages_open ON {SCHEMA}.messages(topic, created_at) WHERE state = 'open';""",
+    f"""\
+ALTER TABLE {SCHEMA}.messages ADD COLUMN IF NOT EXISTS compacts bigint;
+CREATE INDEX IF NOT EXISTS messages_compacting ON {SCHEMA}.messages(topic, event, position)
+  WHERE compacts IS NOT NULL;""",
 )
 """Migration n takes the schema from version n - 1 to n. Each is idempotent, because a DBA may have run `sql()`."""
 

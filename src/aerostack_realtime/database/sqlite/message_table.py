@@ -19,17 +19,19 @@ _LAYOUT = f"""
 CREATE TABLE IF NOT EXISTS {MESSAGES}(
   topic TEXT NOT NULL, created_at INTEGER NOT NULL, position INTEGER NOT NULL,
   id TEXT NOT NULL, user_id TEXT NOT NULL, event TEXT NOT NULL, data BLOB NOT NULL,
-  n INTEGER, state TEXT, ended INTEGER,
+  n INTEGER, state TEXT, ended INTEGER, compacts INTEGER,
   PRIMARY KEY(topic, created_at)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS {MESSAGES}_by_id ON {MESSAGES}(topic, user_id, id);
 """
-_STREAM_INDEXES = f"""
+_LATER_INDEXES = f"""
 CREATE INDEX IF NOT EXISTS {MESSAGES}_by_end ON {MESSAGES}(topic, ended) WHERE ended > 0;
 CREATE INDEX IF NOT EXISTS {MESSAGES}_open ON {MESSAGES}(topic, created_at) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS {MESSAGES}_compacting ON {MESSAGES}(topic, event, position) WHERE compacts IS NOT NULL;
 """
-_STREAM_COLUMNS = {"n": "INTEGER", "state": "TEXT", "ended": "INTEGER"}
-_INSERT = f"""INSERT INTO {MESSAGES}(topic, created_at, position, id, user_id, event, data, n, state, ended)
-  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(topic, user_id, id) DO NOTHING"""
+_LATER_COLUMNS = {"n": "INTEGER", "state": "TEXT", "ended": "INTEGER", "compacts": "INTEGER"}
+_INSERT = f"""INSERT INTO {MESSAGES}(
+    topic, created_at, position, id, user_id, event, data, n, state, ended, compacts)
+  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(topic, user_id, id) DO NOTHING"""
 _UPDATE = f"""UPDATE {MESSAGES} SET data = ?, n = ?, state = ?, ended = ?
   WHERE topic = ? AND user_id = ? AND id = ? AND state = 'open' AND n <= ?"""
 _HISTORY = f"SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
@@ -47,10 +49,10 @@ def lay_out(connection: apsw.Connection) -> None:
     """Create the table of messages if it is missing; add the columns that a table of an earlier version lacks."""
     connection.execute(_LAYOUT)
     present = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({MESSAGES})")}
-    for column, kind in _STREAM_COLUMNS.items():
+    for column, kind in _LATER_COLUMNS.items():
         if column not in present:
             connection.execute(f"ALTER TABLE {MESSAGES} ADD COLUMN {column} {kind}")
-    connection.execute(_STREAM_INDEXES)
+    connection.execute(_LATER_INDEXES)
 
 
 def insert(connection: apsw.Connection, message: NewMessage, created_at: int) -> bool:
@@ -67,9 +69,28 @@ def insert(connection: apsw.Connection, message: NewMessage, created_at: int) ->
             message.event,
             bytes(message.data),
             *((None, None, None) if stream is None else (stream.n, stream.state, stream.ended)),
+            message.compacts or None,
         ),
     )
     return connection.changes() > 0
+
+
+def is_compacted_later(connection: apsw.Connection, message: NewMessage) -> bool:
+    """Whether there is a compaction from after the position that `message` compacts up to."""
+    found = connection.execute(
+        f"SELECT 1 FROM {MESSAGES} WHERE topic = ? AND event = ? AND compacts IS NOT NULL AND position > ?",
+        (message.topic, message.event, message.compacts),
+    )
+    return found.fetchone() is not None
+
+
+def remove_compacted(connection: apsw.Connection, message: NewMessage) -> None:
+    """Delete what `message` replaces, but no open stream."""
+    connection.execute(
+        f"DELETE FROM {MESSAGES} WHERE topic = ?1 AND event = ?2 "
+        "AND (state IS NULL AND position <= ?3 OR ended > 0 AND ended <= ?3)",
+        (message.topic, message.event, message.compacts),
+    )
 
 
 def update(connection: apsw.Connection, message: StoredMessage) -> bool:
@@ -117,11 +138,12 @@ def newest_beyond(connection: apsw.Connection, topic: str, count: int) -> int | 
 
 
 def prune(connection: apsw.Connection, topic: str, last: int) -> int:
-    """Delete up to PRUNE_STEP messages that were created until `last`, but no open stream."""
+    """Delete up to PRUNE_STEP messages that were created until `last`, but no open stream, and no compaction."""
+    pruned = "topic = ?1 AND state IS NOT 'open' AND compacts IS NULL"
     connection.execute(
-        f"DELETE FROM {MESSAGES} WHERE topic = ?1 AND state IS NOT 'open' AND created_at <= ?2 AND created_at <= "
-        f"(SELECT max(created_at) FROM (SELECT created_at FROM {MESSAGES} WHERE topic = ?1 "
-        f"AND state IS NOT 'open' ORDER BY created_at LIMIT {PRUNE_STEP}))",
+        f"DELETE FROM {MESSAGES} WHERE {pruned} AND created_at <= ?2 AND created_at <= "
+        f"(SELECT max(created_at) FROM (SELECT created_at FROM {MESSAGES} WHERE {pruned} "
+        f"ORDER BY created_at LIMIT {PRUNE_STEP}))",
         (topic, last),
     )
     return connection.changes()

@@ -10,7 +10,7 @@ from typing import TypeVar
 import apsw
 from msgspec import Struct
 
-from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage, compacted_later
 from aerostack_realtime.database.sqlite import changelog, message_table
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile
@@ -205,7 +205,7 @@ class SqliteMessageStore:
             outcomes = [(write, failure) for write in writes]
         self._worker.post(self._finish, outcomes)
 
-    def _commit(self, writes: Sequence[_Write]) -> list[Stored | None]:
+    def _commit(self, writes: Sequence[_Write]) -> list[_Outcome]:
         """One transaction. Raises Unavailable when nothing can be stored, another error for a bad message."""
         last: dict[str, int] = {}
         try:
@@ -221,7 +221,7 @@ class SqliteMessageStore:
         self._last.update(last)
         return outcomes
 
-    def _write(self, connection: apsw.Connection, write: _Write, last: dict[str, int]) -> Stored | None:
+    def _write(self, connection: apsw.Connection, write: _Write, last: dict[str, int]) -> _Outcome:
         if isinstance(write, _Append):
             return self._insert(connection, write.message, last)
         message = write.message
@@ -238,16 +238,22 @@ class SqliteMessageStore:
             self._insert(connection, missing, last)
         return None
 
-    def _insert(self, connection: apsw.Connection, message: NewMessage, last: dict[str, int]) -> Stored:
+    def _insert(self, connection: apsw.Connection, message: NewMessage, last: dict[str, int]) -> Outcome:
+        key = message.topic, message.user_id, message.id
+        if message.compacts and message_table.is_compacted_later(connection, message):
+            found = message_table.find(connection, *key)
+            return compacted_later() if found is None else Stored(found, duplicate=True)
         previous = last.get(message.topic) or self._last.get(message.topic)
         if previous is None:
             previous = message_table.last_created_at(connection, message.topic)
         chosen = max(self._now(), message.position // 1000, previous + 1)
         created_at = message.created_at if message.created_at > previous else chosen
         if not message_table.insert(connection, message, created_at):
-            found = message_table.find(connection, message.topic, message.user_id, message.id)
+            found = message_table.find(connection, *key)
             assert found is not None, "its key is taken"
             return Stored(found, duplicate=True)
+        if message.compacts:
+            message_table.remove_compacted(connection, message)
         last[message.topic] = created_at
         stored = StoredMessage(
             message.topic,

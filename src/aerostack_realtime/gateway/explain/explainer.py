@@ -241,6 +241,7 @@ _DOING: Final[dict[Action, str]] = {
     "presence": "see and share presence on",
     "history": "read the history of",
     "cancel": "cancel streams on",
+    "compact": "compact the history of",
 }
 
 

@@ -89,7 +89,9 @@ def _paths() -> dict[str, Any]:
                     _query("user", {"type": "string"}),
                     _query("event", {"type": "string", "description": "The id of an event."}),
                     _query("row", {"type": "string", "description": "A key (7), or column=value."}),
-                    _query("access", {"enum": ["subscribe", "publish", "presence", "history", "cancel"]}),
+                    _query(
+                        "access", {"enum": ["subscribe", "publish", "presence", "history", "cancel", "compact"]}
+                    ),
                     _query("connection", {"type": "string", "description": "The id of a connection."}),
                 ],
             )
@@ -204,6 +206,7 @@ def _schemas() -> dict[str, Any]:
                 "persist": {"type": "boolean", "default": False},
                 "id": _ID,
                 "traceparent": {"type": "string", "description": "W3C Trace Context, for subscribers."},
+                "compacts": {**_CURSOR, "description": "Replaces the stored messages of the event up to here."},
             },
             required=["topic", "event"],
         ),

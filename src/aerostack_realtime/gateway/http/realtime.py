@@ -31,6 +31,7 @@ class Publish(Struct):
     persist: bool = False
     id: str | None = None
     traceparent: str | None = None
+    compacts: str | None = None
 
 
 class RealtimeCalls:
@@ -117,6 +118,8 @@ class RealtimeCalls:
         self, identity: Identity, event: Publish, topic: str, traceparent: str | None
     ) -> dict[str, Any]:
         await self._guard.permissions(identity).settle(topic, "publish")
+        if event.compacts is not None:
+            await self._guard.permissions(identity).settle(topic, "compact")
         accepted = Answer[Outcome]()
         self._hub.publish(
             topic,
@@ -127,6 +130,7 @@ class RealtimeCalls:
             id=event.id,
             persist=event.persist,
             traceparent=trace_context.valid(event.traceparent) or traceparent,
+            compacts=event.compacts,
         )
         outcome = await accepted
         answer: dict[str, Any] = {"cursor": outcome.cursor, "timestamp": outcome.timestamp}

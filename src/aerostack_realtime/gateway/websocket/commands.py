@@ -162,6 +162,8 @@ class Commands:
             case messages.Publish():
                 topic = self._topic(command.topic)
                 self._rights.require(topic, "publish")
+                if command.compacts is not UNSET:
+                    self._rights.require(topic, "compact")
                 if command.stream:
                     streams.open_stream(self._hub, self._client, command, topic)
                 else:
@@ -209,6 +211,7 @@ class Commands:
             persist=command.persist,
             without=None if command.echo else client.connection_id,
             traceparent=None if command.traceparent is UNSET else trace_context.valid(command.traceparent),
+            compacts=None if command.compacts is UNSET else command.compacts,
         )
 
     def _answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:

@@ -14,6 +14,8 @@ def open_stream(hub: Hub, client: CommandClient, command: messages.Publish, topi
     """Open a stream on a canonical topic. Raises AerostackError."""
     if command.id is UNSET:
         raise BadMessage("A stream needs an id, by which its pieces name it.")
+    if command.compacts is not UNSET:
+        raise BadMessage("A stream compacts nothing: publish an ordinary message with compacts.")
     hub.streams.open(
         topic,
         command.event,

@@ -15,7 +15,7 @@ from aerostack_realtime.database.base import NewMessage, Retention, Stored, Stor
 from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
-from aerostack_realtime.database.postgres.messages import streams
+from aerostack_realtime.database.postgres.messages import compaction, streams
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
     HIGH_WATER,
@@ -30,7 +30,6 @@ from aerostack_realtime.database.postgres.messages.table import (
     LicenceLost,
     Write,
     first_column,
-    insert,
     integer,
     last_stamps,
     messages_in,
@@ -292,7 +291,9 @@ class PostgresMessageStore:
                 continue
             plan.append((write.key, write.key in writes))
             writes.setdefault(write.key, write)
-        outcomes = await self._commit(list(writes.values()))
+        outcomes: dict[Key, Outcome] = {}
+        for group in compaction.groups(writes.values()):
+            outcomes |= await self._commit(group)
         return [
             entry if isinstance(entry, AerostackError) else _outcome(outcomes[entry[0]], repeats=entry[1])
             for entry in plan
@@ -329,7 +330,7 @@ class PostgresMessageStore:
                     if not stamped:
                         await self._stamp(connection, writes)
                         stamped = True
-                    stored = await insert(connection, writes, self._licence)
+                    stored = await compaction.store(connection, writes, self._licence)
             except errors.UniqueViolation:  # of (topic, created_at): another node stores there, too
                 collisions += 1
                 if collisions > COLLISIONS:

@@ -62,10 +62,11 @@ TOPICS = f"""WITH RECURSIVE t(topic) AS (
     UNION ALL SELECT (SELECT min(topic) FROM {MESSAGES} m WHERE m.topic > t.topic) FROM t
       WHERE t.topic IS NOT NULL)
   SELECT topic FROM t WHERE topic IS NOT NULL LIMIT {PRUNE_TOPICS}"""
+_PRUNED = "topic = $1::text AND state IS DISTINCT FROM 'open' AND compacts IS NULL"
 PRUNE_BY_AGE = f"""DELETE FROM {MESSAGES}
-  WHERE topic = $1::text AND state IS DISTINCT FROM 'open' AND created_at <= least($2::bigint,
+  WHERE {_PRUNED} AND created_at <= least($2::bigint,
   (SELECT max(created_at) FROM (
-    SELECT created_at FROM {MESSAGES} WHERE topic = $1::text AND state IS DISTINCT FROM 'open'
+    SELECT created_at FROM {MESSAGES} WHERE {_PRUNED}
       ORDER BY created_at LIMIT {PRUNE_STEP}) AS oldest))"""
 PRUNE = PRUNE_BY_AGE.replace(
     "$2::bigint",
@@ -152,10 +153,16 @@ async def insert(
     if result.command_tuples == 0 and fence and not await is_licensed(connection, fence):
         raise LicenceLost
     if result.command_tuples == len(writes):
-        return {write.key: Stored(_stored(write), duplicate=False) for write in writes}
+        return {write.key: Stored(stored(write), duplicate=False) for write in writes}
+    return await find(connection, writes)
+
+
+async def find(connection: Connection, writes: Sequence[Write]) -> dict[Key, Stored]:
+    """The outcomes of writes whose messages are there."""
+    columns = [texts([write.key[column] for write in writes]) for column in range(3)]
     found = {
         (each.topic, each.user_id, each.id): each
-        for each in messages_in(await exchange(connection, _FIND, [topics, users, ids]))
+        for each in messages_in(await exchange(connection, _FIND, columns))
     }
     outcomes: dict[Key, Stored] = {}
     for write in writes:
@@ -182,7 +189,8 @@ async def stored_at(connection: Connection, places: Sequence[tuple[bytes, int]])
     }
 
 
-def _stored(write: Write) -> StoredMessage:
+def stored(write: Write) -> StoredMessage:
+    """The message that a write stores."""
     given = write.message
     return StoredMessage(
         given.topic,
