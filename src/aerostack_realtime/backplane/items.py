@@ -94,7 +94,7 @@ class Settle(Item, frozen=True, tag="s"):
 class Track(Item, frozen=True, tag="t"):
     """A connection of the appending node is a member of a channel, with `state` (JSON).
 
-    With `own_member` it is a member by itself; otherwise it belongs to the member of its user.
+    With `own_member` it is a member of its own; otherwise it belongs to the member of its user.
     """
 
     topic: str
