@@ -151,8 +151,8 @@ class Aerostack:
         connection_id: str | None = None,
     ) -> Explanation:
         """Why a user did or did not receive an `event` (its id) or a change of a `row` (a key, or `column=value`),
-        whether the user has a right now (`access`: subscribe, publish, presence, history, cancel, compact), or why a
-        connection ended. Needs the secret key.
+        whether the user has a right now (`access`: subscribe, publish, presence, history, cancel, compact), or why
+        a connection ended. Needs the secret key.
 
         Raises BadMessage for a question that names too little or too much, NotFound for an unknown table,
         Unauthorized, Forbidden, or a retryable error.
