@@ -59,6 +59,9 @@ class Licences:
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         return await self.database.stored_at(places)
 
+    async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
+        return await self.database.with_messages(topics, after, until)
+
 
 async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:
     """Open the database, and make the journal, which `Hub.start` starts. Raises DatabaseUnusable."""

@@ -63,6 +63,9 @@ class Journal(Epochs, Protocol):
     def node(self) -> str:
         """This start of this node: unique over all nodes and starts."""
 
+    def epoch_of(self, position: int) -> str:
+        """What the cursors of a position began with when it was given, as far as that is known."""
+
     @property
     def last(self) -> int:
         """The position of the item that entered last; before the first, where this node began to read."""
@@ -138,6 +141,9 @@ class Generations(Protocol):
 
     def understands(self, number: int, position: int) -> bool:
         """Whether `position` of generation `number` belongs to the past that the present generation continues."""
+
+    def number_of(self, position: int) -> int | None:
+        """The generation that gave a position, as far as this node has read; None for one before the first."""
 
     async def grant(self, node: str, generation: Generation) -> bool:
         """Give `node` the licence to commit persisted messages; False when `generation` is not the newest."""

@@ -1,6 +1,6 @@
 """The delivery of a custom channel's event on this node: encoded once, into the log and to the subscribers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import UNSET, Raw, UnsetType
@@ -12,6 +12,7 @@ from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.database.base import StoredMessage
 from aerostack_realtime.protocol import frames, messages
 
 CHAT_MESSAGE: Final = "chat_message"
@@ -33,6 +34,8 @@ class Delivery:
         if channel is None:
             self._registry.log(item.topic).append_item(position, timestamp, item)
             return
+        if position <= channel.log.last and channel.replay is None:
+            return  # it waited while the journal began again: whoever subscribed since then has it from the store
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
         trace: str | UnsetType = UNSET if item.traceparent is None else item.traceparent
@@ -48,6 +51,8 @@ class Delivery:
         else:
             without = self._connections.get(item.without)
             log.add(Entry(position, frame, False, len(frame), without=item.without))
+        if channel.replay is not None and not channel.replay.passes(position):
+            return
         channel.audience.append(frame, without=without)
         if channel.stream_audience is not None:
             channel.send_pieces()
@@ -67,9 +72,25 @@ class Delivery:
                 data=Raw(item.data),
                 timestamp=timestamp,
                 id=item.id or f"{position:x}",
-                cursor=self._cursors.at(position),
+                cursor=self._cursors.of(position),
                 user_id=UNSET if item.user_id is None else item.user_id,
                 traceparent=UNSET if item.traceparent is None else item.traceparent,
+            )
+        )
+
+    def stored_frame(self, message: StoredMessage, *, streams: bool) -> bytes:
+        """The frame of a persisted message, for a subscriber that receives `streams` while they grow or not."""
+        stream = message.stream
+        return frames.encode(
+            messages.Event(
+                topic=message.topic,
+                event=message.event,
+                data=message.data,
+                timestamp=message.created_at,
+                id=message.id,
+                cursor=self._cursors.of(message.position if stream is None else stream.ended),
+                user_id=message.user_id or UNSET,
+                stream=messages.Progress(stream.n, stream.state) if stream and streams else UNSET,
             )
         )
 
@@ -78,13 +99,15 @@ class Delivery:
         stream.visible = True
         self._registry.streams.setdefault(stream.topic, {})[stream.id] = stream
         channel = self._heard.get(stream.topic)
-        if channel is not None:
+        if channel is not None and channel.is_live(position):
             channel.open(stream, self._cursors.at(position))
 
     def grow_stream(self, stream: Stream, position: int) -> None:
         """Deliver what a stream has grown by; every event up to `position` was delivered."""
         channel = self._heard.get(stream.topic)
-        if channel is not None and channel.grow(stream, self._cursors.at(position)):
+        if channel is None or channel.replay is not None:
+            return
+        if channel.grow(stream, self._cursors.at(position)):
             self._registry.grown(channel)
 
     def end_stream(self, stream: Stream, position: int) -> None:
@@ -95,7 +118,7 @@ class Delivery:
             self._registry.streams.pop(stream.topic, None)
         channel = self._heard.get(stream.topic)
         self._registry.log(stream.topic).append_stream(position, stream)
-        if channel is not None:
+        if channel is not None and channel.is_live(position):
             frame = self.whole_stream(stream, position)
             channel.audience.append(frame)
             if channel.chat_audience is not None:
@@ -118,21 +141,73 @@ class Delivery:
                 for each in missed
             )
         known = dict(streams) if isinstance(streams, dict) else {}
-        parts = []
-        for stream in self._registry.streams.get(channel.topic, {}).values():
-            stream.sent = stream.n
-            n = known.pop(stream.id, None)
-            if n != stream.n:
-                parts.append(_lacking(stream, n, cursor, ended=False))
+        parts = self._open_streams(channel.topic, known, cursor)
         for each in missed:
             if each.stream is None:
                 parts.append(each.frame)
             else:
-                n = known.pop(each.stream.id, None)
-                parts.append(_lacking(each.stream, n, self._cursors.at(each.position), ended=True))
-        for id, n in known.items():  # it ended where the log no longer reaches, or this server does not know it
-            parts.append(frames.encode(messages.Appended(channel.topic, id, n, n, cursor, state="failed")))
+                parts.append(self._ended_stream(each, each.stream, known))
+        parts += _failed_streams(channel.topic, known, cursor)
         return b"".join(parts)
+
+    def replay_stored(
+        self, channel: CustomChannel, stored: Sequence[StoredMessage], known: dict[str, int]
+    ) -> None:
+        """Deliver persisted messages to all subscribers of a channel, as the events they were. `known` is how many
+        pieces of streams they have; streams that they have whole now are taken out of it."""
+        for message in stored:
+            frame = self.stored_frame(message, streams=False)
+            self._append(channel, frame, None)
+            if channel.stream_audience is not None:
+                if message.stream is not None:
+                    known.pop(message.id, None)
+                    frame = self.stored_frame(message, streams=True)
+                channel.stream_audience.append(frame)
+
+    def replay_log(
+        self, channel: CustomChannel, missed: Sequence[Entry], known: dict[str, int], cursor: str
+    ) -> None:
+        """Deliver events that are in the log to all subscribers of a channel; `known` as above."""
+        growing = channel.stream_audience
+        if growing is not None:
+            for frame in self._open_streams(channel.topic, known, cursor):
+                growing.append(frame)
+        for each in missed:
+            without = None if each.without is None else self._connections.get(each.without)
+            if each.presence:
+                for frame in _split(each.frame):
+                    for audience in channel.audiences():
+                        audience.append(frame, presence=True)
+            elif each.stream is not None:
+                self._append(channel, self.whole_stream(each.stream, each.position), None)
+                if growing is not None:
+                    growing.append(self._ended_stream(each, each.stream, known))
+            else:
+                self._append(channel, each.frame, without)
+                if growing is not None:
+                    growing.append(each.frame, without=without)
+        if growing is not None:
+            for frame in _failed_streams(channel.topic, known, cursor):
+                growing.append(frame)
+
+    def _append(self, channel: CustomChannel, frame: bytes, without: Subscriber | None) -> None:
+        """Send an event to the subscribers that do not receive streams while they grow."""
+        channel.audience.append(frame, without=without)
+        if channel.chat_audience is not None:
+            channel.chat_audience.append(as_chat(frame), without=without)
+
+    def _open_streams(self, topic: str, known: dict[str, int], cursor: str) -> list[bytes]:
+        """What subscribers lack of the open streams. They are taken out of `known`."""
+        lacking = []
+        for stream in self._registry.streams.get(topic, {}).values():
+            stream.sent = stream.n
+            n = known.pop(stream.id, None)
+            if n != stream.n:
+                lacking.append(_lacking(stream, n, cursor, ended=False))
+        return lacking
+
+    def _ended_stream(self, entry: Entry, stream: Stream, known: dict[str, int]) -> bytes:
+        return _lacking(stream, known.pop(stream.id, None), self._cursors.of(entry.position), ended=True)
 
     def presence(self, topic: str, position: int, events: Sequence[bytes]) -> None:
         """Deliver the presence events of one journal item."""
@@ -140,7 +215,7 @@ class Delivery:
         log.counters.presence_events += len(events)
         log.append(position, b"".join(events), presence=True)
         channel = self._heard.get(topic)
-        if channel is None:
+        if channel is None or not channel.is_live(position):
             return
         channel.send_pieces()
         for audience in channel.audiences():
@@ -166,6 +241,38 @@ class Delivery:
             )
             for part, change in enumerate(changes, 1)
         ]
+
+
+def as_chat(data: bytes) -> bytes:
+    """Frames of events as the users of the legacy `chat` command receive them."""
+    found = []
+    for frame in _split(data):
+        message = messages.decode_reply(frames.payload(frame))
+        if isinstance(message, messages.Event) and message.event == CHAT_MESSAGE:
+            frame = frames.encode(
+                messages.ChatMessage(
+                    message.topic,
+                    message.event,
+                    message.data,
+                    message.timestamp,
+                    message.id,
+                    message.cursor,
+                    message.user_id,
+                )
+            )
+        found.append(frame)
+    return b"".join(found)
+
+
+def _split(data: bytes) -> Iterator[bytes]:
+    while data:
+        frame, data = data[: frames.size(data)], data[frames.size(data) :]
+        yield frame
+
+
+def _failed_streams(topic: str, known: Mapping[str, int], cursor: str) -> list[bytes]:
+    """The ends of streams that ended where the log no longer reaches, or that this server does not know."""
+    return [frames.encode(messages.Appended(topic, id, n, n, cursor, state="failed")) for id, n in known.items()]
 
 
 def _lacking(stream: Stream, n: int | None, cursor: str, *, ended: bool) -> bytes:

@@ -4,17 +4,17 @@ Synchronous but for `start`: no method waits, so between a decision and its reco
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.cluster import Cluster, NodeInfo
+from aerostack_realtime.channels.commits import Commits
+from aerostack_realtime.channels.counts import ChannelCounts, ChannelStatus
 from aerostack_realtime.channels.custom.holds import HoldQueues
 from aerostack_realtime.channels.custom.log import Bounds, Cursors
 from aerostack_realtime.channels.custom.logs import Logs
@@ -29,29 +29,20 @@ from aerostack_realtime.channels.presence_commands import PresenceCommands
 from aerostack_realtime.channels.publishing import Publishing, check_event
 from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.replays import Replays
 from aerostack_realtime.channels.replica import Replica
-from aerostack_realtime.channels.resolver import RETRY_SECONDS, Commits, Resolver
+from aerostack_realtime.channels.resolver import RETRY_SECONDS, Resolver
 from aerostack_realtime.channels.slow_readers import SlowReaders
 from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
 from aerostack_realtime.channels.subscriptions import Subscriptions
-from aerostack_realtime.channels.totals import Totals
+from aerostack_realtime.channels.totals import Totals, totals
 from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
-from aerostack_realtime.protocol.topics import is_console
 from aerostack_realtime.records import ConnectionRecords
 
 ALONE: Final = NodeInfo()
-decode_counts = msgspec.json.Decoder(dict[str, int]).decode
-
-
-class ChannelStatus(Struct, frozen=True, rename="camel"):
-    """A channel as an operator sees it."""
-
-    topic: str
-    subscribers: int
-    members: int
 
 
 class Hub:
@@ -99,7 +90,6 @@ class Hub:
         self._is_keeper = False
         self._nodes = Nodes()
         self._questions = Questions(journal, later)
-        self._questions.handlers["channels"] = self._subscriber_counts
         holds = HoldQueues()
         self._streaming = Streaming(
             journal=journal,
@@ -131,6 +121,7 @@ class Hub:
             info=info,
             changed=self._nodes_changed,
         )
+        self._counts = ChannelCounts(self._registry, self._cluster.members, self._questions)
         self._resolver = Resolver(
             journal=journal,
             nodes=self._nodes,
@@ -139,10 +130,25 @@ class Hub:
             commits=commits,
             retry_seconds=retry_seconds,
         )
+        self._replays = Replays(
+            journal=journal,
+            registry=self._registry,
+            cursors=self._cursors,
+            delivery=delivery,
+            holds=holds,
+            store=store,
+            commits=commits,
+            drained=self._resolver.drained,
+            publishing=self._publishing,
+            digests=self._cluster.digests,
+            limit=buffer_limit,
+            retry_seconds=retry_seconds,
+        )
         self._replica = Replica(
             journal=journal,
             registry=self._registry,
             cursors=self._cursors,
+            replays=self._replays,
             publishing=self._publishing,
             streaming=self._streaming,
             cluster=self._cluster,
@@ -188,8 +194,10 @@ class Hub:
         self._cluster.join()
 
     async def run(self) -> None:
-        """Deal with dead nodes, until cancelled."""
-        await self._resolver.run()
+        """Deal with dead nodes and with a journal that began again, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._resolver.run())
+            tasks.create_task(self._replays.run())
 
     @property
     def is_ready(self) -> bool:
@@ -338,40 +346,17 @@ class Hub:
     def totals(self) -> Totals:
         """How much there is of everything now."""
         members = self._cluster.members
-        return Totals(
-            subscriptions=self.subscriptions.total,
-            custom_channels=len(self._registry.heard),
-            table_channels=self._registry.tables,
-            members=sum(members.count(topic) for topic in members.topics()),
-            log_bytes=self._logs.spent,
-            log_evictions=self._logs.evicted,
-            journal=self._journal.figures,
-        )
+        return totals(self.subscriptions.total, self._registry, members, self._logs, self._journal.figures)
 
     def channels(self) -> list[ChannelStatus]:
-        """The channels that somebody on this node is subscribed to, or anybody is present on."""
-        return self._statuses(Counter(self._subscriber_counts(b"")))
+        """See `ChannelCounts.here`."""
+        return self._counts.here()
 
     def all_channels(self, done: Callable[[list[ChannelStatus]], None]) -> None:
-        """The channels that anybody is subscribed to or present on, counted over all nodes. Raises as `ask`."""
-
-        def collected(answers: list[bytes]) -> None:
-            subscribers: Counter[str] = Counter()
-            for answer in answers:
-                subscribers.update(decode_counts(answer))
-            done(self._statuses(subscribers))
-
-        self._questions.ask("channels", None, collected)
+        """See `ChannelCounts.everywhere`."""
+        self._counts.everywhere(done)
 
     # --- inside ------------------------------------------------------------------------------------------
-
-    def _statuses(self, subscribers: Counter[str]) -> list[ChannelStatus]:
-        members = self._cluster.members
-        topics = dict.fromkeys([*subscribers, *members.topics()])
-        return [ChannelStatus(topic, subscribers[topic], members.count(topic)) for topic in topics]
-
-    def _subscriber_counts(self, _: bytes) -> dict[str, int]:
-        return {each.topic: each.subscribers for each in self._registry if not is_console(each.topic)}
 
     def _stored_all(self) -> None:
         self._resolver.stored_all()

@@ -170,10 +170,6 @@ class Publishing:
             if done is not None:
                 done(Unavailable("The journal has failed over and lost this event; publish it again."))
 
-    def reached(self, topic: str, position: int) -> int:
-        """The position up to which a channel's events up to `position` are delivered."""
-        return self._holds.reached(topic, position)
-
     def orphans(self, is_dead: Callable[[str], bool]) -> list[PendingEvent]:
         """The persisted publishes of dead nodes that wait for a Settle."""
         return self._holds.unsettled(is_dead)
@@ -206,7 +202,7 @@ class Publishing:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _repeated(self, position: int, receipt: Receipt, done: Done | None) -> None:
-        outcome = Outcome(self._cursors.at(receipt.position), receipt.timestamp, duplicate=True)
+        outcome = Outcome(self._cursors.of(receipt.position), receipt.timestamp, duplicate=True)
         self.report(Settlement(position, "duplicate", receipt.timestamp, receipt.position))
         if done is not None:
             done(outcome)
@@ -245,7 +241,7 @@ class Publishing:
                     self.report(Settlement(position, "duplicate", message.created_at, message.position))
                 else:
                     self.report(Settlement(position, "stored", message.created_at))
-                outcome = Outcome(self._cursors.at(message.position), message.created_at, result.duplicate)
+                outcome = Outcome(self._cursors.of(message.position), message.created_at, result.duplicate)
             if done is not None:
                 done(outcome)
             if not self.storing:
@@ -272,7 +268,7 @@ class Publishing:
                 self._delivery.presence(topic, event.position, event.frames)
             elif not event.is_undecided or self._is_first(event):
                 self.delivered += event.position
-                cursor = self._cursors.at(event.position)
+                cursor = self._cursors.of(event.position)
                 self._delivery.publish(event.position, event.timestamp, event.item, cursor)
 
     def _is_first(self, event: PendingEvent) -> bool:

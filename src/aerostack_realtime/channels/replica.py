@@ -24,8 +24,8 @@ from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.replays import Replays
 from aerostack_realtime.channels.streaming import Streaming
-from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -38,6 +38,7 @@ class Replica:
         journal: Journal,
         registry: Registry,
         cursors: Cursors,
+        replays: Replays,
         publishing: Publishing,
         streaming: Streaming,
         cluster: Cluster,
@@ -48,6 +49,7 @@ class Replica:
         self._node = journal.node
         self._registry = registry
         self._cursors = cursors
+        self._replays = replays
         self._publishing = publishing
         self._streaming = streaming
         self._cluster = cluster
@@ -105,18 +107,13 @@ class Replica:
                 assert_never(item)
 
     def began(self, since: int, until: int) -> None:
-        position = max(since, until)
-        self._registry.restart_logs(position)
         if not self._begun:
             self._begun = True
-            self._publishing.began(position)
+            self._registry.restart_logs(until)
+            self._publishing.began(until)
             return
+        self._replays.began(since, until)
         self._publishing.drop_after(until)
-        for channel in self._registry.heard.values():
-            cursor = self._cursors.at(self._publishing.reached(channel.topic, position))
-            frame = frames.encode(messages.Subscribed(channel.topic, cursor, recovered=False))
-            for audience in channel.audiences():
-                audience.append(frame)
         self._cluster.began(since, until)
 
     def cut_off(self) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.backplane.items import Settle, Settlement
+from aerostack_realtime.backplane.items import Settle
 from aerostack_realtime.channels.cluster import Cluster
+from aerostack_realtime.channels.commits import Commits, settlement
 from aerostack_realtime.channels.custom.holds import PendingEvent
 from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.publishing import Publishing
@@ -16,19 +16,6 @@ from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
-
-
-class Commits(Protocol):
-    """The right of nodes to commit persisted messages. Every method raises Unavailable."""
-
-    async def grant(self, node: str) -> bool:
-        """Let `node` commit; False when the journal has begun again meanwhile."""
-
-    async def revoke(self, node: str) -> None:
-        """End that. Returns after the commits of `node` under way have ended; it cannot commit any more."""
-
-    async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Which of these topics and positions hold a stored message, each with its `created_at`."""
 
 
 class Resolver:
@@ -119,12 +106,5 @@ class Resolver:
         for node, events in orphans.items():
             await self._commits.revoke(node)
             stored = await self._commits.stored_at([(event.topic, event.position) for event in events])
-            settlements = []
-            for event in events:
-                created_at = stored.get((event.topic, event.position))
-                if created_at is None:
-                    settlements.append(Settlement(event.position, "refused"))
-                else:
-                    settlements.append(Settlement(event.position, "stored", created_at))
-            self._journal.append(Settle(tuple(settlements)))
+            self._journal.append(Settle(tuple(settlement(event, stored) for event in events)))
             log.warning("settled %d persisted publishes that the dead node %s left behind", len(events), node)

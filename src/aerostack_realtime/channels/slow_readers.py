@@ -17,7 +17,7 @@ from msgspec import Struct
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Cursors, Entry
-from aerostack_realtime.channels.delivery import CHAT_MESSAGE, Delivery
+from aerostack_realtime.channels.delivery import Delivery, as_chat
 from aerostack_realtime.channels.fanout.audience import Audience, Behind
 from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
@@ -159,7 +159,7 @@ class SlowReaders:
         else:
             data = self._delivery.replay(channel, shown, reader.streams, reader.cursor)
             self._rejoin(reader, channel)
-        self._write(reader, data if reader.audience is not channel.chat_audience else _as_chat(data))
+        self._write(reader, data if reader.audience is not channel.chat_audience else as_chat(data))
 
     def _shown(self, reader: _Reader, part: Sequence[Entry]) -> Sequence[Entry]:
         """The entries that concern a reader."""
@@ -251,25 +251,3 @@ def _first(missed: list[Entry], room: int) -> list[Entry]:
         if room < 0:
             return missed[: count + 1]
     return missed
-
-
-def _as_chat(data: bytes) -> bytes:
-    """Frames of events as the users of the legacy `chat` command receive them."""
-    found = []
-    while data:
-        frame, data = data[: frames.size(data)], data[frames.size(data) :]
-        message = messages.decode_reply(frames.payload(frame))
-        if isinstance(message, messages.Event) and message.event == CHAT_MESSAGE:
-            frame = frames.encode(
-                messages.ChatMessage(
-                    message.topic,
-                    message.event,
-                    message.data,
-                    message.timestamp,
-                    message.id,
-                    message.cursor,
-                    message.user_id,
-                )
-            )
-        found.append(frame)
-    return b"".join(found)

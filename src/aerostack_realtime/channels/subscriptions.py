@@ -1,13 +1,14 @@
 """Subscriptions: who is on which channel, and how one comes to be on it: from now, or from where it was."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.channels.custom.channel import CustomChannel
+from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay
 from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery
@@ -117,6 +118,7 @@ class Subscriptions:
         if not self._flushed(subscriber, command.topic):
             return
         channel = self._registry.custom(command.topic)
+        assert channel.replay is None, "subscribers that come during a replay wait for its end"
         uses_chat = subscriber in self._using_chat
         channel.add(
             subscriber,
@@ -152,7 +154,12 @@ class Subscriptions:
 
     def cursor_at(self, position: int) -> str:
         """The cursor of a position in a custom channel."""
-        return self._cursors.at(position)
+        return self._cursors.of(position)
+
+    def replay(self, topic: str) -> StoredReplay | None:
+        """What a custom channel's subscribers are being sent since the journal began again. Subscribe after it."""
+        channel = self._registry.heard.get(topic)
+        return None if channel is None else channel.replay
 
     def tell(self, subscriber: Subscriber, command: messages.Subscribe, *, recovered: bool | None) -> None:
         """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps."""
@@ -187,26 +194,12 @@ class Subscriptions:
 
         Returns the command without the streams that the subscriber has whole now."""
         streams = command.streams
-        self._write_to(subscriber, b"".join(self._stored(each, streams is not False) for each in stored))
+        frame = partial(self._delivery.stored_frame, streams=streams is not False)
+        self._write_to(subscriber, b"".join(map(frame, stored)))
         if isinstance(streams, dict):
             sent = {each.id for each in stored if each.stream is not None}
             command = replace(command, streams={id: n for id, n in streams.items() if id not in sent})
         return command
-
-    def _stored(self, message: StoredMessage, with_streams: bool) -> bytes:
-        stream = message.stream
-        return frames.encode(
-            messages.Event(
-                topic=message.topic,
-                event=message.event,
-                data=message.data,
-                timestamp=message.created_at,
-                id=message.id,
-                cursor=self._cursors.at(message.position if stream is None else stream.ended),
-                user_id=message.user_id or UNSET,
-                stream=messages.Progress(stream.n, stream.state) if stream and with_streams else UNSET,
-            )
-        )
 
     def selection(
         self, subscriber: Subscriber, command: messages.Subscribe, table: str

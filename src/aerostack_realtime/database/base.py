@@ -320,6 +320,10 @@ class Cluster(Protocol):
         """Which of these topics and positions hold a stored message, each with its `created_at`: what a node that
         died had stored. Revoke its licence first. Raises Unavailable."""
 
+    async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
+        """Which of these topics have stored messages after one position and up to another, ends of streams
+        included. Raises Unavailable."""
+
 
 class Database(Protocol):
     """A user's database with the two logs kept in it."""

@@ -64,6 +64,13 @@ class SqliteGenerations:
             and (number + 1 not in starts or position < starts[number + 1])
         )
 
+    def number_of(self, position: int) -> int | None:
+        row = self._database.execute(
+            "SELECT max(number) FROM generations WHERE start <= ?", (position,)
+        ).fetchone()
+        number: int | None = row[0]
+        return number
+
     async def grant(self, node: str, generation: Generation) -> bool:
         self._check()
         if generation != self._newest():

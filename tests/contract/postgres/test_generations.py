@@ -197,6 +197,19 @@ async def test_the_end_of_a_licence_waits_for_the_commit_under_way(shop: Shop, e
         assert found == {(TOPIC, position): stored.message.created_at}
 
 
+async def test_topics_with_messages_between_two_positions_are_found(shop: Shop) -> None:
+    async with opened(shop, "a") as (a,):
+        generation = await licensed(a, "a")
+        await append(a.messages, message(1))
+        position = message(1).position
+        for after, until, found in ((position - 1, position, {TOPIC}), (position, position + 9, set[str]())):
+            assert await a.with_messages([TOPIC, "room/none/p"], after, until) == found
+        following = await a.generations.open(generation, "redis-2", position + 1)
+        given = [a.generations.number_of(each) for each in (position, following.start - 1, following.start)]
+        assert given == [1, 1, 2]
+        assert a.generations.number_of(generation.start - 1) is None
+
+
 async def test_a_repeated_message_is_a_duplicate_whichever_node_stored_it(shop: Shop) -> None:
     async with opened(shop, "a", "b") as (a, b):
         await licensed(a, "a")

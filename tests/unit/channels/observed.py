@@ -12,16 +12,19 @@ Received = list[tuple[int, str]]
 
 
 class Witness:
-    """A subscriber of TOPIC from a position on, and all it received. After a gap it is complete from there."""
+    """A subscriber of TOPIC from a position on. `received` is what it received since the last gap, and complete;
+    `everything` is what it received before, too."""
 
     def __init__(self, node: Node, since: str | None = None) -> None:
         self.node = node
         self.peer: Peer = node.peer(TOPIC, since=since)
         self.received: Received = []
+        self.everything: Received = []
         self.members: dict[str, Any] = {}
         self.begin = -1
         self.gaps = 0
         self.take()
+        self.start = self.begin
 
     def take(self) -> None:
         for message in self.peer.take():
@@ -37,6 +40,7 @@ class Witness:
                     self.members[message["userId"]] = message["data"]
             elif message["type"] == "event":
                 self.received.append((position(message["cursor"]), message["data"]))
+                self.everything.append(self.received[-1])
 
 
 class Observed:
@@ -63,15 +67,29 @@ class Observed:
         payloads: dict[int, str] = {}
         for witness in self.witnesses.values():
             witness.take()
-            positions = [each for each, _ in witness.received]
+            positions = [each for each, _ in witness.everything]
             assert positions == sorted(set(positions)), "cursors strictly grow"
             texts = [payload for _, payload in witness.received]
             assert len(texts) == len(set(texts)), "nothing is delivered twice"
-            for at, payload in witness.received:
+            for at, payload in witness.everything:
                 assert payloads.setdefault(at, payload) == payload, "the same cursor is the same event everywhere"
         stored = {message.position for message in self.cluster.messages.stored.values()}
         for at, payload in payloads.items():
             assert payload not in self.persisted or at in stored, "nothing is delivered before it is stored"
+
+    def check_kept(self) -> None:
+        """Check that what was acknowledged and stored reached everybody, whatever the journal lost."""
+        for payload, answers in self.answers:
+            if payload not in self.persisted:
+                continue
+            for answer in answers:
+                if isinstance(answer, Outcome):
+                    for name, witness in self.witnesses.items():
+                        there = (position(answer.cursor), payload) in witness.everything
+                        is_here = any(node.name == name for node in self.cluster.nodes)
+                        assert there or not is_here or position(answer.cursor) <= witness.start, (
+                            "kept messages came"
+                        )
 
     def check_quiet(self) -> None:
         """Check what holds once everything has settled, on the nodes that run."""

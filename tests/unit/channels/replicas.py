@@ -31,6 +31,13 @@ class Entry(Struct, frozen=True):
     item: AnyItem
 
 
+class Opening(Struct, frozen=True):
+    """Where a generation begins, and the last position that survived until then."""
+
+    position: int
+    until: int
+
+
 class SharedLog:
     """The log of a cluster, and its clock (µs). `repeats` is a planted bug: every append is written twice."""
 
@@ -39,13 +46,19 @@ class SharedLog:
         self.start = START
         self.entries: list[Entry] = []
         self.floor = 0
-        self.epoch = "1"
-        self.lost: dict[str, int] = {}
+        self.openings = [Opening(START, START)]
         self._repeats = repeats
 
     @property
     def last(self) -> int:
-        return self.entries[-1].position if self.entries else self.start
+        return max(self.entries[-1].position if self.entries else self.start, self.openings[-1].position)
+
+    @property
+    def epoch(self) -> str:
+        return self.epoch_of(self.last)
+
+    def epoch_of(self, position: int) -> str:
+        return str(max(1, sum(each.position <= position for each in self.openings)))
 
     def append(self, node: str, item: AnyItem) -> None:
         for _ in range(1 + self._repeats):
@@ -59,15 +72,17 @@ class SharedLog:
             self.start = self.entries[len(self.entries) - len(kept) - 1].position
             self.entries = kept
 
-    def fail_over(self, lost: int) -> int:
-        """Another server takes over without the newest `lost` entries. Returns the last position that survived."""
-        if lost:
-            del self.entries[-lost:]
-        until = self.last
-        self.lost[self.epoch] = until
-        self.epoch = str(int(self.epoch) + 1)
+    def lose(self, count: int) -> list[Entry]:
+        """Forget the newest entries, which are returned."""
+        kept = len(self.entries) - count
+        lost, self.entries = self.entries[kept:], self.entries[:kept]
+        return lost
+
+    def begin(self, above: int) -> None:
+        """Begin the next generation, above a position."""
         self.now += SECOND
-        return until
+        until = self.entries[-1].position if self.entries else self.start
+        self.openings.append(Opening(max(self.now, self.last + 1, above + 1), until))
 
 
 class SharedJournal:
@@ -85,10 +100,13 @@ class SharedJournal:
 
     @property
     def epoch(self) -> str:
-        return self.log.epoch
+        return self.log.epoch_of(self.last)
+
+    def epoch_of(self, position: int) -> str:
+        return self.log.epoch_of(position)
 
     def understands(self, epoch: str, position: int) -> bool:
-        return epoch in self.log.lost and position <= self.log.lost[epoch]
+        return self.log.epoch_of(position) == epoch
 
     async def start(self, listener: JournalListener) -> None:
         self.listener = listener
@@ -110,21 +128,20 @@ class SharedJournal:
             self.log.append(self.node, item)
 
     def read(self, count: int | None = None) -> int:
-        """Let up to `count` items enter; how many did."""
+        """Let up to `count` items enter; how many did, beginnings of generations included."""
         if self.last < self.log.start:
             since, self.last = self.last, self.log.start
             self.listener.began(since, self.last)
-        following = [entry for entry in self.log.entries if entry.position > self.last][:count]
-        for entry in following:
-            self.last = entry.position
-            self.listener.entered(entry.position, entry.at, entry.node, entry.item)
+        steps: list[Entry | Opening] = [each for each in self.log.entries if each.position > self.last]
+        steps += [each for each in self.log.openings if each.position > self.last]
+        following = sorted(steps, key=lambda each: each.position)[:count]
+        for each in following:
+            since, self.last = self.last, each.position
+            if isinstance(each, Entry):
+                self.listener.entered(each.position, each.at, each.node, each.item)
+            else:
+                self.listener.began(since, each.until)
         return len(following)
-
-    def began(self, until: int) -> None:
-        """The log was replaced by one that ends at `until`."""
-        since = self.last
-        self.last = max(since, until)
-        self.listener.began(since, until)
 
     def trim(self, floor: int) -> None:
         """The test trims the log, to this floor at most."""
@@ -175,6 +192,11 @@ class Store:
         for (_, done), outcome in zip(waiting, outcomes, strict=True):
             done(outcome)
 
+    async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
+        found = [each for each in self.messages.stored.values() if each.topic == topic]
+        found = sorted((each for each in found if position < each.position <= until), key=_position)
+        return found[:limit]
+
 
 class Commits:
     """Implements `Commits` for all nodes; `away` calls fail first."""
@@ -196,6 +218,16 @@ class Commits:
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         found = {(each.topic, each.position): each.created_at for each in self.messages.stored.values()}
         return {place: found[place] for place in places if place in found}
+
+    async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("The database is away.")
+        return {
+            each.topic
+            for each in self.messages.stored.values()
+            if each.topic in topics and after < each.position <= until
+        }
 
 
 class Node:
@@ -279,6 +311,22 @@ class Replicas:
         self.tasks.pop(node.name).cancel()
         self.pump()
 
+    def fail_over(self, lost: int) -> None:
+        """Another server takes over without the newest `lost` items, in a new generation; all licences end.
+
+        Each node reads what survived. What it had appended and not read back is appended again."""
+        highest = self.log.last
+        entries = self.log.lose(lost)
+        for node in self.nodes:
+            reached = node.journal.last
+            node.journal.read()
+            again = [each.item for each in entries if each.node == node.name and each.position > reached]
+            node.journal.waiting[:0] = again
+        self.messages.licences.clear()
+        self.log.begin(highest)
+        for node in self.nodes:
+            node.journal.read()
+
     def pump(self) -> None:
         """Let the resolvers run."""
         for _ in range(8):
@@ -304,6 +352,10 @@ class Replicas:
             task.cancel()
         self.pump()
         self.loop.close()
+
+
+def _position(message: StoredMessage) -> int:
+    return message.position
 
 
 def events(received: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:

@@ -123,11 +123,14 @@ class ClusterMachine(RuleBasedStateMachine):
                 node.store.commit()
             self.cluster.beat()
         self.newcomers_serve_clients_of_other_nodes()
-        self.observed.check_quiet()
+        self.check_quiet()
         assert all(node.hub.is_ready for node in self.cluster.nodes)
-        assert not any(witness.gaps for witness in self.observed.witnesses.values())
         self.check_presence()
         self.cluster.close()
+
+    def check_quiet(self) -> None:
+        self.observed.check_quiet()
+        assert not any(witness.gaps for witness in self.observed.witnesses.values())
 
     def check_presence(self) -> None:
         present = {user for _, user in self.tracking}
@@ -136,5 +139,26 @@ class ClusterMachine(RuleBasedStateMachine):
         assert keepers[True] == 1, "exactly one node does what one has to do"
 
 
+class FailingMachine(ClusterMachine):
+    """The same, while the journal fails over and loses what was written last."""
+
+    @rule(lost=st.integers(0, 6))
+    def fail_over(self, lost: int) -> None:
+        self.cluster.fail_over(min(lost, len(self.cluster.log.entries)))
+
+    def cursor_for(self, node: Node) -> str | None:
+        """Newcomers serve new clients."""
+        return None
+
+    def check_quiet(self) -> None:
+        self.observed.check()
+        self.observed.check_kept()
+        members = [{each.user_id for each in node.hub.presence.members(TOPIC)} for node in self.cluster.nodes]
+        assert all(each == members[0] for each in members), "all nodes know the same members"
+
+
 TestCluster = ClusterMachine.TestCase
 TestCluster.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+TestFailing = FailingMachine.TestCase
+TestFailing.settings = TestCluster.settings

@@ -98,6 +98,13 @@ class RedisJournal:
     def epoch(self) -> str:
         return str(self._reader.generation if self._reader else 0)
 
+    def epoch_of(self, position: int) -> str:
+        reader = self._reader
+        if reader is None or position >= reader.start:
+            return self.epoch
+        number = self._arbiter.number_of(position)
+        return self.epoch if number is None else str(number)
+
     @property
     def last(self) -> int:
         return self._reader.last if self._reader else 0

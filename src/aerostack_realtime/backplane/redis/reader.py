@@ -40,6 +40,7 @@ class LogReader:
     """Reads entries that are handed to it in the order of the stream.
 
     `last` is the position that was handed over last, `entry` that of the newest entry: reading continues after it.
+    `start` is a position from which on all belong to the present generation.
     `confirmed(sequence)` is called when a batch of `node` was read back, before its items enter. A batch that a
     node appended twice, because the answer to the first append was lost, enters once. `unreadable` gives the own
     batches that were trimmed before they were read: they enter from memory, so that every own item enters.
@@ -62,12 +63,13 @@ class LogReader:
         self.last = 0
         self.entry = 0
         self.generation = 0
+        self.start = 0
         self.items = 0
 
     def begin(self, generation: int, last: int) -> None:
         """The first thing that is known of the log: it has everything after `last`."""
         self.generation = generation
-        self.last = last
+        self.last = self.start = last
         self._began(0, last)
 
     def read(self, identifier: bytes, fields: list[Reply]) -> int:
@@ -82,6 +84,7 @@ class LogReader:
         elif number != self.generation:
             since, self.generation = self.last, number
             self.last = position if count == b"0" else max(previous, since)
+            self.start = position
             self._began(since, previous)
         elif previous != self.last:
             for own, batch in self._unreadable(self.last, previous):

@@ -1,5 +1,6 @@
 """A custom channel as this node hears it: its subscribers and its log."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from msgspec import UNSET, Raw
@@ -12,13 +13,41 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.protocol import frames, messages
 
 
+class StoredReplay:
+    """Stored messages are being sent to a channel's subscribers, because the journal began again.
+
+    They have everything up to `after`, which grows. The journal's items up to `until` are settled by what is
+    stored: those that survived are still delivered live, before the first stored message is read. `known` is how
+    many pieces of its streams the subscribers have that receive streams while they grow.
+    """
+
+    __slots__ = ("after", "done", "is_reading", "is_reported", "known", "until")
+
+    def __init__(self, after: int, until: int, known: dict[str, int]) -> None:
+        self.after = after
+        self.until = until
+        self.known = known
+        self.is_reported = False
+        """Whether subscribers know of the gap."""
+        self.is_reading = False
+        self.done = asyncio.Event()
+
+    def passes(self, position: int) -> bool:
+        """Whether subscribers receive an event at once."""
+        if self.is_reading or position > self.until:
+            return False
+        self.after = max(self.after, position)
+        return True
+
+
 class CustomChannel:
     """A topic with a slash: events that clients and servers publish.
 
     `chat_audience` are the subscribers that use the legacy `chat` command, if there are any: they receive chat
     messages as frames of another type. Subscribers with a policy for slow consumers stay in `audience`, since
     the clients that send `chat` do not know policies. `stream_audience` are the subscribers that receive streams
-    while they grow, if there are any. The others receive one event when a stream ends.
+    while they grow, if there are any. The others receive one event when a stream ends. During a `replay` events go
+    into the log, and subscribers receive them after the stored messages that they lack.
     """
 
     def __init__(self, topic: str, audience: Callable[[], Audience], log: Log) -> None:
@@ -28,6 +57,7 @@ class CustomChannel:
         self.stream_audience: Audience | None = None
         self._new_audience = audience
         self.log = log
+        self.replay: StoredReplay | None = None
         self._subscribers: set[Subscriber] = set()
         self._growing: Stream | None = None
         self._growing_cursor = ""
@@ -35,6 +65,14 @@ class CustomChannel:
     @property
     def subscribers(self) -> int:
         return len(self._subscribers)
+
+    def most_buffered(self) -> int:
+        """How many bytes wait for the subscriber for which most wait."""
+        return max((each.buffered() for each in self._subscribers), default=0)
+
+    def is_live(self, position: int) -> bool:
+        """Whether subscribers receive what happens at a position now, and not from a replay."""
+        return self.replay is None or self.replay.passes(position)
 
     def audiences(self) -> Iterable[Audience]:
         if self.chat_audience is None and self.stream_audience is None:

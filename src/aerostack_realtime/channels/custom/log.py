@@ -7,6 +7,7 @@ the item, and `n` events of it. So a client that was cut off in the middle of th
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -246,14 +247,25 @@ def _without_first(entry: Entry, parts: int) -> Entry:
     return Entry(entry.position, frame, entry.presence, entry.size)
 
 
+class JournalEpochs(Epochs, Protocol):
+    """The part of a journal that cursors are made of."""
+
+    def epoch_of(self, position: int) -> str: ...
+
+
 class Cursors:
     """`epochs` is the journal."""
 
-    def __init__(self, epochs: Epochs) -> None:
+    def __init__(self, epochs: JournalEpochs) -> None:
         self._epochs = epochs
 
     def at(self, position: int) -> str:
         return f"{self._epochs.epoch}.{position}"
+
+    def of(self, position: int) -> str:
+        """The cursor that an event had when it was delivered, which may have been in an earlier epoch: clients
+        recognise repeats by it."""
+        return f"{self._epochs.epoch_of(position)}.{position}"
 
     def of_part(self, position: int, part: int, parts: int) -> str:
         """The cursor of event number `part`, counted from 1, of the `parts` events that one item caused."""

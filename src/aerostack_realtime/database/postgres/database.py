@@ -277,6 +277,9 @@ class PostgresDatabase:
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         return await self._messages.stored_at(places)
 
+    async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
+        return await self._messages.with_messages(topics, after, until)
+
     async def announce(self, kind: str, payload: bytes) -> None:
         async with self._connections.use() as connection:
             await connection.execute(_ANNOUNCE, (f"{PREFIX}.{kind}", payload))

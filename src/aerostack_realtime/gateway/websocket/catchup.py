@@ -65,6 +65,8 @@ class CatchUp:
         if table is None:
             if _options(command) is not None:
                 raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
+            if self.waits(command):
+                return True
             if command.history is not None and self._subscriptions.resumes(command):
                 return False
             return command.history is not None or self._subscriptions.gap(command) is not None
@@ -72,14 +74,19 @@ class CatchUp:
             command.since is not None or _options(command) is not None or not self._database.changes.watches(table)
         )
 
-    async def subscribe(self, command: messages.Subscribe) -> None:
-        """Subscribe, in as many steps as it takes. Raises AerostackError.
+    def waits(self, command: messages.Subscribe) -> bool:
+        """Whether a command has to wait until the subscribers of its channel have what they lack."""
+        return self._subscriptions.replay(command.topic) is not None
+
+    async def subscribe(self, command: messages.Subscribe, *, stored: bool = True) -> None:
+        """Subscribe, in as many steps as it takes; `stored`: with the messages of a custom channel that its log no
+        longer has. Raises AerostackError.
 
         When it is cancelled, the peer is not subscribed, and it receives nothing more of what was being sent.
         """
         table = topics.table_of(command.topic)
         if table is None:
-            await self._custom(command)
+            await self._custom(command, stored=stored)
             return
         await asyncio.shield(self._database.changes.watch(table))
         options = _options(command)
@@ -90,26 +97,34 @@ class CatchUp:
         else:
             self._subscriptions.subscribe(self._subscriber, command)
 
-    async def _custom(self, command: messages.Subscribe) -> None:
+    async def _custom(self, command: messages.Subscribe, *, stored: bool) -> None:
         """Send the persisted messages that the channel's log no longer has, then continue with the log. A backup
         that is restored meanwhile is another gap."""
         self._subscriptions.unsubscribe(self._subscriber, command.topic)
         confirmed, epoch = False, ""
-        if command.history is not None and not self._subscriptions.is_known(command):
+        await self._replayed(command)
+        if stored and command.history is not None and not self._subscriptions.is_known(command):
             command, confirmed, epoch = await self._history(command), True, self._database.epoch
-        while (gap := self._subscriptions.gap(command)) is not None:
+            await self._replayed(command)
+        while stored and (gap := self._subscriptions.gap(command)) is not None:
             if epoch != self._database.epoch:
                 self._subscriptions.tell(self._subscriber, command, recovered=False)
                 confirmed, epoch = True, self._database.epoch
-            stored = self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
+            reading = self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
             began = perf_counter()
-            page = await asyncio.shield(stored)
+            page = await asyncio.shield(reading)
             self._counters.history_pages.observe(perf_counter() - began)
             command = self._subscriptions.send_stored(self._subscriber, command, page)
             reached = page[-1].position if len(page) == PAGE else gap.until
             command = replace(command, since=self._subscriptions.cursor_at(reached))
             await self._drain()
+            await self._replayed(command)
         self._subscriptions.subscribe(self._subscriber, command, confirmed=confirmed)
+
+    async def _replayed(self, command: messages.Subscribe) -> None:
+        """Wait until the channel's subscribers have what they lack since the journal began again."""
+        while (replay := self._subscriptions.replay(command.topic)) is not None:
+            await replay.done.wait()
 
     async def _history(self, command: messages.Subscribe) -> messages.Subscribe:
         """Answer, and send the persisted messages that the command asks for. Returns the command that continues

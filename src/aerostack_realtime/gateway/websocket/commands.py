@@ -253,8 +253,9 @@ class Commands:
         before = self._rights.on(command.topic)
         self._rights.take(command.topic, "subscribe")
         try:
-            if self._catch_up.needed(command) and self._may_catch_up(command):
-                task = asyncio.ensure_future(self._catch_up.subscribe(command))
+            stored = self._catch_up.needed(command) and self._may_catch_up(command)
+            if stored or self._catch_up.waits(command):
+                task = asyncio.ensure_future(self._catch_up.subscribe(command, stored=stored))
                 self._catching = _Catching(command.topic, task)
                 return self._caught_up(command, self._catching, before=before)
             self._hub.subscriptions.subscribe(self._client, command)

@@ -18,6 +18,10 @@ class Epochs:
     def epoch(self) -> str:
         return self.epochs[-1]
 
+    def epoch_of(self, position: int) -> str:
+        """Each epoch has ten positions."""
+        return self.epochs[min(position // 10, len(self.epochs) - 1)]
+
 
 def test_a_cursor_names_its_position() -> None:
     cursors = Cursors(Epochs("e"))
@@ -34,6 +38,11 @@ def test_cursors_that_no_journal_gave_are_before_everything() -> None:
 def test_the_journal_decides_about_cursors_of_earlier_epochs() -> None:
     cursors = Cursors(Epochs("now", understands=lambda epoch, position: epoch == "earlier" and position <= 5))
     assert [cursors.position(each) for each in ("earlier.5", "earlier.6", "other.5")] == [5, -1, -1]
+
+
+def test_an_event_of_an_earlier_epoch_keeps_its_cursor() -> None:
+    cursors = Cursors(Epochs("first", "second"))
+    assert [cursors.of(9), cursors.of(10)] == ["first.9", "second.10"]
 
 
 def test_events_of_one_item_have_cursors_of_their_own() -> None:

@@ -104,6 +104,9 @@ class PostgresGenerations:
             for each in self._known
         )
 
+    def number_of(self, position: int) -> int | None:
+        return next((each.number for each in reversed(self._known) if each.start <= position), None)
+
     async def grant(self, node: str, generation: Generation) -> bool:
         async with self._transaction() as connection:
             granted = await connection.execute(_GRANT, _parameters(generation) | {"node": node})

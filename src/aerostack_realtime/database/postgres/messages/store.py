@@ -12,7 +12,12 @@ from psycopg import errors
 from psycopg.pq.abc import PGresult
 
 from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
-from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange
+from aerostack_realtime.database.postgres.connection.dedicated import (
+    DedicatedConnection,
+    bigint,
+    exchange,
+    texts,
+)
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.messages import compaction, streams
@@ -25,6 +30,7 @@ from aerostack_realtime.database.postgres.messages.table import (
     PRUNE_BY_AGE,
     RAISE_HIGH_WATER,
     TOPICS,
+    WITH_MESSAGES,
     Key,
     Licence,
     LicenceLost,
@@ -119,6 +125,11 @@ class PostgresMessageStore:
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         wanted = [(text(topic), position) for topic, position in places]
         return await self._retry(lambda connection: stored_at(connection, wanted))
+
+    async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
+        wanted = [text(topic) for topic in topics]
+        found = await self._read(WITH_MESSAGES, texts(wanted), bigint(after), bigint(until))
+        return {topic.decode() for topic in first_column(found)}
 
     def fence(self, node: str, generation: int) -> None:
         """From now on store only while `node` has its licence for `generation`; without it messages fail with

@@ -39,6 +39,12 @@ STORED_AT = f"""SELECT m.topic, m.position, m.created_at FROM {MESSAGES} m
   JOIN unnest($1::text[], $2::bigint[]) AS k(topic, position) ON m.topic = k.topic AND m.ended = k.position
   WHERE m.ended > 0"""
 """Also the ends of streams."""
+WITH_MESSAGES = f"""SELECT t.topic FROM unnest($1::text[]) AS t(topic)
+  WHERE EXISTS (SELECT FROM {MESSAGES} m WHERE m.topic = t.topic AND m.position > $2::bigint
+    AND m.position <= $3::bigint AND m.state IS NULL)
+  OR EXISTS (SELECT FROM {MESSAGES} m WHERE m.topic = t.topic AND m.ended > $2::bigint
+    AND m.ended <= $3::bigint AND m.ended > 0)"""
+"""Which topics `AFTER` finds messages for."""
 _FIND = f"""SELECT {COLUMNS} FROM {MESSAGES}
   JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(topic, user_id, id) USING (topic, user_id, id)"""
 _LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.topic = t.topic)
