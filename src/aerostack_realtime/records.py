@@ -5,7 +5,7 @@ total. Nothing is recorded for an event that is delivered. Times are in ms since
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import UNSET, Struct
@@ -42,7 +42,7 @@ class Person(Protocol):
     def claims(self) -> dict[str, Any]: ...
 
 
-class Period(Struct):
+class Period(Struct, gc=False):
     """One subscription of a connection. `cursor` is the end of the channel when live events began; `since` and
     `recovered` are those of a resume. `end_cursor` is the end of the channel when the subscription ended."""
 
@@ -59,7 +59,7 @@ class Period(Struct):
     ending: Ending | None = None
 
 
-class Note(Struct, frozen=True):
+class Note(Struct, frozen=True, gc=False):
     """Something that happened to a connection. `cursor` is where in the channel, `id` that of the refused command,
     `count` how many events were dropped, `slow` the policy of the subscription."""
 
@@ -74,7 +74,7 @@ class Note(Struct, frozen=True):
     count: int = 0
 
 
-class ConnectionRecord(Struct):
+class ConnectionRecord(Struct, gc=False):
     """A connection, open or ended. `complete_from` is the time from which its periods and notes are complete, and
     `waiting` how many bytes its client had not taken when it ended."""
 
@@ -84,8 +84,8 @@ class ConnectionRecord(Struct):
     claims: dict[str, Any]
     at: int
     complete_from: int
-    periods: list[Period] = []
-    notes: list[Note] = []
+    periods: tuple[Period, ...] = ()
+    notes: tuple[Note, ...] = ()
     closed_at: int = 0
     close_code: int = 0
     close_reason: str = ""
@@ -118,13 +118,16 @@ class ConnectionRecords:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._last_ms = 0
+        self._last_cursor = ""
         self.complete_from = self._ms()
         """The time from which the ended connections of all users are complete."""
         self.refusals: deque[Refusal] = deque(maxlen=REFUSALS)
         self.interruptions: deque[Interruption] = deque(maxlen=INTERRUPTIONS)
         self._live: dict[str, ConnectionRecord] = {}
         self._ended: dict[str, ConnectionRecord] = {}
-        self._by_user: dict[str, dict[str, ConnectionRecord]] = {}
+        self._by_user: dict[str, ConnectionRecord | dict[str, ConnectionRecord]] = {}
+        """A dict only where a user has several connections: it takes as much memory as a record."""
         self._user_complete_from: dict[str, int] = {}
 
     # --- recording ---------------------------------------------------------------------------------------
@@ -141,30 +144,36 @@ class ConnectionRecords:
         self._remove_from_user(record)
         record.kind, record.user, record.claims = identity.kind, identity.user_id, identity.claims
         if record.user is not None:
-            self._by_user.setdefault(record.user, {})[id] = record
+            known = self._by_user.get(record.user)
+            if known is None:
+                self._by_user[record.user] = record
+            elif isinstance(known, ConnectionRecord):
+                self._by_user[record.user] = {known.id: known, id: record}
+            else:
+                known[id] = record
 
     def subscribed(self, id: str, command: Subscribe, cursor: str, recovered: bool | None) -> None:
         record = self._live.get(id)
         if record is None:
             return
         self.ended(id, command.topic, cursor, "unsubscribed")
-        if not record.periods:
-            record.periods = []
         if len(record.periods) >= PER_CONNECTION:
             record.complete_from = self._ms()
             gone = next((each for each in record.periods if each.ending is not None), record.periods[0])
-            record.periods.remove(gone)
+            record.periods = tuple(each for each in record.periods if each is not gone)
+        if cursor != self._last_cursor:
+            self._last_cursor = cursor
         period = Period(
             topic=command.topic,
             at=self._ms(),
-            cursor=cursor,
+            cursor=self._last_cursor,  # one object for all that subscribe at the same place
             since=command.since,
             recovered=recovered,
             filter=command.filter,
             presence=command.presence,
             slow=command.slow,
         )
-        record.periods.append(period)
+        record.periods = (*record.periods, period)
 
     def ended(self, id: str, topic: str, cursor: str, ending: Ending) -> None:
         """A subscription ended, at a cursor of its channel; one that is not recorded changes nothing."""
@@ -176,7 +185,7 @@ class ConnectionRecords:
     def evicted(self, id: str, topic: str) -> None:
         """The subscription that has just ended did so because the right to it was gone."""
         record = self._live.get(id)
-        for period in reversed([] if record is None else record.periods):
+        for period in reversed(() if record is None else record.periods):
             if period.topic == topic:
                 period.ending = "evicted"
                 return
@@ -211,11 +220,10 @@ class ConnectionRecords:
         record = self._live.get(connection)
         if record is None:
             return
-        if not record.notes:
-            record.notes = []
-        record.notes.append(Note(self._ms(), kind, topic, **facts))
+        record.notes = (*record.notes, Note(self._ms(), kind, topic, **facts))
         if len(record.notes) > PER_CONNECTION:
-            record.complete_from = record.notes.pop(0).at + 1
+            record.complete_from = record.notes[0].at + 1
+            record.notes = record.notes[1:]
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
         self.interruptions.append(Interruption(self._ms(), table, cursor, present))
@@ -228,7 +236,7 @@ class ConnectionRecords:
         record.closed_at = self._ms()
         record.close_code, record.close_reason, record.waiting = code, reason, waiting
         if sum(len(encode(each.filter)) for each in record.periods if each.filter) > FILTER_BYTES:
-            record.periods, record.complete_from = [], record.closed_at
+            record.periods, record.complete_from = (), record.closed_at
         self._ended[id] = record
         self._make_room(record.user)
 
@@ -239,7 +247,7 @@ class ConnectionRecords:
 
     def of_user(self, user: str) -> list[ConnectionRecord]:
         """The connections of a user, oldest first."""
-        return sorted(self._by_user.get(user, {}).values(), key=lambda each: each.at)
+        return sorted(self._all_of(user), key=lambda each: each.at)
 
     def user_complete_from(self, user: str) -> int:
         """The time from which the ended connections of a user are complete."""
@@ -249,7 +257,7 @@ class ConnectionRecords:
 
     def _make_room(self, user: str | None) -> None:
         if user is not None:
-            ended = [each for each in self._by_user.get(user, {}).values() if each.closed_at]
+            ended = [each for each in self._all_of(user) if each.closed_at]
             if len(ended) > PER_USER:
                 oldest = min(ended, key=lambda each: each.closed_at)
                 self._user_complete_from[user] = oldest.closed_at + 1
@@ -266,14 +274,25 @@ class ConnectionRecords:
     def _remove_from_user(self, record: ConnectionRecord) -> None:
         if record.user is None:
             return
-        of_user = self._by_user.get(record.user, {})
-        of_user.pop(record.id, None)
-        if not of_user:
+        known = self._by_user.get(record.user)
+        if isinstance(known, dict):
+            known.pop(record.id, None)
+        if not known or known is record:
             self._by_user.pop(record.user, None)
             self._user_complete_from.pop(record.user, None)
 
+    def _all_of(self, user: str) -> Collection[ConnectionRecord]:
+        known = self._by_user.get(user)
+        if known is None:
+            return ()
+        return (known,) if isinstance(known, ConnectionRecord) else known.values()
+
     def _ms(self) -> int:
-        return int(self._now() * 1000)
+        """The time now; one object for all records of the same millisecond."""
+        now = int(self._now() * 1000)
+        if now != self._last_ms:
+            self._last_ms = now
+        return self._last_ms
 
 
 def _short(text: str) -> str:

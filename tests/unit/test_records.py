@@ -1,5 +1,7 @@
 """The records of connections: bounded whatever clients do, and honest about what they no longer hold."""
 
+import tracemalloc
+
 from aerostack_realtime import records
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.protocol.messages import Error, Subscribe
@@ -65,10 +67,41 @@ def test_large_filters_are_forgotten_with_their_connection() -> None:
     kept.closed("a", 1001, "", 0)
     found = kept.find("a")
     assert found is not None
-    assert (found.periods, found.complete_from) == ([], found.closed_at)
+    assert (found.periods, found.complete_from) == ((), found.closed_at)
 
 
 def test_text_that_is_not_utf_8_is_replaced() -> None:
     kept = ConnectionRecords(Clock())
     kept.refuse("unauthorized", "no", user="\udcff")
     assert kept.refusals[-1].user == "?"
+
+
+def test_a_connection_with_a_subscription_takes_at_most_400_bytes() -> None:
+    kept, count = ConnectionRecords(Clock()), 2_000
+    ids = [f"connection-{number}" for number in range(count)]
+    people = [Identity("user", f"user{number}", claims={"sub": f"user{number}"}) for number in range(count)]
+    command = Subscribe("chat/general/p")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for id, person in zip(ids, people, strict=True):
+            kept.connected(id)
+            kept.identified(id, person)
+            kept.subscribed(id, command, "".join(("e.", "1234567890123456")), None)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / count < 400
+
+
+def test_the_connections_of_a_user_are_followed_one_by_one() -> None:
+    kept = ConnectionRecords(Clock())
+    for id in ("a", "b", "c"):
+        connect(kept, id, "ann")
+    assert [each.id for each in kept.of_user("ann")] == ["a", "b", "c"]
+    kept.identified("b", Identity("user", "bob"))
+    kept.identified("a", Identity("user", "bob"))
+    assert [each.id for each in kept.of_user("ann")] == ["c"]
+    assert [each.id for each in kept.of_user("bob")] == ["a", "b"]
+    kept.identified("c", Identity("user", "bob"))
+    assert kept.of_user("ann") == []
