@@ -40,6 +40,7 @@ from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
+from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
@@ -280,8 +281,11 @@ def _application(
     authenticator, origins = parts.authenticator, parts.origins
 
     def open_session(
-        transport: Transport, identity: Identity | None, slot: ConnectionSlot, project: str
+        transport: Transport, identity: Identity | None, slot: ConnectionSlot, project: str, request: web.Request
     ) -> Session:
+        links = None
+        if settings.open_access:
+            links = ExplanationLinks.of(request.scheme, request.headers.get("Host"))
         return Session(
             transport=transport,
             identity=identity,
@@ -294,6 +298,7 @@ def _application(
             limits=settings.limits,
             now=time.monotonic,
             slot=slot,
+            links=links,
         )
 
     endpoint = WebSocketEndpoint(

@@ -10,8 +10,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from aerostack_realtime import Aerostack
 from aerostack_realtime.access.identity import sign
 from aerostack_realtime.gateway.http import static
+from aerostack_realtime.protocol.errors import NotFound
 from tests.flow.cluster import Cluster
 from tests.flow.conftest import OPEN_RULE, SERVE_KEY, ServerProcess
 from tests.flow.databases import Databases
@@ -211,6 +213,20 @@ async def test_live_data_comes_over_the_protocol_until_sign_out(
             await each.hear("nothing")
         assert closed.value.code == 4401
     assert (await page.get("view/overview"))[0] == 401
+
+
+async def test_dev_answers_a_refused_subscription_with_its_explanation(
+    node: ServerProcess, console: Callable[[str], Console]
+) -> None:
+    async with Aerostack(node.url, user_id="ann") as sdk:
+        with pytest.raises(NotFound, match=r"There is no table .* Why: http://") as refused:
+            await sdk.realtime.channel("no_such_table").subscribe()
+    address = refused.value.message.partition("Why: ")[2]
+    assert address.startswith(f"{node.url}/console/#/explain?")
+    page = console(node.url)
+    await page.sign_in(node.secret_key)
+    status, found = await page.get(f"explain?{address.partition('?')[2]}")
+    assert (status, found["code"]) == (200, "allowed")
 
 
 async def test_a_viewer_looks_and_an_operator_acts_and_both_are_audited(

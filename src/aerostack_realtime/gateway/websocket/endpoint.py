@@ -37,8 +37,9 @@ ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, clo
 REFUSED: Final = web.RequestKey("refused", str)
 """Under which a request has the code of the error that refused its connect."""
 
-OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str], Session]
-"""Makes a session of a transport, its identity, its place in the connection counters, and its project."""
+OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str, web.Request], Session]
+"""Makes a session of a transport, its identity, its place in the connection counters, its project, and the request
+that opened it."""
 Identify = Callable[[web.Request, list[str]], Identity | None]
 """The identity of a connect with these sub-protocols. Raises AerostackError."""
 
@@ -186,7 +187,7 @@ class WebSocketEndpoint:
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
         self._counters.connects += 1
-        session = self._open_session(socket, identity, slot, project)
+        session = self._open_session(socket, identity, slot, project, request)
         self._sessions[socket] = session
         socket.serve(session, accepted + session.greeting(), rest)
         return session

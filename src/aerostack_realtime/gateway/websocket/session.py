@@ -16,6 +16,7 @@ from aerostack_realtime.gateway.limits.connections import ConnectionSlot
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
 from aerostack_realtime.gateway.websocket.commands import Commands
+from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.replies import failed
 from aerostack_realtime.gateway.websocket.rights import Guard, Rights
 from aerostack_realtime.gateway.websocket.transport import Transport
@@ -52,6 +53,7 @@ class Session:
     """One connection. It is a channels.audience.Subscriber.
 
     `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`.
+    With `links`, refused subscriptions are answered with the address of an explanation.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Session:
         "_hub",
         "_identity",
         "_limits",
+        "_links",
         "_now",
         "_opened",
         "_pinged_at",
@@ -94,7 +97,9 @@ class Session:
         limits: Limits,
         now: Callable[[], float],
         slot: ConnectionSlot,
+        links: ExplanationLinks | None = None,
     ) -> None:
+        self._links = links
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
         self.buffered = transport.buffered
@@ -150,13 +155,14 @@ class Session:
     def identity(self) -> Identity | None:
         return self._identity
 
-    def send(self, reply: messages.Reply) -> None:
-        """Write a reply; a peer that does not take its replies is too slow as well."""
+    def send(self, reply: messages.Reply, written: messages.Reply | None = None) -> None:
+        """Write a reply, or what is `written` in its place; a peer that does not take its replies is too slow as
+        well."""
         if self.closed is None:
             if type(reply) is messages.Error:
                 self._counters.errors[reply.code] += 1
                 self._hub.records.refused(self.connection_id, reply)
-            self._write(frames.encode(reply))
+            self._write(frames.encode(reply if written is None else written))
 
     def overflow(self) -> None:
         self.close(close_codes.SLOW_CONSUMER, "too slow: resume from your cursor")
@@ -376,7 +382,10 @@ class Session:
             rule = failure.facts() if isinstance(failure, Denied) else {}
             name = type(command).__name__.lower()
             self._audit("refused", command=name, topic=getattr(command, "topic", None), **rule)
-        self.send(failed(command, failure, self._project))
+        error, written = failed(command, failure, self._project), None
+        if self._links is not None and isinstance(command, messages.Subscribe):
+            written = self._links.added(error, self.user_id, self.connection_id)
+        self.send(error, written)
 
     def _watch_expiry(self) -> None:
         """Warn of an expired token, then end the connection unless a new one came within the grace."""
