@@ -105,7 +105,8 @@ class Refusal(Struct, frozen=True):
 
 
 class Interruption(Struct, frozen=True):
-    """A table's change log was interrupted; `present` is whether the table exists after it."""
+    """A table's change log was interrupted; `present` is whether the table exists after it. Without a `table`
+    it is the journal that began again, so that the logs of all custom channels are empty."""
 
     at: int
     table: str

@@ -57,7 +57,10 @@ async def test_a_restored_backup_is_complete_and_every_client_notices_it(
     server: "ServerProcess", database: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     place = tmp_path / "backup"
-    async with Aerostack(server.url, api_key=server.secret_key) as sdk, asyncio.timeout(4 * PATIENCE_SECONDS):
+    async with (
+        Aerostack(server.url, api_key=server.secret_key, user_id="ann") as sdk,
+        asyncio.timeout(4 * PATIENCE_SECONDS),
+    ):
         await sdk.db.query("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT)")
         await sdk.db.query("INSERT INTO orders VALUES (1, 'tea')")
         gap = asyncio.Event()
@@ -75,12 +78,16 @@ async def test_a_restored_backup_is_complete_and_every_client_notices_it(
             await back_up(database, place)
             written = await writing
             await sdk.db.query("INSERT INTO orders VALUES (2, 'lost by the restore')")
+            lost = await chat.publish("message", "also lost")
             while 2 not in orders:
                 await anext(aiter(orders))
             await server.terminate()
             await restore(database, place, lambda: request.getfixturevalue("postgres_server"))
             await server.start()
             await gap.wait()
+            found = await sdk.explain("chat/backup", user_id="ann", event=lost.id)
+            assert found.code == "gap"
+            assert "restored backup" in found.verdict
             while 2 in orders:
                 await anext(aiter(orders))
             assert {key: row["item"] for key, row in orders.items()} == {1: "tea"}

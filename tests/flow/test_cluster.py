@@ -245,6 +245,8 @@ async def test_a_restarted_redis_is_a_gap_and_loses_nothing_persisted(
     await bob.hear("event", event="presence:join")
     await ann.publish("room/redis", "before", persist=True)
     await bob.hear("event", data="before")
+    await ann.publish("room/redis", "ephemeral", id="e1")
+    await bob.hear("event", data="ephemeral")
     if keeps_data:
         cluster.redis.command("SAVE")
     cluster.redis.kill()
@@ -262,6 +264,10 @@ async def test_a_restarted_redis_is_a_gap_and_loses_nothing_persisted(
     history = await cluster.http(b).history("room/redis")
     assert [each["data"] for each in history] == ["after", "before"]
     assert await _members(cluster, b, "room/redis") == ["ann"]
+    path = "/api/v1/realtime/explain?topic=room/redis&user=bob&event=e1"
+    status, found = await cluster.http(a).get(path)
+    assert (status, found["code"], len(found["nodes"])) == (200, "gap", 2)
+    assert "Redis had lost it" in found["verdict"]
 
 
 async def _publish_until_accepted(wire: Wire, topic: str, data: Any) -> None:

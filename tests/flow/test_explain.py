@@ -1,5 +1,7 @@
 """Explain: the causes of docs/guides/explain.md, each with the sentence it gets."""
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -7,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 import pytest
 
-from aerostack_realtime import Aerostack, Explanation
+from aerostack_realtime import Aerostack, Explanation, Payload
+from aerostack_realtime.gateway.websocket.protocol import STALLED_BYTES
 from tests.flow.calls import Http
 from tests.flow.command import aerostack
-from tests.flow.wire import Wire
+from tests.flow.wire import PATIENCE_SECONDS, Wire
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -38,6 +41,9 @@ subscribe = "authenticated"
 publish = "authenticated"
 presence = "authenticated"
 history = "authenticated"
+[[logs]]
+pattern = "open/short"
+max_count = 2
 [[tables]]
 name = "orders"
 rows = {{ owner = "user.id" }}
@@ -362,7 +368,9 @@ async def test_a_publish_beyond_a_limit(serve: Serve, calls: Calls) -> None:
 
 async def test_a_restart_is_a_gap(scene: Scene) -> None:
     ann = await scene.user("ann")
-    cursor = (await ann.subscribe("open/1"))["cursor"]
+    await ann.subscribe("open/1")
+    await scene.send("open/1", "e0", persist=True)
+    cursor = stored = (await ann.hear("event", id="e0"))["cursor"]
     ann.drop()
     await scene.send("open/1", "e1")
     await scene.server.kill()
@@ -372,6 +380,62 @@ async def test_a_restart_is_a_gap(scene: Scene) -> None:
     answer = await scene.explain(topic="open/1", user="ann", event="e1")
     assert answer["code"] == "gap"
     assert "no longer recorded" in answer["verdict"]
+    bob = await scene.user("bob")
+    await bob.subscribe("open/1", since=stored)
+    await bob.settled()
+    answer = await scene.explain(topic="open/1", user="bob", event="e0")
+    assert answer["code"] == "had_before"
+
+
+async def test_a_gap_by_what_the_log_keeps_and_by_a_cursor_of_another_journal(scene: Scene) -> None:
+    ann = await scene.user("ann")
+    cursor = (await ann.subscribe("open/short"))["cursor"]
+    ann.drop()
+    for number in range(5):
+        await scene.send("open/short", f"e{number}")
+    again, bob = await scene.user("ann"), await scene.user("bob")
+    assert (await again.subscribe("open/short", since=cursor))["recovered"] is False
+    for event in ("e0", "e4"):
+        answer = await scene.explain(topic="open/short", user="ann", event=event)
+        assert (answer["code"], answer["findings"][-1]["facts"]["cause"]) == ("gap", "log")
+        assert "what [[logs]] keeps begins later" in answer["verdict"]
+    await bob.subscribe("open/short", since="another.1")
+    answer = await scene.explain(topic="open/short", user="bob", event="e4")
+    assert answer["code"] == "gap"
+    assert "restored backup" in answer["verdict"]
+
+
+async def test_a_client_that_does_not_read_what_waits_for_it(scene: Scene) -> None:
+    ann, bob = await scene.user("ann"), await scene.user("bob")
+    await ann.subscribe("open/waiting")
+    await bob.subscribe("open/short")
+    text = "x" * 60_000
+    newest = await _sent_until(scene, "open/waiting", "ann", text, "waiting")
+    id = ann.connected["connectionId"]
+    while (await scene.explain(connection=id))["findings"][-1]["facts"]["waiting"] < STALLED_BYTES * 2:
+        newest = os.urandom(8).hex()
+        await scene.send("open/waiting", newest, text)
+    ann.drop()
+    while (answer := await scene.explain(connection=id))["code"] == "open":
+        pass
+    assert answer["findings"][-1]["facts"]["waiting"] > 0
+    answer = await scene.explain(topic="open/waiting", user="ann", event=newest)
+    assert answer["code"] == "unread"
+    assert "it may not have arrived" in answer["verdict"]
+    await _sent_until(scene, "open/short", "bob", text, "closed_slow")
+    answer = await scene.explain(connection=bob.connected["connectionId"])
+    assert "read too slowly" in answer["verdict"]
+
+
+async def _sent_until(scene: Scene, topic: str, user: str, data: str, code: str) -> str:
+    """Publish until an event has this outcome, which it has once the network is full; returns its id."""
+    found = ""
+    for number in range(1_000):
+        await scene.send(topic, f"e{number}", data)
+        found = await scene.code(topic=topic, user=user, event=f"e{number}")
+        if found == code:
+            return f"e{number}"
+    raise AssertionError(f"It is still {found}.")
 
 
 async def test_a_slow_client_that_drops_or_joins_events(scene: Scene) -> None:
@@ -401,12 +465,15 @@ async def test_a_row_that_an_update_moves_out_of_a_view(scene: Scene) -> None:
 
 
 @pytest.mark.database("postgres")
-async def test_truncate_interrupts_the_log_of_a_table(scene: Scene) -> None:
+async def test_a_replica_writes_as_others_do_and_truncate_interrupts_the_log(
+    scene: Scene, shell: Callable[[str], Awaitable[str]]
+) -> None:
     await scene.sql(ORDERS)
     ann = await scene.user("ann")
     await ann.subscribe("orders")
-    await scene.sql("INSERT INTO orders VALUES (1, 'ann', 'new', 0)")
+    await shell("SET session_replication_role = replica; INSERT INTO orders VALUES (1, 'ann', 'new', 0)")
     await ann.hear("db_change")
+    assert await scene.code(topic="orders", user="ann", row="1") == "row_sent"
     await scene.sql("TRUNCATE orders")
     await ann.hear("subscribed")
     answer = await scene.explain(topic="orders", user="ann", row="1")
@@ -428,6 +495,26 @@ async def test_the_command_prints_the_verdict_and_the_line_of_the_settings(scene
     assert "user.claims.level > 1 is false" in ran.out
     assert "aerostack.toml, line" in ran.out
     assert 'subscribe = "user.claims.level > 1 && user.claims.staff"' in ran.out
+
+
+async def test_a_handler_that_failed_is_looked_for_at_the_client(scene: Scene) -> None:
+    handled = asyncio.Event()
+
+    def fail(_: Payload) -> None:
+        handled.set()
+        raise RuntimeError("the app's own")
+
+    token = jwt.encode({"sub": "ann", "exp": time.time() + 300}, SECRET, algorithm="HS256")
+    async with Aerostack(scene.server.url, token=token) as sdk:
+        channel = sdk.realtime.channel("open/1")
+        channel.on("message", fail)
+        await channel.subscribe()
+        await scene.send("open/1", "e1")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await handled.wait()
+        answer = await scene.explain(topic="open/1", user="ann", event="e1")
+    assert answer["code"] == "sent"
+    assert "look in the client's handler" in answer["verdict"]
 
 
 async def test_the_sdk_explains(scene: Scene) -> None:

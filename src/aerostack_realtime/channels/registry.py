@@ -147,6 +147,10 @@ class Registry:
             log.restart(self._forgotten)
             self._tidy_log(topic, log)
 
+    def journal_began(self) -> None:
+        """Record that the journal began again, which is a gap for every subscriber of a custom channel."""
+        self._records.interrupted("", "", True)
+
     def grown(self, channel: CustomChannel) -> None:
         """Pieces of a stream wait in a channel for the end of the tick."""
         if not self._growing and not self._dirty:

@@ -112,6 +112,7 @@ class Replica:
             self._registry.restart_logs(until)
             self._publishing.began(until)
             return
+        self._registry.journal_began()
         self._replays.began(since, until)
         self._publishing.drop_after(until)
         self._cluster.began(since, until)

@@ -40,7 +40,8 @@ def explained(record: ConnectionRecord) -> tuple[Outcome, list[Finding]]:
         facts = {"at": note.at, "topic": note.topic, "code": note.code}
         findings.append(Finding(note.kind, sentence, facts))
     if not record.closed_at:
-        return Outcome(0, Finding("open", "The connection is open.", {"waiting": record.waiting})), findings
+        finding = Finding("open", "The connection is open.", {"waiting": record.waiting})
+        return Outcome(0, finding), [*findings, finding]
     code, reason = record.close_code, record.close_reason
     meaning = _MEANINGS.get(code, "the client closed it")
     said = f" ({reason})" if reason else ""

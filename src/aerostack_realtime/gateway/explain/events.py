@@ -1,13 +1,12 @@
 """An event of a custom channel and one user: what each of the user's connections did with it."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from aerostack_realtime.channels.inspection import FoundEvent
 from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock
 from aerostack_realtime.gateway.explain.spelling import is_near, names_project
 from aerostack_realtime.protocol import topics
-from aerostack_realtime.records import ConnectionRecord, Note, Period
+from aerostack_realtime.records import ConnectionRecord, Interruption, Note, Period
 
 Position = Callable[[str], int]
 """The position of a cursor; -1 for one of another journal."""
@@ -49,21 +48,50 @@ def _of_period(
     return received(user, connection, period, facts)
 
 
-def reported_gap(user: str, topic: str, connections: Iterable[ConnectionRecord]) -> Outcome | None:
+def reported_gap(
+    user: str,
+    topic: str,
+    connections: Iterable[ConnectionRecord],
+    interruptions: Iterable[Interruption],
+    position: Position,
+) -> Outcome | None:
     """The newest gap that was reported to a user, for an event that is no longer recorded."""
     for connection in reversed(list(connections)):
-        times = [each.at for each in connection.notes if each.kind == "gap" and each.topic == topic]
-        times += [each.at for each in connection.periods if each.topic == topic and each.recovered is False]
-        if times:
+        periods = [each for each in connection.periods if each.topic == topic]
+        gaps = [(each.at, each.cursor) for each in connection.notes if each.kind == "gap" and each.topic == topic]
+        gaps += [(each.at, each.since or "") for each in periods if each.recovered is False]
+        if gaps:
+            at, since = max(gaps)
+            cause, why = _cause(since, position)
             sentence = (
-                f"The event is no longer recorded. {user} resumed at {clock(max(times))}, when the log no longer "
-                f"reached back to its cursor, {_WHY}, and the gap was reported to the client."
+                f"The event is no longer recorded. {user} resumed at {clock(at)}, when the log did not reach back "
+                f"to its cursor: {why}. The gap was reported to the client."
             )
-            return Outcome(0, Finding("gap", sentence, {"connection": connection.id, "at": max(times)}))
+            return Outcome(0, Finding("gap", sentence, {"connection": connection.id, "at": at, "cause": cause}))
+        for each in interruptions:
+            if not each.table and any(_contains(period, each.at) for period in periods):
+                sentence = (
+                    f"The event is no longer recorded. {user} was subscribed when the journal began again at "
+                    f"{clock(each.at)}, because Redis had lost it or another Redis took over. The gap was "
+                    "reported to the client."
+                )
+                facts = {"connection": connection.id, "at": each.at, "cause": "journal"}
+                return Outcome(0, Finding("gap", sentence, facts))
     return None
 
 
-_WHY: Final = "after a restart or beyond what [[logs]] keeps"
+def _contains(period: Period, at: int) -> bool:
+    return period.at <= at and (period.ending is None or at <= period.ended_at)
+
+
+def _cause(since: str, position: Position) -> tuple[str, str]:
+    """Why a log does not reach back to the cursor `since`."""
+    if position(since) < 0:
+        return (
+            "other_journal",
+            "the cursor is of another journal, as after a restored backup or an empty Redis",
+        )
+    return "log", "what [[logs]] keeps begins later, as it does after a restart or a restored backup"
 
 
 def _gap_before(connection: ConnectionRecord, period: Period) -> Note | None:
@@ -101,11 +129,12 @@ def _before_subscription(
             f"{user} received the event later: its client resumed at {clock(period.at)} and it was replayed."
         )
         return Outcome(95, Finding("resumed_later", sentence, facts))
+    cause, why = _cause(period.since, position)
     sentence = (
-        f"{user} resumed at {clock(period.at)}, when the log no longer reached back to its cursor, {_WHY}; the "
-        "gap was reported to the client. Persisted events are replayed to those who may read the history."
+        f"{user} resumed at {clock(period.at)}, when the log did not reach back to its cursor: {why}. The gap was "
+        "reported to the client. Persisted events are replayed to those who may read the history."
     )
-    return Outcome(65, Finding("gap", sentence, facts))
+    return Outcome(65, Finding("gap", sentence, {**facts, "cause": cause}))
 
 
 def _while_slow(user: str, event: FoundEvent, slow: Note, facts: dict[str, object], position: Position) -> Outcome:
@@ -186,8 +215,8 @@ def received(user: str, connection: ConnectionRecord, period: Period, facts: dic
     if connection.waiting:
         facts = {**facts, "waiting": connection.waiting}
         sentence = (
-            f"It was sent to {user}; {connection.waiting} bytes wait for a client that reads slowly, so it may "
-            "not have arrived yet."
+            f"It is on its way to {user}: {connection.waiting} bytes wait for a client that reads slowly, so it "
+            "may not have arrived yet."
         )
         return Outcome(90, Finding("waiting", sentence, facts))
     sentence = f"It was sent to {user} on a connection that has read everything; look in the client's handler."

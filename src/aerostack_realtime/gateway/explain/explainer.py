@@ -137,7 +137,9 @@ class Explainer:
                 written = topics.without_project(other)
                 sentence = f"The event was published on {written}, not on {name}: check the spelling."
                 return _concluded(Outcome(0, Finding("wrong_topic", sentence, {"topic": other})), [], collected)
-        if (gap := events.reported_gap(user, topic, collected.connections)) is not None:
+        position = self._hub.inspection.position
+        gap = events.reported_gap(user, topic, collected.connections, collected.interruptions, position)
+        if gap is not None:
             return _concluded(gap, [], collected)
         sentence = (
             f"No event with the id {id[:64]!r} is in the log of {name}, in its newest {SEARCHED} stored messages "

@@ -39,6 +39,10 @@ DROPPED: Final = 16 << 20
 the close frame, and its connection is aborted."""
 
 
+STALLED_BYTES: Final = 64 * 1024
+"""From how many bytes on a transport calls `pause_writing`, by default."""
+
+
 class State(Enum):
     """The life of a connection; it moves down this list only."""
 
@@ -133,6 +137,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         "_task",
         "_transport",
         "_turn",
+        "is_stalled",
     )
 
     def __init__(
@@ -153,6 +158,8 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._dropped = 0
         self._task: asyncio.Future[None] | None = None
         self._paused = False
+        self.is_stalled = False
+        """Whether more than `STALLED_BYTES` wait for the client, or did when the connection was lost."""
         self._state = _OPEN
 
     def serve(self, peer: FrameHandler, first: bytes, rest: bytes) -> None:
@@ -210,10 +217,13 @@ class WebSocketProtocol(WebSocketDataQueue):
         """The transport closes itself."""
 
     def pause_writing(self) -> None:
-        """Slow consumers are found by the size of the transport's buffer."""
+        """Slow consumers are found by the size of the transport's buffer, which is empty once the connection is
+        lost."""
+        self.is_stalled = True
 
     def resume_writing(self) -> None:
         """See `pause_writing`."""
+        self.is_stalled = False
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._state is _OPEN and (self._task is not None or self._rest is not None or self._parsed):

@@ -17,6 +17,7 @@ from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
 from aerostack_realtime.gateway.websocket.commands import Commands
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
+from aerostack_realtime.gateway.websocket.protocol import STALLED_BYTES
 from aerostack_realtime.gateway.websocket.replies import failed
 from aerostack_realtime.gateway.websocket.rights import Guard, Rights
 from aerostack_realtime.gateway.websocket.transport import Transport
@@ -216,7 +217,8 @@ class Session:
             self._counters.closes[close_codes.ABNORMAL] += 1
             self._rights.leave_all()
             self._hub.leave(self)
-            self._hub.records.closed(self.connection_id, close_codes.ABNORMAL, "", self.buffered())
+            unread = STALLED_BYTES if self._transport.is_stalled else self.buffered()
+            self._hub.records.closed(self.connection_id, close_codes.ABNORMAL, "", unread)
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -57,6 +57,10 @@ class Line:
     def buffered(self) -> Callable[[], int]:
         return lambda: self.stalled
 
+    @property
+    def is_stalled(self) -> bool:
+        return self.stalled > 0
+
     def hang_up(self) -> None:
         self.hung_up = True
 
