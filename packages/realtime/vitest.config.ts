@@ -4,6 +4,7 @@ const alias = {
   'aerostack-realtime/table': `${import.meta.dirname}/src/table/index.ts`,
   'aerostack-realtime/server': `${import.meta.dirname}/src/server/index.ts`,
   'aerostack-realtime/ai-sdk': `${import.meta.dirname}/src/ai-sdk/index.ts`,
+  'aerostack-realtime/yjs': `${import.meta.dirname}/src/yjs/index.ts`,
   'aerostack-realtime/react': `${import.meta.dirname}/src/react/index.ts`,
   'aerostack-realtime': `${import.meta.dirname}/src/index.ts`,
 }

@@ -46,7 +46,7 @@ test('the programs of the README compile, strictly', { timeout: 60_000 }, async 
   try {
     const readme = readFileSync(join(here, '../../README.md'), 'utf8')
     const blocks = [...readme.matchAll(/^```tsx?\n(import .*?)^```/gms)].map(([, code = '']) => code)
-    expect(blocks).toHaveLength(4)
+    expect(blocks).toHaveLength(5)
     for (const [index, code] of blocks.entries()) writeFileSync(join(programs, `Program${index}.tsx`), code)
     const config = JSON.parse(readFileSync(join(here, 'strict.json'), 'utf8'))
     config.compilerOptions.types = ['node']

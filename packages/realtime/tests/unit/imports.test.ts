@@ -7,6 +7,7 @@ const ENTRIES: Record<string, string> = {
   'aerostack-realtime': 'index.ts',
   'aerostack-realtime/table': 'table/index.ts',
   'aerostack-realtime/ai-sdk': 'ai-sdk/index.ts',
+  'aerostack-realtime/yjs': 'yjs/index.ts',
   'aerostack-realtime/react': 'react/index.ts',
   'aerostack-realtime/server': 'server/index.ts',
 }

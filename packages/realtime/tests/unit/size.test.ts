@@ -2,6 +2,8 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
 
+const YJS = ['yjs', 'y-protocols/awareness', 'lib0/*']
+
 /** Bytes of an entry, minified and compressed, without other entries and without the parts it loads on demand. */
 async function size(entry: string): Promise<number> {
   const { outputFiles } = await build({
@@ -11,7 +13,7 @@ async function size(entry: string): Promise<number> {
     target: 'es2022',
     write: false,
     entryPoints: [new URL(`../../src/${entry}`, import.meta.url).pathname],
-    external: ['./outbox-store.js', './filter.js', './streams.js', 'aerostack-realtime'],
+    external: ['./outbox-store.js', './filter.js', './streams.js', 'aerostack-realtime', ...YJS],
   })
   return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
 }
@@ -26,4 +28,8 @@ test('live tables add at most 3 KiB', async () => {
 
 test('the server SDK is at most 3 KiB', async () => {
   expect(await size('server/index.ts')).toBeLessThanOrEqual(3 * 1024)
+})
+
+test('the provider for Yjs adds at most 4 KiB', async () => {
+  expect(await size('yjs/index.ts')).toBeLessThanOrEqual(4 * 1024)
 })

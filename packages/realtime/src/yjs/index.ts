@@ -1,0 +1,6 @@
+export {
+  AerostackProvider,
+  type ProviderEvents,
+  type ProviderOptions,
+  type ProviderStatus,
+} from './provider.js'
