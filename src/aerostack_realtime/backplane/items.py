@@ -86,7 +86,11 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Settle(Item, frozen=True, tag="s"):
-    """The results of persisted publishes; they are released in the order of their channel."""
+    """The results of persisted publishes; they are released in the order of their channel.
+
+    Without any it says that the node stores what enters after it under a licence that it got before it. Other
+    nodes ignore that.
+    """
 
     settlements: tuple[Settlement, ...]
 

@@ -23,6 +23,7 @@ from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.inspection import Inspection
+from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, PublishTracing
 from aerostack_realtime.channels.outcome import Outcome as Outcome
 from aerostack_realtime.channels.presence_commands import PresenceCommands
@@ -91,11 +92,12 @@ class Hub:
         self._nodes = Nodes()
         self._questions = Questions(journal, later)
         holds = HoldQueues()
+        writes = self._writes = LicensedStore(store, journal, self._licence_lost, alone=self._is_alone)
         self._streaming = Streaming(
             journal=journal,
             delivery=delivery,
             cursors=self._cursors,
-            store=store,
+            store=writes,
             holds=holds,
             report=lambda settlement: self._publishing.report(settlement),
             connections=self._connections,
@@ -106,12 +108,11 @@ class Hub:
             registry=self._registry,
             delivery=delivery,
             cursors=self._cursors,
-            store=store,
+            store=writes,
             nodes=self._nodes,
             holds=holds,
             streaming=self._streaming,
             defer=defer,
-            stored_all=self._stored_all,
         )
         self._cluster = Cluster(
             journal=journal,
@@ -128,6 +129,7 @@ class Hub:
             publishing=self._publishing,
             cluster=self._cluster,
             commits=commits,
+            store=writes,
             retry_seconds=retry_seconds,
         )
         self._replays = Replays(
@@ -138,7 +140,7 @@ class Hub:
             holds=holds,
             store=store,
             commits=commits,
-            drained=self._resolver.drained,
+            drained=writes.drained,
             publishing=self._publishing,
             digests=self._cluster.digests,
             limit=buffer_limit,
@@ -149,6 +151,7 @@ class Hub:
             registry=self._registry,
             cursors=self._cursors,
             replays=self._replays,
+            store=writes,
             publishing=self._publishing,
             streaming=self._streaming,
             cluster=self._cluster,
@@ -215,7 +218,7 @@ class Hub:
 
     async def drain(self) -> None:
         """Wait until what this node accepted is stored and reported to the others."""
-        await self._resolver.drained()
+        await self._writes.drained()
         self._publishing.report_settlements()
 
     @property
@@ -358,8 +361,8 @@ class Hub:
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _stored_all(self) -> None:
-        self._resolver.stored_all()
+    def _licence_lost(self) -> None:
+        self._resolver.wake()
 
     def _nodes_changed(self) -> None:
         self._resolver.wake()

@@ -14,10 +14,11 @@ from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.receipts import Key, Receipt, Receipts
 from aerostack_realtime.channels.delivery import Delivery
+from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Committed, Done, Outcome, PublishTracing
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
-from aerostack_realtime.database.base import MessageStore, NewMessage, Stored
+from aerostack_realtime.database.base import NewMessage, Stored
 from aerostack_realtime.protocol import presence, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
 
@@ -30,8 +31,7 @@ MAX_ID: Final = 256
 class Publishing:
     """The publishes of all nodes, in the order of the journal.
 
-    `defer` runs a callable once the current tick has ended; `stored_all` is called when no persisted publish of
-    this node waits for the message store any more.
+    `defer` runs a callable once the current tick has ended.
     """
 
     def __init__(
@@ -41,16 +41,13 @@ class Publishing:
         registry: Registry,
         delivery: Delivery,
         cursors: Cursors,
-        store: MessageStore,
+        store: LicensedStore,
         nodes: Nodes,
         holds: HoldQueues,
         streaming: Streaming,
         defer: Callable[[Callable[[], None]], object],
-        stored_all: Callable[[], None],
     ) -> None:
         self.receipts = Receipts()
-        self.storing = 0
-        """How many persisted publishes of this node wait for the message store."""
         self.tracing: PublishTracing | None = None
         self.delivered = 0
         """The sum of the positions of all delivered events, for digests."""
@@ -62,7 +59,6 @@ class Publishing:
         self._store = store
         self._nodes = nodes
         self._defer = defer
-        self._stored_all = stored_all
         self._holds = holds
         self._held = holds.queues
         self._streaming = streaming
@@ -231,7 +227,6 @@ class Publishing:
         """Store a persisted publish of this node; its Settle follows the commit."""
 
         def stored(result: Stored | AerostackError) -> None:
-            self.storing -= 1
             if isinstance(result, AerostackError):
                 self.report(Settlement(position, "refused"))
                 outcome: Outcome | AerostackError = result
@@ -244,8 +239,6 @@ class Publishing:
                 outcome = Outcome(self._cursors.of(message.position), message.created_at, result.duplicate)
             if done is not None:
                 done(outcome)
-            if not self.storing:
-                self._stored_all()
 
         report: Committed = stored
         if self.tracing is not None:
@@ -253,7 +246,6 @@ class Publishing:
         id = item.id or f"{position:x}"
         user_id, data = item.user_id or "", Raw(item.data)
         message = NewMessage(item.topic, id, user_id, item.event, data, position, compacts=item.compacts)
-        self.storing += 1
         try:
             self._store.append(message, report)
         except AerostackError as error:

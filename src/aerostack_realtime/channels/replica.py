@@ -20,6 +20,7 @@ from aerostack_realtime.backplane.items import (
 )
 from aerostack_realtime.channels.cluster import Cluster
 from aerostack_realtime.channels.custom.log import Cursors
+from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions
@@ -39,6 +40,7 @@ class Replica:
         registry: Registry,
         cursors: Cursors,
         replays: Replays,
+        store: LicensedStore,
         publishing: Publishing,
         streaming: Streaming,
         cluster: Cluster,
@@ -50,6 +52,7 @@ class Replica:
         self._registry = registry
         self._cursors = cursors
         self._replays = replays
+        self._store = store
         self._publishing = publishing
         self._streaming = streaming
         self._cluster = cluster
@@ -84,7 +87,10 @@ class Replica:
             case CancelStream():
                 self._streaming.cancelled(position, at, node, item, self._pop(node))
             case Settle():
-                self._publishing.settled(position, item)
+                if item.settlements:
+                    self._publishing.settled(position, item)
+                elif node == self._node:
+                    self._store.entered()
             case Track():
                 self._cluster.track(position, at, node, item)
                 self._answer(node, position, at)
@@ -113,6 +119,7 @@ class Replica:
             self._publishing.began(until)
             return
         self._registry.journal_began()
+        self._store.suspend()
         self._replays.began(since, until)
         self._publishing.drop_after(until)
         self._cluster.began(since, until)

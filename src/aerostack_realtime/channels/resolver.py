@@ -10,6 +10,7 @@ from aerostack_realtime.channels.cluster import Cluster
 from aerostack_realtime.channels.commits import Commits, settlement
 from aerostack_realtime.channels.custom.holds import PendingEvent
 from aerostack_realtime.channels.custom.nodes import Nodes
+from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -29,6 +30,7 @@ class Resolver:
         publishing: Publishing,
         cluster: Cluster,
         commits: Commits | None,
+        store: LicensedStore,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._journal = journal
@@ -36,24 +38,13 @@ class Resolver:
         self._publishing = publishing
         self._cluster = cluster
         self._commits = commits
+        self._store = store
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
-        self._stored_all = asyncio.Event()
-        self._licensed_in: str | None = None
 
     def wake(self) -> None:
         """A node joined, left or died."""
         self._wanted.set()
-
-    def stored_all(self) -> None:
-        """No persisted publish of this node waits for the message store any more."""
-        self._stored_all.set()
-
-    async def drained(self) -> None:
-        """Wait until no persisted publish of this node waits for the message store."""
-        while self._publishing.storing:
-            self._stored_all.clear()
-            await self._stored_all.wait()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -63,7 +54,7 @@ class Resolver:
             try:
                 if self._cluster.is_dead:
                     await self._rejoin()
-                elif self._licensed_in != self._journal.epoch:
+                elif self._store.needs_licence:
                     await self._renew_licence()
                 await self._settle_orphans()
             except AerostackError as error:
@@ -75,26 +66,28 @@ class Resolver:
         """The others declared this node dead: join again, once nothing of its former life can be committed."""
         log.warning("the cluster has declared this node dead, because it was silent for too long; joining again")
         if self._commits is not None:
+            self._store.suspend()
             await self._commits.revoke(self._journal.node)
-            await self.drained()
-            await self.take_licence()
+            await self._renew_licence()
         self._cluster.join()
 
     async def take_licence(self) -> None:
-        """Let this node commit persisted messages, in the journal's present generation. Raises Unavailable."""
+        """Let this node commit persisted messages, in the journal's present generation.
+
+        Raises Overloaded, Unavailable.
+        """
         if self._commits is None:
             return
         epoch = self._journal.epoch
-        if not await self._commits.grant(self._journal.node):
+        if not await self._commits.grant(self._journal.node) or epoch != self._journal.epoch:
             raise Unavailable("The journal has begun again.")
-        self._licensed_in = epoch
+        self._store.granted()
 
     async def _renew_licence(self) -> None:
-        """The journal began again, which ended all licences: what waits for the store is refused first, because
-        the journal may have lost it."""
-        if self._commits is not None:
-            await self.drained()
-            await self.take_licence()
+        """The licence has ended. What waits for the store is refused first: the journal may have lost it, or the
+        others have decided about it."""
+        await self._store.drained()
+        await self.take_licence()
 
     async def _settle_orphans(self) -> None:
         """Find out what dead nodes had stored, and release everything that waits for it."""

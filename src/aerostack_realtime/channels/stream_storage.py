@@ -6,14 +6,15 @@ from functools import partial
 from msgspec import Raw
 
 from aerostack_realtime.channels.custom.streams import Key, Stream
-from aerostack_realtime.database.base import MessageStore, NewMessage, Stored, StoredMessage, StreamProgress
+from aerostack_realtime.channels.licensed_store import LicensedStore
+from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage, StreamProgress
 from aerostack_realtime.protocol.errors import AerostackError
 
 
 class StreamStorage:
     """The stored streams whose writers are on this node."""
 
-    def __init__(self, store: MessageStore) -> None:
+    def __init__(self, store: LicensedStore) -> None:
         self._store = store
         self._grown: dict[Key, Stream] = {}
 

@@ -14,9 +14,10 @@ from aerostack_realtime.channels.custom.log import Cursors
 from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, Result, Stream, Streams
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
+from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.stream_storage import StreamStorage
-from aerostack_realtime.database.base import MessageStore, Stored, StoredMessage
+from aerostack_realtime.database.base import Stored, StoredMessage
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Conflict, RateLimited, Unavailable
 
@@ -64,7 +65,7 @@ class Streaming:
         journal: Journal,
         delivery: Delivery,
         cursors: Cursors,
-        store: MessageStore,
+        store: LicensedStore,
         holds: HoldQueues,
         report: Callable[[Settlement], None],
         connections: Mapping[str, Subscriber],

@@ -223,6 +223,13 @@ class Retention(Struct, frozen=True):
     max_count: int | None = None
 
 
+class LicenceLost(Unavailable):
+    """The licence of this node to store messages has ended: it stores nothing until it has a new one."""
+
+    def __init__(self) -> None:
+        super().__init__("This node is leaving or rejoining the cluster. Try again in a moment.")
+
+
 class MessageStore(Protocol):
     """Persisted messages by group commit.
 

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from aerostack_realtime.backplane.base import Generation, Generations
-from aerostack_realtime.database.base import NewMessage, Stored
+from aerostack_realtime.database.base import LicenceLost, NewMessage, Stored
 from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.messages.table import Licence, insert, write_of
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.shop import Shop
@@ -147,12 +148,27 @@ async def test_a_node_without_its_licence_commits_nothing(shop: Shop) -> None:
         assert isinstance(stored, Stored)
         await b.generations.revoke("a")
         (refused,) = await append(a.messages, message(2))
-        assert isinstance(refused, Unavailable)
+        assert isinstance(refused, LicenceLost)
         assert [each.position for each in await b.messages.history(TOPIC, 10)] == [1]
         await licensed(a, "a")
         (again,) = await append(a.messages, message(2))
         assert isinstance(again, Stored)
         assert not again.duplicate
+
+
+async def test_what_was_stored_before_the_licence_ended_is_not_refused(shop: Shop) -> None:
+    async with opened(shop, "a") as (a,):
+        generation = await licensed(a, "a")
+        licence = Licence(b"a", generation.number)
+        first, second = (write_of(message(number)) for number in (1, 2))
+        first.created_at, second.created_at = 1, 2
+        async with a._connections.use() as connection:
+            await insert(connection, [first], licence)
+            await a.generations.revoke("a")
+            again = await insert(connection, [first, second], licence)
+            assert {key: outcome.duplicate for key, outcome in again.items()} == {first.key: False}
+            with pytest.raises(LicenceLost):
+                await insert(connection, [second], licence)
 
 
 async def test_a_new_generation_ends_all_licences(shop: Shop) -> None:

@@ -12,7 +12,14 @@ from aerostack_realtime.backplane.items import AnyItem
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub, Outcome
-from aerostack_realtime.database.base import ChangeFeed, MessageStore, NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.base import (
+    ChangeFeed,
+    LicenceLost,
+    MessageStore,
+    NewMessage,
+    Stored,
+    StoredMessage,
+)
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 from tests.unit.channels.peers import Peer, Tick
@@ -186,7 +193,7 @@ class Store:
 
     def commit(self, failure: AerostackError | None = None) -> None:
         if self.node not in self.messages.licences:
-            failure = Unavailable("This node has no licence.")
+            failure = LicenceLost()
         waiting, self.waiting = self.waiting, []
         outcomes = [failure or self.messages.insert(message) for message, _ in waiting]
         for (_, done), outcome in zip(waiting, outcomes, strict=True):

@@ -14,13 +14,13 @@ from aerostack_realtime.database.postgres.messages.table import (
     MESSAGES,
     Key,
     Licence,
-    LicenceLost,
     Write,
     find,
     insert,
     integer,
     is_licensed,
     stored,
+    stored_before,
 )
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -78,7 +78,7 @@ async def store(
     if integer(result, 0, 0):
         return {write.key: Stored(stored(write), duplicate=False)}
     if fence and not await is_licensed(connection, fence):
-        raise LicenceLost
+        return await stored_before(connection, writes)
     found = await find(connection, writes)
     if not found and integer(result, 0, 1):
         return {write.key: compacted_later()}

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.base import LicenceLost, NewMessage, Retention, Stored, StoredMessage
 from aerostack_realtime.database.postgres.connection.dedicated import (
     DedicatedConnection,
     bigint,
@@ -33,7 +33,6 @@ from aerostack_realtime.database.postgres.messages.table import (
     WITH_MESSAGES,
     Key,
     Licence,
-    LicenceLost,
     Write,
     first_column,
     integer,
@@ -350,8 +349,10 @@ class PostgresMessageStore:
                     self._last.pop(write.key[0], None)
                 stamped = False
                 continue
+            except LicenceLost as error:
+                return outcomes | dict.fromkeys((write.key for write in writes), error)
             except (psycopg.Error, Unavailable) as error:
-                if self._down or isinstance(error, LicenceLost) or not _transient(error):
+                if self._down or not _transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

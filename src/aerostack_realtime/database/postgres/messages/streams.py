@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from aerostack_realtime.database.base import NewMessage, StoredMessage
+from aerostack_realtime.database.base import LicenceLost, NewMessage, StoredMessage
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.messages.table import (
@@ -13,7 +13,6 @@ from aerostack_realtime.database.postgres.messages.table import (
     IS_LICENSED,
     MESSAGES,
     Licence,
-    LicenceLost,
     first_column,
     is_licensed,
     messages_in,

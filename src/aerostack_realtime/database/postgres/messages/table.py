@@ -8,11 +8,11 @@ from typing import Final
 from msgspec import Raw, Struct, convert
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage, StreamProgress
+from aerostack_realtime.database.base import LicenceLost, NewMessage, Stored, StoredMessage, StreamProgress
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import SCHEMA
-from aerostack_realtime.protocol.errors import BadMessage, Unavailable
+from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.messages import StreamState
 
 MESSAGES: Final = f"{SCHEMA}.messages"
@@ -118,13 +118,6 @@ class Licence(Struct, frozen=True):
     generation: int
 
 
-class LicenceLost(Unavailable):
-    """The licence was revoked: this node stores nothing until it has a new one."""
-
-    def __init__(self) -> None:
-        super().__init__("This node is leaving or rejoining the cluster. Try again in a moment.")
-
-
 async def insert(
     connection: Connection, writes: Sequence[Write], licence: Licence | None = None
 ) -> dict[Key, Stored]:
@@ -132,7 +125,7 @@ async def insert(
     since.
 
     With a `licence`, the transaction stores nothing after the licence was revoked, and revoking it waits for the
-    transaction. Raises LicenceLost.
+    transaction. Raises LicenceLost, unless an earlier attempt had stored some of them.
     """
     topics = texts([write.key[0] for write in writes])
     users = texts([write.key[1] for write in writes])
@@ -157,7 +150,7 @@ async def insert(
         ],
     )
     if result.command_tuples == 0 and fence and not await is_licensed(connection, fence):
-        raise LicenceLost
+        return await stored_before(connection, writes)
     if result.command_tuples == len(writes):
         return {write.key: Stored(stored(write), duplicate=False) for write in writes}
     return await find(connection, writes)
@@ -178,6 +171,15 @@ async def find(connection: Connection, writes: Sequence[Write]) -> dict[Key, Sto
             ours = (there.created_at, there.position) == (write.created_at, message.position)
             outcomes[write.key] = Stored(there, duplicate=not ours)
     return outcomes
+
+
+async def stored_before(connection: Connection, writes: Sequence[Write]) -> dict[Key, Stored]:
+    """What these same writes had stored before the licence was lost. Raises LicenceLost when that is nothing."""
+    found = await find(connection, writes)
+    ours = {key: outcome for key, outcome in found.items() if not outcome.duplicate}
+    if not ours:
+        raise LicenceLost
+    return ours
 
 
 async def is_licensed(connection: Connection, fence: Sequence[bytes]) -> bool:

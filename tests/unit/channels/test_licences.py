@@ -1,0 +1,87 @@
+"""The right to commit: a node that was declared dead stores nothing that the others have decided about."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from aerostack_realtime.channels.hub import Outcome
+from aerostack_realtime.protocol.errors import Unavailable
+from tests.unit.channels.replicas import Replicas, events
+
+
+@pytest.fixture
+def cluster() -> Iterator[Replicas]:
+    found = Replicas("a", "b")
+    found.settle()
+    yield found
+    found.close()
+
+
+def test_a_licence_renewed_before_a_node_reads_its_death_stores_nothing(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    cluster.beat()
+    answer = a.publish("decided by the others", persist=True)
+    a.journal.flush()
+    cluster.nodes.remove(a)  # it stands still, and has not read its own publish
+    cluster.beat(7)
+    a.hub._writes.suspend()
+    a.hub._resolver.wake()
+    cluster.pump()
+    assert "a" in cluster.messages.licences, "it renews its licence before it reads on"
+    a.journal.read(1)
+    a.store.commit()
+    assert isinstance(answer[0], Unavailable)
+    cluster.nodes.insert(0, a)
+    cluster.settle()
+    assert not cluster.messages.stored
+    assert events(peer.take()) == []
+
+
+def test_a_licence_that_was_revoked_too_late_is_taken_again(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    cluster.messages.licences.discard("a")  # a slow node deals with a death that is over
+    answer = a.publish("first", persist=True)
+    cluster.settle()
+    a.store.commit()
+    assert isinstance(answer[0], Unavailable)
+    cluster.settle()
+    answer = a.publish("second", persist=True)
+    cluster.settle()
+    a.store.commit()
+    cluster.settle()
+    assert isinstance(answer[0], Outcome)
+    assert [data for _, data in events(peer.take())] == ["second"]
+
+
+def test_a_new_generation_is_stored_only_under_its_own_licence(cluster: Replicas) -> None:
+    a, _ = cluster.nodes
+    first = a.publish("accepted before it", persist=True)
+    cluster.fail_over(0)
+    a.journal.flush()
+    a.journal.read()
+    assert isinstance(first[0], Unavailable)
+    cluster.settle()
+    second = a.publish("accepted after it", persist=True)
+    cluster.settle()
+    a.store.commit()
+    assert isinstance(second[0], Outcome)
+
+
+def test_a_node_that_skipped_its_own_death_gets_a_licence(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    cluster.beat()
+    cluster.nodes.remove(a)
+    cluster.beat(7)
+    cluster.messages.licences.discard("a")
+    cluster.log.trim(cluster.log.last + 1)
+    cluster.nodes.insert(0, a)
+    cluster.settle()
+    answer = a.publish("stored", persist=True)
+    cluster.settle()
+    a.store.commit()
+    assert isinstance(answer[0], Outcome)
+    peer = b.peer()
+    assert [each.name for each in b.hub.nodes()] == ["a", "b"]
+    assert peer.take()
