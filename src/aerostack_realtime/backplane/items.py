@@ -145,12 +145,14 @@ class Roster(Item, frozen=True, tag="r"):
 class Hello(Item, frozen=True, tag="h"):
     """A node joined under the name `name`, with the software version `version` and its items' version.
 
-    Every node that is alive answers it with a Roster.
+    With `asks` every node that is alive answers it with a Roster. Nodes say it without when the journal began
+    again: what was lost may have declared them dead.
     """
 
     name: str
     version: str
     items: int = ITEMS_VERSION
+    asks: bool = True
 
 
 class Beat(Item, frozen=True, tag="b"):

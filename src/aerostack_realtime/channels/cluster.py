@@ -6,6 +6,7 @@ the members that its connections make.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -61,6 +62,7 @@ class Cluster:
         self._marks: deque[tuple[int, int]] = deque()
         self._counted = 0
         self._leaving = False
+        self._greeting: Hello | None = None
         self._beats: deque[float] = deque()
         self._lag_us = 0
 
@@ -76,6 +78,12 @@ class Cluster:
         self._journal.append(Hello(self._info.name, self._info.version))
         if not self.is_learning:
             self.announce_members()
+
+    def greet(self) -> None:
+        """Say Hello if that is due since the journal began again. Raises Overloaded, Unavailable."""
+        if self._greeting is not None:
+            self._journal.append(self._greeting)
+            self._greeting = None
 
     def leave(self) -> None:
         """Say goodbye: the members of this node stay until their connections had time to reconnect elsewhere."""
@@ -135,7 +143,7 @@ class Cluster:
             if not self._expected:
                 self._publishing.be_sure()
             self._check_ready()
-        elif not self._leaving and not self.is_dead:
+        elif item.asks and not self._leaving and not self.is_dead:
             self.announce_members()
         self._changed()
 
@@ -185,11 +193,15 @@ class Cluster:
             self._digest(position, at, node, item)
 
     def began(self, since: int, until: int) -> None:
-        """The journal began again, or items were skipped: send what the others may lack, and ask for theirs."""
+        """The journal began again, or items were skipped: send what the others may lack, and ask for theirs if this
+        node skipped some."""
         self._parts.forget()
         self.digests.restart()
-        if since < until:
-            self._try(Hello(self._info.name, self._info.version))
+        if not self._leaving:
+            asks = since < until or self.is_learning
+            self._greeting = Hello(self._info.name, self._info.version, asks=asks)
+            with suppress(AerostackError):  # the resolver tries again
+                self.greet()
         self.announce_members()
         self._changed()
 

@@ -169,6 +169,7 @@ class Hub:
             buffer_limit,
             presence_limit,
             self.records,
+            None if self._is_alone else lambda topic: holds.reached(topic, journal.last),
         )
         self._slow_readers = SlowReaders(
             registry=self._registry,

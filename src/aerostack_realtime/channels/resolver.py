@@ -79,6 +79,7 @@ class Resolver:
         if self._commits is None:
             return
         epoch = self._journal.epoch
+        self._cluster.greet()
         if not await self._commits.grant(self._journal.node) or epoch != self._journal.epoch:
             raise Unavailable("The journal has begun again.")
         self._store.granted()

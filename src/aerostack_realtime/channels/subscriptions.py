@@ -1,6 +1,6 @@
 """Subscriptions: who is on which channel, and how one comes to be on it: from now, or from where it was."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from msgspec import UNSET, Struct, UnsetType
@@ -46,6 +46,7 @@ class Subscriptions:
         buffer_limit: int,
         presence_limit: int,
         records: ConnectionRecords,
+        reached: Callable[[str], int] | None = None,
     ) -> None:
         self._registry = directory
         self._cursors = cursors
@@ -56,6 +57,7 @@ class Subscriptions:
         self._buffer_limit = buffer_limit
         self._presence_limit = presence_limit
         self._records = records
+        self._reached = reached
         self._joined: dict[Subscriber, set[str]] = {}
         self._using_chat: set[Subscriber] = set()
 
@@ -151,6 +153,13 @@ class Subscriptions:
         position = self._cursors.position(command.since)
         start = self._registry.log_start(command.topic)
         return Gap(position, start) if 0 <= position < start else None
+
+    def is_ahead(self, command: messages.Subscribe) -> bool:
+        """Whether a cursor of a custom channel is beyond what this node has delivered: its client comes from a
+        node that has read more of the journal."""
+        if command.since is None or self._reached is None:
+            return False
+        return self._cursors.position(command.since) > self._reached(command.topic)
 
     def cursor_at(self, position: int) -> str:
         """The cursor of a position in a custom channel."""

@@ -6,7 +6,8 @@ import pytest
 
 from aerostack_realtime.channels.hub import Outcome
 from aerostack_realtime.protocol.errors import Unavailable
-from tests.unit.channels.replicas import Replicas, events
+from aerostack_realtime.protocol.messages import Subscribe
+from tests.unit.channels.replicas import TOPIC, Replicas, events
 
 
 @pytest.fixture
@@ -85,3 +86,44 @@ def test_a_node_that_skipped_its_own_death_gets_a_licence(cluster: Replicas) -> 
     peer = b.peer()
     assert [each.name for each in b.hub.nodes()] == ["a", "b"]
     assert peer.take()
+
+
+def test_a_node_whose_death_was_lost_is_alive_for_everyone(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    cluster.beat()
+    cluster.nodes.remove(a)
+    cluster.beat(7)
+    assert [each.name for each in b.hub.nodes()] == ["b"]
+    cluster.nodes.insert(0, a)
+    unread = sum(each.position > a.journal.last for each in cluster.log.entries)
+    cluster.fail_over(unread)  # only the others know that it was dead
+    cluster.settle()
+    c = cluster.start("c")
+    cluster.settle()
+    assert [each.name for each in b.hub.nodes()] == ["a", "b", "c"]
+    assert c.hub.is_ready
+    answer = a.publish("stored", persist=True)
+    cluster.settle()
+    a.store.commit()
+    cluster.settle()
+    assert isinstance(answer[0], Outcome)
+    assert [data for _, data in events(peer.take())] == ["stored"]
+
+
+def test_a_node_knows_whether_a_client_is_ahead_of_it(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = a.peer()
+    a.publish("stored", persist=True)
+    cluster.settle()
+    a.store.commit()
+    a.step()
+    [(cursor, _)] = events(peer.take())
+    command = Subscribe(TOPIC, since=cursor)
+    assert b.hub.subscriptions.is_ahead(command), "it has not read that the message is stored"
+    b.step()
+    assert not b.hub.subscriptions.is_ahead(command)
+    answer = a.publish("after it")
+    a.step()
+    assert isinstance(answer[0], Outcome)
+    assert b.hub.subscriptions.is_ahead(Subscribe(TOPIC, since=answer[0].cursor))

@@ -18,12 +18,16 @@ from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection, StoredMessage
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.answers import Answer
-from aerostack_realtime.protocol.errors import BadMessage, InvalidFilter, TooLarge
+from aerostack_realtime.protocol.errors import BadMessage, InvalidFilter, TooLarge, Unavailable
 
 PAGE: Final = 1_000
 """Stored messages that one step replays: reading them takes milliseconds, so it is faster than publishing."""
 MAX_LIMIT: Final = 10_000
 """Rows of a snapshot with a `limit`, which is for lists on a screen, not for copies of tables."""
+
+BEHIND_SECONDS: Final = 10.0
+"""How long a client waits for a node that is behind the one that it comes from."""
+BEHIND_STEP: Final = 0.02
 
 
 class _SnapshotOptions(Struct, forbid_unknown_fields=True):
@@ -75,8 +79,8 @@ class CatchUp:
         )
 
     def waits(self, command: messages.Subscribe) -> bool:
-        """Whether a command has to wait until the subscribers of its channel have what they lack."""
-        return self._subscriptions.replay(command.topic) is not None
+        """Whether a command has to wait until its channel's subscribers, or this node, have what they lack."""
+        return self._subscriptions.replay(command.topic) is not None or self._subscriptions.is_ahead(command)
 
     async def subscribe(self, command: messages.Subscribe, *, stored: bool = True) -> None:
         """Subscribe, in as many steps as it takes; `stored`: with the messages of a custom channel that its log no
@@ -122,7 +126,14 @@ class CatchUp:
         self._subscriptions.subscribe(self._subscriber, command, confirmed=confirmed)
 
     async def _replayed(self, command: messages.Subscribe) -> None:
-        """Wait until the channel's subscribers have what they lack since the journal began again."""
+        """Wait until the channel's subscribers have what they lack since the journal began again, and until this
+        node has delivered what the client has from another one. Raises Unavailable."""
+        for _ in range(round(BEHIND_SECONDS / BEHIND_STEP)):
+            if not self._subscriptions.is_ahead(command):
+                break
+            await asyncio.sleep(BEHIND_STEP)
+        else:
+            raise Unavailable("This node is behind the others; try again in a moment.")
         while (replay := self._subscriptions.replay(command.topic)) is not None:
             await replay.done.wait()
 
