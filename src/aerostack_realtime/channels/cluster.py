@@ -193,8 +193,8 @@ class Cluster:
             self._digest(position, at, node, item)
 
     def began(self, since: int, until: int) -> None:
-        """The journal began again, or items were skipped: send what the others may lack, and ask for theirs if this
-        node skipped some."""
+        """The journal began again, or items were skipped: send what the others may lack, and ask for theirs if
+        this node skipped some."""
         self._parts.forget()
         self.digests.restart()
         if not self._leaving:
