@@ -12,6 +12,7 @@ from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.client import RealtimeClient
+from aerostack_realtime.sdk.document import Document
 from aerostack_realtime.sdk.explanation import Explanation
 from aerostack_realtime.sdk.live_table import LiveTable
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember, QueryResult, RowChange
@@ -25,6 +26,7 @@ __all__ = [
     "Aerostack",
     "AerostackError",
     "Channel",
+    "Document",
     "Explanation",
     "HistoryMessage",
     "LiveTable",

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from aerostack_realtime.sdk import aerostack
+from aerostack_realtime.sdk import aerostack, document
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, QueryResult
 from aerostack_realtime.sdk.pieces import pieces_of
 from aerostack_realtime.sdk.write_stream import WriteStream
@@ -81,6 +81,10 @@ class Aerostack(AbstractContextManager["Aerostack"]):
     def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """Like `Channel.get_history`."""
         return self.run(lambda sdk: sdk.history(topic, limit, before))
+
+    def document(self, topic: str) -> "Document":
+        """Like `Aerostack.document`: `with sdk.document(topic) as document`."""
+        return Document(self, topic)
 
     def listen(self, topic: str) -> Iterator[Payload]:
         """The events of a channel as they arrive, until `close`."""
@@ -154,6 +158,60 @@ class Stream(AbstractContextManager["Stream"]):
     def _opened(self) -> WriteStream:
         assert self._stream is not None, "a stream is used as a with block"
         return self._stream
+
+
+class Document(AbstractContextManager["Document"]):
+    """Like `sdk.document`, without `await`. `edit` works on the document in the thread of the SDK, where it is."""
+
+    def __init__(self, facade: Aerostack, topic: str) -> None:
+        self._facade = facade
+        self._topic = topic
+        self._document: document.Document | None = None
+
+    def __enter__(self) -> "Document":
+        async def opened(sdk: _Async) -> document.Document:
+            found = sdk.document(self._topic)
+            await found.open()
+            return found
+
+        self._document = self._facade.run(opened)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        opened, self._document = self._opened, None
+        self._facade.run(lambda _: opened.close())
+
+    def text(self, name: str = "content") -> str:
+        """The shared text of that name as it is now."""
+        return self.edit(lambda found: str(found.text(name)))
+
+    def map(self, name: str) -> dict[str, Any]:
+        """The shared map of that name as it is now."""
+        return self.edit(lambda found: found.map(name).to_py() or {})
+
+    def apply(self, update: bytes) -> None:
+        """Apply a Yjs update as an edit of this program. Raises BadMessage when it is not an update."""
+        self.edit(lambda found: found.apply(update))
+
+    def update(self) -> bytes:
+        """The whole document as one Yjs update."""
+        return self.edit(lambda found: found.update())
+
+    def edit(self, call: Callable[[document.Document], _Result]) -> _Result:
+        """Call `call` with the document of the async SDK, and return its result once all edits are stored."""
+        opened = self._opened
+
+        async def edited(_: _Async) -> _Result:
+            result = call(opened)
+            await opened.saved()
+            return result
+
+        return self._facade.run(edited)
+
+    @property
+    def _opened(self) -> document.Document:
+        assert self._document is not None, "a document is used as a with block"
+        return self._document
 
 
 class Socket(NamedTuple):

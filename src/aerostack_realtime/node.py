@@ -1,5 +1,6 @@
 """A node's place in its cluster: the database and the journal under one name, and the right to commit."""
 
+import re
 import secrets
 import socket
 import time
@@ -18,6 +19,7 @@ from aerostack_realtime.database.base import Cluster, Database, Retention
 from aerostack_realtime.database.factory import open_database
 from aerostack_realtime.protocol.errors import Unavailable
 
+_VARIABLE: Final = re.compile(r"\{[^}]*\}")
 NAME_BYTES: Final = 8
 """Random bytes of a node's id: no two starts of any nodes share one."""
 
@@ -66,8 +68,9 @@ class Licences:
 async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:
     """Open the database, and make the journal, which `Hub.start` starts. Raises DatabaseUnusable."""
     name = None if settings.backplane == MEMORY else secrets.token_hex(NAME_BYTES)
-    retention = [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
-    database = await open_database(settings.database, changes, settings, retention=retention, node=name)
+    kept = [Retention(_VARIABLE.sub("*", each.topic)) for each in settings.documents]
+    rules = [Retention(rule.pattern, rule.max_age_seconds, rule.max_count) for rule in settings.retention]
+    database = await open_database(settings.database, changes, settings, retention=[*kept, *rules], node=name)
     shared = database.cluster
     arbiter: Generations | None = None if shared is None else shared.generations
     journal = open_journal(

@@ -18,6 +18,7 @@ from aerostack_realtime import config, interpreter, periodic
 from aerostack_realtime import node as nodes
 from aerostack_realtime.access.authentication import prepared
 from aerostack_realtime.access.identity import Identity
+from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.streaming import StreamLimits
@@ -28,6 +29,8 @@ from aerostack_realtime.console import Console, console
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.factory import claim
+from aerostack_realtime.documents.compactor import DocumentRule
+from aerostack_realtime.documents.service import Documents
 from aerostack_realtime.gateway.explain.explainer import Explainer
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
@@ -78,6 +81,7 @@ async def run(
     an ExceptionGroup when a part of it has died.
     """
     config.check_backplane(settings)
+    config.check_documents(settings)
     config.check_tracing(settings)
     with claim(settings.database) as claimed:
 
@@ -112,6 +116,7 @@ async def _run(
         hub = _hub(settings, node, counters)
         if tracing is not None:
             hub.trace(tracing)
+        documents = _documents(settings, hub, database)
         await hub.start()
         memberships = Memberships(rules.memberships, database)
         changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
@@ -160,6 +165,8 @@ async def _run(
                     tasks.create_task(reloader.run(reload)),
                     tasks.create_task(live.run()),
                 ]
+                if documents is not None:
+                    owned.append(tasks.create_task(documents.run()))
                 interpreter.freeze_garbage_collector()
                 await _any(hub.caught_up, stop)
                 if not stop.is_set():
@@ -229,6 +236,14 @@ def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
         keep=node.keep,
         info=nodes.info(settings, VERSION),
     )
+
+
+def _documents(settings: Settings, hub: Hub, database: Database) -> Documents | None:
+    """The documents of this node, if the settings name any."""
+    rules = [
+        DocumentRule(Pattern(each.topic), each.compact_bytes, each.idle_seconds) for each in settings.documents
+    ]
+    return Documents(rules, hub, database.messages) if rules else None
 
 
 async def _tracing() -> "Tracing":

@@ -27,7 +27,7 @@ from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, PublishTracing
 from aerostack_realtime.channels.outcome import Outcome as Outcome
 from aerostack_realtime.channels.presence_commands import PresenceCommands
-from aerostack_realtime.channels.publishing import Publishing, check_event
+from aerostack_realtime.channels.publishing import DocumentListener, Publishing, check_event
 from aerostack_realtime.channels.questions import Collected, Handler, Questions
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.replays import Replays
@@ -266,6 +266,15 @@ class Hub:
         """Record spans of persisted publishes from now on."""
         self._publishing.tracing = tracing
 
+    def follow(self, documents: DocumentListener) -> None:
+        """Report what happens to documents from now on."""
+        self._publishing.documents = documents
+
+    @property
+    def is_keeper(self) -> bool:
+        """Whether this node does what exactly one has to do."""
+        return self._is_keeper
+
     # --- events ------------------------------------------------------------------------------------------
 
     def publish(
@@ -289,6 +298,8 @@ class Hub:
         Raises BadMessage, Conflict, Forbidden, Overloaded, Unavailable.
         """
         check_event(topic, event, id)
+        if persist and (documents := self._publishing.documents) is not None:
+            documents.check(topic, event, data)
         until = 0
         if compacts is not None:
             until = self._cursors.position(compacts)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Raw
 
@@ -28,6 +28,16 @@ MAX_ID: Final = 256
 """Characters of a publish's id: ids are remembered, so they must not carry data."""
 
 
+class DocumentListener(Protocol):
+    """Follows the messages of documents."""
+
+    def check(self, topic: str, event: str, data: Raw) -> None:
+        """A persisted message is about to be published. Raises BadMessage when it would break a document."""
+
+    def stored(self, item: Publish) -> None:
+        """A persisted message was delivered."""
+
+
 class Publishing:
     """The publishes of all nodes, in the order of the journal.
 
@@ -49,6 +59,7 @@ class Publishing:
     ) -> None:
         self.receipts = Receipts()
         self.tracing: PublishTracing | None = None
+        self.documents: DocumentListener | None = None
         self.delivered = 0
         """The sum of the positions of all delivered events, for digests."""
         self._journal = journal
@@ -262,6 +273,8 @@ class Publishing:
                 self.delivered += event.position
                 cursor = self._cursors.of(event.position)
                 self._delivery.publish(event.position, event.timestamp, event.item, cursor)
+                if self.documents is not None and event.item.persist:
+                    self.documents.stored(event.item)
 
     def _is_first(self, event: PendingEvent) -> bool:
         """Decide whether an event repeats the one that it waited for, and answer its publisher."""

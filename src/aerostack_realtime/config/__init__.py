@@ -7,6 +7,7 @@ from aerostack_realtime.config.settings import ANY_TABLE, LogRule, RetentionRule
 from aerostack_realtime.config.validation import (
     certificate,
     check_backplane,
+    check_documents,
     check_tracing,
     checks_tokens,
     fixed_token_keys,
@@ -27,6 +28,7 @@ __all__ = [
     "TokenKeyRule",
     "certificate",
     "check_backplane",
+    "check_documents",
     "check_tracing",
     "checks_tokens",
     "development",

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from aerostack_realtime.access import tokens
+from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.access.rules import ChannelRule, TableRule
 from aerostack_realtime.access.tokens import Algorithm
 from aerostack_realtime.config.console_settings import ConsoleSettings
@@ -72,6 +73,28 @@ class LogRule(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def max_age_seconds(self) -> int:
         return _seconds(self.max_age)
+
+
+class DocumentSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Topics that are documents, which several people edit at once. The server merges their updates. Retention
+    does not apply to them. Needs the extra `documents`."""
+
+    topic: str
+    """The pattern of topics, such as `docs/{id}`."""
+    compact_bytes: int = 256 * 1024
+    """Bytes of updates after which a document is merged; a larger document waits for as many as it has."""
+    idle: str = "30s"
+    """The time without an edit after which it is also merged: `30s`, `5m`."""
+
+    def __post_init__(self) -> None:
+        if self.compact_bytes < 1024:
+            raise ValueError("compact_bytes of a document is 1024 or more")
+        _seconds(self.idle)
+        Pattern(self.topic)
+
+    @property
+    def idle_seconds(self) -> int:
+        return _seconds(self.idle)
 
 
 class TokenKeyRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,6 +187,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How long stored messages are kept."""
     logs: tuple[LogRule, ...] = ()
     """How many events a channel keeps in memory for clients that reconnect."""
+    documents: tuple[DocumentSettings, ...] = ()
+    """The topics that are documents."""
     log_bytes: int = 256 * 1024 * 1024
     """Bytes that the logs of all channels may use together; above that, the oldest events are dropped."""
     logging: LogSettings = LogSettings()

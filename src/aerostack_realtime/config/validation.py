@@ -88,6 +88,12 @@ def check_tracing(settings: Settings) -> None:
         raise SettingsError("tracing needs OpenTelemetry: pip install 'aerostack-realtime[otel]'.")
 
 
+def check_documents(settings: Settings) -> None:
+    """Whether what documents need is installed. Raises SettingsError."""
+    if settings.documents and not _is_installed("pycrdt"):
+        raise SettingsError("[[documents]] needs pycrdt: pip install 'aerostack-realtime[documents]'.")
+
+
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -122,6 +128,7 @@ def problems(settings: Settings, place: Place = _nowhere) -> list[str]:
     found += _refusal(lambda: certificate(settings))
     found += _refusal(lambda: check_backplane(settings))
     found += _refusal(lambda: check_tracing(settings))
+    found += _refusal(lambda: check_documents(settings))
     if settings.open_access or settings.loopback_origins:
         found.append("open_access and loopback_origins are for `aerostack dev`: remove them.")
     return found

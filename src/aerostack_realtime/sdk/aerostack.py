@@ -9,6 +9,7 @@ import msgspec
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.connection import GetToken
+from aerostack_realtime.sdk.document import Document
 from aerostack_realtime.sdk.endpoint import Endpoint
 from aerostack_realtime.sdk.explanation import Explanation
 from aerostack_realtime.sdk.outbox import new_id
@@ -115,6 +116,13 @@ class Aerostack:
         params = {"topic": self._endpoint.wire_topic(topic)}
         answer = await self._endpoint.get("/api/v1/realtime/presence", params, _Presence)
         return [PresentMember(each.user_id, each.state, each.since, each.connection_id) for each in answer.members]
+
+    def document(self, topic: str) -> Document:
+        """A document that several programs edit at once: `async with sdk.document("docs/7") as document`.
+
+        Needs the extra `documents`. Raises ValueError when this client has subscribed to the topic.
+        """
+        return Document(self.realtime.channel(topic, history="all"))
 
     async def history(self, topic: str, limit: int = 50, before: int | None = None) -> list[HistoryMessage]:
         """The newest persisted messages of a channel. See Channel.get_history."""

@@ -1,0 +1,169 @@
+"""Keeps documents short: merges the stored updates of one into a single message, when there are many of them, and
+when its editors pause."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from aerostack_realtime.access.patterns import Pattern
+from aerostack_realtime.backplane.items import Publish
+from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.outcome import Outcome
+from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.documents.process import DocumentWorker, WorkerEnded
+from aerostack_realtime.documents.reading import stored_messages
+from aerostack_realtime.documents.requests import Corrupt, Merge, Merged
+from aerostack_realtime.protocol import documents, topics
+from aerostack_realtime.protocol.answers import Answer
+from aerostack_realtime.protocol.errors import AerostackError, Conflict, TooLarge
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 1.0
+MESSAGE_BYTES: Final = 200
+"""What a message costs beside its data: its columns in the database, and its frame when the document is opened."""
+FEWEST: Final = 20
+"""Messages below which a pause is no reason to merge: they open as fast."""
+ATTEMPTS: Final = 3
+"""How often a document may end the worker, which can also lack memory for a moment."""
+FORGET_MS: Final = 24 * 3600 * 1000
+"""When an update that lacks pieces is left out: its writer sends it again when it returns."""
+
+
+class DocumentRule(Struct, frozen=True):
+    """The topics of a pattern are documents. They are compacted when `bytes` of messages have come since the last
+    time, or after `idle` seconds without one."""
+
+    pattern: Pattern
+    bytes: int
+    idle: float
+
+
+class _Tail(Struct):
+    """What came since the last compaction. `size` is that of the last one."""
+
+    rule: DocumentRule
+    bytes: int = 0
+    size: int = 0
+    changed_at: float = 0.0
+    failures: int = 0
+
+    def is_due(self, now: float) -> bool:
+        """Merging a large document rewrites and sends all of it, so it waits until as much has come."""
+        return self.bytes >= max(self.rule.bytes, self.size) or now - self.changed_at >= self.rule.idle
+
+
+class Compactor:
+    """`now` is in seconds, `wall` in ms since the Unix epoch. In a cluster the keeper compacts for all nodes."""
+
+    def __init__(
+        self,
+        rules: Sequence[DocumentRule],
+        hub: Hub,
+        store: MessageStore,
+        worker: DocumentWorker,
+        now: Callable[[], float],
+        wall: Callable[[], int],
+    ) -> None:
+        self.compactions = 0
+        self.corrupt: dict[str, str] = {}
+        """Why documents cannot be read, by topic. They are kept as they are."""
+        self._rules = rules
+        self._hub = hub
+        self._store = store
+        self._worker = worker
+        self._now = now
+        self._wall = wall
+        self._tails: dict[str, _Tail] = {}
+
+    def rule(self, topic: str) -> DocumentRule | None:
+        """The rule by which a canonical topic is a document."""
+        name = topics.without_project(topic)
+        return next((rule for rule in self._rules if rule.pattern.match(name) is not None), None)
+
+    def check(self, topic: str, event: str, data: Raw) -> None:
+        """Refuse a message that is not an update of a document. Whether Yjs can read it is found out later, in the
+        worker. Raises BadMessage."""
+        if event == documents.EVENT and self.rule(topic) is not None:
+            documents.read(data)
+
+    def stored(self, item: Publish) -> None:
+        """A persisted message was delivered, by whichever node accepted it."""
+        if item.event != documents.EVENT:
+            return
+        tail = self._tails.get(item.topic)
+        if tail is None:
+            rule = self.rule(item.topic)
+            if rule is None:
+                return
+            tail = self._tails[item.topic] = _Tail(rule)
+        if item.compacts:
+            tail.size, tail.bytes = len(item.data), 0
+        else:
+            tail.bytes += len(item.data) + MESSAGE_BYTES
+            tail.changed_at = self._now()
+
+    async def run(self) -> None:
+        """Compact what is due, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.compact()
+
+    async def compact(self) -> None:
+        """Compact the documents that are due now."""
+        now = self._now()
+        for topic, tail in [each for each in self._tails.items() if each[1].is_due(now)]:
+            paused = now - tail.changed_at >= tail.rule.idle
+            try:
+                if self._hub.is_keeper and topic not in self.corrupt:
+                    await self._compact(topic, fewest=FEWEST if paused else 2)
+            except Conflict:
+                pass  # another node or program was first
+            except TooLarge as error:
+                self._refuse(topic, error.message)
+            except WorkerEnded as error:
+                tail.failures += 1
+                if tail.failures >= ATTEMPTS:
+                    self._refuse(topic, error.message)
+            except AerostackError as error:
+                log.warning("the document %s cannot be compacted now, trying again: %s", topic, error.message)
+                continue
+            if paused and now - tail.changed_at >= tail.rule.idle:
+                self._tails.pop(topic, None)
+
+    async def _compact(self, topic: str, fewest: int) -> None:
+        messages = await stored_messages(self._hub, self._store, topic)
+        if len(messages) < fewest:
+            return
+        began = self._now()
+        merged = await self._worker.ask(Merge(messages, self._wall() - FORGET_MS))
+        if isinstance(merged, Corrupt):
+            self._refuse(topic, f"the message at position {merged.position}: {merged.reason}")
+            return
+        assert isinstance(merged, Merged), "a merge without a state vector is not refused"
+        replaced = sum(message.position <= merged.until for message in messages)
+        if replaced < fewest:
+            return
+        answer = Answer[Outcome]()
+        data = msgspec.json.encode(documents.written(merged.update))
+        cursor = self._hub.subscriptions.cursor_at(merged.until)
+        self._hub.publish(topic, documents.EVENT, Raw(data), answer.done, persist=True, compacts=cursor)
+        await answer
+        self.compactions += 1
+        before = sum(len(message.data) for message in messages)
+        log.info(
+            "compacted %s: %d messages of %d bytes to one of %d bytes, in %.0f ms",
+            *(topic, replaced, before, len(data), (self._now() - began) * 1000),
+        )
+
+    def _refuse(self, topic: str, reason: str) -> None:
+        self.corrupt[topic] = reason
+        log.error(
+            "the document %s cannot be read, so it is kept and not compacted any more (%s). Restore it from a "
+            "backup, or delete that message, then restart the server.",
+            *(topic, reason),
+        )
