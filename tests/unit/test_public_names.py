@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 import aerostack_realtime
-from aerostack_realtime import Aerostack, Channel, LiveTable, RealtimeClient, blocking
+from aerostack_realtime import Aerostack, Channel, Document, LiveTable, RealtimeClient, blocking
 from aerostack_realtime.protocol import errors
 
 
@@ -20,6 +20,7 @@ def test_the_exported_names() -> None:
         "Aerostack",
         "AerostackError",
         "Channel",
+        "Document",
         "Explanation",
         "HistoryMessage",
         "LiveTable",
@@ -39,7 +40,7 @@ def test_the_exported_names() -> None:
 async def test_the_names_of_each_object() -> None:
     sdk = Aerostack("http://127.0.0.1:9")
     assert public(sdk) == {
-        "close", "db", "disconnect", "explain", "history", "presence", "realtime", "revoke", "socket",
+        "close", "db", "disconnect", "document", "explain", "history", "presence", "realtime", "revoke", "socket",
     }  # fmt: skip
     assert public(sdk.socket) == {"emit"}
     assert public(sdk.db) == {"query", "batch"}
@@ -53,11 +54,11 @@ async def test_the_names_of_each_object() -> None:
     }  # fmt: skip
     assert public(sdk.realtime.table("orders")) - public(Mapping) == {"cursor", "on_change"}
     assert public(blocking.Aerostack("http://127.0.0.1:9")) == {
-        "close", "db", "history", "listen", "pipe", "publish", "run", "socket", "stream",
+        "close", "db", "document", "history", "listen", "pipe", "publish", "run", "socket", "stream",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [Aerostack, Channel, LiveTable, RealtimeClient, blocking.Aerostack])
+@pytest.mark.parametrize("kind", [Aerostack, Channel, Document, LiveTable, RealtimeClient, blocking.Aerostack])
 def test_every_public_method_has_a_docstring(kind: type) -> None:
     own = public(kind) - public(Mapping)
     assert [name for name in sorted(own) if not getattr(kind, name).__doc__] == []

@@ -27,7 +27,7 @@ CHECK_SECONDS: Final = 1.0
 MESSAGE_BYTES: Final = 200
 """What a message costs beside its data: its columns in the database, and its frame when the document is opened."""
 FEWEST: Final = 20
-"""Messages below which a pause is no reason to merge: they open as fast."""
+"""Messages from which on a pause is a reason to merge; fewer open as fast."""
 ATTEMPTS: Final = 3
 """How often a document may end the worker, which can also lack memory for a moment."""
 FORGET_MS: Final = 24 * 3600 * 1000

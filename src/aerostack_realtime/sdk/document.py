@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aerostack_realtime.protocol import documents, messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage
+from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Payload
 from aerostack_realtime.sdk.subscription import GAP, State
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 PIECE_BYTES: Final = 32_768
 """Base64 of an update in one message: half of the frames that a server reads by default."""
 HISTORY_PAGE: Final = 1_000
+ATTEMPTS: Final = 20
+FIRST_RETRY_SECONDS: Final = 0.25
+LAST_RETRY_SECONDS: Final = 5.0
+"""An edit is sent again for a minute or more while the server refuses it for a reason that passes."""
 
 
 class CorruptDocument(BadMessage):
@@ -192,7 +197,16 @@ class Document:
                 self._error = error
 
     async def _publish(self, data: Any) -> None:
-        await self._channel.publish(documents.EVENT, data, persist=True, echo=False)
+        """Publish until the server has stored it; a repeat changes nothing in a document."""
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._channel.publish(documents.EVENT, data, persist=True, echo=False)
+                return
+            except AerostackError as error:
+                if not error.retryable or attempt == ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(backoff.wait())
 
     def _raise(self) -> None:
         if self._error is not None:
