@@ -25,7 +25,7 @@ install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual
 demo: install ## the server on a SQLite file, with the examples and sample data; PORT=8788
 	@exec $(BIN)/aerostack demo --no-browser --db $(DB) $(if $(PORT),--port $(PORT))
 
-check: install docs ## format, lint, strict types, import layers, English, the documentation; Python and TypeScript
+check: install $(WEB)/docs/.built ## format, lint, strict types, import layers, English, the documentation; Python and TypeScript
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
@@ -89,9 +89,8 @@ test-versions: install .tools/sqlite3 .tools/initdb .tools/prometheus ## the Pos
 	done
 
 docs: install ## the documentation site, in .tools/site and at /docs of `aerostack dev`; dead links fail
-	@$(BIN)/python scripts/stage_docs.py .tools/docs
-	@$(BIN)/zensical build --strict --clean >.tools/docs.log 2>&1 || { cat .tools/docs.log; exit 1; }
-	@rm -rf $(WEB)/docs && cp -r .tools/site $(WEB)/docs && echo "built .tools/site and $(WEB)/docs"
+	@rm -f $(WEB)/docs/.built
+	@$(MAKE) $(WEB)/docs/.built
 
 reference: install ## the pages of docs/reference/ that follow from the code
 	@mkdir -p docs/reference
@@ -130,6 +129,14 @@ $(WEB)/.built: node_modules/.installed $(shell find packages examples -path '*/n
 	@mkdir -p .tools/nextjs && cp .npmrc $< .tools/nextjs/
 	cd .tools/nextjs && npm install --no-package-lock --ignore-scripts --loglevel=error --install-links aerostack-realtime@file:../../packages/realtime
 	@touch $@
+
+# `make check` builds the pages again when one has changed; `make docs` builds them always.
+PAGES := mkdocs.yml scripts/stage_docs.py bench/RESULTS.md packages/realtime/README.md examples/README.md $(wildcard *.md)
+$(WEB)/docs/.built: $(PAGES) $(shell find docs -type f) | install
+	@mkdir -p .tools
+	@$(BIN)/python scripts/stage_docs.py .tools/docs
+	@$(BIN)/zensical build --strict --clean >.tools/docs.log 2>&1 || { cat .tools/docs.log; exit 1; }
+	@rm -rf $(WEB)/docs && cp -r .tools/site $(WEB)/docs && touch $@ && echo "built .tools/site and $(WEB)/docs"
 
 .tools/%:
 	@scripts/require $*
