@@ -19,7 +19,7 @@ from typing import Any, Self
 import hiredis
 
 EMPTY = '""'
-PATIENCE = 15.0
+PATIENCE = 40.0
 """Seconds after which a server is not going to answer."""
 
 

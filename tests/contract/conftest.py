@@ -21,7 +21,7 @@ from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError
 from tests.postgres import PostgresServer
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 """Seconds after which what a test waits for is not going to come."""
 
 
@@ -130,7 +130,7 @@ class SqliteBackend:
         """
         finished = subprocess.run(
             ["sqlite3", "-batch", "-bail", str(self.path)],
-            input=".timeout 10000\n" + ";\n".join([*statements, ""]),
+            input=".timeout 10000\nPRAGMA synchronous=OFF;\n" + ";\n".join([*statements, ""]),
             capture_output=True,
             encoding="utf-8",
             check=False,

@@ -63,25 +63,25 @@ async def code(wire: Wire) -> int:
 @pytest.mark.parametrize(
     ("limit", "credential"),
     [
-        ("connections = 2", "key.pk"),
-        ("connections_per_address = 2", "key.pk"),
-        ("connections_per_user = 2", f"token.{token('ann')}"),
-        ("connections_unauthenticated = 2", None),
+        ("connections = 2", lambda: "key.pk"),
+        ("connections_per_address = 2", lambda: "key.pk"),
+        ("connections_per_user = 2", lambda: f"token.{token('ann')}"),
+        ("connections_unauthenticated = 2", lambda: None),
     ],
 )
 async def test_one_connection_too_many_is_closed_and_the_place_is_given_back(
-    serve: Serve, people: People, limit: str, credential: str | None
+    serve: Serve, people: People, limit: str, credential: Callable[[], str | None]
 ) -> None:
     server = await serve(settings(limit))
-    first, second = [await people(server, credential) for _ in range(2)]
+    first, second = [await people(server, credential()) for _ in range(2)]
     for wire in (first, second):
         await wire.hear("connected")
-    third = await people(server, credential)
+    third = await people(server, credential())
     assert (await third.next())["code"] == "rate_limited"
     assert await code(third) == 4429
     assert await second.settled() == []
     await first.close()
-    await (await people(server, credential)).hear("connected")
+    await (await people(server, credential())).hear("connected")
 
 
 async def test_a_client_that_authenticates_later_counts_as_that_user(serve: Serve, people: People) -> None:

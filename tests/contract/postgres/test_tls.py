@@ -146,7 +146,7 @@ async def test_a_certificate_of_ours_opens_every_connection(
 async def test_a_burst_is_delivered_in_batches(server: EncryptedServer, shop: Shop) -> None:
     """What TLS has decrypted already is not announced by the socket. Nobody speaks here but for the rows: the
     server sends no keep-alives to us, and we confirm nothing."""
-    server.execute("ALTER SYSTEM SET wal_sender_timeout = 0", "SELECT pg_reload_conf()")
+    shop.execute("ALTER DATABASE shop SET wal_sender_timeout = 0")
     shop.execute(ORDERS, "CREATE PUBLICATION all_of_it FOR ALL TABLES")
     shop.execute("SELECT pg_create_logical_replication_slot('burst', 'pgoutput')")
     stream = await ReplicationStream.connect(server.address("shop", sslmode="verify-full"))
@@ -171,7 +171,6 @@ async def test_a_burst_is_delivered_in_batches(server: EncryptedServer, shop: Sh
         await told(stream, rows=2_000, commits=2_000)
     finally:
         await stream.close()
-        server.execute("ALTER SYSTEM RESET wal_sender_timeout", "SELECT pg_reload_conf()")
 
 
 async def told(stream: ReplicationStream, *, rows: int, commits: int) -> None:
