@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
 GONE = (Closed, asyncio.IncompleteReadError, ConnectionError)
-END_SECONDS = 5.0
+END_SECONDS = 30.0
 
 
 @pytest.mark.parametrize("how", ["terminate", "interrupt", "kill"])
