@@ -35,7 +35,7 @@ check: install $(WEB)/docs/.built ## format, lint, strict types, import layers, 
 	npm run check:web
 
 quick: check ## the gate before a commit: check, and the unit tests of both languages, under a minute
-	$(BIN)/pytest tests/unit -n $(WORKERS) -q
+	$(BIN)/pytest tests/unit -n 2 -q
 	npm run --silent test -w aerostack-realtime
 
 coverage: install ## lines that the unit tests alone cover, above 90 % in channels, protocol and access
@@ -45,7 +45,7 @@ coverage: install ## lines that the unit tests alone cover, above 90 % in channe
 test: check test-python test-node test-browser ## all checks and tests
 
 test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus .tools/nginx .tools/haproxy
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-node: install
 	npm test -w aerostack-realtime

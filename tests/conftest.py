@@ -1,6 +1,7 @@
 """What the suites share: one PostgreSQL server for each process that runs tests, and no deadlines."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,3 +18,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer.started()
     yield server
     server.remove()
+
+
+LONG = ("faults", "outage", "fuzz")
+"""Directories of tests that take a minute each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests come first and the unit tests last, so that all processes end at the same time."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONG)

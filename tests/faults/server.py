@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tests import preloaded
 from tests.faults.skewed import encoded
 
 _READY: Final = re.compile(r"listening on http://\S+:(\d+)")
@@ -34,11 +35,11 @@ class Server:
         self._source = source
         self._offset = place / f"{name}.clock"
         self._offset.write_bytes(encoded(0))
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: preloaded.Process | asyncio.subprocess.Process | None = None
         self._leaving = False
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> preloaded.Process | asyncio.subprocess.Process:
         assert self._process is not None, "the server runs"
         return self._process
 
@@ -49,15 +50,7 @@ class Server:
             environment["PYTHONPATH"] = str(self._source)
         environment["FAULTS_CLOCK"] = str(self._offset)
         environment["AEROSTACK_BACKPLANE"] = self.backplane
-        with (self._place / f"{self.name}.log").open("ab") as log:
-            self._process = process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.faults.skewed"),
-                *("dev", "--port", str(self.port), "--db", self.address, *self.open_to_others),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                cwd=ROOT,
-            )
+        self._process = process = await self._run(environment)
         assert process.stdout is not None, "it is a pipe"
         self._leaving = False
         async with asyncio.timeout(START_SECONDS):
@@ -66,6 +59,21 @@ class Server:
                     self.port = int(ready[1])
                     return
         raise AssertionError(f"The server did not start; see {self._place / self.name}.log.")
+
+    async def _run(self, environment: dict[str, str]) -> preloaded.Process | asyncio.subprocess.Process:
+        command = ("dev", "--port", str(self.port), "--db", self.address, *self.open_to_others)
+        with (self._place / f"{self.name}.log").open("ab") as log:
+            if self._source is None:
+                return await preloaded.start(
+                    *command, env=environment, stderr=log, cwd=ROOT, entry="tests.faults.skewed:run"
+                )
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.faults.skewed", *command),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=ROOT,
+            )
 
     async def ensure(self) -> None:
         """Start it again if it has ended by itself, which is an anomaly."""

@@ -34,6 +34,11 @@ def skew(path: Path) -> None:
     time.time = lambda: time_ns() / 1e9
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command, by the clock that FAULTS_CLOCK names."""
     skew(Path(os.environ["FAULTS_CLOCK"]))
     main()
+
+
+if __name__ == "__main__":
+    run()

@@ -113,11 +113,14 @@ async def test_appends_fail_while_the_server_is_down_and_resume_afterwards(
     async with opened(own_server.dsn()) as store:
         await append(store, message(1))
         await asyncio.to_thread(own_server.crash)
-        for numbers, patience in ((range(2, 5_000), limits.COMMIT_SECONDS), (range(5_000, 9_000), 0.0)):
+        for numbers, patience in (
+            (range(2, 5_000), 6 * limits.COMMIT_SECONDS),
+            (range(5_000, 9_000), limits.COMMIT_SECONDS),
+        ):
             begun = clock()
             for outcome in await append(store, *(message(number) for number in numbers)):
                 assert isinstance(outcome, Unavailable)
-            assert clock() - begun < patience + 3
+            assert clock() - begun < patience
         with pytest.raises(Unavailable):
             await store.history(TOPIC, 10)
         await asyncio.to_thread(own_server.start)
