@@ -5,7 +5,17 @@ import { build } from 'vite'
 const root = new URL('.', import.meta.url).pathname
 const web = `${root}../src/aerostack_realtime/web`
 const client = `${root}../packages/realtime/dist/browser`
-const APPS = ['chat', 'todos', 'dashboard', 'cursors', 'auction', 'support', 'notifications', 'game']
+const APPS = [
+  'chat',
+  'todos',
+  'dashboard',
+  'cursors',
+  'auction',
+  'support',
+  'notifications',
+  'game',
+  'editor',
+]
 
 if (!existsSync(`${client}/aerostack.js`))
   throw new Error('The client is not built: run `npm run build:web`, which builds it first.')

@@ -11,5 +11,8 @@ export default defineConfig({
     // The page and the server look like one origin, as they do when `aerostack dev` serves the built page.
     proxy: { '/api': { target: server, ws: true }, '/v1': server, '/healthz': server },
   },
-  build: { assetsInlineLimit: 0 }, // a strict content security policy has no room for data: addresses
+  build: {
+    assetsInlineLimit: 0, // a strict content security policy has no room for data: addresses
+    chunkSizeWarningLimit: 800, // Tiptap
+  },
 })

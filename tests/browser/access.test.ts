@@ -14,6 +14,7 @@ const PAGES = [
   '/examples/support/',
   '/examples/notifications/',
   '/examples/game/',
+  '/examples/editor/',
 ]
 
 for (const path of PAGES)

@@ -142,6 +142,35 @@ test('auction', async ({ arrive }) => {
   await picture(amelia.page, 'auction')
 })
 
+test('editor', async ({ arrive }) => {
+  const [amelia, bessie, otto] = await Promise.all(
+    ['Amelia', 'Bessie', 'Otto'].map((name) => arrive(server, '/examples/editor/', name)),
+  )
+  if (!amelia || !bessie || !otto) throw new Error('Somebody is missing.')
+  const text = (page: Page) => page.getByRole('textbox', { name: 'Text' })
+  await text(amelia.page).click()
+  await amelia.page.getByRole('button', { name: 'Heading' }).click()
+  await amelia.page.keyboard.type('The long loop, Saturday')
+  await amelia.page.keyboard.press('Enter')
+  await amelia.page.keyboard.type('Wind from the west, ten knots, clear until noon. We meet at the windsock.')
+  await amelia.page.keyboard.press('Enter')
+  await amelia.page.getByRole('button', { name: 'List', exact: true }).click()
+  for (const item of ['Ropes and wires, twice', 'Tanks to the second mark', 'A spare pair of goggles']) {
+    await amelia.page.keyboard.type(item)
+    await amelia.page.keyboard.press('Enter')
+  }
+  await expect(text(bessie.page)).toContainText('goggles')
+  await bessie.page.getByText('Wind from the west').click()
+  await bessie.page.keyboard.press('End')
+  await otto.page.getByText('Tanks to the second mark').click()
+  await otto.page.keyboard.press('End')
+  for (const name of ['Bessie', 'Otto'])
+    await expect(text(amelia.page).locator(`.caret[data-name="${name}"]`)).toBeVisible()
+  await expect(amelia.page.getByText('All changes are saved')).toBeVisible()
+  await take(amelia.page, 'editor')
+  await picture(amelia.page, 'editor')
+})
+
 test('support', async ({ arrive }) => {
   const [amelia, bessie, otto] = await Promise.all(
     ['Amelia', 'Bessie', 'Otto'].map((name) => arrive(server, '/examples/support/', name)),

@@ -31,6 +31,11 @@ const EXAMPLES = [
     shows: 'Two bids at once: the database decides, and everyone sees one price.',
   },
   {
+    name: 'Editor',
+    path: 'editor/',
+    shows: 'A document that several people write at once, with their cursors, also offline.',
+  },
+  {
     name: 'Support',
     path: 'support/',
     shows: 'A queue. Tickets go to agents who are here and free, each to one, also when two take it at once.',

@@ -1,0 +1,4 @@
+import { mount } from '@examples/theme'
+import { EditorPage } from './EditorPage.tsx'
+
+mount(<EditorPage />)
