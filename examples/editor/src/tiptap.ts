@@ -42,6 +42,6 @@ function caret(person: Record<string, unknown>): HTMLElement {
   const cursor = document.createElement('span')
   cursor.className = 'caret'
   cursor.style.setProperty('--person', colourOf(String(id)))
-  cursor.dataset.name = String(name) // shown by editor.css, so that it is no part of the text
+  cursor.dataset.name = String(name) // shown by editor.css, so that the text does not contain it
   return cursor
 }

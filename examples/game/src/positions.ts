@@ -9,7 +9,7 @@ import { PLAYERS, type Player, POSITIONS, type Point, type SkyEvents } from './s
  *
  * - `POSITIONS` carries movement. With `slow: 'latest'` a slow phone gets the newest position of each player instead
  *   of all the old ones first.
- * - `PLAYERS` is presence: who plays, and where each glider rests. So whoever joins late sees those who do not move.
+ * - `PLAYERS` is presence: who plays, and where each glider rests. A player who joins late sees those who do not move.
  */
 export function usePositions(own: Player): readonly Member<Player>[] {
   const members = usePresence<Player>(PLAYERS, own)

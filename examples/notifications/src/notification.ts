@@ -19,7 +19,7 @@ export function channelOf(userId: string): string {
 
 /**
  * Notify a user, as a backend does: the row is what stays, and the event is what is shown once to a user who is here
- * now. A user who comes back next week finds the row, and gets no toast.
+ * now. A user who returns next week finds the row, and gets no toast.
  */
 export async function notify(userId: string, title: string, body: string): Promise<void> {
   const id = crypto.randomUUID()

@@ -33,7 +33,7 @@ export function Mine(props: {
         ) : (
           <p className="none">
             {available
-              ? 'You are in line: the next ticket comes to whoever has been free the longest.'
+              ? 'You are in line: the next ticket goes to the agent who has been free the longest.'
               : 'Switch to available, and tickets come to you; or take one from the queue.'}
           </p>
         )}

@@ -79,7 +79,7 @@ export class Cursors {
   #remove(clientIds: number[]): void {
     if (!clientIds.length) return
     removeAwarenessStates(this.#awareness, clientIds, this.#origin)
-    // Its clock is forgotten too: the same client may come back with the same state.
+    // Its clock is forgotten too: the same client may return with the same state.
     for (const id of clientIds) this.#awareness.meta.delete(id)
   }
 }

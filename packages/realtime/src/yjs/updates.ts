@@ -44,7 +44,7 @@ export class Assembly {
   /**
    * The update that is complete with `data`, an event's data; undefined when pieces are missing.
    *
-   * Throws an error for data that is no update.
+   * Throws an error for other data.
    */
   add(data: unknown, userId = ''): Uint8Array | undefined {
     if (typeof data === 'string') return fromBase64(data)

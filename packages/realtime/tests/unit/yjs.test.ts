@@ -171,7 +171,7 @@ test('a piece that is too large for the server is divided', async () => {
   expect(copy.getText('text').length).toBe(3_000)
 })
 
-test('cursors of others go and come back with the connection', async () => {
+test('cursors of others go and return with the connection', async () => {
   const made = await connected()
   const provider = new AerostackProvider(made.client, 'docs/plan', new Y.Doc())
   const names = () => [7, 8].map((id) => provider.awareness.getStates().get(id)?.name)
