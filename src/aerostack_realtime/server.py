@@ -47,6 +47,7 @@ from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLin
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
+from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
 from aerostack_realtime.node import Node, open_node
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
@@ -143,7 +144,7 @@ async def _run(
             sessions=lambda: endpoint.sessions,
         )
         reloader = Reloader(settings, access, parts, reread)
-        application = _application(settings, parts, proxies, reloader, tracing)
+        application = _application(settings, parts, proxies, reloader, tracing, documents)
         endpoint, live = application.endpoint, application.console.live
         if settings.console.enabled:
             await application.console.start()
@@ -290,7 +291,12 @@ class Application(Struct, frozen=True):
 
 
 def _application(
-    settings: Settings, parts: Parts, proxies: Proxies, reloader: Reloader, tracing: "Tracing | None"
+    settings: Settings,
+    parts: Parts,
+    proxies: Proxies,
+    reloader: Reloader,
+    tracing: "Tracing | None",
+    documents: Documents | None,
 ) -> Application:
     hub, database, guard, pending_sockets = parts.hub, parts.database, parts.guard, parts.pending_sockets
     authenticator, origins = parts.authenticator, parts.origins
@@ -367,6 +373,9 @@ def _application(
     )
     pages = static.routes(project=settings.project, examples=settings.open_access)
     app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
+    if documents is not None:
+        door = DocumentEndpoint(endpoint, documents, settings.project, settings.limits)
+        app.add_routes([web.get(PATH, door.handle)])
     operators = console(
         settings,
         parts,

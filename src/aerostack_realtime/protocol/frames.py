@@ -17,7 +17,9 @@ _MEDIUM = Struct("!BBH").pack
 _LONG = Struct("!BBQ").pack
 _CODE = Struct("!H").pack
 
-_TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A
+TEXT: Final = 0x81
+"""The first byte of a text frame."""
+_TEXT, _BINARY, _CLOSE, _PONG = TEXT, 0x82, 0x88, 0x8A
 _MAX_CONTROL = 125  # RFC 6455 §5.5
 
 
@@ -30,12 +32,21 @@ def encode(reply: messages.Reply) -> bytes:
 
 def text(payload: bytes) -> bytes:
     """A complete text frame around UTF-8 `payload`."""
+    return _frame(_TEXT, payload)
+
+
+def binary(payload: bytes) -> bytes:
+    """A complete binary frame."""
+    return _frame(_BINARY, payload)
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return _SHORT(_TEXT, size) + payload
+        return _SHORT(kind, size) + payload
     if size < 65536:
-        return _MEDIUM(_TEXT, 126, size) + payload
-    return _LONG(_TEXT, 127, size) + payload
+        return _MEDIUM(kind, 126, size) + payload
+    return _LONG(kind, 127, size) + payload
 
 
 def payload(frame: bytes) -> bytes:

@@ -10,7 +10,7 @@ from aerostack_realtime.protocol import documents, messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.outbox import new_id
-from aerostack_realtime.sdk.payload import Payload
+from aerostack_realtime.sdk.payload import HistoryMessage, Payload
 from aerostack_realtime.sdk.subscription import GAP, State
 
 if TYPE_CHECKING:
@@ -153,14 +153,28 @@ class Document:
 
     async def _missed(self, _gap: Payload) -> None:
         """Events may be missing: take everything that is stored."""
-        before: int | None = None
-        found = []
-        while page := await self._channel.get_history(HISTORY_PAGE, before):
-            found += page
-            before = page[-1].created_at
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        while True:
+            try:
+                found = await self._stored()
+                break
+            except AerostackError as error:
+                if not error.retryable:
+                    self._error = error
+                    return
+            await asyncio.sleep(backoff.wait())
         for message in reversed(found):
             if message.event == documents.EVENT:
                 self._take(message.user_id, messages.encode(message.data), message.id)
+
+    async def _stored(self) -> list[HistoryMessage]:
+        """All stored messages, newest first."""
+        before: int | None = None
+        found: list[HistoryMessage] = []
+        while page := await self._channel.get_history(HISTORY_PAGE, before):
+            found += page
+            before = page[-1].created_at
+        return found
 
     async def _loaded(self) -> None:
         """Wait until everything that was stored before the subscription has been applied.

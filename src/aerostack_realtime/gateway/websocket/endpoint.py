@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket import handshake
-from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, WebSocketProtocol
+from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, FrameHandler, WebSocketProtocol
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
@@ -58,6 +58,13 @@ def select(protocols: Iterable[str]) -> str | None:
         return PROTOCOL
     plain = [each for each in protocols if not each.startswith((_KEY, _TOKEN))]
     return next(iter(plain or protocols), None)
+
+
+class Translator(FrameHandler, Transport, Protocol):
+    """Stands between a socket and its session: for clients that speak another protocol."""
+
+    def serve(self, session: Session) -> None:
+        """Handle the frames of the socket, and write to it what `session` writes, from now on."""
 
 
 class WebSocketEndpoint:
@@ -125,12 +132,19 @@ class WebSocketEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         return await self.accept(request, self._identify, self._project)
 
+    async def handle_translated(
+        self, request: web.Request, translator: Callable[[Transport], Translator]
+    ) -> web.StreamResponse:
+        """Accept a client that speaks another protocol. Raises AerostackError before the upgrade."""
+        return await self.accept(request, self._identify, self._project, translator=translator)
+
     async def accept(
         self,
         request: web.Request,
         identify: Identify,
         project: str,
         opened: Callable[[Session], None] | None = None,
+        translator: Callable[[Transport], Translator] | None = None,
     ) -> web.StreamResponse:
         """Accept a WebSocket whose client `identify` knows; its topics are those of `project`. `opened` gets its
         session. Raises AerostackError before the upgrade."""
@@ -150,7 +164,8 @@ class WebSocketEndpoint:
             return handshake.Taken()
         socket = WebSocketProtocol(transport, self._limits, self._left)
         rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
-        session = self._serve(socket, request, protocols, rest, identify, project)
+        between = None if translator is None else translator(socket)
+        session = self._serve(socket, request, protocols, rest, identify, project, between)
         if opened is not None and session is not None:
             opened(session)
         return handshake.Taken()
@@ -163,6 +178,7 @@ class WebSocketEndpoint:
         rest: bytes,
         identify: Identify,
         project: str,
+        between: Translator | None,
     ) -> Session | None:
         """Accept the upgrade. The greeting of the session, or the refusal, is part of the same write."""
         accepted = handshake.answer(request, select(protocols))
@@ -182,14 +198,18 @@ class WebSocketEndpoint:
             request[REFUSED] = refusal.code
             self._records.refuse(refusal.code, refusal.message, user=user)
             socket.hang_up()
-            socket.serve(NULL_HANDLER, accepted + _refused(refusal), rest)
+            socket.serve(NULL_HANDLER, accepted + _refused(refusal, translated=between is not None), rest)
             return None
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
         self._counters.connects += 1
-        session = self._open_session(socket, identity, slot, project, request)
+        session = self._open_session(between or socket, identity, slot, project, request)
         self._sessions[socket] = session
-        socket.serve(session, accepted + session.greeting(), rest)
+        if between is None:
+            socket.serve(session, accepted + session.greeting(), rest)
+        else:
+            between.serve(session)
+            socket.serve(between, accepted, rest)
         return session
 
     def _leave(self, socket: WebSocketProtocol) -> None:
@@ -225,8 +245,9 @@ def _credential(protocols: list[str], prefix: str) -> str | None:
     return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
 
 
-def _refused(refusal: AerostackError) -> bytes:
-    """The error, and a close code that decides whether the client reconnects."""
+def _refused(refusal: AerostackError, *, translated: bool) -> bytes:
+    """The error, and a close code that decides whether the client reconnects. Clients of another protocol get the
+    code alone."""
     code = close_codes.FORBIDDEN
     if isinstance(refusal, RateLimited):
         code = close_codes.LIMIT
@@ -234,4 +255,5 @@ def _refused(refusal: AerostackError) -> bytes:
         code = close_codes.RESTART
     elif refusal.status == Unauthorized.status:
         code = close_codes.UNAUTHORIZED
-    return frames.encode(messages.Error.of(refusal)) + frames.close(code, refusal.code)
+    error = b"" if translated else frames.encode(messages.Error.of(refusal))
+    return error + frames.close(code, refusal.code)

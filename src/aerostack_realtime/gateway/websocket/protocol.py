@@ -69,7 +69,7 @@ class FrameHandler(Protocol):
     def leaving(self) -> None:
         """The client takes nothing more: awaited commands that only send to it may end."""
 
-    def binary(self) -> None: ...
+    def binary(self, payload: bytes) -> Awaitable[None] | None: ...
     def pong(self, payload: bytes) -> None: ...
     def control(self) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
@@ -90,7 +90,7 @@ class NullHandler:
     def leaving(self) -> None:
         pass
 
-    def binary(self) -> None:
+    def binary(self, _payload: bytes) -> None:
         pass
 
     def pong(self, payload: bytes) -> None:
@@ -257,6 +257,10 @@ class WebSocketProtocol(WebSocketDataQueue):
             pending = self._handler.receive(cast(bytes, message.data))
             if pending is not None:
                 self._hold(pending)
+        elif message.type is WSMsgType.BINARY:
+            pending = self._handler.binary(bytes(message.data))
+            if pending is not None:
+                self._hold(pending)
         else:
             self._handle(message)
 
@@ -273,14 +277,12 @@ class WebSocketProtocol(WebSocketDataQueue):
     # --- inside ------------------------------------------------------------------------------------------
 
     def _handle(self, message: WSMessage) -> None:
-        """A frame that is not text."""
+        """A control frame."""
         kind = message.type
         if kind is WSMsgType.PING:
             self._handler.pong(bytes(message.data))
         elif kind is WSMsgType.PONG:
             self._handler.control()
-        elif kind is WSMsgType.BINARY:
-            self._handler.binary()
         else:
             self._end(message.data or WSCloseCode.OK)
             self._transport.close()

@@ -261,7 +261,7 @@ class Session:
         """The peer takes nothing more; what it has said is still carried out."""
         self._commands.stop()
 
-    def binary(self) -> None:
+    def binary(self, _payload: bytes) -> None:
         """A binary frame came."""
         self.heard()
         self._bad(messages.Error.of(BadMessage("Frames are text: send one JSON object in each.")))

@@ -69,7 +69,7 @@ class FrameHandler:
     def leaving(self) -> None:
         self.shown.append("leaving")
 
-    def binary(self) -> None:
+    def binary(self, _payload: bytes) -> None:
         self.told.append("binary")
 
     def pong(self, payload: bytes) -> None:

@@ -41,7 +41,7 @@ async def test_the_greeting_announces_the_limits(node: Stage) -> None:
 async def test_a_command_that_cannot_be_read_is_answered_and_counted(node: Stage) -> None:
     ann = node.connect("ann")
     ann.session.receive(b"nonsense")
-    ann.session.binary()
+    ann.session.binary(b"")
     assert [each["code"] for each in ann.take()] == ["bad_message"] * 2
     ann.session.receive(b"{}")
     assert ann.session.closed == 4400
