@@ -29,10 +29,13 @@ OPENINGS = 20
 WINDOW = 500
 """Messages on their way to the server."""
 SETTINGS = f"""secret_keys = ["{SERVE_KEY}"]
+anonymous = true
 [[documents]]
 topic = "docs/{{id}}"
 compact_bytes = 1_000_000_000
 idle = "10s"
+[[channels]]
+topic = "**"
 """
 STORED = "SELECT count(*) AS count, sum(length(data)) AS bytes FROM _aerostack_messages"
 
@@ -156,7 +159,7 @@ async def _main(count: int) -> None:
     with TemporaryDirectory() as directory:
         place = Path(directory)
         config = place / "aerostack.toml"
-        config.write_text(SETTINGS + 'token_secret = "' + "t" * 32 + '"\n[[channels]]\ntopic = "**"\n')
+        config.write_text(SETTINGS)
         server = ServerProcess(SqliteFiles().new(place), place / "server.log", config)
         await server.start()
         try:

@@ -249,7 +249,7 @@ class Door:
         try:
             member = _decode_member(event.data)
         except msgspec.ValidationError:
-            return  # a member that is no editor
+            return  # a member that does not edit
         clock = max(member.clock, 0 if known is None else known.clock + 1)
         state = self._states[connection] = wire.State(member.client_id, clock, bytes(member.awareness).decode())
         self._send(wire.awareness([state]))
@@ -260,7 +260,7 @@ class Door:
             if not self._opened:
                 self._session.close(close_codes.FORBIDDEN, error.message)
         elif error.id == "state":
-            return  # presence is not allowed, or is limited; the document goes on
+            return  # presence is not allowed, or is limited; editing is not affected
         elif error.retryable or error.code in ("too_large", "bad_message"):
             # The client takes its edit for stored. It connects again and compares.
             self._session.close(
