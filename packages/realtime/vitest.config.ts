@@ -11,18 +11,23 @@ const alias = {
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     projects: [
       {
         resolve: { alias },
-        test: { name: 'unit', include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'] },
+        test: {
+          name: 'unit',
+          include: ['tests/{unit,react,reference}/*.test.{ts,tsx}'],
+          testTimeout: 60_000,
+        },
       },
       {
         resolve: { alias },
         test: {
           name: 'integration',
           include: ['tests/integration/*.test.{ts,tsx}'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
     ],

@@ -7,8 +7,8 @@ export default defineConfig({
   outputDir: '../../test-results/browser',
   retries: 0,
   workers: 2,
-  timeout: 30_000,
-  expect: { timeout: 10_000 },
+  timeout: 120_000,
+  expect: { timeout: 30_000 },
   reporter: [['list']],
   use: { launchOptions, screenshot: 'only-on-failure', contextOptions: { reducedMotion: 'reduce' } },
 })

@@ -211,9 +211,7 @@ test('a half-open connection is detected and replaced', async () => {
   expect((await heard.next()).data).toBe('while away')
 })
 
-test('after a server restart messages and rows continue without a gap', {
-  timeout: 30_000,
-}, async () => {
+test('after a server restart messages and rows continue without a gap', async () => {
   const own = await new Server().start()
   try {
     await own.query('CREATE TABLE todos (id INTEGER PRIMARY KEY, text TEXT)')
