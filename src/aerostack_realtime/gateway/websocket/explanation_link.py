@@ -1,6 +1,7 @@
 """In development a refused subscription is answered with the address of its explanation on the console."""
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -8,6 +9,8 @@ from msgspec.structs import replace
 
 from aerostack_realtime.protocol import messages, topics
 
+REMEMBERED: Final = 16
+"""Hosts whose object all connections share."""
 PAGE: Final = "/console/#/explain?"
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
@@ -18,10 +21,11 @@ class ExplanationLinks:
     def __init__(self, origin: str) -> None:
         self._origin = origin
 
-    @classmethod
-    def of(cls, scheme: str, host: str | None) -> "ExplanationLinks | None":
+    @staticmethod
+    @lru_cache(REMEMBERED)
+    def of(scheme: str, host: str | None) -> "ExplanationLinks | None":
         """Those of the server that a client has connected to; None for a host that cannot be written."""
-        return cls(f"{scheme}://{host}") if host is not None and _HOST.fullmatch(host) else None
+        return ExplanationLinks(f"{scheme}://{host}") if host is not None and _HOST.fullmatch(host) else None
 
     def added(self, error: messages.Error, user: str | None, connection: str) -> messages.Error:
         """The answer to a subscription, with the address that explains it. Clients print the message."""
