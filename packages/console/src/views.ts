@@ -65,6 +65,7 @@ export interface ConnectionRow {
   topics: number
   waiting: number
   behind: number
+  catchingUp: boolean
 }
 
 export type NodeNames = Record<string, string>
@@ -112,6 +113,8 @@ export interface Period {
 export interface ConnectionView {
   row: ConnectionRow | null
   topics: string[]
+  /** How many events it is behind, by topic; null where only the database knows. */
+  lacks: Record<string, number | null>
   nodes: NodeNames
   record: {
     id: string

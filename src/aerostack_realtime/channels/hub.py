@@ -180,8 +180,15 @@ class Hub:
             limit=buffer_limit,
             uses_chat=self.subscriptions.uses_chat,
         )
-        members, joined = self._cluster.members, self.subscriptions.of
-        self.inspection = Inspection(self._registry, self._cursors, changes, self._connections, members, joined)
+        self.inspection = Inspection(
+            self._registry,
+            self._cursors,
+            changes,
+            self._connections,
+            members=self._cluster.members,
+            joined=self.subscriptions.of,
+            behind=self._slow_readers.behind,
+        )
 
     # --- the cluster -------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class TableWatch(Struct, frozen=True):
 
 class Inspection:
     """`connections` are this node's by their ids, `members` those of the cluster, and `joined` says which topics a
-    connection is subscribed to."""
+    connection is subscribed to, and `behind` on which it is served from the log, after which cursor."""
 
     def __init__(
         self,
@@ -74,7 +74,9 @@ class Inspection:
         connections: Mapping[str, Subscriber],
         members: Members,
         joined: Callable[[Subscriber], Collection[str]],
+        behind: Callable[[Subscriber], Mapping[str, str]],
     ) -> None:
+        self._behind = behind
         self._members = members
         self._joined = joined
         self._registry = registry
@@ -130,6 +132,19 @@ class Inspection:
         """The topics that a connection is subscribed to."""
         subscriber = self._connections.get(connection)
         return () if subscriber is None else self._joined(subscriber)
+
+    def behind(self, connection: str) -> dict[str, int | None]:
+        """The topics on which a connection is served from the log because it reads too slowly, and how many events
+        it lacks there; None for a table, whose log is in the database."""
+        subscriber = self._connections.get(connection)
+        found = {} if subscriber is None else self._behind(subscriber)
+        return {topic: self._lacks(topic, cursor) for topic, cursor in found.items()}
+
+    def _lacks(self, topic: str, cursor: str) -> int | None:
+        if topics.table_of(topic) is not None:
+            return None
+        missed, _ = self._registry.log(topic).after(*self._cursors.place(cursor))
+        return len(missed)
 
     def subscribed(self, topic: str, limit: int) -> list[str]:
         """Up to `limit` connections of this node that are subscribed to a topic."""

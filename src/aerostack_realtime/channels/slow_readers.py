@@ -91,6 +91,12 @@ class SlowReaders:
     def __len__(self) -> int:
         return sum(each.is_waiting for each in self._readers)
 
+    def behind(self, subscriber: Subscriber) -> dict[str, str]:
+        """The topics on which a subscriber is served from the log, and the cursor of what was written last."""
+        return {
+            each.topic: each.cursor for each in self._readers if each.subscriber is subscriber and each.is_waiting
+        }
+
     def fell_behind(
         self, audience: Audience, subscriber: Subscriber, behind: Behind, sent: Sequence[bytes]
     ) -> bool:

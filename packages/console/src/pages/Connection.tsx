@@ -1,8 +1,9 @@
 import { useState } from 'react'
 import { CallError, post } from '../api.ts'
-import { bytes, clock, seconds } from '../format.ts'
+import { bytes, clock, count } from '../format.ts'
 import { useView } from '../live.ts'
 import { useMayAct } from '../operator.ts'
+import { behind } from '../parts/ConnectionTable.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Listing } from '../parts/Listing.tsx'
 import { to, useRoute } from '../route.ts'
@@ -41,7 +42,7 @@ export function ConnectionPage() {
             />
             <Fact name="Address" value={row?.address ?? 'not recorded'} />
             <Fact name="Waiting" value={bytes(row?.waiting ?? record.waiting)} />
-            <Fact name="Behind" value={row?.behind ? seconds((Date.now() - row.behind) / 1000) : 'no'} />
+            <Fact name="Behind" value={row ? behind(row) : 'no'} note={lacking(data.lacks)} />
             <Fact name="Connection" value={record.id} />
           </dl>
           <Actions id={record.id} user={record.user} open={row !== null} key={record.id} />
@@ -108,6 +109,13 @@ function Fact({ name, value, note }: { name: string; value: string; note?: strin
       {note && <dd className="label">{note}</dd>}
     </div>
   )
+}
+
+/** How many events a connection lacks on which topics. */
+function lacking(lacks: ConnectionView['lacks']): string {
+  return Object.entries(lacks)
+    .map(([topic, events]) => (events === null ? topic : `${count(events)} events on ${topic}`))
+    .join(', ')
 }
 
 interface Action {

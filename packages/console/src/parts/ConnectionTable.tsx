@@ -26,7 +26,8 @@ export function ConnectionTable({ caption, rows, empty, nodes = {} }: Props) {
     {
       name: 'Behind',
       number: true,
-      cell: (each) => (each.behind ? <strong className="bad">{behind(each.behind)}</strong> : '–'),
+      cell: (each) =>
+        each.behind || each.catchingUp ? <strong className="bad">{behind(each)}</strong> : '–',
     },
   ]
   if (Object.keys(nodes).length > 1)
@@ -34,7 +35,8 @@ export function ConnectionTable({ caption, rows, empty, nodes = {} }: Props) {
   return <Listing caption={caption} rows={rows} id={(each) => each.id} empty={empty} columns={columns} />
 }
 
-/** For how long a connection has been too slow. */
-function behind(since: number): string {
-  return seconds(Math.max(0, (Date.now() - since) / 1000))
+/** For how long a connection has been too slow, where that is recorded. */
+export function behind({ behind: since, catchingUp }: ConnectionRow): string {
+  if (since) return seconds(Math.max(0, (Date.now() - since) / 1000))
+  return catchingUp ? 'catching up' : 'no'
 }

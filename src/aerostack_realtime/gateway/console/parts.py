@@ -22,8 +22,10 @@ SHOWN_SUBSCRIBERS: Final = 50
 
 
 class ConnectionRow(Struct, frozen=True, rename="camel"):
-    """A connection in a list. `at` is in ms, `waiting` the bytes that its client has not taken yet, and `behind`
-    since when (ms) it is too slow for live delivery; 0 if it is not."""
+    """A connection in a list. `at` is in ms, `waiting` the bytes that its client has not taken yet. `behind` is
+    since when (ms) it is too slow for a policy of its own, 0 if it is not; `catching_up` whether it is served from
+    a log.
+    """
 
     id: str
     user: str | None
@@ -34,6 +36,7 @@ class ConnectionRow(Struct, frozen=True, rename="camel"):
     topics: int
     waiting: int
     behind: int
+    catching_up: bool
 
 
 class ConnectionsPart(Struct):
@@ -44,11 +47,12 @@ class ConnectionsPart(Struct):
 
 
 class ConnectionPart(Struct):
-    """One connection, open or ended, on the node that has it."""
+    """One connection, open or ended, on the node that has it. `lacks` are the events it is behind, by topic."""
 
     row: ConnectionRow | None = None
     topics: list[str] = []
     record: ConnectionRecord | None = None
+    lacks: dict[str, int | None] = {}
 
 
 class ChannelPart(Struct):
@@ -150,7 +154,7 @@ class Parts:
         session = next((each for each in self._sessions() if each.connection_id == id), None)
         row = None if session is None else self._row(session)
         joined = sorted(each for each in self._hub.inspection.joined(id) if not topics.is_console(each))
-        return ConnectionPart(row, joined, record)
+        return ConnectionPart(row, joined, record, self._hub.inspection.behind(id))
 
     def _row(self, session: Session) -> ConnectionRow:
         id = session.connection_id
@@ -165,6 +169,7 @@ class Parts:
             topics=len(self._hub.inspection.joined(id)),
             waiting=session.buffered(),
             behind=0 if record is None else behind_since(record),
+            catching_up=bool(self._hub.inspection.behind(id)),
         )
 
     def _rules(self) -> list[RuleHits]:

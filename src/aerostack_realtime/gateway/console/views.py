@@ -142,7 +142,13 @@ class Views:
 
     def _connection(self, parts: list[ConnectionPart]) -> dict[str, Any]:
         part = next((each for each in parts if each.record is not None), ConnectionPart())
-        return {"row": part.row, "topics": part.topics, "record": part.record, "nodes": self._names()}
+        return {
+            "row": part.row,
+            "topics": part.topics,
+            "record": part.record,
+            "lacks": part.lacks,
+            "nodes": self._names(),
+        }
 
     async def _tables(self, parts: list[list[TableWatch]]) -> dict[str, Any]:
         views, subscribers = Counter[str](), Counter[str]()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from aerostack_realtime.access.rules import ChannelRule, TableRule
 from aerostack_realtime.gateway import audit
@@ -85,8 +86,7 @@ async def test_a_connection_says_how_far_it_is_behind(console: Desk) -> None:
     ann = console.connect("ann")
     await ann.ask(type="subscribe", topic="a/1", slow="drop")
     ann.line.stalled = console.node.limits.buffer_bytes - 1
-    await console.connect().ask(type="publish", topic="chat/9", event="e", data=1)
-    console.node.hub.publish("a/1/default", "e", b'"x"', lambda _: None)  # type: ignore[arg-type]
+    console.node.hub.publish("a/1/default", "e", Raw(b'"x"'), lambda _: None)
     console.node.hub.flush()
     data = await console.view("connection", name=ann.session.connection_id)
     assert data["topics"] == ["a/1/default"]
@@ -94,6 +94,20 @@ async def test_a_connection_says_how_far_it_is_behind(console: Desk) -> None:
     assert data["row"]["waiting"] > 0
     missing = await console.view("connection", name="unknown")
     assert missing["record"] is None
+
+
+async def test_a_connection_served_from_the_log_says_how_many_events_it_lacks(console: Desk) -> None:
+    ann, bob = await console.subscribed("ann", "a/1"), console.connect("bob")
+    ann.line.stalled = console.node.limits.buffer_bytes + 1
+    hub = console.node.hub
+    for _ in range(3):
+        hub.publish("a/1/default", "e", Raw(b"1"), lambda _: None)
+        hub.flush()
+    data = await console.view("connection", name=ann.session.connection_id)
+    assert data["lacks"] == {"a/1/default": 2}
+    assert data["row"]["catchingUp"]
+    data = await console.view("connection", name=bob.session.connection_id)
+    assert (data["lacks"], data["row"]["catchingUp"]) == ({}, False)
 
 
 async def test_tables_show_who_watches_them_and_the_lag_of_the_feed(console: Desk) -> None:
