@@ -211,6 +211,28 @@ class WatchedRedis:
         places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{places}/{self.NAME}"
 
+    @property
+    def current(self) -> RedisServer:
+        """The server that the Sentinels name as the master."""
+        reply = self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME)
+        return next(each for each in (self.master, self.replica) if each.port == int(reply[1]))
+
+    @property
+    def other(self) -> RedisServer:
+        return self.replica if self.current is self.master else self.master
+
+    def await_master(self, server: RedisServer) -> None:
+        """Return once the Sentinels have made a server the master."""
+        end = time.monotonic() + 2 * PATIENCE
+        while self.current is not server or server.command("ROLE")[0] != b"master":
+            assert time.monotonic() < end, "the Sentinels do not fail over"
+            time.sleep(0.05)
+
+    def await_complete(self) -> None:
+        """Return once the replica is in step again, and the Sentinels know it."""
+        for sentinel in self.sentinels:
+            self._await_complete(sentinel)
+
     def fail_over(self) -> None:
         """Command one; the old master stays up, and writable until the Sentinels demote it."""
         self.sentinels[0].command("SENTINEL", "FAILOVER", self.NAME)
@@ -220,8 +242,9 @@ class WatchedRedis:
             server.remove()
 
     def _await_complete(self, sentinel: Sentinel) -> None:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + 4 * PATIENCE
         while not self._complete(sentinel):
+            time.sleep(0.05)
             assert time.monotonic() < end, "the Sentinels do not see each other and the replica"
 
     def _complete(self, sentinel: Sentinel) -> bool:

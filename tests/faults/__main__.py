@@ -26,7 +26,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the records where they are")
     parser.add_argument("--publish", action="store_true", help="add the run to docs/internals/reliability.md")
     parser.add_argument("--nodes", type=int, default=1, help="how many; several run on PostgreSQL and Redis")
+    parser.add_argument("--sentinel", action="store_true", help="nodes on a Redis that Sentinels watch")
     asked = parser.parse_args()
+    if asked.sentinel:
+        asked.nodes = max(3, asked.nodes)
     if asked.nodes > 1:
         asked.database = "postgres"
     kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
@@ -43,6 +46,7 @@ def main() -> int:
         keep=asked.keep,
         kinds=kinds,
         nodes=asked.nodes,
+        sentinel=asked.sentinel,
     )
     _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
     result = asyncio.run(run(options))

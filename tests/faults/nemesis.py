@@ -15,6 +15,7 @@ from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database
 from tests.faults.postgres_backup import PostgresVault
 from tests.faults.postgres_faults import PostgresFaults
 from tests.faults.stage import Stage, Stuck
+from tests.redis import free_port
 
 BACKUP_EVERY: Final = 12
 """Faults between two backups."""
@@ -46,12 +47,13 @@ class Nemesis:
             without.add("full disk")
         if not self._stage.cable.laid:
             without |= {"pull cable", "loose cable"}
-        return of_database(self._stage.database, len(self._stage.nodes)) - without
+        sentinel = self._stage.watched is not None
+        return of_database(self._stage.database, len(self._stage.nodes), sentinel=sentinel) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
         """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
         loop = asyncio.get_running_loop()
-        backups = self._stage.redis is None
+        backups = len(self._stage.nodes) == 1
         if backups:
             self._stage.vault.take()
         while self.done.total() < count and loop.time() < until:
@@ -119,12 +121,14 @@ class Nemesis:
                 await self._hit_node(fault, int(fault.target))
             case "kill redis" | "empty redis" | "freeze redis" | "flush redis":
                 await self._hit_redis(fault)
+            case "kill master" | "lose writes" | "freeze master" | "command failover":
+                await asyncio.to_thread(self._hit_master, fault)
             case _:
                 assert self._postgres is not None, f"{fault.kind} is of PostgreSQL"
                 await self._postgres.carry_out(fault)
 
     async def _hit_node(self, fault: Fault, number: int) -> None:
-        server, way = self._stage.nodes[number], self._stage.ways[number]
+        server = self._stage.nodes[number]
         match fault.kind:
             case "kill node" | "terminate node":
                 await server.end(signal.SIGKILL if fault.kind == "kill node" else signal.SIGTERM)
@@ -135,8 +139,9 @@ class Nemesis:
                 await asyncio.sleep(LONGER * fault.seconds)
                 server.resume()
             case "cut way":
-                way.cut()
+                self._stage.ways[number].cut()
             case _:
+                way = self._stage.ways[number]
                 way.silence()
                 await asyncio.sleep(LONGER * fault.seconds)
                 way.heal()
@@ -159,6 +164,29 @@ class Nemesis:
             redis.forget_data()
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(redis.start)
+
+    def _hit_master(self, fault: Fault) -> None:
+        """Make the Sentinels fail over to the replica, which becomes complete again before the next fault."""
+        watched = self._stage.watched
+        assert watched is not None, f"{fault.kind} needs Sentinels"
+        watched.await_complete()
+        master, replica = watched.current, watched.other
+        match fault.kind:
+            case "command failover":
+                watched.fail_over()
+            case "freeze master":
+                master.freeze()
+            case "lose writes":
+                replica.command("REPLICAOF", "127.0.0.1", free_port())  # it follows nobody
+                time.sleep(fault.seconds)
+                master.kill()
+            case _:
+                master.kill()
+        watched.await_master(replica)
+        if fault.kind == "freeze master":
+            master.thaw()
+        elif fault.kind != "command failover":
+            master.start()
 
     async def _hold(self, fault: Fault) -> None:
         """Let the network be as it is for a while."""

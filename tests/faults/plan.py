@@ -38,6 +38,11 @@ FaultKind = Literal[
     "empty redis",
     "freeze redis",
     "flush redis",
+    # with Sentinels
+    "kill master",
+    "lose writes",
+    "freeze master",
+    "command failover",
     # SQLite's own
     "file size limit",
     "restore in place",
@@ -88,6 +93,10 @@ _WEIGHTS: dict[FaultKind, int] = {
     "empty redis": 4,
     "freeze redis": 3,
     "flush redis": 3,
+    "kill master": 6,
+    "lose writes": 8,
+    "freeze master": 4,
+    "command failover": 4,
     "file size limit": 3,
     "restore in place": 2,
     "crash postgres": 10,
@@ -107,7 +116,9 @@ _WEIGHTS: dict[FaultKind, int] = {
     "replace table": 3,
 }
 _SQLITE: frozenset[FaultKind] = frozenset(("file size limit", "restore in place"))
-_CLUSTER: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill node") : FAULTS.index("file size limit")])
+_CLUSTER: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill node") : FAULTS.index("kill master")])
+_ONE_REDIS: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("cut way") : FAULTS.index("kill master")])
+_SENTINEL: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill master") : FAULTS.index("file size limit")])
 _ONE_NODE: frozenset[FaultKind] = frozenset(
     (
         *("kill server", "terminate server", "pause server", "pull cable", "loose cable"),
@@ -137,10 +148,11 @@ class Fault(Struct, frozen=True):
     pause: int
 
 
-def of_database(database: DatabaseKind, nodes: int = 1) -> frozenset[FaultKind]:
-    """What can go wrong with this database and so many nodes."""
+def of_database(database: DatabaseKind, nodes: int = 1, *, sentinel: bool = False) -> frozenset[FaultKind]:
+    """What can go wrong with this database and so many nodes, on one Redis or on one that Sentinels watch."""
     others = _POSTGRES if database == "sqlite" else _SQLITE
-    return frozenset(FAULTS) - others - (_CLUSTER if nodes == 1 else _ONE_NODE)
+    redis = _ONE_REDIS if sentinel else _SENTINEL
+    return frozenset(FAULTS) - others - redis - (_CLUSTER if nodes == 1 else _ONE_NODE)
 
 
 def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0, nodes: int = 1) -> Iterator[Fault]:

@@ -53,7 +53,8 @@ def _database(result: Result) -> str:
     said = subprocess.run(
         [binaries() / "postgres", "--version"], capture_output=True, text=True, check=True
     ).stdout
-    nodes = "" if result.options.nodes == 1 else f", {result.options.nodes} nodes on Redis"
+    redis = "Redis with Sentinels" if result.options.sentinel else "Redis"
+    nodes = "" if result.options.nodes == 1 else f", {result.options.nodes} nodes on {redis}"
     return f"PostgreSQL {said.split()[2]}{nodes}"
 
 

@@ -30,7 +30,7 @@ class Options(Struct, frozen=True):
     `published` and `written`: messages per second of each publisher and row changes per second of all writers,
     0 for as fast as it goes. `pause`: events between two faults, in the mean. `source`: where the server's
     package is taken from, None for the installed one. `keep`: leave the records where they are. `nodes`: how many
-    servers share the database.
+    servers share the database, on a Redis that Sentinels watch if `sentinel`.
     """
 
     seed: int
@@ -45,6 +45,7 @@ class Options(Struct, frozen=True):
     keep: bool = False
     kinds: frozenset[FaultKind] = frozenset(FAULTS)
     nodes: int = 1
+    sentinel: bool = False
 
 
 class Result(Struct):
@@ -73,6 +74,7 @@ async def run(options: Options) -> Result:
         rates=(options.published, options.written),
         megabytes=options.megabytes,
         nodes=options.nodes,
+        sentinel=options.sentinel,
     )
     result = Result(options, place=place)
     stored: dict[str, list[Message]] = {}
@@ -82,7 +84,7 @@ async def run(options: Options) -> Result:
         await stage.open()
         nemesis = Nemesis(stage)
         kinds = nemesis.possible() & options.kinds
-        result.not_run = sorted((options.kinds & of_database(options.database, options.nodes)) - kinds)
+        result.not_run = sorted((options.kinds & _kinds(options)) - kinds)
         try:
             await nemesis.rage(
                 plan(options.seed, kinds, options.pause, options.nodes),
@@ -116,6 +118,10 @@ async def run(options: Options) -> Result:
     if not (options.keep or result.anomalies):
         shutil.rmtree(place)
     return result
+
+
+def _kinds(options: Options) -> frozenset[FaultKind]:
+    return of_database(options.database, options.nodes, sentinel=options.sentinel)
 
 
 def _place() -> Path:

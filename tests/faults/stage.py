@@ -20,7 +20,7 @@ from tests.faults.postgres_backup import PostgresVault
 from tests.faults.recorded import SHOWN
 from tests.faults.server import Server
 from tests.faults.transactions import schema
-from tests.redis import RedisServer
+from tests.redis import RedisServer, WatchedRedis
 
 PATIENCE_SECONDS: Final = 60.0
 """Until something that has to happen counts as never."""
@@ -118,9 +118,10 @@ class Stage:
         rates: tuple[float, float],
         megabytes: int,
         nodes: int = 1,
+        sentinel: bool = False,
     ) -> None:
         """`rates`: of each publisher and of all writers, per second. `megabytes`: of the database's disk. Several
-        nodes are connected by a Redis, each by a way of its own."""
+        nodes are connected by a Redis, each by a way of its own, or by one that Sentinels watch."""
         self.place = place
         self.seed = seed
         self.database = database
@@ -134,9 +135,10 @@ class Stage:
         else:
             self.address = str(self.disk.directory / "aerostack.db")
             self.vault = Vault(place, Path(self.address))
-        self.redis = RedisServer() if nodes > 1 else None
+        self.watched = WatchedRedis() if sentinel else None
+        self.redis = RedisServer() if nodes > 1 and not sentinel else None
         self.ways = [Network(self.redis.port) for _ in range(nodes)] if self.redis is not None else []
-        names = [f"node-{number}" for number in range(nodes)] if self.ways else ["server"]
+        names = [f"node-{number}" for number in range(nodes)] if nodes > 1 else ["server"]
         self.nodes = [Server(place, self.address, source, name) for name in names]
         self.networks = [Network(0) for _ in self.nodes]
         self.cable = Cable()
@@ -149,10 +151,10 @@ class Stage:
 
     async def open(self) -> None:
         """Start everything; subscribers first, so that they miss nothing."""
-        if self.redis is None:
-            await self.cable.lay()
-        else:
+        if self.redis is not None:
             await asyncio.to_thread(self.redis.start)
+        elif self.watched is None:
+            await self.cable.lay()
         if self.cable.laid:
             self.server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
         if self.postgres is not None:
@@ -162,6 +164,9 @@ class Stage:
         for way, server in zip(self.ways, self.nodes, strict=False):
             await way.__aenter__()
             server.backplane = f"redis://127.0.0.1:{way.port}"
+        if self.watched is not None:
+            for server in self.nodes:
+                server.backplane = self.watched.url
         for server in self.nodes:
             await server.start()
         self.networks = [Network(server.port) for server in self.nodes]
@@ -188,8 +193,9 @@ class Stage:
                 await network.__aexit__()
         for way in self.ways:
             await way.__aexit__()
-        if self.redis is not None:
-            self.redis.remove()
+        for redis in (self.redis, self.watched):
+            if redis is not None:
+                redis.remove()
         if self.postgres is not None:
             await self.postgres.link.__aexit__()
             self.postgres.close()
