@@ -66,6 +66,7 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
     """Phantoms, repeats, cursors that go back, publishers whose messages change places."""
     seen: dict[Message, tuple[Place, int]] = {}
     newest: dict[str, int] = {}
+    overtaken = _overtaken(history)
     last, gaps, replaying = _BEGINNING, 0, False
     for place, what in handled:
         if what is None:
@@ -86,13 +87,22 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
             sent_anew = again or (kept and history.is_undone(before))
             if not sent_anew:
                 findings.add("duplicated", where, f"{what} at {before} and at {place}")
-        elif what.number <= newest.get(what.who, -1):
+        elif what.number <= newest.get(what.who, -1) and not overtaken(what, newest[what.who]):
             findings.add("reordered", where, f"{what} after number {newest[what.who]}")
         if place <= last:
             findings.add("reordered", where, f"{what} at {place} after {last}")
         seen[what] = place, gaps
-        newest[what.who] = what.number
+        newest[what.who] = max(what.number, newest.get(what.who, -1)) if history.is_clustered else what.number
         last = place
+
+
+def _overtaken(history: TopicHistory) -> Callable[[Message, int], bool]:
+    """Whether a message was acknowledged after a later one of its publisher, so that it may also come after it."""
+    if not history.is_clustered:
+        return lambda what, number: False
+    order = {what: at for at, what in enumerate(history.acknowledged)}
+    never = len(order)
+    return lambda what, number: order.get(what, never) > order.get(Message(what.who, number), never)
 
 
 def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> Iterator[_Pardon]:
@@ -156,15 +166,16 @@ def _check_stored(findings: _Findings, history: TopicHistory, stored: Sequence[M
     where = f"history of {history.topic}"
     seen: set[Message] = set()
     newest: dict[str, int] = {}
+    overtaken = _overtaken(history)
     for what in stored:
         if what in seen:
             findings.add("duplicated", where, str(what))
-        elif what.number <= newest.get(what.who, -1):
+        elif what.number <= newest.get(what.who, -1) and not overtaken(what, newest[what.who]):
             findings.add("reordered", where, f"{what} after number {newest[what.who]}")
         if not history.sent.get(what):
             findings.add("phantom", where, f"{what} was not published to be kept")
         seen.add(what)
-        newest[what.who] = what.number
+        newest[what.who] = max(what.number, newest.get(what.who, -1)) if history.is_clustered else what.number
     for what, place in history.acknowledged.items():
         if history.sent.get(what) and what not in seen and not history.is_undone(place):
             findings.add("lost", where, f"{what}, acknowledged at {place}")

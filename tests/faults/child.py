@@ -25,6 +25,10 @@ PEOPLE: Final = "fault/people"
 """Where every subscriber but the live table is present, with which life of it this is as its state."""
 
 
+STEADY: Final = "steady"
+"""Who is present through all nodes of a cluster at once."""
+
+
 class Role(Struct, frozen=True):
     """A process's part: its `name`, which life of it this is, where it records, the nodes' addresses, and the
     database's: a file or a URL."""

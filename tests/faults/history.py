@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
-Kind = Literal["lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "stuck", "crashed"]
+Kind = Literal[
+    "lost", "duplicated", "reordered", "phantom", "unreported gap", "diverged", "flicker", "stuck", "crashed"
+]
 KINDS: tuple[Kind, ...] = (
     "lost",
     "duplicated",
@@ -17,6 +19,7 @@ KINDS: tuple[Kind, ...] = (
     "phantom",
     "unreported gap",
     "diverged",
+    "flicker",
     "stuck",
     "crashed",
 )
@@ -82,6 +85,8 @@ class TopicHistory(Struct):
     `sent`: every message a publisher was about to send, and whether it was to be kept. `acknowledged`: with
     the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on, up to the
     place where it `ended`.
+    `is_clustered`: a message that was not acknowledged because its node died is sent anew, through another node,
+    after messages of the same publisher that were acknowledged meanwhile.
     `stored`: what the history call gives at the end, oldest first. `undone`: places between two such pairs
     were taken back by the restoration of a backup.
     """
@@ -94,6 +99,7 @@ class TopicHistory(Struct):
     handled: dict[str, list[Handled]] = field(default_factory=dict)
     stored: list[Message] | None = None
     undone: list[tuple[Place, Place]] = field(default_factory=list)
+    is_clustered: bool = False
 
     def is_undone(self, place: Place) -> bool:
         return any(after < place < before for after, before in self.undone)

@@ -14,8 +14,9 @@ from msgspec import Struct, field
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from tests.faults.checker import check_members, check_table, check_topic
-from tests.faults.child import END, TOPICS
+from tests.faults.child import END, STEADY, TOPICS
 from tests.faults.history import Anomaly, Message
+from tests.faults.journal import records
 from tests.faults.nemesis import Nemesis
 from tests.faults.plan import FAULTS, DatabaseKind, FaultKind, of_database, plan
 from tests.faults.recorded import LIVE_SHOWN, SHOWN, Records, UnknownEpoch
@@ -113,6 +114,11 @@ async def run(options: Options) -> Result:
         await stage.close()
     result.seconds = time.monotonic() - began
     _check(result, place, stored, states)
+    result.anomalies += [
+        Anomaly("flicker", name, f"{STEADY} seemed to leave at {found[0][0]}", len(found))
+        for name in SHOWN
+        if (found := list(records(place / f"{name}.flickers")))
+    ]
     if any(each.kind == "stuck" for each in result.anomalies):  # what was under way is missing, of course
         result.anomalies = [each for each in result.anomalies if each.kind not in ("lost", "unreported gap")]
     if not (options.keep or result.anomalies):
@@ -154,6 +160,7 @@ def _check_records(
     for name in TOPICS:
         history = records.topic(name)
         history.stored = stored.get(name)
+        history.is_clustered = result.options.nodes > 1
         result.messages += len(history.acknowledged)
         result.handled += sum(map(len, history.handled.values()))
         result.gaps += sum(each.what is None for handled in history.handled.values() for each in handled)

@@ -14,7 +14,7 @@ from tests import preloaded
 from tests.faults.skewed import encoded
 
 _READY: Final = re.compile(r"listening on http://\S+:(\d+)")
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 ROOT: Final = Path(__file__).parents[2]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from aerostack_realtime.sdk.aerostack import Aerostack
 from tests.faults.backup import Vault
 from tests.faults.cable import HERE, Cable
-from tests.faults.child import END, END_ROW, PEOPLE, SECRET_KEY, TABLE, TOPICS
+from tests.faults.child import END, END_ROW, PEOPLE, SECRET_KEY, STEADY, TABLE, TOPICS
 from tests.faults.disk import Disk
 from tests.faults.history import Shown
 from tests.faults.network import Network
@@ -22,7 +22,7 @@ from tests.faults.server import Server
 from tests.faults.transactions import schema
 from tests.redis import RedisServer, WatchedRedis
 
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 150.0
 """Until something that has to happen counts as never."""
 PROBE: Final = "fault/probe"
 ROOT: Final = Path(__file__).parents[2]
@@ -57,6 +57,8 @@ class Actor:
         stage = self._stage
         far = self.name in AFAR and stage.cable.laid
         near = ",".join(network.url for network in stage.networks)
+        if self.name == STEADY:
+            near = ",".join(f"http://127.0.0.1:{server.port}" for server in stage.nodes)
         options = {
             "name": self.name, "life": self.life, "place": stage.place,
             "url": f"http://{HERE}:{stage.server.port}" if far else near,
@@ -148,6 +150,8 @@ class Stage:
         self.actors = {name: Actor(self, name, 0.0) for name in SUBSCRIBERS}
         self.actors |= {name: Actor(self, name, published) for name in PUBLISHERS}
         self.actors |= {name: Actor(self, name, written * share(name)) for name in WRITERS}
+        if nodes > 1:
+            self.actors[STEADY] = Actor(self, STEADY, 0.0)
 
     async def open(self) -> None:
         """Start everything; subscribers first, so that they miss nothing."""
@@ -178,6 +182,8 @@ class Stage:
         self.vault.prepare()
         for names in (SUBSCRIBERS, (*PUBLISHERS, *WRITERS)):
             await asyncio.gather(*(self.actors[name].start() for name in names))
+        if STEADY in self.actors:
+            await self.actors[STEADY].start()
 
     async def dismiss(self) -> None:
         """End all clients, whatever they are at. Idempotent."""
@@ -251,8 +257,8 @@ class Stage:
             await within(self.actors[name].done.wait(), f"{name} to see the end")
 
     def present(self) -> dict[str, object]:
-        """Who is present: the subscribers that live, and which life of theirs it is."""
-        return {name: actor.life for name, actor in self.actors.items() if name in SHOWN}
+        """Who is present: the subscribers that live, which life of theirs it is, and who is always there."""
+        return {name: actor.life for name, actor in self.actors.items() if name in (*SHOWN, STEADY)}
 
     async def _gathered(self, sdk: Aerostack) -> None:
         """Wait until the server's members are those who are present; whoever comes or goes is an event."""
@@ -284,7 +290,8 @@ class Stage:
 
 def program(name: str) -> Sequence[str]:
     """The command of a part."""
-    module = {"sub": "subscriber", "pub": "publisher", "writer": "writer", "live": "live"}[name.partition("-")[0]]
+    modules = {"sub": "subscriber", "pub": "publisher", "writer": "writer", "live": "live", STEADY: STEADY}
+    module = modules[name.partition("-")[0]]
     if name.endswith("-node"):
         return ("node", str(ROOT / f"tests/faults/{module}.mjs"))
     return (sys.executable, "-m", f"tests.faults.{module}")

@@ -13,7 +13,7 @@ import msgspec
 
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.payload import Payload
-from tests.faults.child import END, END_ROW, PEOPLE, TABLE, TOPICS, Progress, Role, role, tell
+from tests.faults.child import END, END_ROW, PEOPLE, STEADY, TABLE, TOPICS, Progress, Role, role, tell
 from tests.faults.journal import Journal, last
 from tests.faults.recorded import SHOWN
 
@@ -77,6 +77,8 @@ class Subscriber:
                 members[payload.data["userId"]] = payload.data["life"]
             elif payload.event == "presence:leave":
                 members.pop(payload.data["userId"], None)
+                if payload.data["userId"] == STEADY:
+                    Journal(self._part.place / f"{name}.flickers").add(payload.cursor or "-")
             elif payload.event == END:
                 (self._part.place / f"{name}.members").write_bytes(msgspec.json.encode(members))
                 self._ends(PEOPLE)
