@@ -79,6 +79,8 @@ class Observed:
 
     def check_kept(self) -> None:
         """Check that what was acknowledged and stored reached everybody, whatever the journal lost."""
+        for witness in self.witnesses.values():
+            witness.take()
         for payload, answers in self.answers:
             if payload not in self.persisted:
                 continue

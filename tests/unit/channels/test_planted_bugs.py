@@ -130,6 +130,75 @@ def test_death_by_the_wall_clock(planted: bool) -> None:
 
 
 @pytest.mark.parametrize("planted", [False, True])
+def test_a_licence_that_nobody_checks(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        node = cluster.nodes[0]
+        cluster.beat()
+        found.publish(node, "decided by the others", persist=True)
+        node.step()
+        cluster.nodes.remove(node)  # it stands still, until the other has settled what it left behind
+        cluster.beat(7)
+        assert "a" not in cluster.messages.licences
+        if planted:
+            cluster.messages.licences.add("a")
+        node.store.commit()
+        cluster.nodes.insert(0, node)
+        cluster.settle()
+        if planted:
+            with found_by("kept messages came"):
+                found.check_kept()
+        else:
+            found.check_kept()
+            found.check_quiet()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_chain_that_nobody_looks_at(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        node, slow = cluster.nodes
+        cluster.nodes.remove(slow)
+        found.publish(node, "skipped", persist=True)
+        node.step()
+        node.store.commit()
+        node.step()
+        cluster.log.trim(cluster.log.last + 1)
+        if planted:
+            slow.journal.last = cluster.log.start
+        cluster.nodes.append(slow)
+        cluster.settle()
+        if planted:
+            with found_by("kept messages came"):
+                found.check_kept()
+        else:
+            found.check_kept()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_failover_that_forgets_what_is_stored(planted: bool) -> None:
+    with observed() as found:
+        cluster = found.cluster
+        node = cluster.nodes[0]
+        found.publish(node, "lost by the journal", persist=True)
+        node.step()
+        node.store.commit()
+
+        async def nothing(topics: list[str], after: int, until: int) -> set[str]:
+            return set()
+
+        if planted:
+            cluster.commits.with_messages = nothing  # type: ignore[method-assign, assignment]
+        cluster.fail_over(1)
+        cluster.settle()
+        if planted:
+            with found_by("kept messages came"):
+                found.check_kept()
+        else:
+            found.check_kept()
+
+
+@pytest.mark.parametrize("planted", [False, True])
 def test_a_log_that_continues_over_a_failover(planted: bool) -> None:
     with observed() as found:
         cluster = found.cluster
