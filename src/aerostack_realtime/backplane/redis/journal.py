@@ -45,7 +45,8 @@ RETRY_SECONDS: Final = 0.2
 
 class RedisSettings(Struct, frozen=True):
     """`name` tells the journals on one Redis apart. `max_waiting` bounds what a node accepted and has not read
-    back yet, `max_log` what Redis holds, both in bytes. `start_seconds`: how long `start` tries to connect."""
+    back yet, `max_log` what Redis holds, both in bytes. `start_seconds`: how long `start` tries to connect, or to
+    read the next part of the log."""
 
     name: str = "default"
     max_waiting: int = 16 * 1024 * 1024
@@ -88,6 +89,7 @@ class RedisJournal:
         self._lost_at = self._loop.time()
         self._cut = False
         self._trouble = ""
+        self._starting: asyncio.Timeout | None = None
         self._reads = ReadPace(READS_PER_SECOND, READS_BURST)
 
     @property
@@ -137,10 +139,12 @@ class RedisJournal:
         self._listener = listener
         self._reader = LogReader(self._node, listener, self._appender.confirmed, self._appender.unreadable)
         try:
-            async with asyncio.timeout(self._settings.start_seconds):
+            async with asyncio.timeout(self._settings.start_seconds) as self._starting:
                 await self._connect(starting=True)
         except TimeoutError:
             raise JournalUnusable(f"The journal at {self._address} is out of reach. {self._trouble}") from None
+        finally:
+            self._starting = None
 
     async def run(self) -> None:
         await _until_one_ends(self._serve(), self._watch_reach())
@@ -219,6 +223,8 @@ class RedisJournal:
             if not reply:
                 break
             self._take(reply)
+            if self._starting is not None:  # a long log, or a busy machine, is no reason to give up
+                self._starting.reschedule(self._loop.time() + self._settings.start_seconds)
         if self._reader is not None and not self._reader.generation:  # all of it was trimmed
             self._reader.begin(session.generation.number, end)
 
