@@ -97,6 +97,7 @@ reference: install ## the pages of docs/reference/ that follow from the code
 	$(BIN)/python -m aerostack_realtime.config.reference > docs/reference/settings.md
 	$(BIN)/python -m aerostack_realtime.gateway.http.metrics_list > docs/reference/metrics.md
 	$(BIN)/python -m scripts.reference
+	node packages/realtime/reference.mjs
 
 fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600
