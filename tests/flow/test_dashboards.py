@@ -14,9 +14,11 @@ import pytest
 
 from tests.flow.calls import Http
 from tests.flow.wire import Closed, Dial
+from tests.redis import RedisServer
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
+    from tests.flow.databases import Database
 
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 Calls = Callable[["ServerProcess"], Http]
@@ -40,9 +42,9 @@ subscribe = "anyone"
 """
 
 
-def queries() -> Iterator[tuple[str, str]]:
+def queries(boards: str) -> Iterator[tuple[str, str]]:
     """Each query of each panel with the panel's title."""
-    for path in sorted((DEPLOY / "grafana").glob("*.json")):
+    for path in sorted((DEPLOY / "grafana").glob(boards)):
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 yield panel["title"], target["expr"].replace("$__rate_interval", "10s")
@@ -134,14 +136,23 @@ async def load(server: "ServerProcess", dial: Dial, http: Http, shell: Shell) ->
 
 @pytest.mark.timeout(120)
 async def test_every_query_of_board_and_alerts_works_on_a_loaded_server(
-    serve: Serve, calls: Calls, dial: Dial, shell: Shell, prometheus: Callable[[str], Awaitable[Prometheus]]
+    serve: Serve,
+    calls: Calls,
+    dial: Dial,
+    shell: Shell,
+    prometheus: Callable[[str], Awaitable[Prometheus]],
+    database: "Database",
+    redis: RedisServer,
 ) -> None:
+    """On PostgreSQL as a node of a cluster, so that the board of the cluster has data as well."""
     await shell("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
-    server = await serve(SETTINGS)
+    clustered = database.kind == "postgres"
+    backplane = f'backplane = "redis://127.0.0.1:{redis.port}"\n' if clustered else ""
+    server = await serve(backplane + SETTINGS)
     [target] = re.findall(r"metrics: http://(\S+)/metrics", server.log.read_text())
     await load(server, dial, calls(server), shell)
     asked = await prometheus(target)
-    waiting = list(queries())
+    waiting = list(queries("*.json" if clustered else "aerostack.json"))
     assert len(waiting) > 20
     while waiting:
         _, query = waiting[0]
