@@ -16,6 +16,7 @@ from typing import Any, Final
 import pycrdt
 from msgspec import Struct, field
 
+from aerostack_realtime.documents.compactor import FEWEST
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.backoff import Backoff
@@ -124,8 +125,21 @@ async def run(servers: list[ServerProcess], editors: int, edits: int, seed: int 
         stack.push_async_callback(late.close)
         async with late.document(TOPIC) as document:
             _check(document, made, report)
-            report.messages = len(await late.history(TOPIC, 1_000))
+            await _compacted(late, report)
     return report
+
+
+async def _compacted(sdk: Aerostack, report: Report) -> None:
+    """Wait until the document rests as few messages."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                report.messages = len(await sdk.history(TOPIC, 1_000))
+                if report.messages < FEWEST:
+                    return
+                await asyncio.sleep(1.0)  # what is stored has no event to await
+    except TimeoutError:
+        report.anomalies.append(f"the document is not compacted: {report.messages} messages are stored")
 
 
 def _check(document: Document, editors: list[Editor], report: Report) -> None:
@@ -163,9 +177,13 @@ def clocks(doc: pycrdt.Doc[Any]) -> dict[int, int]:
 async def _break(
     servers: list[ServerProcess], networks: list[Network], chance: random.Random, report: Report
 ) -> None:
-    """Kill a server, or cut its editors off, until cancelled."""
+    """Kill a server, or cut its editors off, until cancelled; between two faults there is time for some edits."""
+    saved = -1
     while True:
         await asyncio.sleep(chance.uniform(0.3, 1.0))
+        if report.saved == saved:
+            continue
+        saved = report.saved
         if chance.random() < 0.5:
             chance.choice(networks).cut()
             report.cuts += 1
