@@ -7,8 +7,8 @@ import type { Tables } from '../views.ts'
 
 /** What the figures of the change feed are called here. */
 const NAMES: Record<string, string> = {
-  change_log_changes: 'changes in the log',
-  change_feed_lag_changes: 'changes not read yet',
+  change_log_changes: 'Changes in the log',
+  change_feed_lag_changes: 'Changes not read yet',
 }
 
 export function TablesPage() {
