@@ -47,6 +47,7 @@ from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLin
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
+from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
 from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
 from aerostack_realtime.node import Node, open_node
 from aerostack_realtime.protocol import close_codes
@@ -149,7 +150,12 @@ async def _run(
         if settings.console.enabled:
             await application.console.start()
         listener = Listener(
-            application.app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
+            application.app,
+            limits=settings.limits,
+            pending_sockets=pending_sockets,
+            shutdown_seconds=STOP_SECONDS,
+            # Spans of connects are made of aiohttp's requests.
+            upgrades=endpoint if tracing is None else None,
         )
         tls = None if certificate is None else certificate.context
         port = await listener.bind(settings.host, settings.port, tls, shared=shared_port)
@@ -302,7 +308,11 @@ def _application(
     authenticator, origins = parts.authenticator, parts.origins
 
     def open_session(
-        transport: Transport, identity: Identity | None, slot: ConnectionSlot, project: str, request: web.Request
+        transport: Transport,
+        identity: Identity | None,
+        slot: ConnectionSlot,
+        project: str,
+        request: ConnectRequest,
     ) -> Session:
         links = None
         if settings.open_access:

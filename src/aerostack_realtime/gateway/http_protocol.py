@@ -16,7 +16,7 @@ from aerostack_realtime.gateway.http import headers
 from aerostack_realtime.gateway.http.answers import error_response
 from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
-from aerostack_realtime.protocol.errors import BadMessage, RateLimited
+from aerostack_realtime.protocol.errors import BadMessage
 
 IDLE_SECONDS: Final = 75
 """How long a connection is kept for the next request: longer than proxies keep theirs, not aiohttp's hour."""
@@ -42,12 +42,19 @@ def merging_slashes(make: MakeRequest) -> MakeRequest:
 
 
 class HttpProtocol(RequestHandler):
-    """aiohttp's connection with our limits. It counts as a pending socket until it is a WebSocket or over, and it
-    is ended when no request has come in `handshake_seconds`."""
+    """aiohttp's connection with our limits. It counts as a pending socket of `address` until it is a WebSocket or
+    over, and `deadline` ends it unless a request is complete before."""
 
-    __slots__ = ("_address", "_deadline", "_limits", "_lobby")
+    __slots__ = ("_address", "_deadline", "_lobby")
 
-    def __init__(self, server: web.Server, limits: Limits, pending_sockets: PendingSockets) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        limits: Limits,
+        pending_sockets: PendingSockets,
+        address: str,
+        deadline: asyncio.TimerHandle,
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -57,28 +64,16 @@ class HttpProtocol(RequestHandler):
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
         )
-        self._limits = limits
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = deadline
         self._lobby = pending_sockets
-        self._address: str | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        peer = peer[0] if isinstance(peer, tuple) else None
-        try:
-            self._address = self._lobby.enter(peer)
-        except RateLimited:
-            cast(asyncio.Transport, transport).abort()
-        else:
-            super().connection_made(transport)
-            self._end_by(self._limits.handshake_seconds, transport.close)
+        self._address: str | None = address
 
     def asked(self) -> None:
         """The head of a request is complete."""
-        self._end_by(None)
+        self._deadline.cancel()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._end_by(None)  # the timer would keep the connection in memory, and a flood makes thousands of them
+        self._deadline.cancel()  # it would keep the connection in memory, and a flood makes thousands of them
         self._leave()
         super().connection_lost(exc)
 
@@ -98,11 +93,6 @@ class HttpProtocol(RequestHandler):
         headers.protect(response, secure=request.secure)
         response.force_close()
         return response
-
-    def _end_by(self, seconds: float | None, end: Callable[[], None] | None = None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None if seconds is None or end is None else self._loop.call_later(seconds, end)
 
     def _leave(self) -> None:
         if self._address is not None:

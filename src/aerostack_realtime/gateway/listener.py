@@ -11,6 +11,7 @@ from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.http_protocol import HttpProtocol, merging_slashes
 from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.opening import Opening, Upgrades
 from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
@@ -18,20 +19,29 @@ BACKLOG: Final = 4096
 
 
 class Listener:
-    """Serves an application on one address, for WebSocket and HTTP alike.
+    """Serves an application on one address, for WebSocket and HTTP alike. `upgrades` takes plain requests for a
+    WebSocket, which the application never sees.
 
     A connection that has not sent a whole request head within the limits' `handshake_seconds` is closed; a request
     whose body takes longer than that is answered with 408.
     """
 
     def __init__(
-        self, app: web.Application, *, limits: Limits, pending_sockets: PendingSockets, shutdown_seconds: float
+        self,
+        app: web.Application,
+        *,
+        limits: Limits,
+        pending_sockets: PendingSockets,
+        shutdown_seconds: float,
+        upgrades: Upgrades | None = None,
     ) -> None:
         app.middlewares.insert(0, self._mark)
         app.middlewares.append(self._read)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
         self._limits = limits
         self._lobby = pending_sockets
+        self._upgrades = upgrades
+        self._opening: set[Opening] = set()
         self._server: asyncio.Server | None = None
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
@@ -75,12 +85,17 @@ class Listener:
     async def close(self) -> None:
         self.stop_accepting()
         self.tick()
+        for each in list(self._opening):
+            each.close()
         await self._runner.cleanup()
 
     def _protocol(self) -> asyncio.Protocol:
+        return Opening(self._limits, self._lobby, self._upgrades, self._http, self._opening)
+
+    def _http(self, address: str, deadline: asyncio.TimerHandle) -> asyncio.Protocol:
         server = self._runner.server
         assert server is not None, "the runner was set up before it listens"
-        return HttpProtocol(server, self._limits, self._lobby)
+        return HttpProtocol(server, self._limits, self._lobby, address, deadline)
 
     @web.middleware
     async def _mark(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -50,6 +50,8 @@ class Proxies:
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a peer is one of the proxies."""
+        if not self._trusted:
+            return False
         address = _address(peer or "")
         return address is not None and self._trusts(address)
 

@@ -28,6 +28,7 @@ from aerostack_realtime.gateway.http.callers import Callers
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.rights import Guard
+from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import BadMessage, Forbidden, Unauthorized
 
@@ -152,7 +153,7 @@ class ConsoleCalls:
         if project != topics.CONSOLE:
             self._record(request, operator, "connected")
 
-        def identify(_request: web.Request, _protocols: list[str]) -> Identity:
+        def identify(_request: ConnectRequest, _protocols: list[str]) -> Identity:
             return operator.identity
 
         return await self._endpoint.accept(

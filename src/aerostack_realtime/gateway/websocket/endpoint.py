@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from aerostack_realtime.access.identity import Authenticator, Identity
 from aerostack_realtime.access.tokens import claimed_subject
@@ -19,6 +19,7 @@ from aerostack_realtime.gateway.websocket import handshake
 from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, FrameHandler, WebSocketProtocol
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
+from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest, Upgrade
 from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import (
     AerostackError,
@@ -37,14 +38,14 @@ ABUSE_CODES: Final = frozenset({close_codes.BAD_MESSAGES, close_codes.LIMIT, clo
 REFUSED: Final = web.RequestKey("refused", str)
 """Under which a request has the code of the error that refused its connect."""
 
-OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str, web.Request], Session]
+OpenSession = Callable[[Transport, Identity | None, ConnectionSlot, str, ConnectRequest], Session]
 """Makes a session of a transport, its identity, its place in the connection counters, its project, and the request
 that opened it."""
-Identify = Callable[[web.Request, list[str]], Identity | None]
+Identify = Callable[[ConnectRequest, list[str]], Identity | None]
 """The identity of a connect with these sub-protocols. Raises AerostackError."""
 
 
-def offered(request: web.Request) -> list[str]:
+def offered(request: ConnectRequest) -> list[str]:
     """The sub-protocols a client offers, in its order."""
     header = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
     return [each for each in (part.strip() for part in header.split(",")) if each]
@@ -129,6 +130,21 @@ class WebSocketEndpoint:
         for socket in list(self._sessions):
             socket.abort()
 
+    def admits(self, request: Upgrade) -> bool:
+        """Whether a request may be upgraded; if not, `handle` answers it with the reason."""
+        host = request.headers.get("Host")
+        return (
+            not self._closed
+            and self._origins.serves(host)
+            and self._origins.allows(request.headers.get("Origin"), host)
+        )
+
+    def open(self, request: Upgrade, transport: asyncio.Transport) -> None:
+        """Accept a WebSocket that is admitted, and take its transport over."""
+        socket = WebSocketProtocol(transport, self._limits, self._left)
+        transport.set_protocol(cast(asyncio.BaseProtocol, socket))
+        self._serve(socket, request, offered(request), request.rest, self._identify, self._project, None)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         return await self.accept(request, self._identify, self._project)
 
@@ -165,24 +181,26 @@ class WebSocketEndpoint:
         socket = WebSocketProtocol(transport, self._limits, self._left)
         rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
         between = None if translator is None else translator(socket)
-        session = self._serve(socket, request, protocols, rest, identify, project, between)
-        if opened is not None and session is not None:
-            opened(session)
+        found = self._serve(socket, request, protocols, rest, identify, project, between)
+        if isinstance(found, AerostackError):
+            request[REFUSED] = found.code
+        elif opened is not None:
+            opened(found)
         return handshake.Taken()
 
     def _serve(
         self,
         socket: WebSocketProtocol,
-        request: web.Request,
+        request: ConnectRequest,
         protocols: list[str],
         rest: bytes,
         identify: Identify,
         project: str,
         between: Translator | None,
-    ) -> Session | None:
+    ) -> Session | AerostackError:
         """Accept the upgrade. The greeting of the session, or the refusal, is part of the same write."""
         accepted = handshake.answer(request, select(protocols))
-        address = self._proxies.of(request)
+        address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             self._lobby.forwarded(request.remote, address)
             identity = identify(request, protocols)
@@ -195,11 +213,10 @@ class WebSocketEndpoint:
             audit.record("refused", address=address, reason=refusal.code)
             token = self._token(request, protocols)
             user = request.query.get("userId") if token is None else claimed_subject(token)
-            request[REFUSED] = refusal.code
             self._records.refuse(refusal.code, refusal.message, user=user)
             socket.hang_up()
             socket.serve(NULL_HANDLER, accepted + _refused(refusal, translated=between is not None), rest)
-            return None
+            return refusal
         if identity is not None and identity.kind == "server":
             audit.record("connected", address=address, key=identity.key)
         self._counters.connects += 1
@@ -223,7 +240,7 @@ class WebSocketEndpoint:
         if self._closed:
             raise ServerClosing
 
-    def _identify(self, request: web.Request, protocols: list[str]) -> Identity | None:
+    def _identify(self, request: ConnectRequest, protocols: list[str]) -> Identity | None:
         key = _credential(protocols, _KEY)
         if self._query_credentials:
             key = key or request.query.get("apiKey")
@@ -231,7 +248,7 @@ class WebSocketEndpoint:
         projects.require(request.query.get("projectId"), self._project)
         return self._authenticator.identify(key, token, request.query.get("userId"))
 
-    def _token(self, request: web.Request, protocols: list[str]) -> str | None:
+    def _token(self, request: ConnectRequest, protocols: list[str]) -> str | None:
         token = _credential(protocols, _TOKEN)
         if self._query_credentials:
             token = token or request.query.get("token")

@@ -7,6 +7,8 @@ from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
+from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
+
 _SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 
@@ -15,7 +17,7 @@ def proper(request: web.Request, protocols: list[str]) -> bool:
     return web.WebSocketResponse(protocols=protocols).can_prepare(request).ok
 
 
-def answer(request: web.Request, protocol: str | None) -> bytes:
+def answer(request: ConnectRequest, protocol: str | None) -> bytes:
     """The head that accepts a proper request; without extensions, so compression is off."""
     key = request.headers[hdrs.SEC_WEBSOCKET_KEY].encode()
     accept = base64.b64encode(hashlib.sha1(key + _SALT, usedforsecurity=False).digest()).decode()
