@@ -52,36 +52,70 @@ class TokenBucket:
 
 
 class ConnectionRateLimiter:
-    """What one connection sends, against the rates of the limits; `exempt` ones have none."""
+    """What one connection sends, against the rates of the limits; `exempt` ones have none.
 
-    __slots__ = ("_bytes", "_control", "_messages", "_refusals", "_refused_bytes", "abusive", "exempt")
+    A bucket is made when it is first used, since most connections need one or two of the five.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_control",
+        "_limits",
+        "_messages",
+        "_now",
+        "_refusals",
+        "_refused_bytes",
+        "abusive",
+        "exempt",
+    )
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self.exempt = False
-        self._messages = _allowance(limits.messages_per_second, limits.messages_burst, now)
-        self._bytes = _allowance(limits.publish_bytes_per_second, limits.publish_bytes_burst, now)
-        self._control = _allowance(limits.control_frames_per_second, limits.control_frames_burst, now)
-        self._refusals = _allowance(limits.messages_per_second, limits.refused_messages, now)
-        self._refused_bytes = _allowance(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst, now)
         self.abusive = False
         """Whether it keeps sending although it is asked to wait."""
+        self._limits = limits
+        self._now = now
+        self._messages: TokenBucket | None = None
+        self._bytes: TokenBucket | None = None
+        self._control: TokenBucket | None = None
+        self._refusals: TokenBucket | None = None
+        self._refused_bytes: TokenBucket | None = None
 
     def message(self) -> bool:
         """Whether one more message is allowed."""
-        if self.exempt or self._messages.take():
+        if self.exempt:
             return True
+        if self._messages is None:
+            self._messages = self._bucket(self._limits.messages_per_second, self._limits.messages_burst)
+        if self._messages.take():
+            return True
+        if self._refusals is None:
+            self._refusals = self._bucket(self._limits.messages_per_second, self._limits.refused_messages)
         self.abusive = not self._refusals.take()
         return False
 
     def published(self, size: int) -> bool:
         """Whether publishing `size` more bytes is allowed."""
-        if self.exempt or self._bytes.take(size):
+        if self.exempt:
             return True
+        limits = self._limits
+        if self._bytes is None:
+            self._bytes = self._bucket(limits.publish_bytes_per_second, limits.publish_bytes_burst)
+        if self._bytes.take(size):
+            return True
+        if self._refused_bytes is None:
+            self._refused_bytes = self._bucket(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst)
         self.abusive = not self._refused_bytes.take(size)
         return False
 
     def control(self) -> bool:
+        if self._control is None:
+            limits = self._limits
+            self._control = self._bucket(limits.control_frames_per_second, limits.control_frames_burst)
         return self.exempt or self._control.take()
+
+    def _bucket(self, rate: float, burst: float) -> TokenBucket:
+        return _allowance(rate, burst, self._now)
 
 
 class KeyedTokenBuckets:
