@@ -34,7 +34,8 @@ class Delivery:
         if channel is None:
             self._registry.log(item.topic).append_item(position, timestamp, item)
             return
-        if position <= channel.log.last and channel.replay is None:
+        log, replay = channel.log, channel.replay
+        if position <= log.last and replay is None:
             return  # it waited while the journal began again: whoever subscribed since then has it from the store
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
@@ -43,7 +44,6 @@ class Delivery:
             item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id, traceparent=trace
         )
         frame = frames.encode(event)
-        log = channel.log
         log.counters.events += 1
         if item.without is None:
             without = None
@@ -51,7 +51,7 @@ class Delivery:
         else:
             without = self._connections.get(item.without)
             log.add(Entry(position, frame, False, len(frame), without=item.without))
-        if channel.replay is not None and not channel.replay.passes(position):
+        if replay is not None and not replay.passes(position):
             return
         channel.audience.append(frame, without=without)
         if channel.stream_audience is not None:
