@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, Internal, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Forbidden, Unavailable
 from aerostack_realtime.protocol.messages import (
     Appended,
     ChatMessage,
@@ -23,15 +23,15 @@ from aerostack_realtime.protocol.messages import (
     Unsubscribed,
 )
 from aerostack_realtime.sdk.delivery import Delivery, Stream
-from aerostack_realtime.sdk.internals import ClientInternals, Command
+from aerostack_realtime.sdk.internals import ClientInternals
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember
 from aerostack_realtime.sdk.pieces import closing, iterate, pieces_of
 from aerostack_realtime.sdk.read_stream import OutOfSync
+from aerostack_realtime.sdk.requests import ask
 from aerostack_realtime.sdk.subscription import ANY, Handler, Options, State, Subscription
+from aerostack_realtime.sdk.tracking import Tracking
 from aerostack_realtime.sdk.write_stream import WriteStream
-
-_Answer = TypeVar("_Answer", bound=Reply)
 
 
 class Channel:
@@ -48,8 +48,7 @@ class Channel:
         self._delivery = Delivery(subscription, self._resume)
         self._streams: set[Stream] = set()
         self._requesting: tuple[str, asyncio.Future[Reply]] | None = None  # a subscribe without an answer
-        self._tracking: str | None = None  # the id of the newest track
-        self._tracked: tuple[dict[str, Any], MemberKind] | None = None  # what the server has confirmed
+        self._tracking = Tracking(client, subscription, lambda: client.retain(self))
         self._paused = False
 
     def __repr__(self) -> str:
@@ -172,7 +171,7 @@ class Channel:
             command = replace(command, traceparent=traceparent)
         if compacts is not None:
             command = replace(command, compacts=compacts)
-        ack = await self._answer(id, command, messages.Ack)
+        ack = await ask(self._client, id, command, messages.Ack)
         return Ack(ack.id, ack.cursor or None, ack.timestamp or None, ack.duplicate is True)
 
     # --- streams -----------------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class Channel:
         Raises NotFound for an unknown stream, Forbidden, or a retryable error.
         """
         ref = new_id()
-        await self._answer(ref, messages.Cancel(self._subscription.wire_topic, id, reason, ref), messages.Ack)
+        await ask(self._client, ref, messages.Cancel(self._subscription.wire_topic, id, reason, ref), messages.Ack)
 
     # --- presence and history ----------------------------------------------------------------------------
 
@@ -226,40 +225,16 @@ class Channel:
         `state["userId"]`, otherwise this connection. With `per="connection"` this connection is a member of its
         own, so that two programs of one user have a cursor each. Raises like `publish`.
         """
-        id = new_id()
-        kept = dict(state), per
-        self._tracking = id
-        self._client.retain(self)
-        try:
-            await self._answer(id, self._track_command(id, *kept), messages.Ack)
-        except BaseException:
-            if self._tracking == id and self._tracked is None:
-                self._tracking = None
-                self._client.retain(self)
-            raise
-        if self._tracking == id:
-            self._tracked = kept
-
-    def _track_command(self, id: str, state: dict[str, Any], per: MemberKind) -> messages.Track:
-        topic = self._subscription.wire_topic
-        return messages.Track(topic, state, id, UNSET if per == "user" else per)
+        await self._tracking.track(dict(state), per)
 
     async def untrack(self) -> None:
         """Leave the channel's members; does nothing when not tracked."""
-        tracking, self._tracking, self._tracked = self._tracking, None, None
-        if tracking is None:
-            return
-        self._client.retain(self)
-        if self._client.connected:
-            id = new_id()
-            await self._answer(id, messages.Untrack(self._subscription.wire_topic, id), messages.Ack)
-        else:  # presence ends with the connection, so only a waiting track has to be withdrawn
-            self._client.withdraw(tracking, Unavailable("untrack() was called before the server answered."))
+        await self._tracking.untrack()
 
     async def presence(self) -> list[PresentMember]:
         """The members present now, in the order they joined. Needs no subscription. Raises like `publish`."""
         id = new_id()
-        reply = await self._answer(id, messages.AskPresence(self._subscription.wire_topic, id), Presence)
+        reply = await ask(self._client, id, messages.AskPresence(self._subscription.wire_topic, id), Presence)
         return [
             PresentMember(each.user_id, msgspec.json.decode(each.state), each.since, each.connection_id or None)
             for each in reply.members
@@ -273,15 +248,6 @@ class Channel:
         """
         return await self._client.history(self._subscription.topic, limit, before)
 
-    async def _answer(self, id: str, command: Command, answer: type[_Answer]) -> _Answer:
-        try:
-            reply = await self._client.request(id, command)
-        finally:
-            self._client.withdraw(id)
-        if not isinstance(reply, answer):
-            raise Internal(f"The server answered {type(command).__name__} with {type(reply).__name__}.")
-        return reply
-
     # --- called by the session ---------------------------------------------------------------------------
 
     @property
@@ -290,7 +256,7 @@ class Channel:
         return bool(
             self.subscribed
             or self._requesting is not None
-            or self._tracking is not None
+            or self._tracking.active
             or self._subscription.has_listeners
             or not self._delivery.idle
         )
@@ -358,8 +324,7 @@ class Channel:
         if reply.id is not UNSET:
             return None
         if reply.reason == "forbidden":
-            self._tracking = self._tracked = None  # the server ended the presence, too
-            self._client.retain(self)
+            self._tracking.end()  # the server ended the presence, too
         if not self.subscribed:
             return None
         because = f": {reply.reason}" if reply.reason else "."
@@ -376,9 +341,7 @@ class Channel:
         """There is a new connection, or a retry: request again what the server had confirmed."""
         if self.subscribed and not self._paused:
             self._client.send(self._subscription.request(new_id()))
-        if self._tracked is not None:
-            id = self._tracking = new_id()
-            self._client.send(self._track_command(id, *self._tracked))
+        self._tracking.restore()
 
     def _lost(self) -> None:
         """The connection is gone."""

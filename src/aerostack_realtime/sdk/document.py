@@ -11,6 +11,7 @@ from aerostack_realtime.protocol.errors import AerostackError, BadMessage
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import HistoryMessage, Payload
+from aerostack_realtime.sdk.requests import ask
 from aerostack_realtime.sdk.subscription import GAP, State
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Document:
         subscription = self._channel._subscription
         while True:
             id = new_id()
-            await self._channel._answer(id, messages.Untrack(subscription.wire_topic, id), messages.Ack)
+            await ask(self._channel._client, id, messages.Untrack(subscription.wire_topic, id), messages.Ack)
             while not self._channel._delivery.idle:  # noqa: ASYNC110 - its handlers do not wait, except after a gap
                 await asyncio.sleep(0)
             if subscription.state is State.LIVE or not subscription.confirmed:
