@@ -104,6 +104,15 @@ const synced = (...editors: Editor[]) =>
 const saved = (...editors: Editor[]) => until(editors, () => editors.every(({ provider }) => provider.saved))
 const reads = (editor: Editor, text: string) => until([editor], () => editor.text.toString() === text)
 
+/** The editor is connected: the server may take a moment to notice a new table, or a row in it. */
+async function admitted(editor: Editor): Promise<void> {
+  const { provider } = editor
+  while (!provider.synced) {
+    if (provider.status === 'disconnected') provider.connect()
+    await until([editor], () => provider.synced || provider.status === 'disconnected')
+  }
+}
+
 /** The documents hold the same, byte for byte. */
 function expectSame(...editors: Editor[]): void {
   const states = editors.map(({ doc }) => canonical(doc).toString('base64'))
@@ -197,29 +206,23 @@ test('edits of a closed page are sent by the next one, from IndexedDB', async ()
 test('a server that is killed loses nothing that was saved', async () => {
   const [ada, bob] = [edit(client(server)), edit(client(server))]
   await synced(ada, bob)
-  let acknowledged = ''
-  ada.provider.on('saved', (saved) => {
-    if (saved) acknowledged = ada.text.toString()
-  })
-  for (let round = 0; round < 2; round++) {
-    ada.text.insert(ada.text.length, `round ${round}, `)
-    await saved(ada)
-    ada.text.insert(ada.text.length, `more of ${round}, `)
-    await server.kill()
-    const eve = edit(client(server))
-    await until([ada], () => ada.provider.status !== 'connected')
-    bob.text.insert(0, `${round}`)
-    const before = acknowledged
-    await server.start()
-    reconnect()
-    await synced(eve)
-    expect(eve.text.toString().replace(/^\d*/, '')).toContain(before.replace(/^\d*/, ''))
-    await saved(ada, bob)
-  }
-  await Promise.all([synced(ada), synced(bob)])
-  await until([ada, bob], () => ada.text.toString() === bob.text.toString())
-  expect(ada.text.toString()).toContain('more of 1')
-  expectSame(ada, bob)
+  ada.text.insert(0, 'saved, ')
+  await saved(ada)
+  ada.text.insert(ada.text.length, 'on the way, ')
+  await server.kill()
+  await until([ada, bob], () => [ada, bob].every(({ provider }) => provider.status !== 'connected'))
+  bob.text.insert(0, 'offline, ')
+  expect(bob.provider.saved).toBe(false)
+  await server.start()
+  const eve = edit(client(server))
+  await synced(eve)
+  expect(eve.text.toString()).toContain('saved, ')
+  reconnect()
+  const all = ['saved, ', 'on the way, ', 'offline, ']
+  for (const editor of [ada, bob, eve])
+    await until([editor], () => all.every((part) => editor.text.toString().includes(part)))
+  await saved(ada, bob)
+  expectSame(ada, bob, eve)
 })
 
 test('two tabs of one user are two cursors, which leave with their tabs', async () => {
@@ -289,7 +292,7 @@ test('a membership that ends ends the editing at once', async () => {
   await server.query("INSERT INTO members VALUES ('plan', 'ada'), ('plan', 'bob')")
   const made = (user: string) => edit(client(server, { token: tokenOf(user) }), 'team/plan')
   const [ada, bob] = [made('ada'), made('bob')]
-  await synced(ada, bob)
+  await Promise.all([admitted(ada), admitted(bob)])
   const closed = new Promise((resolve) => bob.provider.on('closed', resolve))
   await server.query("DELETE FROM members WHERE user_id = 'bob'")
   await closed
@@ -300,7 +303,7 @@ test('a membership that ends ends the editing at once', async () => {
   expect(bob.text.toString()).toBe('Still here')
   expect(bob.provider.saved).toBe(false)
   await server.query("INSERT INTO members VALUES ('plan', 'bob')")
-  bob.provider.connect()
+  await admitted(bob)
   await until([ada, bob], () => ada.text.length === 16 && bob.text.length === 16)
   await saved(bob)
   expectSame(ada, bob)
@@ -331,21 +334,21 @@ function seeded(seed: number): (below: number) => number {
   }
 }
 
-test('random edits, cuts, pastes and a kill: one document byte for byte', async () => {
+test('random edits, cuts, pastes and a kill: one document byte for byte', { timeout: 180_000 }, async () => {
   const seed = Number(process.env.SEED ?? 20)
   const random = seeded(seed)
   const cables = await Promise.all([through(), through(), through()])
   const editors = Array.from({ length: 12 }, (_, n) => edit(client(cables[n % 3] as Cable)))
   await synced(...editors)
-  for (let step = 0; step < 240; step++) {
+  for (let step = 0; step < 180; step++) {
     const { text, doc } = editors[random(editors.length)] as Editor
     const at = random(text.length + 1)
-    if (random(40) === 0) text.insert(at, 'paste '.repeat(10_000))
+    if (random(60) === 0) text.insert(at, 'paste '.repeat(10_000))
     else if (random(3) === 0 && at < text.length) text.delete(at, Math.min(text.length - at, 1 + random(5)))
     else if (random(5) === 0) doc.getMap('map').set(`key ${random(5)}`, step)
     else text.insert(at, `${step} `)
     if (step % 40 === 20) cables[random(3)]?.cut()
-    if (step === 120) {
+    if (step === 100) {
       await server.kill()
       await server.start()
     }
@@ -356,7 +359,8 @@ test('random edits, cuts, pastes and a kill: one document byte for byte', async 
   const late = edit(client(server))
   await synced(late) // all edits are stored, so this is all of them
   const whole = canonical(late.doc)
-  await until(editors, () => editors.every(({ doc }) => whole.equals(canonical(doc))))
+  const same = ({ text, doc }: Editor) => text.length === late.text.length && whole.equals(canonical(doc))
+  await until(editors, () => editors.every(same))
   expect(late.text.length, `SEED=${seed}`).toBeGreaterThan(10_000)
 })
 
