@@ -71,6 +71,13 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     @property
+    def is_master(self) -> bool:
+        try:
+            return bool(self.command("ROLE")[0] == b"master")
+        except OSError:  # a promotion closes connections
+            return False
+
+    @property
     def tls_port(self) -> int:
         return int(self._settings["tls-port"])
 
@@ -224,7 +231,7 @@ class WatchedRedis:
     def await_master(self, server: RedisServer) -> None:
         """Return once the Sentinels have made a server the master."""
         end = time.monotonic() + 2 * PATIENCE
-        while self.current is not server or server.command("ROLE")[0] != b"master":
+        while self.current is not server or not server.is_master:
             assert time.monotonic() < end, "the Sentinels do not fail over"
             time.sleep(0.05)
 

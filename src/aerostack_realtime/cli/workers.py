@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from aerostack_realtime.cli.console import fail, note
@@ -64,7 +65,8 @@ class Workers:
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._running.values():
-            process.send_signal(number)
+            with suppress(ProcessLookupError):  # it has just ended
+                process.send_signal(number)
 
     async def _keep(self, number: int) -> None:
         """Run one worker, again and again, until all have to end."""
