@@ -3,6 +3,7 @@ when its editors pause."""
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -145,7 +146,7 @@ class Compactor:
             self._refuse(topic, f"the message at position {merged.position}: {merged.reason}")
             return
         assert isinstance(merged, Merged), "a merge without a state vector is not refused"
-        replaced = sum(message.position <= merged.until for message in messages)
+        replaced = bisect_right(messages, merged.until, key=lambda message: message.position)
         if replaced < fewest:
             return
         answer = Answer[Outcome]()
@@ -154,10 +155,9 @@ class Compactor:
         self._hub.publish(topic, documents.EVENT, Raw(data), answer.done, persist=True, compacts=cursor)
         await answer
         self.compactions += 1
-        before = sum(len(message.data) for message in messages)
         log.info(
-            "compacted %s: %d messages of %d bytes to one of %d bytes, in %.0f ms",
-            *(topic, replaced, before, len(data), (self._now() - began) * 1000),
+            "compacted %s: %d messages to one of %d bytes, in %.0f ms",
+            *(topic, replaced, len(data), (self._now() - began) * 1000),
         )
 
     def _refuse(self, topic: str, reason: str) -> None:

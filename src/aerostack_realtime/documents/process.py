@@ -4,9 +4,13 @@ import asyncio
 import sys
 from typing import Final
 
-from aerostack_realtime.documents.requests import HEAD, Answer, Request, decode_answer, framed
+from msgspec.structs import replace
+
+from aerostack_realtime.documents.requests import HEAD, Answer, More, Request, decode_answer, framed
 from aerostack_realtime.protocol.errors import Unavailable
 
+PART: Final = 1_000
+"""Messages that are sent to the worker at once."""
 ANSWER_SECONDS: Final = 60.0
 """How long a request may take: the largest document takes a few seconds on a busy machine."""
 
@@ -56,6 +60,11 @@ class DocumentWorker:
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None, "it is a pipe"
         assert answers is not None, "it is a pipe"
+        while len(request.messages) > PART:  # a part at a time, so that encoding delays nobody
+            requests.write(framed(More(request.messages[:PART])))
+            request = replace(request, messages=request.messages[PART:])
+            await requests.drain()
+            await asyncio.sleep(0)
         requests.write(framed(request))
         await requests.drain()
         size = int.from_bytes(await answers.readexactly(HEAD), "big")

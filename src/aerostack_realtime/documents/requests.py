@@ -35,6 +35,12 @@ class Corrupt(Struct, frozen=True, array_like=True, tag="corrupt"):
     reason: str
 
 
+class More(Struct, frozen=True, array_like=True, tag="more"):
+    """The first messages of the document that the next request is about. It has no answer."""
+
+    messages: list[Message]
+
+
 class Merge(Struct, frozen=True, array_like=True, tag="merge"):
     """Asks for the document that messages add up to, see `merge.merged`."""
 
@@ -62,14 +68,15 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
 
 
 Request = Merge | IsNews
+AnyRequest = More | Request
 Answer = Merged | Corrupt | News | Refused
 
 encode: Final = msgspec.msgpack.Encoder().encode
-decode_request: Final = msgspec.msgpack.Decoder(Request).decode
+decode_request: Final[Callable[[bytes], AnyRequest]] = msgspec.msgpack.Decoder(AnyRequest).decode
 decode_answer: Final[Callable[[bytes], Answer]] = msgspec.msgpack.Decoder(Answer).decode
 
 
-def framed(message: Request | Answer) -> bytes:
+def framed(message: AnyRequest | Answer) -> bytes:
     """A message with its length before it."""
     data = encode(message)
     return len(data).to_bytes(HEAD, "big") + data

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import BinaryIO, Final
 
+from msgspec.structs import replace
+
 from aerostack_realtime.documents import merge
 from aerostack_realtime.documents.requests import (
     HEAD,
@@ -15,6 +17,8 @@ from aerostack_realtime.documents.requests import (
     Corrupt,
     IsNews,
     Merge,
+    Message,
+    More,
     News,
     Refused,
     Request,
@@ -42,10 +46,15 @@ def answer(request: Request) -> Answer:
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until there are no more."""
+    first: list[Message] = []
     while head := requests.read(HEAD):
         request = decode_request(requests.read(int.from_bytes(head, "big")))
-        answers.write(framed(answer(request)))
+        if isinstance(request, More):
+            first += request.messages
+            continue
+        answers.write(framed(answer(replace(request, messages=first + request.messages))))
         answers.flush()
+        first = []
 
 
 if __name__ == "__main__":
