@@ -200,7 +200,7 @@ class PostgresServer:
             self.data.chmod(0o700)
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
-        """Run statements, each committed by itself."""
+        """Run statements in autocommit."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Real Redis servers and Sentinels, for whoever tests against them.
+"""Real Redis servers and Sentinels for tests.
 
 Each has a directory of its own, a Unix socket in it, and a free port of 127.0.0.1. AEROSTACK_REDIS_SERVER names
 another program, such as valkey-server.

@@ -18,7 +18,7 @@ test('a message reaches everybody in the room once, and nobody in another', asyn
   await expect(otto.page.getByText('Nobody has said anything in random yet.')).toBeVisible()
 })
 
-test('whoever comes later, or again, reads what was said, oldest first', async ({ arrive }) => {
+test('a person who joins later, or again, reads what was said, oldest first', async ({ arrive }) => {
   const amelia = await arrive(server, `${CHAT}#support`, 'Amelia')
   const said = ['One', 'Two', 'Three']
   for (const text of said) {

@@ -4,7 +4,7 @@ import { serverOfThisFile } from './server.ts'
 const server = serverOfThisFile()
 const CHAT = '/examples/chat/'
 
-test('a server that is killed and comes back finds every page as it left it, and brings what it missed', async ({
+test('after a server is killed and starts again every page is unchanged and receives what it missed', async ({
   arrive,
 }) => {
   const [amelia, bessie, otto] = await Promise.all([

@@ -22,7 +22,9 @@ async function flyLeft({ page }: Person, name: string): Promise<void> {
   await page.keyboard.up('ArrowLeft')
 }
 
-test('a glider is at the same place for everyone, also for who joins when it rests', async ({ arrive }) => {
+test('a glider is at the same place for everyone, also for a player who joins when it rests', async ({
+  arrive,
+}) => {
   await server.query('UPDATE balloons SET x = 0.9, y = 0.05')
   const [amelia, bessie] = await Promise.all([arrive(server, GAME, 'Amelia'), arrive(server, GAME, 'Bessie')])
   await expect(glider(bessie.page, 'Amelia')).toBeVisible()
@@ -80,7 +82,7 @@ test('thirty players in Python catch balloons in front of everyone', async ({ ar
 })
 
 async function end(process: ChildProcess): Promise<void> {
-  if (process.exitCode !== null) throw new Error('The players in Python ended by themselves.')
+  if (process.exitCode !== null) throw new Error('The players in Python ended unasked.')
   const ended = once(process, 'exit')
   process.kill('SIGKILL')
   await ended

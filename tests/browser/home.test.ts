@@ -54,7 +54,7 @@ test('the console shows events, row changes and presence of others', async ({ ar
   await expectPresent(amelia.page, 'Subscribed topics', ['todos'])
 })
 
-test('errors are told with their code', async ({ arrive }) => {
+test('errors are shown with their code', async ({ arrive }) => {
   const { page } = await arrive(server, '/', 'Amelia')
   await subscribe(page, 'no_such_table')
   await expect(log(page).first()).toContainText('not_found')

@@ -37,7 +37,9 @@ test('a notification reaches its user alone, and is read on all devices', async 
   await expect(feed(bessie.page)).toHaveText([/From Amelia/])
 })
 
-test('who claims to be another user without a token sees nothing of theirs', async ({ arrive }) => {
+test('a client that claims to be another user without a token sees nothing of that user', async ({
+  arrive,
+}) => {
   const { page } = await arrive(server, '/', 'Otto') // the console has no token
   const log = page.getByRole('log', { name: 'What happened' }).getByRole('listitem')
   for (const topic of ['notifications/otto', 'notifications']) {

@@ -63,7 +63,7 @@ test('chat', async ({ arrive }) => {
   const talk: [typeof amelia, string][] = [
     [amelia, 'Morning! The windsock finally made up its mind.'],
     [amelia, 'Steady from the west, about ten knots.'],
-    [bessie, 'Then we fly the long loop. Who has the chart?'],
+    [bessie, 'Then we fly the long loop. Do you have the chart?'],
     [amelia, 'On the wing, under the thermos.'],
     [bessie, 'And the thermos?'],
     [amelia, 'In excellent hands.'],

@@ -63,7 +63,7 @@ test('a row changed by any other program shows, and one of another list does not
   await expect(page.getByLabel('Text of: Lemonade')).toBeVisible()
 })
 
-test('a write that the database refuses is told', async ({ arrive }) => {
+test('a write that the database refuses is reported', async ({ arrive }) => {
   const { page } = await arrive(server, TODOS, 'Amelia')
   await server.query(
     "CREATE TRIGGER full BEFORE INSERT ON todos BEGIN SELECT RAISE(ABORT, 'the list is full'); END",

@@ -104,7 +104,7 @@ class Backend(Protocol):
     def open(self, listener: Recorder, **settings: Any) -> AbstractAsyncContextManager[Database]: ...
 
     def write(self, *statements: str, fails: bool = False) -> str:
-        """Run statements, each committed by itself, up to the first that fails; what they print."""
+        """Run statements in autocommit, up to the first that fails; what they print."""
 
 
 class SqliteBackend:
@@ -123,7 +123,7 @@ class SqliteBackend:
                 await database.close()
 
     def write(self, *statements: str, fails: bool = False) -> str:
-        """Run statements by the `sqlite3` command, each committed by itself, up to the first that fails.
+        """Run statements by the `sqlite3` command in autocommit, up to the first that fails.
 
         Gives what they print. It is another process, as any other client is: two SQLite libraries in one
         process break each other's locks.

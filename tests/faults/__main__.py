@@ -15,7 +15,7 @@ from tests.faults.run import Options, Result, run
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="repeats a run's faults")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults go on at most")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults last at most")
     parser.add_argument("--faults", type=int, default=500, help="how many there are at most")
     parser.add_argument("--database", choices=DATABASES, default="sqlite", help="what the server runs on")
     parser.add_argument("--pause", type=float, default=1_500.0, help="events between two faults, in the mean")

@@ -85,7 +85,7 @@ class Vault:
             os.replace(fresh, self._database)
 
     def restored(self, cursor: str) -> None:
-        """Record what the last restoration undid, now that the logs of custom channels go on at `cursor`."""
+        """Record what the last restoration undid, now that the logs of custom channels continue at `cursor`."""
         self.note_epochs()
         before = self._epoch()
         with opened(self._backup) as copy:

@@ -1,7 +1,7 @@
 """A cable to a host of its own: two network namespaces and a pair of virtual interfaces, where we may make them.
 
 What a proxy does to a connection, both kernels have said yes to. What is sent while a cable is pulled is lost on
-the way, nobody is told, and the kernels send it again: so the server's own sockets are tried here.
+the way, no program is notified, and the kernels send it again: so the server's own sockets are tried here.
 
 A process can make a namespace but not move the threads it has, so the run itself has to begin in one: `isolated`.
 Nothing of this is seen by the rest of the machine, and it is gone with the last process in it.
@@ -29,7 +29,7 @@ def possible() -> bool:
 
 
 def isolated(module: str, arguments: Sequence[str]) -> None:
-    """Begin this program anew in a network namespace of its own, where that is possible. Returns in it."""
+    """Start this program again in a network namespace of its own, where that is possible. Returns in it."""
     if os.environ.get(_OURS) or not possible():
         return
     inside = ["sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable, "-m", module, *arguments]

@@ -1,6 +1,6 @@
 """Finds broken promises in a history. Pure: a history in, anomalies out.
 
-The promises are those of docs/protocol.md §5. A subscriber that was told of a gap may lack ephemeral events up
+The promises are those of docs/protocol.md §5. A subscriber that received a gap may lack ephemeral events up
 to the next one it handled; it may lack persisted messages and row changes only where the gap stands between two
 epochs, which is where a backup was restored, and row changes also where the log of changes itself was
 interrupted: its slot dropped, the table replaced.
@@ -78,7 +78,7 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
         kept = history.sent.get(what)
         if kept is None:
             findings.add("phantom", where, f"{what} was never published")
-        if replaying and not kept:  # what is lost and sent anew may follow what was stored and is replayed
+        if replaying and not kept:  # what is lost and sent again may follow what was stored and is replayed
             newest.clear()
             replaying = False
         if what in seen:
@@ -106,7 +106,7 @@ def _overtaken(history: TopicHistory) -> Callable[[Message, int], bool]:
 
 
 def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> Iterator[_Pardon]:
-    """What the gaps that a subscriber was told account for."""
+    """What the gaps that a subscriber received account for."""
     following = ephemeral = history.ended.get(name, _END)
     after_gaps: list[tuple[int, Place, Place]] = []
     for index in range(len(handled) - 1, -1, -1):
@@ -130,7 +130,7 @@ def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> It
 def _check_complete(
     findings: _Findings, where: str, history: TopicHistory, name: str, handled: Sequence[Handled]
 ) -> None:
-    """Every acknowledged message was handled, or a gap told that it might be missing."""
+    """Every acknowledged message was handled, or a gap reported that it might be missing."""
     started = history.started.get(name, _BEGINNING)
     seen = {each.what for each in handled}
     pardons = list(_pardons(history, name, handled))
@@ -211,7 +211,7 @@ def check_table(history: TableHistory) -> list[Anomaly]:
 
 
 def check_members(told: Mapping[str, Mapping[str, object]], present: Mapping[str, object]) -> list[Anomaly]:
-    """Who takes whom for present at the end, by subscriber, who was told by events alone."""
+    """Whom each subscriber takes for present at the end, by the events that it received."""
     findings = _Findings()
     for name, has in told.items():
         differing = {each for each in has.keys() | present.keys() if has.get(each) != present.get(each)}
@@ -264,7 +264,7 @@ class _Follower:
         self._epoch = 0
         self._next = 0
         self._told: Place | None = None
-        """Where the gap ends that was told last."""
+        """Where the gap ends that was reported last."""
 
     def follow(self, handled: Iterable[Handled]) -> None:
         last: Place | None = None
@@ -307,7 +307,7 @@ class _Follower:
             self._next = here + 1
 
     def _is_told(self, here: int) -> bool:
-        """Whether what is missing up to here is in a gap over a place where the log lost its thread."""
+        """Whether what is missing up to here is in a gap over a place where the log was interrupted."""
         gap = self._told
         if gap is None:
             return False

@@ -17,7 +17,7 @@ export const role = parseArgs({
   ),
 }).values
 
-// A run has many faults: come back ten times as soon as an app would.
+// A run has many faults: reconnect ten times as soon as an app would.
 const clock = {
   now: () => Date.now(),
   setTimeout: (callback, milliseconds) =>
@@ -44,7 +44,7 @@ export function progressed() {
   if (++count % PROGRESS_EVERY === 0) tell(`+${PROGRESS_EVERY}`)
 }
 
-/** Resolves when the run ends; whoever started this process being gone ends it. */
+/** Resolves when the run ends, or the process that started this one. */
 export const finish = new Promise((resolve) => {
   process.stdin.on('data', resolve).on('end', () => process.exit(0))
 })

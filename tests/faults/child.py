@@ -46,7 +46,7 @@ class Role(Struct, frozen=True):
         return f"{self.name}.{self.life}"
 
     def sdk(self) -> Aerostack:
-        """A client that comes back quickly: a run has many faults."""
+        """A client that reconnects quickly: a run has many faults."""
         return Aerostack(self.url.split(","), api_key=SECRET_KEY, backoff=Backoff(0.05, 0.4))
 
 
@@ -81,7 +81,7 @@ def tell(line: str) -> None:
 
 
 async def told_to_finish() -> None:
-    """Wait until the run ends (or whoever started this process is gone)."""
+    """Wait until the run ends (or the process that started this one)."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     await reader.readline()

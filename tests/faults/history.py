@@ -1,4 +1,4 @@
-"""What happened in a run, as the checker needs it: plain data, whoever recorded or invented it.
+"""What happened in a run, as the checker needs it: plain data, recorded or invented.
 
 A *place* is where an event stands: how many backups had been restored, which is called the epoch here, and the
 position since then. Places of one channel can be compared.
@@ -49,7 +49,7 @@ class Message(NamedTuple):
 
 
 class Handled(NamedTuple):
-    """A subscriber's handlers have finished with an event; `what` is None for a gap that it was told."""
+    """A subscriber's handlers have finished with an event; `what` is None for a gap."""
 
     place: Place
     what: "Message | Version | None"
@@ -119,12 +119,12 @@ class TableHistory(Struct):
     """The watched table.
 
     `committed`: the changes of each time between two restorations, in the order of their commits. `seams`: for
-    each of these times, between which two of its changes (as indexes) the log may have lost its thread: what
-    comes before the second may be missing for whoever is told of a gap there. None given: there are none.
+    each of these times, between which two of its changes (as indexes) the log may have been interrupted: what
+    comes before the second may be missing for a subscriber that received a gap there. None given: there are none.
     `reached`: how many of its time's changes a gap leaves behind, by its place: as long as the server takes to see
     what befell the table, more may be missing than before the second, up to there.
-    `kept`: for each of them but the last, how many of its changes the backup had that was restored then: whoever
-    had handled these and no more goes on without a gap. None given: everyone is told.
+    `kept`: for each of them but the last, how many of its changes the backup had that was restored then: a
+    subscriber that had handled these and no more continues without a gap. None given: each subscriber gets one.
     `acknowledged`: stamps of acknowledged transactions, each of which made a version. `shown`: which rows
     each subscriber sees. `handled` is iterated over once for each subscriber. `states`: by subscriber, the rows
     it shows at the end and the rows there are.

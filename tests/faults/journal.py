@@ -1,7 +1,7 @@
 """Records of what processes saw: append-only files of short lines that a `kill -9` of the writer loses nothing of.
 
 Each line is one `write` to the kernel, so a record is there exactly if the call returned or nearly did; a torn
-last line (a full disk, a crash of the machine) is cut off by whoever opens the file next.
+last line (a full disk, a crash of the machine) is cut off when the file is opened next.
 """
 
 import os

@@ -236,7 +236,7 @@ class Nemesis:
     async def _has_left(self, *epochs: str) -> bool:
         try:
             return await self._stage.epoch() not in epochs
-        except AerostackError:  # its connections to the database are being made anew
+        except AerostackError:  # its connections to the database are being opened again
             return False
 
     async def _aged(self) -> None:

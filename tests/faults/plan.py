@@ -132,7 +132,7 @@ SUBSCRIBERS = ("sub-all", "sub-some", "sub-node", "live")
 PUBLISHERS = ("pub-python", "pub-node")
 WRITERS = ("writer-driver", "writer-shell", "writer-sdk")
 AFAR = ("sub-some", "pub-node")
-"""Who is at the other end of the cable, where there is one; the others come by the proxy."""
+"""The clients at the other end of the cable, where there is one; the others connect by the proxy."""
 
 LONGEST_PAUSE = 1.2
 """Seconds that a process or the network is held: some reach the limits of buffers, none the heartbeat."""

@@ -77,12 +77,12 @@ class Postgres:
                 return row[0] if row else None
 
     def ensure(self) -> None:
-        """Start it again when it gave up, as after a crash with a disk that stays full."""
+        """Start it again when it ended, as after a crash with a disk that stays full."""
         if not self.server.runs:
             self.server.start()
 
     def restart(self, how: signal.Signals, *, alone: bool = False) -> None:
-        """SIGINT stops it in order, SIGQUIT at once. `alone`: nobody but us finds it then."""
+        """SIGINT stops it in order, SIGQUIT at once. `alone`: only we can reach it then."""
         self.server.stop(how)
         self.server.start(alone=alone)
 

@@ -95,7 +95,7 @@ class PostgresVault:
         return str(run[0])
 
     def restored(self, cursor: str) -> None:
-        """Record what the last restoration undid, now that the logs of custom channels go on at `cursor`."""
+        """Record what the last restoration undid, now that the logs of custom channels continue at `cursor`."""
         self.note_epochs()
         journal = Journal(self._place / "restorations")
         for after, topic in self._undone:
@@ -109,7 +109,7 @@ class PostgresVault:
                 file.write(" ".join("-" if value is None else str(value) for value in change) + "\n")
 
     def seam(self, begin: int, end: int) -> None:
-        """Between these places of the log the subscribers are told that something may be missing."""
+        """Between these places of the log the subscribers receive a gap."""
         journal = Journal(self._place / f"seams.{self._times}")
         journal.add(begin << decoded.INDEX_BITS, end << decoded.INDEX_BITS)
         journal.close()

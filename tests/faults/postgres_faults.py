@@ -17,7 +17,7 @@ WAL: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 LATENCY_SECONDS: Final = 0.02
 """Of the link, each way, for each chunk: a database in another place, not another continent."""
 STAMPS_PER_TABLE: Final = 1 << 40
-"""What a row's stamp grows by when its table is made anew: stamps are never used twice."""
+"""What a row's stamp grows by when its table is created again: stamps are never used twice."""
 REPLACE: Final = f"""
 LOCK TABLE items IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE items RENAME TO items_before;
@@ -38,7 +38,7 @@ class PostgresFaults:
         self._chance = random.Random(f"{seed} postgres")
 
     async def carry_out(self, fault: Fault) -> None:
-        """Raises TimeoutError when something did not come back."""
+        """Raises TimeoutError when something did not recover."""
         link = self._postgres.link
         match fault.kind:
             case "crash postgres":
@@ -96,7 +96,7 @@ class PostgresFaults:
     async def _drop_slot(self) -> None:
         """As a DBA does who takes it for a forgotten one."""
         begin = await asyncio.to_thread(self._postgres.ask, WAL)
-        await asyncio.to_thread(self._vault.note_epochs)  # a server that begins anew forgets them
+        await asyncio.to_thread(self._vault.note_epochs)  # a server that starts again forgets them
         await asyncio.to_thread(self._drop)
         await self._postgres.until("SELECT active FROM pg_replication_slots WHERE slot_name = %s", SLOT)
         self._vault.seam(begin, await asyncio.to_thread(self._postgres.ask, WAL))

@@ -35,8 +35,8 @@ class Epochs:
     """To which time between two restorations each epoch of the run belongs.
 
     `noted`: the epochs as the suite learnt of them, each with how often a backup had been restored by then, and
-    how often with the server stopped: one that runs on goes on with its clock, so the positions of custom
-    channels go on, too. The first note counts.
+    how often with the server stopped: one that runs continues with its clock, so the positions of custom
+    channels continue, too. The first note counts.
     """
 
     def __init__(self, noted: Iterable[Sequence[str]]) -> None:

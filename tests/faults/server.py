@@ -76,9 +76,9 @@ class Server:
             )
 
     async def ensure(self) -> None:
-        """Start it again if it has ended by itself, which is an anomaly."""
+        """Start it again if it has ended unasked, which is an anomaly."""
         if self._process is not None and self._process.returncode is not None and not self._leaving:
-            self.crashes.append(f"{self.name} ended by itself with {self._process.returncode}")
+            self.crashes.append(f"{self.name} ended unasked with {self._process.returncode}")
             await self.start()
 
     async def end(self, number: signal.Signals) -> None:
@@ -103,6 +103,6 @@ class Server:
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     def set_clock(self, seconds: int) -> None:
-        """Set its wall clock to so many seconds from the true one."""
+        """Set its wall clock to this number of seconds from the true one."""
         with self._offset.open("r+b") as file:
             file.write(encoded(seconds))

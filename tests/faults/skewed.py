@@ -1,7 +1,7 @@
 """The command `aerostack` with a wall clock that another process sets; elapsed time stays true.
 
 The file that FAULTS_CLOCK names holds the seconds to add, as a signed integer of eight bytes. (libfaketime needs
-no help of ours, but takes over `pthread_cond_timedwait` as well, and after a step of the clock CPython's lock
+no help from us, but takes over `pthread_cond_timedwait` as well, and after a step of the clock CPython's lock
 spins in it.)
 """
 

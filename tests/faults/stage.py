@@ -223,7 +223,7 @@ class Stage:
         return self.networks[0]
 
     async def ensure(self) -> None:
-        """Start nodes again that ended by themselves, which is an anomaly."""
+        """Start nodes again that ended unasked, which is an anomaly."""
         for server in self.nodes:
             await server.ensure()
 
@@ -249,7 +249,7 @@ class Stage:
         for name in (*PUBLISHERS, *WRITERS):
             await within(self.actors[name].done.wait(), f"{name} to finish")
         async with self.sdk() as sdk:
-            await within(self._gathered(sdk), "all who are present to be told, and nobody else")
+            await within(self._gathered(sdk), "the members to be those who are present")
             for topic in (*TOPICS.values(), PEOPLE):
                 await sdk.realtime.channel(topic).publish(END, persist=True)
             await sdk.db.query("INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5)", [END_ROW])
@@ -257,11 +257,11 @@ class Stage:
             await within(self.actors[name].done.wait(), f"{name} to see the end")
 
     def present(self) -> dict[str, object]:
-        """Who is present: the subscribers that live, which life of theirs it is, and who is always there."""
+        """The members: the subscribers that live, which life of each it is, and the one that is always there."""
         return {name: actor.life for name, actor in self.actors.items() if name in (*SHOWN, STEADY)}
 
     async def _gathered(self, sdk: Aerostack) -> None:
-        """Wait until the server's members are those who are present; whoever comes or goes is an event."""
+        """Wait until the server's members are those who are present; each join and leave is an event."""
         channel = sdk.realtime.channel(PEOPLE)
         async for _ in channel:
             if {each.user_id: each.state["life"] for each in await channel.presence()} == self.present():
@@ -274,7 +274,7 @@ class Stage:
             return {str(row["id"]): row for row in await sdk.db.query(f"SELECT * FROM {TABLE}{where}")}
 
     async def cursor(self) -> str:
-        """Where the logs of custom channels go on."""
+        """Where the logs of custom channels continue."""
         async with self.sdk() as sdk:
             cursor = (await sdk.realtime.channel(PROBE).publish("probe")).cursor
         assert cursor is not None, "this server tells"

@@ -67,7 +67,7 @@ class Subscriber:
         tell("done")
 
     async def _join(self, sdk: Aerostack) -> None:
-        """Be present, and note who else is, as this process was told, once the end is told."""
+        """Be present, and note the other members as this process saw them, once the end has come."""
         name = self._part.name
         members: dict[str, Any] = {}
         self._open.add(PEOPLE)

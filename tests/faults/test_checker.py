@@ -256,11 +256,11 @@ def test_a_gap_of_an_interrupted_log_covers_what_precedes_its_end() -> None:
     assert kinds(check_table(silent)) == ["lost"]
     beyond = table(*ALL[:2], GAP, *ALL[4:])
     beyond.seams = [[(2, 3)]]
-    assert kinds(check_table(beyond)) == ["lost"], "it goes on after the end"
+    assert kinds(check_table(beyond)) == ["lost"], "it continues after the end"
     beyond.reached = {Place(0, 2): 4}.__getitem__
-    assert check_table(beyond) == [], "the gap says so"
+    assert check_table(beyond) == [], "the gap reports it"
     beyond.reached = {Place(0, 2): 3}.__getitem__
-    assert kinds(check_table(beyond)) == ["lost"], "it goes on after the end of the gap"
+    assert kinds(check_table(beyond)) == ["lost"], "it continues after the end of the gap"
     beyond.reached = {Place(0, 2): 4}.__getitem__
     beyond.seams = [[(0, 1)]]
     assert kinds(check_table(beyond)) == ["lost"], "it has nothing to do with where the log was interrupted"

@@ -22,7 +22,7 @@ class Ran(Struct):
 
     @property
     def complaint(self) -> str:
-        """The one sentence with which it gave up."""
+        """The one sentence with which it failed."""
         [complaint] = [line for line in self.err.splitlines() if line.startswith("error: ")]
         assert "Traceback" not in self.err
         return complaint

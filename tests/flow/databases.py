@@ -15,7 +15,7 @@ class Database(Protocol):
     address: str
 
     async def write(self, sql: str) -> str:
-        """Run statements, each committed by itself, in a process of the database's own shell.
+        """Run statements in autocommit, in a process of the database's own shell.
 
         Gives what it prints: a line for each row, `|` between its values.
         """

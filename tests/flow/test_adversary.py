@@ -158,7 +158,7 @@ async def scene(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 @pytest_asyncio.fixture(loop_scope="module", params=["bob", "nobody"])
 async def adversary(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
     """A user who owns other things, and somebody with no more than the app's publishable key. Whatever they are
-    sent while the rest goes on, they have nothing of ann's."""
+    sent while the rest continues, they have nothing of ann's."""
     credential = f"aerostack-token.{token('bob')}" if request.param == "bob" else "aerostack-key.pk"
     wire = await scene.connect(credential)
     scene.heard.clear()

@@ -1,4 +1,4 @@
-"""What browsers are told: origins, CORS, security headers; and TLS with a certificate that is renewed."""
+"""What browsers receive: origins, CORS, security headers; and TLS with a certificate that is renewed."""
 
 import asyncio
 import datetime

@@ -1,4 +1,4 @@
-"""A database that cannot be written for a while: publishers are told, nothing is lost, and it goes on after."""
+"""A database that cannot be written for a while: publishers get errors, nothing is lost, and service resumes."""
 
 import asyncio
 import resource

@@ -1,4 +1,4 @@
-"""PostgreSQL's disk is full, or ours while a large transaction goes on: it is told, and nothing is lost."""
+"""PostgreSQL's disk is full, or ours during a large transaction: it is reported, and nothing is lost."""
 
 import asyncio
 import resource

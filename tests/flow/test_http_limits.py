@@ -1,4 +1,4 @@
-"""The rates of HTTP calls: whoever goes beyond is told how long to wait, and nobody else notices."""
+"""The rates of HTTP calls: a client beyond them learns how long to wait, and no other client notices."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Rows too large to deliver: told as a gap, live, in a replay and in a snapshot (docs/protocol.md §4)."""
+"""Rows too large to deliver: reported as a gap, live, in a replay and in a snapshot (docs/protocol.md §4)."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ TABLE = "CREATE TABLE notes(id INTEGER PRIMARY KEY, read INTEGER, body TEXT)"
 
 
 def text(database: Database, size: int) -> str:
-    """SQL for a text of so many bytes."""
+    """SQL for a text of this number of bytes."""
     return f"repeat('x', {size})" if database.kind == "postgres" else f"printf('%.*c', {size}, 'x')"
 
 

@@ -1,4 +1,4 @@
-"""Limits: what one client may use; whoever goes beyond is told, then put out, and nobody else notices."""
+"""Limits: what one client may use; a client beyond them gets an error, then a close; others do not notice."""
 
 import asyncio
 import time
@@ -312,7 +312,7 @@ async def test_a_client_closed_for_abuse_cannot_reconnect_at_once_repeatedly(ser
 
 
 async def test_a_client_that_is_closed_is_not_listened_to_any_more(serve: Serve, people: People) -> None:
-    """What it goes on sending costs next to nothing, and it is told why it was closed."""
+    """What it still sends costs next to nothing, and it learns why it was closed."""
     server = await serve(settings("close_seconds = 10"))
     wire = await people(server)
     await wire.hear("connected")

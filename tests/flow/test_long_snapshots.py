@@ -1,4 +1,4 @@
-"""A snapshot that takes its time: it holds up nobody, ends with whoever wanted it, and not later than it may."""
+"""A slow snapshot: it delays no other client, ends with its client, and not later than it may."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING

@@ -117,7 +117,7 @@ Rights = dict[str, frozenset[str]]
 def rights(
     subscribe: frozenset[str], publish: frozenset[str], presence: frozenset[str], history: frozenset[str]
 ) -> Rights:
-    """On a custom channel whoever may see presence may share it; on a table, where nobody publishes, nobody."""
+    """On a custom channel a client that may see presence may share it; on a table no client may."""
     track = presence if publish else NOBODY
     return {"subscribe": subscribe, "publish": publish, "presence": presence, "history": history, "track": track}
 

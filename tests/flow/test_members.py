@@ -154,7 +154,7 @@ async def test_a_subscribe_that_races_with_the_delete_ends_outside(house: House)
 async def test_a_new_token_with_other_claims_stands_by_its_own_row(
     serve: Serve, calls: Calls, shell: Shell
 ) -> None:
-    """Whoever is in by one row, and then by another, is put out by the end of that other, and of no other."""
+    """A member by one row, and then by another, is evicted by the end of the latter only."""
     await shell("CREATE TABLE badges(desk TEXT, badge TEXT); INSERT INTO badges VALUES('a', 'old'), ('a', 'new')")
     server = await serve(f"""
 token_secret = "{SECRET}"

@@ -394,7 +394,7 @@ async def test_an_altered_composite_is_a_gap_and_never_text(node: ServerProcess,
 
 
 @pytest.mark.parametrize(
-    ("table", "gone"), [("again", "DROP TABLE again"), ("anew", "ALTER TABLE anew RENAME TO archived")]
+    ("table", "gone"), [("again", "DROP TABLE again"), ("renewed", "ALTER TABLE renewed RENAME TO archived")]
 )
 async def test_a_dropped_or_renamed_and_recreated_table_continues(
     node: ServerProcess, dial: Dial, http: Http, table: str, gone: str

@@ -1,4 +1,4 @@
-"""Coming back with `since`: everything missed, in order, each once, then live (docs/protocol.md §5)."""
+"""Resuming with `since`: everything missed, in order, each once, then live (docs/protocol.md §5)."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -87,7 +87,7 @@ async def test_persisted_messages_are_replayed_over_a_kill_of_the_server(
     await server.start()
     back = await dial(server, "ann")
     subscribed = await back.subscribe(TOPIC, since=cursor)
-    assert subscribed["recovered"] is False, "ephemeral events may be missing, and that is told"
+    assert subscribed["recovered"] is False, "ephemeral events may be missing, and that is reported"
     events = await back.events(500)
     assert [each["data"] for each in events] == list(range(500))
     assert [position(each) for each in events] == [position(each) for each in acks]

@@ -1,4 +1,4 @@
-"""What becomes of a client that does not read, as it asked when it subscribed (docs/protocol.md §5)."""
+"""What happens to a client that does not read, by the policy of its subscription (docs/protocol.md §5)."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`python -m tests.outage --seconds 3600`: the line to PostgreSQL is away for as long, and comes back."""
+"""`python -m tests.outage --seconds 3600`: the line to PostgreSQL is interrupted for as long."""
 
 import argparse
 import asyncio

@@ -21,7 +21,7 @@ PATIENCE_SECONDS: Final = 300.0
 
 
 def client(url: str) -> Aerostack:
-    """One that comes back quickly: how long clients wait by themselves is not what is measured."""
+    """One that reconnects quickly: how long clients pause is not what is measured."""
     return Aerostack(url, api_key=SECRET_KEY, backoff=Backoff(0.1, 2.0))
 
 
@@ -75,7 +75,7 @@ class Reader:
 
     def _row(self, payload: Payload) -> None:
         if payload.name == "gap":
-            self.wrong.append(f"{self.name}: a gap of rows was told after {self.rows}")
+            self.wrong.append(f"{self.name}: a gap of rows was reported after {self.rows}")
         elif payload.data["id"] != self.rows:
             self.wrong.append(f"{self.name}: row {payload.data['id']} came instead of {self.rows}")
             self.rows = payload.data["id"] + 1
@@ -85,7 +85,7 @@ class Reader:
 
     def _message(self, payload: Payload) -> None:
         if payload.name == "gap":
-            self.wrong.append(f"{self.name}: a gap of messages was told after {len(self.messages)}")
+            self.wrong.append(f"{self.name}: a gap of messages was reported after {len(self.messages)}")
         else:
             self.messages.append(payload.data)
         self._heard.set()

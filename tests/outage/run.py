@@ -1,4 +1,4 @@
-"""One outage: the line between server and PostgreSQL goes away and comes back, and everybody goes on."""
+"""One outage: the line between server and PostgreSQL is interrupted, and all clients continue."""
 
 import asyncio
 import itertools
@@ -189,7 +189,7 @@ async def _outage(stage: _Stage) -> Report:
         peak_after=stage.peak_since(),
         off=max(reader.off for reader in stage.here),
         said=said,
-        wrong=[*await _wrong(stage), *([] if node.running else ["the server ended by itself"])],
+        wrong=[*await _wrong(stage), *([] if node.running else ["the server ended unasked"])],
     )
 
 
@@ -233,7 +233,7 @@ async def _wrong(stage: _Stage) -> list[str]:
 
 
 async def _differs(stage: _Stage, sure: set[str]) -> list[str]:
-    """What the database holds in another way than the readers were told."""
+    """Where the database differs from what the readers received."""
     wrong = []
     async with client(stage.node.url) as sdk:
         (row,) = await sdk.db.query(f"SELECT count(*) AS rows FROM {TABLE}")

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 SECRET_KEY: Final = "ac_secret_for_an_outage"
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 90.0
 _READY: Final = re.compile(r"listening on (http://\S+:(\d+))")
 _SETTINGS: Final = """
 secret_keys = ["{key}"]

@@ -39,7 +39,7 @@ class Lag(Histogram):
         self.observed.set()
 
 
-async def test_pruning_goes_on_after_failures_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_pruning_continues_after_failures_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     store = Store(failures=3)
     with caplog.at_level(logging.DEBUG):
         task = asyncio.create_task(periodic.prune(cast(MessageStore, store), every=0))

@@ -24,7 +24,7 @@ class Commits(Protocol):
 
 
 def settlement(event: PendingEvent, stored: Mapping[tuple[str, int], int]) -> Settlement:
-    """What became of a publish, by what is stored."""
+    """The result of a publish, by what is stored."""
     created_at = stored.get((event.topic, event.position))
     if created_at is None:
         return Settlement(event.position, "refused")

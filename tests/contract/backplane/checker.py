@@ -32,12 +32,14 @@ def _order(node: Node) -> list[str]:
 
 
 def _own(node: Node) -> list[str]:
-    """Every accepted item came back once, in the order of the appends; a refused one never."""
+    """Every accepted item was delivered once, in the order of the appends; a refused one never."""
     own = [entry.item for entry in node.heard.entries if entry.node == node.journal.node]
     found = []
     if own != node.accepted:
         missing = [item for item in node.accepted if item not in own]
-        found.append(f"{node.journal.node}: {len(own)} of {len(node.accepted)} came back, missing {missing[:3]}")
+        found.append(
+            f"{node.journal.node}: {len(own)} of {len(node.accepted)} were delivered, missing {missing[:3]}"
+        )
     refused = set(node.refused)
     found += [f"{node.journal.node}: {item} was refused and entered" for item in own if item in refused]
     return found

@@ -1,4 +1,4 @@
-"""A way to Redis that loses answers: what was sent arrives, and what comes back does not."""
+"""A way to Redis that loses replies: requests arrive, and their replies do not."""
 
 import asyncio
 from contextlib import suppress

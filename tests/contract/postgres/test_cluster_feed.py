@@ -244,7 +244,7 @@ async def test_an_announcement_made_while_a_node_is_cut_off_follows(shop: Shop) 
         assert heard.empty()
 
 
-async def test_an_announcement_is_delivered_once_if_the_stream_ends_before_its_commit(shop: Shop) -> None:
+async def test_an_announcement_that_is_sent_again_is_delivered_once(shop: Shop) -> None:
     async with nodes(shop, "a") as (a,):
         heard: asyncio.Queue[bytes] = asyncio.Queue()
 

@@ -106,7 +106,7 @@ async def test_a_restart_reads_again_what_the_window_holds(own: Shop, recorder: 
         changes, parts = await replay(database, "orders", since)
         assert [change.data["id"] for change in changes] == [1, 2, 3]
         assert all(part.recovered for part in parts)
-        assert later.changes == [], "what was read again is no news"
+        assert later.changes == [], "what was read again is not delivered again"
         replayed, parts = await replay(database, "orders", recorder.changes[0].cursor)
         assert [change.data["id"] for change in replayed] == [2, 3]
         assert parts[0].recovered

@@ -1,4 +1,4 @@
-"""A network path to PostgreSQL that silently drops packets: every waiting caller times out by itself."""
+"""A network path to PostgreSQL that silently drops packets: every waiting caller times out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is there, by the real server."""
+"""Presence with the real server."""
 
 import asyncio
 import sys

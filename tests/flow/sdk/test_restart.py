@@ -1,4 +1,4 @@
-"""The server is killed and comes back: what the client restores by itself."""
+"""The server is killed and starts again: what the client restores automatically."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Row changes, whoever writes, and SQL over HTTP, by the real server."""
+"""Row changes by any writer, and SQL over HTTP, with the real server."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING

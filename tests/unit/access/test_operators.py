@@ -1,4 +1,4 @@
-"""Who may use the console, and whether they may act."""
+"""The operators of the console, and whether they may act."""
 
 import pytest
 

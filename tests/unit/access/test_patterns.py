@@ -1,4 +1,4 @@
-"""Topic patterns: what they match, and what is no pattern."""
+"""Topic patterns: what they match, and which texts are refused."""
 
 import pytest
 

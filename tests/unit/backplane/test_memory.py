@@ -1,4 +1,4 @@
-"""The memory journal: items enter at once, and positions go on above those of the last run."""
+"""The memory journal: items enter at once, and positions continue above those of the last run."""
 
 import asyncio
 

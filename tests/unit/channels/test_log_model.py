@@ -17,7 +17,7 @@ TOPICS = {
 }
 LIMIT = 12_000
 NEWEST = 12
-"""Events from before each of which somebody comes back."""
+"""Events before each of which a client resumes."""
 
 Topic = st.sampled_from(sorted(TOPICS))
 
@@ -57,7 +57,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(topic=Topic)
     def let_go_of_an_idle_channel(self, topic: str) -> None:
-        """As the directory does; when it is used again, its log begins where nobody is told too little."""
+        """As the directory does; when it is used again, its log begins where no gap is left out."""
         if not len(self.log[topic]):
             self.forgotten = max(self.forgotten, self.log[topic].last)
             self.log[topic] = self.logs.log(topic, self.forgotten)

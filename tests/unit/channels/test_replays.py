@@ -63,7 +63,7 @@ def test_what_was_delivered_before_is_not_delivered_again(cluster: Replicas) -> 
     assert heard(peer.take()) == ["delivered", "GAP"]
 
 
-def test_a_node_that_had_not_read_a_message_delivers_it_with_the_same_cursor(cluster: Replicas) -> None:
+def test_a_node_that_lagged_delivers_a_message_with_the_same_cursor(cluster: Replicas) -> None:
     a, b = cluster.nodes
     ahead, behind = a.peer(), b.peer()
     lost = store(cluster, a, "read by one node")

@@ -21,7 +21,7 @@ PART = 3
 
 
 class Feed:
-    """A table's log, read in parts of PART changes when the test says so."""
+    """A table's log, read in parts of PART changes when the test asks for it."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []

@@ -90,7 +90,7 @@ def test_pieces_are_joined_and_an_update_that_lacks_some_ends_it() -> None:
 @pytest.mark.parametrize(
     "data", [b"5", b'"not base64"', b'""', b'"AQI="', b'{"of":"a","part":3,"parts":2,"update":"AAA="}']
 )
-def test_a_message_that_is_no_update_makes_the_document_corrupt(data: bytes) -> None:
+def test_a_message_that_is_not_an_update_makes_the_document_corrupt(data: bytes) -> None:
     messages = [*stored(typed("hi").updates), Message(7, 7, "eve", data)]
     found = merged(messages)
     assert isinstance(found, Corrupt)

@@ -1,7 +1,7 @@
 """A subscription against a model of the server's log, under any interleaving of what can happen to it.
 
 The log is the numbers from 1 on; a number's cursor is the number. The user's handlers hear each once and in order,
-and what is missing is told of by a gap that stands in its place.
+and a gap takes the place of what is missing.
 """
 
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""What waits to be appended: batches, their order, and what becomes of them when answers are lost."""
+"""What waits to be appended: batches, their order, and what happens to them when replies are lost."""
 
 import asyncio
 from typing import Any, cast
@@ -13,7 +13,7 @@ from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 
 class Server:
-    """The far end of a connection: keeps the appends, and answers when a test says so.
+    """The far end of a connection: keeps the appends, and replies when a test asks for it.
 
     `again` is set when the second append comes.
     """

@@ -38,7 +38,7 @@ def test_only_logs_with_something_too_old_are_visited() -> None:
     assert (old.positions, old.visits, old.timed) == ([], 2, False)
 
 
-def test_a_log_that_has_lost_its_oldest_is_asked_again_when_the_next_is_due() -> None:
+def test_a_log_without_its_oldest_is_asked_again_when_the_next_is_due() -> None:
     expiry, log = Expiry(), Log(1)
     expiry.filled(log)
     log.positions = [8]

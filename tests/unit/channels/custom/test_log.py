@@ -1,4 +1,4 @@
-"""The log of a channel: what a client that comes back can still have."""
+"""The log of a channel: what a client that reconnects can still have."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Live memberships, over a real database: who is let in, and who is put out the moment a row goes."""
+"""Live memberships, over a real database: who is admitted, and who is evicted as soon as a row is deleted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -51,7 +51,7 @@ class Feed:
 
 
 class Held:
-    """A connection that notes what it is put out of."""
+    """A connection that records its evictions."""
 
     def __init__(self) -> None:
         self.evicted: list[str] = []
@@ -244,7 +244,7 @@ steps = st.lists(
 async def test_any_history_read_at_any_moment_leads_to_the_rows_that_are_there(
     tmp_path: Path, history: list[tuple[str, int, int]]
 ) -> None:
-    """Writes go on while the table is read, and the feed is interrupted in the midst of it."""
+    """Writes continue while the table is read, and the feed is interrupted in the midst of it."""
     async with followed(tmp_path) as (database, memberships, _):
         loading = asyncio.create_task(memberships.load())
         for what, one, two in history:

@@ -20,7 +20,7 @@ from tests.unit.gateway.websocket.stage import Connection, Stage, stage
 
 
 class Desk:
-    """A console on a stage. `valid` is whether its operator's session goes on."""
+    """A console on a stage. `valid` is whether its operator's session continues."""
 
     def __init__(self, node: Stage) -> None:
         self.node = node

@@ -31,7 +31,7 @@ OPEN = (ChannelRule("**", "anyone", "anyone", "anyone", "anyone"),)
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """Seconds that pass when the test advances them."""
 
     def __init__(self) -> None:
         self.seconds = 1_763_912_345.0

@@ -37,7 +37,7 @@ class Network:
 
 
 class FrameHandler:
-    """Notes what it is told; frames that begin with `wait` have to be awaited until `release` is called."""
+    """Records its calls; frames that begin with `wait` have to be awaited until `release` is called."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -58,7 +58,7 @@ class FrameHandler:
         self.told.append("waited")
 
     async def release(self) -> None:
-        """Let what waits go on, and see it through."""
+        """Let what waits continue, up to its end."""
         self._release.set()
         for _ in range(3):
             await asyncio.sleep(0)
