@@ -15,7 +15,7 @@ WORKERS ?= 3
 PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs docs reference fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs docs reference fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -25,11 +25,16 @@ install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual
 demo: install ## the server on a SQLite file, with the examples and sample data; PORT=8788
 	@exec $(BIN)/aerostack demo --no-browser --db $(DB) $(if $(PORT),--port $(PORT))
 
-check: install $(WEB)/docs/.built ## format, lint, strict types, import layers, English, the documentation; Python and TypeScript
+check: install ## format, lint, strict types, import layers, English, the documentation; Python and TypeScript
+	@$(MAKE) -j2 --output-sync=target check-python check-pages
+
+check-python:
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+check-pages: $(WEB)/docs/.built
 	$(BIN)/python scripts/plain_english && git ls-files -z | xargs -0 $(BIN)/codespell
 	npm run check -w aerostack-realtime
 	npm run check:web

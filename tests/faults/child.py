@@ -26,7 +26,7 @@ PEOPLE: Final = "fault/people"
 
 
 STEADY: Final = "steady"
-"""Who is present through all nodes of a cluster at once."""
+"""The subscriber that is present through all nodes of a cluster at once."""
 
 
 class Role(Struct, frozen=True):

@@ -85,7 +85,7 @@ class TopicHistory(Struct):
     `sent`: every message a publisher was about to send, and whether it was to be kept. `acknowledged`: with
     the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on, up to the
     place where it `ended`.
-    `is_clustered`: a message that was not acknowledged because its node died is sent anew, through another node,
+    `is_clustered`: a message that was not acknowledged because its node died is sent again, through another node,
     after messages of the same publisher that were acknowledged meanwhile.
     `stored`: what the history call gives at the end, oldest first. `undone`: places between two such pairs
     were taken back by the restoration of a backup.

@@ -149,8 +149,6 @@ async def test_a_stopped_server_is_unavailable_until_it_restarts(
 async def test_timed_out_waiters_do_not_block_the_pool(
     strict: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "WAITING_LIMIT", 10)
-    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.2)
     async with opened(f"postgresql://postgres@127.0.0.1:{strict.port}/postgres") as connections:
 
         async def ask() -> None:
@@ -158,6 +156,8 @@ async def test_timed_out_waiters_do_not_block_the_pool(
                 await lent.execute("SELECT 1")
 
         await ask()
+        monkeypatch.setattr(pool, "WAITING_LIMIT", 10)
+        monkeypatch.setattr(pool, "WAIT_SECONDS", 0.2)
         strict.crash()
         outcomes = await asyncio.gather(*(ask() for _ in range(30)), return_exceptions=True)
         assert {type(each) for each in outcomes} == {Unavailable, Overloaded}

@@ -223,7 +223,7 @@ class RedisJournal:
             if not reply:
                 break
             self._take(reply)
-            if self._starting is not None:  # a long log, or a busy machine, is no reason to give up
+            if self._starting is not None:  # a long log, or a busy machine, needs more time
                 self._starting.reschedule(self._loop.time() + self._settings.start_seconds)
         if self._reader is not None and not self._reader.generation:  # all of it was trimmed
             self._reader.begin(session.generation.number, end)
