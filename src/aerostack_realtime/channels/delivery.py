@@ -36,7 +36,7 @@ class Delivery:
             return
         log, replay = channel.log, channel.replay
         if position <= log.last and replay is None:
-            return  # it waited while the journal began again: whoever subscribed since then has it from the store
+            return  # it waited while the journal began again: later subscribers have it from the store
         user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
         id = item.id or f"{position:x}"
         trace: str | UnsetType = UNSET if item.traceparent is None else item.traceparent

@@ -177,7 +177,7 @@ async def test_a_replay_continues_after_its_walsender_is_killed(
 ) -> None:
     async with watching(shop, line, recorder, log_bytes=SMALL) as database:
         since = database.changes.cursor("orders")
-        shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 50000) i")
+        shop.execute("INSERT INTO orders SELECT i, repeat('-', 400) FROM generate_series(1, 50000) i")
         await recorder.until_changes(50_000)
         first = await part(database, since)
         shop.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender'")

@@ -16,7 +16,7 @@ AWAY = Unavailable("The database is away.")
 
 
 class Store:
-    """A message store that answers when the test says so; with `full` it refuses at once."""
+    """A message store that answers when the test asks for it; with `full` it refuses at once."""
 
     def __init__(self) -> None:
         self.inserted: list[NewMessage] = []

@@ -66,7 +66,7 @@ class Place:
         return self.admitting and request.remote == "10.0.0.1"
 
     def open(self, request: Upgrade, transport: asyncio.Transport) -> None:
-        assert self.pending.total == 0, "it is no pending socket any more"
+        assert self.pending.total == 0, "it does not count as pending any more"
         self.opened.append(request)
 
     def serve(self, address: str, deadline: asyncio.TimerHandle) -> asyncio.Protocol:
