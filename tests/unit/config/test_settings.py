@@ -8,6 +8,7 @@ from aerostack_realtime import config
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.keys import hashed
 from aerostack_realtime.config import Settings, SettingsError
+from aerostack_realtime.config.console_settings import ConsoleSettings
 
 FIT = {"AEROSTACK_SECRET_KEY": "k" * 24, "AEROSTACK_TOKEN_SECRET": "t" * 32}
 RULE = '[[channels]]\ntopic = "chat/{room}"\nsubscribe = "authenticated"\n'
@@ -141,3 +142,15 @@ def test_serve_refuses_the_public_secrets_of_dev() -> None:
     said = "\n".join(config.problems(config.development(Settings())))
     assert "secret key" in said
     assert "token_secret" in said
+
+
+def test_the_project_of_the_console_is_reserved() -> None:
+    with pytest.raises(ValueError, match="reserved for the console"):
+        Settings(project="_console")
+
+
+def test_a_mistake_in_the_operators_of_the_console_is_named() -> None:
+    with pytest.raises(ValueError, match=r"operators of \[console\]: line 1"):
+        ConsoleSettings(operators="user.claims.role ==")
+    with pytest.raises(ValueError, match="session_hours"):
+        ConsoleSettings(session_hours=0)
