@@ -26,17 +26,15 @@ class Sections(Protocol):
     def postgres(self) -> PostgresSettings: ...
 
 
-class Open(Protocol):
-    async def __call__(
-        self,
-        address: str,
-        listener: ChangeListener,
-        sections: Sections,
-        *,
-        retention: Sequence[Retention] = (),
-        node: str | None = None,
-        follow: bool = True,
-    ) -> Database: ...
+class Opening(Struct, frozen=True):
+    """What `open_database` was asked for."""
+
+    address: str
+    listener: ChangeListener
+    sections: Sections
+    retention: Sequence[Retention]
+    node: str | None
+    follow: bool
 
 
 class Claim(Protocol):
@@ -56,7 +54,7 @@ class Backend(Struct, frozen=True):
     """One kind of database. A new kind is one entry in `BACKENDS`.
 
     `accepts` says whether an address names such a database, `shown` is the address as it may be printed, `open`
-    opens it (as `node` of a cluster, or without `follow` for a command that receives no changes), and `check`
+    opens it as `open_database` says, and `check`
     lists what is wrong with it, each with its fix. `creates` says whether a server would create the database,
     `file` whether it is a SQLite file, and `claim` makes the caller its only server. All raise DatabaseUnusable
     with one sentence that says what to do.
@@ -64,24 +62,21 @@ class Backend(Struct, frozen=True):
 
     accepts: Callable[[str], bool]
     shown: Callable[[str], str]
-    open: Open
+    open: Callable[[Opening], Awaitable[Database]]
     check: Callable[[str, Sections], Awaitable[list[str]]]
     creates: Callable[[str], bool]
     file: bool
     claim: Callable[[str], Claim]
 
 
-async def _open_postgres(
-    address: str,
-    listener: ChangeListener,
-    sections: Sections,
-    *,
-    retention: Sequence[Retention] = (),
-    node: str | None = None,
-    follow: bool = True,
-) -> Database:
+async def _open_postgres(wanted: Opening) -> Database:
     return await PostgresDatabase.open(
-        address, listener, retention=retention, settings=sections.postgres, node=node, follow=follow
+        wanted.address,
+        wanted.listener,
+        retention=wanted.retention,
+        settings=wanted.sections.postgres,
+        node=wanted.node,
+        follow=wanted.follow,
     )
 
 
@@ -97,22 +92,14 @@ async def _check_postgres(address: str, sections: Sections) -> list[str]:
     return [str(problem) for problem in found]
 
 
-async def _open_sqlite(
-    address: str,
-    listener: ChangeListener,
-    sections: Sections,
-    *,
-    retention: Sequence[Retention] = (),
-    node: str | None = None,
-    follow: bool = True,
-) -> Database:
-    if node is not None:
+async def _open_sqlite(wanted: Opening) -> Database:
+    if wanted.node is not None:
         raise DatabaseUnusable(
             "A cluster needs PostgreSQL: a SQLite file serves one node. Set database, or no backplane."
         )
-    if not follow:
-        await _check_sqlite(address, sections)
-    return await SqliteDatabase.open(address, listener, retention=retention)
+    if not wanted.follow:
+        await _check_sqlite(wanted.address, wanted.sections)
+    return await SqliteDatabase.open(wanted.address, wanted.listener, retention=wanted.retention)
 
 
 async def _check_sqlite(address: str, _sections: Sections) -> list[str]:
@@ -184,5 +171,5 @@ async def open_database(
 
     Raises DatabaseUnusable with one sentence that says what to do.
     """
-    opens = backend_of(address).open
-    return await opens(address, listener, sections, retention=retention, node=node, follow=follow)
+    wanted = Opening(address, listener, sections, retention, node, follow)
+    return await backend_of(address).open(wanted)
