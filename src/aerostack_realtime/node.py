@@ -1,10 +1,12 @@
 """A node's place in its cluster: the database and the journal under one name, and the right to commit."""
 
+import asyncio
 import re
 import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +19,7 @@ from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.config import Settings
 from aerostack_realtime.database.base import Cluster, Database, Retention
 from aerostack_realtime.database.factory import open_database
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 _VARIABLE: Final = re.compile(r"\{[^}]*\}")
 NAME_BYTES: Final = 8
@@ -63,6 +65,23 @@ class Licences:
 
     async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
         return await self.database.with_messages(topics, after, until)
+
+
+async def open_unless(stop: asyncio.Event, settings: Settings, changes: ChangeFanOut) -> Node | None:
+    """The node; None when `stop` is set before: a server that stands by waits for as long as another runs.
+
+    Raises as `open_node`.
+    """
+    opening = asyncio.create_task(open_node(settings, changes))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not opening.done():
+        opening.cancel()
+        with suppress(asyncio.CancelledError, AerostackError):
+            await (await opening).close()
+        return None
+    return await opening
 
 
 async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:

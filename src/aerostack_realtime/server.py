@@ -49,7 +49,7 @@ from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
 from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
-from aerostack_realtime.node import Node, open_node
+from aerostack_realtime.node import Node, open_unless
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.records import ConnectionRecords
@@ -108,7 +108,7 @@ async def _run(
     certificate = config.certificate(settings)
     rules = config.rules(settings)
     changes = ChangeFanOut()
-    node = await _opened(settings, changes, stop)
+    node = await open_unless(stop, settings, changes)
     if node is None:
         return
     database = node.database
@@ -208,20 +208,6 @@ async def _any(*events: asyncio.Event) -> None:
     finally:
         for task in waiting:
             task.cancel()
-
-
-async def _opened(settings: Settings, changes: ChangeFanOut, stop: asyncio.Event) -> Node | None:
-    """The database; None when `stop` is set before: a server that stands by waits for as long as another runs."""
-    opening = asyncio.create_task(open_node(settings, changes))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not opening.done():
-        opening.cancel()
-        with suppress(asyncio.CancelledError, AerostackError):
-            await (await opening).close()
-        return None
-    return await opening
 
 
 def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
