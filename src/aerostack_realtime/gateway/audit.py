@@ -8,8 +8,20 @@ from typing import Final
 
 import msgspec
 
+from aerostack_realtime.protocol import close_codes
+
 log = logging.getLogger("aerostack_realtime.audit")
 
+CLOSES: Final = frozenset(
+    {
+        close_codes.BAD_MESSAGES,
+        close_codes.UNAUTHORIZED,
+        close_codes.FORBIDDEN,
+        close_codes.AUTH_TIMEOUT,
+        close_codes.LIMIT,
+    }
+)
+"""Close codes of refused or misbehaving clients."""
 MAX_TEXT: Final = 256
 FACTS: Final = "facts"
 """The attribute of a log record that holds what a line says, for logs in another format."""

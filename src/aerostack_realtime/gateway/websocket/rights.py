@@ -77,7 +77,8 @@ class Rights:
 
     def require(self, topic: str, action: Action) -> None:
         """Raises Forbidden, Undecided, Unavailable."""
-        self.permissions.check(topic, action)
+        permissions = self._permissions or self.permissions  # without a call for every publish
+        permissions.check(topic, action)
 
     def take(self, topic: str, action: Action) -> None:
         """Require it, and be on the topic by it from now on. Raises as `require`, and RateLimited."""

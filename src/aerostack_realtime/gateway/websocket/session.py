@@ -38,17 +38,6 @@ _PUBLISHING: Final = frozenset({messages.Publish, messages.Append, messages.Chat
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
 """The commands that a client may send before it has authenticated."""
 
-AUDITED: Final = frozenset(
-    {
-        close_codes.BAD_MESSAGES,
-        close_codes.UNAUTHORIZED,
-        close_codes.FORBIDDEN,
-        close_codes.AUTH_TIMEOUT,
-        close_codes.LIMIT,
-    }
-)
-"""Close codes of refused or misbehaving clients, which are written to the audit log."""
-
 
 class Session:
     """One connection. It is a channels.audience.Subscriber.
@@ -81,6 +70,7 @@ class Session:
         "buffered",
         "closed",
         "connection_id",
+        "user_id",
         "write",
     )
 
@@ -107,6 +97,7 @@ class Session:
         self.closed: int | None = None
         self._transport = transport
         self._identity = identity
+        self.user_id = None if identity is None else identity.user_id
         self._project = project
         self._hub = hub
         self._counters = hub.counters
@@ -143,10 +134,6 @@ class Session:
         return frames.encode(
             messages.Connected(self.connection_id, self.user_id, heartbeat, self._version, limits)
         )
-
-    @property
-    def user_id(self) -> str | None:
-        return self._identity.user_id if self._identity is not None else None
 
     @property
     def address(self) -> str:
@@ -201,7 +188,7 @@ class Session:
         self.closed = code
         self._counters.closes[code] += 1
         self._commands.stop()
-        if code in AUDITED:
+        if code in audit.CLOSES:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
         self._hub.leave(self)
@@ -328,6 +315,7 @@ class Session:
             return None
         before = None if known is None else self._rights.permissions
         self._identity = identity
+        self.user_id = identity.user_id
         self._hub.records.identified(self.connection_id, identity)
         self._warned_at = None
         self._throttle.exempt = identity.kind == "server"
