@@ -163,6 +163,17 @@ def test_an_interruption_of_the_log_is_a_gap() -> None:
     assert received(subscription, "c10") == ["c10"]
 
 
+def test_stored_messages_after_a_gap_are_delivered_once() -> None:
+    subscription = subscribed()
+    assert received(subscription, "1.5") == ["1.5"]
+    assert subscription.confirm(Subscribed(ROOM, "1.5", recovered=False)) is not None
+    assert received(subscription, "1.6", "1.7") == ["1.6", "1.7"], "what a failed journal had lost"
+    subscription.lost()
+    assert subscription.request("again").since == "1.5"
+    subscription.confirm(Subscribed(ROOM, "1.5", False, "again"))
+    assert received(subscription, "1.6", "1.7", "2.9") == ["2.9"]
+
+
 def test_dropped_events_are_a_gap_with_their_number() -> None:
     subscription = subscribed()
     gap = subscription.confirm(Subscribed(ROOM, "c9", recovered=False, dropped=8))

@@ -180,6 +180,26 @@ test('no event is repeated after a long unfinished one', async () => {
   expect(seen).toHaveLength(3_000)
 })
 
+test('stored messages that follow a gap are delivered once', async () => {
+  const made = await connected()
+  const seen: unknown[] = []
+  const channel = made.client
+    .channel('chat/general')
+    .on('gap', ({ cursor }) => seen.push(`gap at ${cursor}`))
+    .on('message', ({ data }) => {
+      seen.push(data)
+      if (data === '1:6') return new Promise(() => {})
+    })
+  channel.subscribe()
+  made.socket.subscribed('1:5')
+  made.socket.say({ type: 'subscribed', topic: TOPIC, cursor: '1:5', recovered: false })
+  for (const cursor of ['1:6', '1:7']) made.socket.say(event(cursor))
+  const socket = await reconnect(made)
+  socket.subscribed('1:5', true)
+  for (const cursor of ['1:6', '1:7', '2:9']) socket.say(event(cursor))
+  expect(seen).toEqual(['gap at 1:5', '1:6', '1:7', '2:9'])
+})
+
 test('a gap is reported after a reconnection and while live', async () => {
   const made = await live()
   const gaps: RealtimePayload[] = []
