@@ -196,6 +196,25 @@ def test_skipped_settlements_do_not_block_a_channel(cluster: Replicas) -> None:
     assert heard(peer.take()) == ["stored", "behind it", "GAP", "skipped", "after"]
 
 
+def test_an_event_that_was_held_and_lost_is_delivered_when_sent_again(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = a.peer()
+    a.publish("not stored", persist=True)
+    a.step()
+    b.publish("held", id="x")
+    b.journal.flush()
+    a.journal.read()  # it holds the event, which its own node has not read back
+    cluster.fail_over(2)
+    a.store.commit()
+    cluster.settle()
+    other = b.peer()
+    b.publish("after")
+    cluster.settle()
+    assert heard(peer.take()) == ["GAP", "held", "after"]
+    assert heard(other.take()) == ["after"]
+    assert [node.hub.mismatches for node in cluster.nodes] == [0, 0]
+
+
 def test_chat_and_echo_are_kept_in_a_replay(cluster: Replicas) -> None:
     _, b = cluster.nodes
     chatting, publisher = b.peer(), b.peer()

@@ -45,6 +45,12 @@ class Receipts:
     def remember(self, key: Key, receipt: Receipt) -> None:
         self._receipts[key] = receipt
 
+    def withdraw(self, key: Key, position: int) -> None:
+        """Forget that the publish at a position was accepted."""
+        receipt = self._receipts.get(key)
+        if receipt is not None and receipt.position == position:
+            del self._receipts[key]
+
     def forget_below(self, floor: int) -> None:
         """Forget the receipts that were noted below `floor`. A floor never goes down."""
         if floor <= self.floor:
