@@ -1,7 +1,9 @@
 """What `pipe` accepts: recorded sequences of the SDKs of models and agents, without these SDKs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from types import SimpleNamespace as Object
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from aerostack_realtime.sdk.pieces import closing, iterate, pieces_of
 
+RECORDED = json.loads(Path(__file__).with_name("recorded_events.json").read_text())
 OPENAI_CHAT = [
     Object(choices=[Object(delta=Object(role="assistant", content="", tool_calls=None), finish_reason=None)]),
     Object(choices=[Object(delta=Object(role=None, content="Hello"), finish_reason=None)]),
@@ -88,6 +91,33 @@ def test_the_text_of_a_model_is_piped(recorded: list[Any]) -> None:
     pieces = [piece for chunk in recorded for piece in pieces_of(chunk, as_items=False)]
     assert "".join(pieces) == "Hello, world"
     assert all(pieces)
+
+
+def as_objects(value: Any) -> Any:
+    """Recorded JSON as the objects with attributes that the SDKs yield."""
+    if isinstance(value, dict):
+        if "tuple" in value:
+            return tuple(map(as_objects, value["tuple"]))
+        return Object(**{name: as_objects(each) for name, each in value.items()})
+    return [as_objects(each) for each in value] if isinstance(value, list) else value
+
+
+def as_mappings(value: Any) -> Any:
+    return tuple(value["tuple"]) if "tuple" in value else value
+
+
+@pytest.mark.parametrize("shape", [as_objects, as_mappings])
+@pytest.mark.parametrize("recorded", RECORDED.values(), ids=RECORDED)
+def test_the_events_of_the_sdks_classes_are_piped(recorded: dict[str, Any], shape: Any) -> None:
+    """Made with the classes of the packages, in the versions that the file names."""
+    chunks = [shape(event) for event in recorded["events"]]
+    pieces = [piece for chunk in chunks for piece in pieces_of(chunk, as_items=False)]
+    assert "".join(pieces) == "Hello, world"
+    if shape is as_mappings:
+        items = [
+            item for event in recorded["events"] for piece in pieces_of(event, as_items=True) for item in piece
+        ]
+        assert items == recorded["events"]
 
 
 def test_events_are_piped_as_items() -> None:
