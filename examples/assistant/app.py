@@ -76,9 +76,7 @@ class Agent:
 
     async def _answer(self, question: str, id: str) -> None:
         try:
-            async with self._room.stream("answer", data=[], id=id, persist=True) as stream:
-                async for part in answer_of(question, self._tools.call):
-                    await stream.append([part])
+            await self._room.pipe("answer", answer_of(question, self._tools.call), data=[], id=id, persist=True)
         except AerostackError as error:
             if error.code != "cancelled":  # somebody stopped it
                 raise

@@ -36,11 +36,9 @@ STORY = (
 )
 
 
-async def answer_of(question: str, call: CallTool) -> AsyncIterator[Part]:
+def answer_of(question: str, call: CallTool) -> AsyncIterator[Part]:
     """The parts of an answer, as they come. Raises what `call` and the model's server raise."""
-    parts = _openai(question) if BASE_URL else _stand_in(question, call)
-    async for part in parts:
-        yield part
+    return _openai(question) if BASE_URL else _stand_in(question, call)
 
 
 async def _stand_in(question: str, call: CallTool) -> AsyncIterator[Part]:
