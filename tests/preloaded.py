@@ -196,6 +196,7 @@ class _Forks:
             entry, sys.argv, environment, directory = json.loads(request)
             os.environ.clear()
             os.environ.update(environment)
+            sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
             os.chdir(directory)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             return str(entry)

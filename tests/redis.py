@@ -19,6 +19,8 @@ from typing import Any, Self
 import hiredis
 
 EMPTY = '""'
+HIGHEST_PORT = 55_535
+"""A node of Redis Cluster also listens on the port that is higher by 10,000."""
 PATIENCE = 40.0
 """Seconds after which a server is not going to answer."""
 
@@ -47,6 +49,8 @@ class RedisServer:
     def __init__(self, **settings: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ard-"))
         self.port = free_port()
+        while self.port > HIGHEST_PORT:
+            self.port = free_port()
         self.socket = self.directory / "redis.sock"
         self._settings = {
             "bind": "127.0.0.1",

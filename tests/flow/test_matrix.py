@@ -77,7 +77,7 @@ TABLES: Final = (
 
 
 def token(
-    user: str, *, lives: float = 300, audience: str = "this-project", secret: str = SECRET, **more: Any
+    user: str, *, lives: float = 86_400, audience: str = "this-project", secret: str = SECRET, **more: Any
 ) -> str:
     claims = {"sub": user, "exp": time.time() + lives, "aud": audience, **more}
     return jwt.encode(claims, secret, algorithm="HS256")
