@@ -24,6 +24,8 @@ class Authority:
         signed = (
             self._begun(self._name, self._key, expired=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .add_extension(_SIGNS, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
@@ -52,7 +54,24 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(end - 3 * DAY)
             .not_valid_after(end)
+            # Python 3.13 and later require it, and what the authority's own certificate says of its key.
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _named(name: str) -> x509.Name:

@@ -397,7 +397,8 @@ async def test_a_gap_by_what_the_log_keeps_and_by_a_cursor_of_another_journal(sc
     assert (await again.subscribe("open/short", since=cursor))["recovered"] is False
     for event in ("e0", "e4"):
         answer = await scene.explain(topic="open/short", user="ann", event=event)
-        assert (answer["code"], answer["findings"][-1]["facts"]["cause"]) == ("gap", "log")
+        assert answer["code"] == "gap"
+        assert "log" in [finding["facts"].get("cause") for finding in answer["findings"]]
         assert "what [[logs]] keeps begins later" in answer["verdict"]
     await bob.subscribe("open/short", since="another.1")
     answer = await scene.explain(topic="open/short", user="bob", event="e4")
