@@ -17,8 +17,9 @@ from aerostack_realtime.backplane.redis.journal import RedisJournal, RedisSettin
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.config import Settings
-from aerostack_realtime.database.base import Cluster, Database, Retention
+from aerostack_realtime.database.base import Cluster, Database
 from aerostack_realtime.database.factory import open_database
+from aerostack_realtime.database.message_store import Retention
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 _VARIABLE: Final = re.compile(r"\{[^}]*\}")

@@ -7,7 +7,7 @@ from typing import Final
 
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.counters import Histogram
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.node import microseconds

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import psycopg
 import pytest
 
-from aerostack_realtime.database.base import Change, Database, MessageStore, Replay, Retention
+from aerostack_realtime.database.base import Change, Database, Replay
+from aerostack_realtime.database.message_store import MessageStore, Retention
 from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore

@@ -2,7 +2,7 @@
 
 from msgspec import Raw
 
-from aerostack_realtime.database.base import MessageStore, NewMessage, Retention, Stored
+from aerostack_realtime.database.message_store import MessageStore, NewMessage, Retention, Stored
 from aerostack_realtime.protocol.errors import Conflict
 from tests.contract.conftest import Stores
 from tests.contract.test_message_store import TOPIC, append, message

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec import Raw
 
-from aerostack_realtime.database.base import MessageStore, NewMessage, Retention, Stored
+from aerostack_realtime.database.message_store import MessageStore, NewMessage, Retention, Stored
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Stores
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec import Raw
 
-from aerostack_realtime.database.base import (
+from aerostack_realtime.database.message_store import (
     MessageStore,
     NewMessage,
     Retention,

@@ -8,7 +8,7 @@ import pytest
 
 from aerostack_realtime import periodic
 from aerostack_realtime.counters import Histogram
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.protocol.errors import Unavailable
 
 

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.access.rules import Action, Explanation, Membership, RuleName, Rules, Verdict
+from aerostack_realtime.access.rules import Rules
+from aerostack_realtime.access.verdicts import Action, Explanation, Membership, RuleName, Verdict
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 

@@ -18,16 +18,23 @@ from aerostack_realtime.access.expressions import (
     false_operand,
     used,
 )
-from aerostack_realtime.access.hooks import Hook
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.access.rows import EVERYTHING, Rows, Scope
+from aerostack_realtime.access.verdicts import (
+    ACTIONS,
+    ALLOWED,
+    DENIED,
+    Action,
+    Explanation,
+    Membership,
+    RuleName,
+    Verdict,
+)
 from aerostack_realtime.counters import NO_RULE
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import Forbidden
 
-Action = Literal["subscribe", "publish", "presence", "history", "cancel", "compact"]
-ACTIONS: Final[tuple[Action, ...]] = ("subscribe", "publish", "presence", "history", "cancel", "compact")
 _WRITING: Final = ("publish", "cancel", "compact")
 """Actions that no rule allows on a table: its row changes come from the database alone."""
 WORDS: Final = ("anyone", "authenticated", "server")
@@ -79,57 +86,6 @@ class TableRule(Struct, frozen=True, forbid_unknown_fields=True):
     """Which columns a user receives; if not set, all."""
 
 
-class Membership(Struct, frozen=True):
-    """A row that a table must contain: these columns with these values, as text."""
-
-    table: str
-    columns: tuple[str, ...]
-    values: tuple[str, ...]
-
-
-class RuleName(Struct, frozen=True):
-    """A rule as an operator finds it: its section, its position there (from 1), its pattern or table."""
-
-    section: Literal["channels", "tables"]
-    number: int
-    pattern: str
-
-    def __str__(self) -> str:
-        return f"[[{self.section}]] number {self.number} ({self.pattern})"
-
-
-class Verdict(Struct, frozen=True):
-    """`allowed`, provided that `member` is in its table and `hook` agrees, where they are given. `rule` is the
-    rule that decided; None for the server, to which no rule applies, and where no rule matched."""
-
-    allowed: bool
-    member: Membership | None = None
-    hook: Hook | None = None
-    rule: RuleName | None = None
-
-
-Part = Literal["server", "no_rule", "action", "members", "rows_only"]
-
-
-class Explanation(Struct, frozen=True):
-    """Why a verdict is as it is.
-
-    `part` is the part of the rule that decided: `action` for the word or expression of the action, `members`
-    for a membership without a value for one of its columns, `rows_only` for a publish on a table. `source` is
-    the word or expression as written. `false` is the first operand of `&&` that is not true, and `failure` why
-    it has no value. `variables` is what the pattern's variables stand for, and `seen` the values that `false`
-    names.
-    """
-
-    verdict: Verdict
-    part: Part
-    source: str | None = None
-    false: str | None = None
-    failure: str | None = None
-    variables: dict[str, str] = {}
-    seen: dict[str, Any] = {}
-
-
 class Hits(Struct):
     """How often a rule has decided since it was read, and the settings it was written with. A connection remembers
     a verdict, so this counts connections and topics, not events."""
@@ -145,10 +101,6 @@ class Hits(Struct):
         else:
             self.denied += 1
         return verdict
-
-
-ALLOWED: Final = Verdict(True)
-DENIED: Final = Verdict(False)
 
 
 class Rules:

@@ -12,7 +12,7 @@ from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.database.base import StoredMessage
+from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import frames, messages
 
 CHAT_MESSAGE: Final = "chat_message"

@@ -38,7 +38,8 @@ from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.channels.totals import Totals, totals
-from aerostack_realtime.database.base import Change, ChangeFeed, MessageStore
+from aerostack_realtime.database.base import Change, ChangeFeed
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
 from aerostack_realtime.records import ConnectionRecords

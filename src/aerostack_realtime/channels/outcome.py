@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aerostack_realtime.database.base import Stored
+from aerostack_realtime.database.message_store import Stored
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.protocol.messages import StreamState
 

@@ -18,7 +18,7 @@ from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Committed, Done, Outcome, PublishTracing
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
-from aerostack_realtime.database.base import NewMessage, Stored
+from aerostack_realtime.database.message_store import NewMessage, Stored
 from aerostack_realtime.protocol import presence, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
 

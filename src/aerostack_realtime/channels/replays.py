@@ -23,7 +23,7 @@ from aerostack_realtime.channels.custom.log import Cursors
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError
 

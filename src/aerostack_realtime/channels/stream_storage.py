@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from aerostack_realtime.channels.custom.streams import Key, Stream
 from aerostack_realtime.channels.licensed_store import LicensedStore
-from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage, StreamProgress
+from aerostack_realtime.database.message_store import NewMessage, Stored, StoredMessage, StreamProgress
 from aerostack_realtime.protocol.errors import AerostackError
 
 

@@ -17,7 +17,7 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.stream_storage import StreamStorage
-from aerostack_realtime.database.base import Stored, StoredMessage
+from aerostack_realtime.database.message_store import Stored, StoredMessage
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Conflict, RateLimited, Unavailable
 

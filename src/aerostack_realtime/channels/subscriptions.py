@@ -18,7 +18,8 @@ from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.counters import ChannelCounters
-from aerostack_realtime.database.base import ChangeFeed, Replay, Selection, StoredMessage
+from aerostack_realtime.database.base import ChangeFeed, Replay, Selection
+from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import frames, messages, presence, topics
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound

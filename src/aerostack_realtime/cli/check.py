@@ -7,7 +7,7 @@ import typer
 
 from aerostack_realtime import config
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.access.rules import ACTIONS
+from aerostack_realtime.access.verdicts import ACTIONS
 from aerostack_realtime.cli import decision
 from aerostack_realtime.cli.console import fail, note, out
 from aerostack_realtime.cli.keys import claims_of

@@ -2,7 +2,7 @@
 
 from aerostack_realtime import config
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.access.rules import Action, Explanation, Membership
+from aerostack_realtime.access.verdicts import Action, Explanation, Membership
 from aerostack_realtime.cli.console import out
 from aerostack_realtime.cli.tables import opened
 from aerostack_realtime.config import Loaded

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from aerostack_realtime import config
-from aerostack_realtime.access.rules import ACTIONS
+from aerostack_realtime.access.verdicts import ACTIONS
 from aerostack_realtime.cli.client import DEFAULT_URL, Key, Project, Url, run_with_server
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.cli.settings import AsJson, ConfigFile

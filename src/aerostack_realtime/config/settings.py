@@ -11,7 +11,7 @@ from aerostack_realtime.access.rules import ChannelRule, TableRule
 from aerostack_realtime.access.tokens import Algorithm
 from aerostack_realtime.config.console_settings import ConsoleSettings
 from aerostack_realtime.config.log_settings import LogSettings
-from aerostack_realtime.database.postgres.database import PostgresSettings
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.protocol.topics import CONSOLE
 

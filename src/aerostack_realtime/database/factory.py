@@ -11,10 +11,12 @@ from typing import Final, Protocol, Self
 
 from msgspec import Struct
 
-from aerostack_realtime.database.base import ChangeListener, Database, DatabaseUnusable, Retention
+from aerostack_realtime.database.base import ChangeListener, Database, DatabaseUnusable
+from aerostack_realtime.database.message_store import Retention
 from aerostack_realtime.database.postgres import diagnostics
 from aerostack_realtime.database.postgres.connection import address as postgres_address
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.database.sqlite.lock import ServerLock
 

@@ -14,7 +14,7 @@ from aerostack_realtime.access.patterns import Pattern
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.outcome import Outcome
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.documents.process import DocumentWorker, WorkerEnded
 from aerostack_realtime.documents.reading import stored_messages
 from aerostack_realtime.documents.requests import Corrupt, Merge, Merged

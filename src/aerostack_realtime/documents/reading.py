@@ -3,7 +3,7 @@
 from typing import Final
 
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.documents.requests import Message
 from aerostack_realtime.protocol import documents
 from aerostack_realtime.protocol.errors import TooLarge

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.documents.compactor import Compactor, DocumentRule
 from aerostack_realtime.documents.process import DocumentWorker
 from aerostack_realtime.documents.reading import stored_messages

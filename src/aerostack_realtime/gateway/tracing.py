@@ -21,7 +21,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aerostack_realtime.channels.outcome import Committed, Done, Outcome
-from aerostack_realtime.database.base import Stored
+from aerostack_realtime.database.message_store import Stored
 from aerostack_realtime.gateway.http.callers import TRACED
 from aerostack_realtime.gateway.websocket.endpoint import REFUSED
 from aerostack_realtime.protocol.errors import AerostackError

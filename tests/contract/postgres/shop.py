@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.postgres import PostgresServer
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids
 

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids, opened, watching
 from tests.postgres import PostgresServer

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from aerostack_realtime.backplane.base import Generation, Generations
-from aerostack_realtime.database.base import LicenceLost, NewMessage, Stored
+from aerostack_realtime.database.message_store import LicenceLost, NewMessage, Stored
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.messages.table import Licence, insert, write_of
 from aerostack_realtime.protocol.errors import Unavailable

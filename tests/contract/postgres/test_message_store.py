@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from aerostack_realtime.database.base import MessageStore, NewMessage, Retention, Stored
+from aerostack_realtime.database.message_store import MessageStore, NewMessage, Retention, Stored
 from aerostack_realtime.database.postgres.messages import store as limits
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Overloaded, TooLarge, Unavailable
 from tests.contract.conftest import PATIENCE, PostgresStores

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.feed.publication import InsufficientPrivilege
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.protocol.errors import Forbidden, NotFound, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.heard import Heard

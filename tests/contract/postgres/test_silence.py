@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.diagnostics import diagnose
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.heard import Heard

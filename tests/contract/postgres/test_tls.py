@@ -13,8 +13,9 @@ import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
 from aerostack_realtime.database.postgres.connection.pool import Connections
-from aerostack_realtime.database.postgres.database import PostgresDatabase, PostgresSettings
+from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.diagnostics import diagnose
+from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.database.postgres.wal.stream import ReplicationStream, WalData
 from tests.authority import Authority
 from tests.contract.conftest import PATIENCE, Recorder, replay

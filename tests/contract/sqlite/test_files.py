@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from aerostack_realtime.database.base import Change, DatabaseUnusable, NewMessage, Stored
+from aerostack_realtime.database.base import Change, DatabaseUnusable
+from aerostack_realtime.database.message_store import NewMessage, Stored
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.database.sqlite.file_events import DirectoryEvents
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable

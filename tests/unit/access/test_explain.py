@@ -5,7 +5,8 @@ import pytest
 from aerostack_realtime.access.expressions import conjuncts
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied, Permissions
-from aerostack_realtime.access.rules import ChannelRule, RuleName, Rules, TableRule
+from aerostack_realtime.access.rules import ChannelRule, Rules, TableRule
+from aerostack_realtime.access.verdicts import RuleName
 
 ANN = Identity("user", "ann", claims={"sub": "ann", "role": "editor"})
 RULES = Rules(

@@ -4,7 +4,8 @@ import pytest
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.operators import OperatorRights, Operators
-from aerostack_realtime.access.rules import ACTIONS, ChannelRule, Rules, TableRule
+from aerostack_realtime.access.rules import ChannelRule, Rules, TableRule
+from aerostack_realtime.access.verdicts import ACTIONS
 
 ADMIN = Identity("user", "ann", claims={"sub": "ann", "role": "admin"})
 SUPPORT = Identity("user", "bob", claims={"sub": "bob", "role": "support"})

@@ -9,7 +9,8 @@ import pytest
 from aerostack_realtime.access.hooks import Hook, load
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import ANSWER_SECONDS, MAX_REMEMBERED, Permissions, Undecided
-from aerostack_realtime.access.rules import ChannelRule, Membership, Rules, Verdict
+from aerostack_realtime.access.rules import ChannelRule, Rules
+from aerostack_realtime.access.verdicts import Membership, Verdict
 from aerostack_realtime.protocol.errors import Forbidden, Unavailable
 
 ANN = Identity("user", "ann", claims={"sub": "ann"})

@@ -6,15 +6,8 @@ import pytest
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.rows import RuleFailed
-from aerostack_realtime.access.rules import (
-    ACTIONS,
-    Action,
-    ChannelRule,
-    Membership,
-    RuleError,
-    Rules,
-    TableRule,
-)
+from aerostack_realtime.access.rules import ChannelRule, RuleError, Rules, TableRule
+from aerostack_realtime.access.verdicts import ACTIONS, Action, Membership
 from aerostack_realtime.protocol.errors import Forbidden
 
 SERVER = Identity("server")

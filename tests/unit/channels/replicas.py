@@ -12,14 +12,8 @@ from aerostack_realtime.backplane.items import AnyItem
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub, Outcome
-from aerostack_realtime.database.base import (
-    ChangeFeed,
-    LicenceLost,
-    MessageStore,
-    NewMessage,
-    Stored,
-    StoredMessage,
-)
+from aerostack_realtime.database.base import ChangeFeed
+from aerostack_realtime.database.message_store import LicenceLost, MessageStore, NewMessage, Stored, StoredMessage
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 from tests.unit.channels.peers import Peer, Tick

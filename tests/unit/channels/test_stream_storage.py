@@ -9,7 +9,7 @@ from aerostack_realtime.backplane.items import Append, Publish
 from aerostack_realtime.channels.custom.streams import Appended, Stream, Streams
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.stream_storage import StreamStorage
-from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.message_store import NewMessage, Stored, StoredMessage
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 
 AWAY = Unavailable("The database is away.")

@@ -14,7 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from aerostack_realtime.access.rules import Membership, as_text
+from aerostack_realtime.access.rules import as_text
+from aerostack_realtime.access.verdicts import Membership
 from aerostack_realtime.channels.tables.column_types import NORMALIZERS, ComparableValue
 from aerostack_realtime.database.base import Change, ColumnType, Database, Replay, Row, Selection
 from aerostack_realtime.protocol.answers import Answer

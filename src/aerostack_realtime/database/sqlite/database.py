@@ -17,14 +17,13 @@ from aerostack_realtime.database.base import (
     Cluster,
     DatabaseStatus,
     DatabaseUnusable,
-    MessageStore,
     QueryResult,
-    Retention,
     Selection,
     TableSnapshot,
     TableStatus,
     Value,
 )
+from aerostack_realtime.database.message_store import MessageStore, Retention
 from aerostack_realtime.database.sqlite import changelog, message_table, statements
 from aerostack_realtime.database.sqlite.changes import SqliteChangeFeed
 from aerostack_realtime.database.sqlite.connection import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apsw
 from msgspec import Raw
 
-from aerostack_realtime.database.base import NewMessage, StoredMessage, StreamProgress
+from aerostack_realtime.database.message_store import NewMessage, StoredMessage, StreamProgress
 from aerostack_realtime.database.sqlite import changelog
 from aerostack_realtime.database.sqlite.schema import PREFIX
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import apsw
 from msgspec import Struct
 
-from aerostack_realtime.database.base import NewMessage, Retention, Stored, StoredMessage, compacted_later
+from aerostack_realtime.database.message_store import NewMessage, Retention, Stored, StoredMessage, compacted_later
 from aerostack_realtime.database.sqlite import changelog, message_table
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.files import DatabaseFile

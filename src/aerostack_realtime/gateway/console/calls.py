@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.access.rules import ACTIONS
+from aerostack_realtime.access.verdicts import ACTIONS
 from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.console.live import Live
 from aerostack_realtime.gateway.console.queries import parse

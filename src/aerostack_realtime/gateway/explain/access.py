@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied
-from aerostack_realtime.access.rules import Action, Membership
-from aerostack_realtime.access.rules import Explanation as RuleExplanation
+from aerostack_realtime.access.verdicts import Action, Membership
+from aerostack_realtime.access.verdicts import Explanation as RuleExplanation
 from aerostack_realtime.gateway.explain.findings import Finding, SettingLine, setting_of
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError

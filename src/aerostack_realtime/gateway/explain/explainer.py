@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from aerostack_realtime.access.rules import ACTIONS, Action
+from aerostack_realtime.access.verdicts import ACTIONS, Action
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.inspection import FoundEvent
 from aerostack_realtime.database.base import Database

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from aerostack_realtime.access.rules import RuleName
+from aerostack_realtime.access.verdicts import RuleName
 
 
 class Finding(Struct, frozen=True):

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.channels.counts import ChannelStatus
 from aerostack_realtime.channels.hub import Hub, Outcome
-from aerostack_realtime.database.base import MessageStore
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.gateway.http.answers import as_json, read_body, read_integer
 from aerostack_realtime.gateway.http.callers import Callers, traceparent_of
 from aerostack_realtime.gateway.limits.settings import Limits

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta, Raw, Struct
 
 from aerostack_realtime.access.identity import Identity
-from aerostack_realtime.access.rules import Action
+from aerostack_realtime.access.verdicts import Action
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.gateway.http.answers import as_json, read_body
 from aerostack_realtime.gateway.http.callers import Callers

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection, StoredMessage
+from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection
+from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import BadMessage, InvalidFilter, TooLarge, Unavailable

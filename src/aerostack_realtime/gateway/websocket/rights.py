@@ -8,7 +8,8 @@ from msgspec import Struct, field
 from aerostack_realtime.access.identity import Identity, Kind
 from aerostack_realtime.access.permissions import Permissions, Undecided
 from aerostack_realtime.access.rows import Scope
-from aerostack_realtime.access.rules import Action, Membership, Rules
+from aerostack_realtime.access.rules import Rules
+from aerostack_realtime.access.verdicts import Action, Membership
 from aerostack_realtime.channels.tables.memberships import Holder, Memberships
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aerostack_realtime.access.rules import Membership
+from aerostack_realtime.access.verdicts import Membership
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.database.base import Change, Database
 from aerostack_realtime.database.sqlite import SqliteDatabase

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from aerostack_realtime.database.base import Stored, compacted_later
+from aerostack_realtime.database.message_store import Stored, compacted_later
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, exchange
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.messages.table import (

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.base import LicenceLost, NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.message_store import LicenceLost, NewMessage, Retention, Stored, StoredMessage
 from aerostack_realtime.database.postgres.connection.dedicated import (
     DedicatedConnection,
     bigint,

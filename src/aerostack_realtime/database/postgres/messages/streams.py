@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from aerostack_realtime.database.base import LicenceLost, NewMessage, StoredMessage
+from aerostack_realtime.database.message_store import LicenceLost, NewMessage, StoredMessage
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.messages.table import (

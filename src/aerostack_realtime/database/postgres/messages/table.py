@@ -8,7 +8,13 @@ from typing import Final
 from msgspec import Raw, Struct, convert
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.base import LicenceLost, NewMessage, Stored, StoredMessage, StreamProgress
+from aerostack_realtime.database.message_store import (
+    LicenceLost,
+    NewMessage,
+    Stored,
+    StoredMessage,
+    StreamProgress,
+)
 from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import SCHEMA

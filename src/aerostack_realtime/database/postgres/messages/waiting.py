@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from aerostack_realtime.database.base import NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.message_store import NewMessage, Stored, StoredMessage
 from aerostack_realtime.protocol.errors import AerostackError
 
 Outcome = Stored | AerostackError
