@@ -9,11 +9,11 @@
 from importlib.metadata import version
 
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.explanations import Explanation
 from aerostack_realtime.sdk.aerostack import Aerostack
 from aerostack_realtime.sdk.channel import Channel
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.document import Document
-from aerostack_realtime.sdk.explanation import Explanation
 from aerostack_realtime.sdk.live_table import LiveTable
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, Payload, PresentMember, QueryResult, RowChange
 from aerostack_realtime.sdk.read_stream import ReadStream

@@ -13,8 +13,8 @@ from aerostack_realtime.cli.client import DEFAULT_URL, Key, Project, Url, run_wi
 from aerostack_realtime.cli.console import fail, out
 from aerostack_realtime.cli.settings import AsJson, ConfigFile
 from aerostack_realtime.config import DEV_SECRET_KEY, SettingsError
+from aerostack_realtime.protocol.explanations import Explanation, Setting
 from aerostack_realtime.sdk.aerostack import Aerostack
-from aerostack_realtime.sdk.explanation import Explanation, Setting
 
 
 def explain(

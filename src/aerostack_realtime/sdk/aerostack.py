@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
+from aerostack_realtime.protocol.explanations import Explanation
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.connection import GetToken
 from aerostack_realtime.sdk.document import Document
 from aerostack_realtime.sdk.endpoint import Endpoint
-from aerostack_realtime.sdk.explanation import Explanation
 from aerostack_realtime.sdk.outbox import new_id
 from aerostack_realtime.sdk.payload import Ack, HistoryMessage, PresentMember, QueryResult
 

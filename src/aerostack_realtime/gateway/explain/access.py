@@ -8,9 +8,10 @@ from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied
 from aerostack_realtime.access.verdicts import Action, Membership
 from aerostack_realtime.access.verdicts import Explanation as RuleExplanation
-from aerostack_realtime.gateway.explain.findings import Finding, SettingLine, setting_of
+from aerostack_realtime.gateway.explain.findings import setting_of
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.explanations import Finding, Setting
 
 
 class Right(Struct, frozen=True):
@@ -18,7 +19,7 @@ class Right(Struct, frozen=True):
 
     allowed: bool
     findings: list[Finding]
-    setting: SettingLine | None
+    setting: Setting | None
 
 
 async def right(guard: Guard, identity: Identity, topic: str, action: Action) -> Right:

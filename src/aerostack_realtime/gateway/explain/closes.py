@@ -3,8 +3,9 @@
 from typing import Final
 
 from aerostack_realtime.gateway.explain.events import period_facts
-from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock
+from aerostack_realtime.gateway.explain.findings import Outcome, clock
 from aerostack_realtime.protocol import close_codes
+from aerostack_realtime.protocol.explanations import Finding
 from aerostack_realtime.records import ConnectionRecord
 
 _MEANINGS: Final = {

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from aerostack_realtime.channels.inspection import FoundEvent
-from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock
+from aerostack_realtime.gateway.explain.findings import Outcome, clock
 from aerostack_realtime.gateway.explain.spelling import is_near, names_project
 from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.explanations import Finding
 from aerostack_realtime.records import ConnectionRecord, Interruption, Note, Period
 
 Position = Callable[[str], int]

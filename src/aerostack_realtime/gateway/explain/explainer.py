@@ -12,17 +12,12 @@ from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.explain import closes, events, rows
 from aerostack_realtime.gateway.explain.access import Right, right
 from aerostack_realtime.gateway.explain.collection import Collected, Collection, Wanted, identity_of
-from aerostack_realtime.gateway.explain.findings import (
-    Explanation,
-    Finding,
-    Outcome,
-    SettingLine,
-    clock,
-)
+from aerostack_realtime.gateway.explain.findings import Outcome, clock
 from aerostack_realtime.gateway.explain.table_outcomes import TableQuestion, table_outcomes
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import BadMessage, NotFound
+from aerostack_realtime.protocol.explanations import Explanation, Finding, Setting
 
 SEARCHED: Final = 1_000
 """Stored messages of a topic that are searched for an event which the log no longer has."""
@@ -151,7 +146,7 @@ class Explainer:
         self, topic: str, message: str, code: str, connection: str, collected: Collected
     ) -> Explanation:
         findings = [Finding("publish_refused", f"The publish was refused: {message}", {"code": code})]
-        setting: SettingLine | None = None
+        setting: Setting | None = None
         publisher = self._hub.records.find(connection)
         if code == "forbidden" and publisher is not None:
             found = await right(self._guard, identity_of(publisher), topic, "publish")

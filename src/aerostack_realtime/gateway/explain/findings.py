@@ -1,38 +1,11 @@
 """The answer to "why did this user not get it?": findings in order, a verdict, and the setting that decides."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from msgspec import Struct
 
 from aerostack_realtime.access.verdicts import RuleName
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was found: a code for programs, a sentence for people, and what it is based on."""
-
-    code: str
-    sentence: str
-    facts: dict[str, Any] = {}
-
-
-class SettingLine(Struct, frozen=True):
-    """The line of aerostack.toml that would change the verdict: `name` in the rule `number` of a section."""
-
-    section: str
-    number: int
-    name: str
-    line: str
-
-
-class Explanation(Struct, frozen=True):
-    """`code` and `verdict` are those of the finding that decided."""
-
-    verdict: str
-    code: str
-    findings: list[Finding]
-    setting: SettingLine | None = None
-    nodes: list[str] = []
+from aerostack_realtime.protocol.explanations import Finding, Setting
 
 
 class Outcome(Struct, frozen=True):
@@ -40,15 +13,15 @@ class Outcome(Struct, frozen=True):
 
     rank: int
     finding: Finding
-    setting: SettingLine | None = None
+    setting: Setting | None = None
 
 
-def setting_of(rule: RuleName | None, name: str, written: str | None = None) -> SettingLine | None:
+def setting_of(rule: RuleName | None, name: str, written: str | None = None) -> Setting | None:
     """The setting `name` of a rule."""
     if rule is None:
         return None
     line = name if written is None else f"{name} = {written}"
-    return SettingLine(rule.section, rule.number, name, line)
+    return Setting(rule.section, rule.number, name, line)
 
 
 def clock(ms: int) -> str:

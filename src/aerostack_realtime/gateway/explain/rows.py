@@ -9,9 +9,9 @@ from aerostack_realtime.access.rows import RowTest, RuleFailed, Scope
 from aerostack_realtime.access.rules import as_text
 from aerostack_realtime.channels.tables.views import Condition, View
 from aerostack_realtime.database.base import Change, ChangeFeed, Replay, Row
-from aerostack_realtime.gateway.explain.findings import Finding
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import BadMessage
+from aerostack_realtime.protocol.explanations import Finding
 
 MAX_PARTS: Final = 500
 """Parts of a log that one question reads."""

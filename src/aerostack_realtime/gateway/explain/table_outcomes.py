@@ -12,10 +12,11 @@ from aerostack_realtime.gateway.explain.events import (
     slow_at,
     without_subscription,
 )
-from aerostack_realtime.gateway.explain.findings import Finding, Outcome, clock, setting_of
+from aerostack_realtime.gateway.explain.findings import Outcome, clock, setting_of
 from aerostack_realtime.gateway.explain.rows import Found, Key, changes_after, decide
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.protocol.explanations import Finding
 from aerostack_realtime.records import ConnectionRecord, Interruption, Period
 
 
@@ -137,9 +138,11 @@ def _decided(
         lambda began, end: began.at - 1_000 <= change.timestamp and (end is None or change.timestamp <= end.at),
     )
     if slow is not None:
-        told = "dropped, and the gap reported" if slow.slow == "drop" else "joined with later ones of the same row"
+        effect = (
+            "dropped, and the gap reported" if slow.slow == "drop" else "joined with later ones of the same row"
+        )
         code = "dropped" if slow.slow == "drop" else "conflated"
-        sentence = f"{user} read too slowly at that time, with the policy {slow.slow}: changes were {told}."
+        sentence = f"{user} read too slowly at that time, with the policy {slow.slow}: changes were {effect}."
         return Outcome(80, Finding(code, sentence, {**finding.facts, "dropped": slow.count}))
     transport = received(user, connection, period, finding.facts)
     if transport.finding.code != "sent":

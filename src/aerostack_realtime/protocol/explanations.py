@@ -1,4 +1,4 @@
-"""The answer to `Aerostack.explain`."""
+"""The answer to "why did this user not get it?", as the server sends it and the clients return it."""
 
 from typing import Any
 
