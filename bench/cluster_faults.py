@@ -4,7 +4,7 @@ Two nodes on one Redis, as in bench.cluster, and the contenders' own client libr
 (peers/cluster_clients.js): forty subscribers of one channel, a publisher with 200 messages/s, and a member on the
 node that is killed. Nothing is pinned to a core. A message counts as lost for a subscriber if the server
 acknowledged it to the publisher and the subscriber never received it; the loss is reported if the client library
-told the subscriber of any gap, or of a recovery that failed.
+reported any gap, or a recovery that failed, to the subscriber.
 """
 
 import argparse

@@ -21,15 +21,15 @@ const PEOPLE = "people";
 const QUIET_MS = 3_000;
 const PATIENCE_MS = 60_000;
 
-// Each client: subscribe(heard, told), publish(number) that resolves when the server has acknowledged, and, where
-// there is presence, join() and members().
+// Each client: subscribe(receive, reportGap), publish(number) that resolves when the server has acknowledged it, and
+// join() and members() where the server has presence.
 const CLIENTS = {
   aerostack(url) {
     const client = createClient({ url, WebSocket, apiKey: "ac_secret_dev" });
     const channel = client.channel("bench/room");
     const people = client.channel("bench/people");
     return {
-      subscribe: (heard, told) => channel.on("m", ({ data }) => heard(data)).on("gap", told).subscribe(),
+      subscribe: (receive, reportGap) => channel.on("m", ({ data }) => receive(data)).on("gap", reportGap).subscribe(),
       publish: (number) => channel.publish("m", number),
       join: () => people.track({ here: true }),
       members: async () => (await people.presence()).length,
@@ -40,10 +40,10 @@ const CLIENTS = {
     client.connect();
     const subscription = client.newSubscription(CHANNEL);
     return {
-      subscribe: (heard, told) => {
+      subscribe: (receive, reportGap) => {
         const first = new Promise((resolve) => subscription.once("subscribed", resolve));
-        subscription.on("publication", ({ data }) => heard(data));
-        subscription.on("subscribed", ({ wasRecovering, recovered }) => wasRecovering && !recovered && told());
+        subscription.on("publication", ({ data }) => receive(data));
+        subscription.on("subscribed", ({ wasRecovering, recovered }) => wasRecovering && !recovered && reportGap());
         subscription.subscribe();
         return first;
       },
@@ -55,12 +55,12 @@ const CLIENTS = {
   "socket.io"(url) {
     const socket = io(url, { transports: ["websocket"] });
     return {
-      subscribe: async (heard, told) => {
-        socket.on("m", heard);
+      subscribe: async (receive, reportGap) => {
+        socket.on("m", receive);
         await socket.emitWithAck("subscribe", CHANNEL);
         socket.on("connect", () => {
           if (socket.recovered) return;
-          told();
+          reportGap();
           socket.emit("subscribe", CHANNEL, () => {});
         });
       },
@@ -98,7 +98,7 @@ const balancer = await balanced([a, b]);
 const readers = [];
 let last = performance.now();
 for (let index = 0; index < Number(subscribers); index++) {
-  const reader = { numbers: new Set(), repeated: 0, told: 0, silence: 0, last: performance.now() };
+  const reader = { numbers: new Set(), repeated: 0, gaps: 0, silence: 0, last: performance.now() };
   readers.push(reader);
   await open(url(balancer)).subscribe(
     (number) => {
@@ -109,7 +109,7 @@ for (let index = 0; index < Number(subscribers); index++) {
       reader.numbers.add(number);
     },
     () => {
-      reader.told += 1;
+      reader.gaps += 1;
     },
   );
 }
@@ -151,9 +151,9 @@ console.log(
     sent: number,
     acknowledged: acknowledged.length,
     refused,
-    unreported: total(({ told }, lost) => (told ? 0 : lost)),
-    reported: total(({ told }, lost) => (told ? lost : 0)),
-    gaps: total(({ told }) => told),
+    unreported: total(({ gaps }, lost) => (gaps ? 0 : lost)),
+    reported: total(({ gaps }, lost) => (gaps ? lost : 0)),
+    gaps: total(({ gaps }) => gaps),
     repeated: total(({ repeated }) => repeated),
     silence: Math.max(...readers.map(({ silence }) => silence)) / 1000,
     gone: (await gone).after(),

@@ -29,7 +29,7 @@ def client(server: Server) -> Aerostack:
 
 
 async def departure(doomed: Server, other: Server, number: int) -> float:
-    """Seconds from `kill -9` of a node until a subscriber of another one hears that its member left."""
+    """Seconds from `kill -9` of a node until a subscriber of another node receives the leave of its member."""
     left: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     member = f"member-{number}"
 

@@ -119,7 +119,7 @@ function expectSame(...editors: Editor[]): void {
   expect(new Set(states).size).toBe(1)
 }
 
-test('two documents become one, and who comes later reads it', async () => {
+test('two documents become one, and a later reader receives it', async () => {
   const [ada, bob] = [edit(client(server)), edit(client(server))]
   ada.text.insert(0, 'Hello')
   expect(ada.provider.saved).toBe(false)

@@ -19,7 +19,7 @@ LATE_SECONDS: Final = 15.0
 """How much later than its interval a ping may come from a busy server."""
 STRANGER: Final = "https://aerostack-doctor.invalid"
 """The origin of a page that no server allows: the domain cannot exist (RFC 2606)."""
-CREDENTIALS_NEEDED: Final = "Needs a connection that is let in: --key or --token."
+CREDENTIALS_NEEDED: Final = "Needs a connection that the server accepts: --key or --token."
 Failure = aiohttp.ClientError | OSError | TimeoutError
 
 
@@ -103,7 +103,7 @@ async def _message(wire: ClientWebSocketResponse) -> dict[str, Any]:
 
 
 async def origins(visitor: Visitor, page: str | None) -> list[Finding]:
-    """Whether pages are told apart by their Origin; `page` is the origin of one that has to connect."""
+    """Whether the server distinguishes pages by their Origin; `page` is the origin of one that must connect."""
     found: list[Finding] = []
     if await _admits(visitor, STRANGER):
         sentence = "A page of any origin may connect: the proxy removes Origin, or origins allows all."
