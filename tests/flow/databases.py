@@ -1,6 +1,7 @@
 """Databases for the servers under test, each with a writer beside the server that knows nothing of it."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +41,12 @@ class SqliteFile:
     async def write(self, sql: str) -> str:
         settings = ("-cmd", ".timeout 5000", "-cmd", "PRAGMA synchronous=OFF")  # no test ends the machine
         return await _run(("sqlite3", "-bail", *settings, self.address), sql)
+
+    def restore(self, backup: Path) -> None:
+        """Replace the file, with no server on it."""
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(backup, self.path)
 
 
 class SqliteFiles:

@@ -13,7 +13,7 @@ const QUESTIONS = {
 } as const
 
 type Kind = keyof typeof QUESTIONS
-const ACTIONS = ['subscribe', 'publish', 'presence', 'history', 'cancel']
+const ACTIONS = ['subscribe', 'publish', 'presence', 'history', 'cancel', 'compact']
 
 function kindOf(query: Record<string, string>): Kind {
   return (Object.keys(QUESTIONS) as Kind[]).find((each) => query[each] !== undefined) ?? 'event'

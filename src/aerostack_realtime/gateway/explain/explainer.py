@@ -147,11 +147,12 @@ class Explainer:
     ) -> Explanation:
         findings = [Finding("publish_refused", f"The publish was refused: {message}", {"code": code})]
         setting: Setting | None = None
-        publisher = self._hub.records.find(connection)
-        if code == "forbidden" and publisher is not None:
-            found = await right(self._guard, identity_of(publisher), topic, "publish")
-            findings += found.findings
-            setting = found.setting
+        if code == "forbidden":
+            for publisher in (await self._collection.ask(Wanted(connection=connection))).connections:
+                found = await right(self._guard, identity_of(publisher), topic, "publish")
+                findings += found.findings
+                message = message if found.allowed else found.findings[-1].sentence
+                setting = found.setting
         name = {"forbidden": "by a rule", "rate_limited": "by a rate limit", "too_large": "for its size"}.get(code)
         sentence = f"Nobody received it: the publish was refused {name or f'({code})'}. {message}"
         return _concluded(
@@ -170,6 +171,10 @@ class Explainer:
                 f"The table {table} is not watched: its changes are recorded from the first subscription on, or "
                 f"after `aerostack tables watch {table}`."
             )
+            for refusal in reversed(collected.refusals):
+                if (refusal.user, refusal.topic) == (user, topic):
+                    sentence = f"The table {table} is not watched: {user} was refused on it. {refusal.message}"
+                    break
             return await self._conclude(
                 user, topic, 0, [Outcome(200, Finding("table_not_watched", sentence))], [], collected
             )
@@ -216,9 +221,11 @@ class Explainer:
                 f"{clock(collected.complete_from)}."
             )
             return Outcome(0, Finding("not_recorded", sentence, {"completeFrom": collected.complete_from}))
-        return Outcome(
-            0, Finding("not_connected", f"{user} was not connected: no connection of this user is recorded.")
+        sentence = (
+            f"{user} was not connected: no connection of this user is recorded. A client that is connected now is "
+            "connected to another cluster or project, or as another user."
         )
+        return Outcome(0, Finding("not_connected", sentence))
 
     # --- a connection ------------------------------------------------------------------------------------
 

@@ -79,8 +79,9 @@ def _of_period(
     gap = next((each for each in reversed(interruptions) if each.at >= max(after, period.at)), None)
     if gap is not None and period.ending is None:
         sentence = (
-            f"The log of {name} was interrupted at {clock(gap.at)}, as by TRUNCATE or a rebuilt table: rows that "
-            f"went with it are not reported one by one. {user} received a gap, after which clients read it again."
+            f"The log of {name} was interrupted at {clock(gap.at)}, as by TRUNCATE, a rebuilt table, or a table "
+            "that was missing in the publication: changes before it are not reported one by one. "
+            f"{user} received a gap, after which clients read it again."
         )
         return Outcome(66, Finding("interrupted", sentence, {**facts, "cursor": gap.cursor}))
     if change is None:
@@ -152,7 +153,7 @@ def _decided(
 
 def _interrupted(table: str, gap: Interruption) -> Finding:
     sentence = (
-        f"The log of {table} was interrupted at {clock(gap.at)} (TRUNCATE, or a rebuilt, restored or renamed "
-        "table): subscribers read the table again."
+        f"The log of {table} was interrupted at {clock(gap.at)} (TRUNCATE, or a rebuilt, restored, renamed "
+        "or unpublished table): subscribers read the table again."
     )
     return Finding("interrupted", sentence, {"at": gap.at, "cursor": gap.cursor, "present": gap.present})

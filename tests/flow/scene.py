@@ -1,0 +1,121 @@
+"""Servers with rules of every kind, users on them, and questions to `aerostack explain`."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+from msgspec import Struct
+
+from tests.flow.calls import Http
+from tests.flow.wire import Wire
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import ServerProcess
+
+SECRET: Final = "the token secret of all these causes"
+SETTINGS: Final = f"""
+token_secret = "{SECRET}"
+[console]
+enabled = true
+[limits]
+messages_burst = 100
+messages_per_second = 1
+frame_bytes = 65536
+token_grace_seconds = 0
+[[channels]]
+topic = "chat/{{room}}"
+subscribe = "user.claims.level > 1 && user.claims.staff"
+publish = "user.id == 'editor'"
+[[channels]]
+topic = "rooms/{{room}}"
+subscribe = "authenticated"
+publish = "authenticated"
+members = {{ table = "members", room = "{{room}}", person = "{{user.id}}" }}
+[[channels]]
+topic = "open/**"
+subscribe = "authenticated"
+publish = "authenticated"
+presence = "authenticated"
+history = "authenticated"
+[[logs]]
+pattern = "open/*/two"
+max_count = 2
+[[tables]]
+name = "orders"
+rows = {{ owner = "user.id" }}
+columns = ["id", "owner", "status"]
+[[tables]]
+name = "bids"
+rows = "row.amount > 10"
+[[tables]]
+name = "scratch"
+[[tables]]
+name = "unwatched"
+[[tables]]
+name = "emptied"
+[[tables]]
+name = "moved"
+"""
+TABLES: Final = """
+CREATE TABLE members(room TEXT, person TEXT);
+CREATE TABLE orders(id INTEGER PRIMARY KEY, owner TEXT, status TEXT, margin INTEGER);
+CREATE TABLE bids(id INTEGER PRIMARY KEY, amount INTEGER);
+CREATE TABLE emptied(id INTEGER PRIMARY KEY);
+CREATE TABLE moved(id INTEGER PRIMARY KEY);
+CREATE TABLE unwatched(id INTEGER PRIMARY KEY);
+CREATE UNLOGGED TABLE scratch(id INTEGER PRIMARY KEY)
+"""
+
+
+class Asked(Struct, frozen=True):
+    """A question, and where to ask it."""
+
+    cause: str
+    url: str
+    question: dict[str, str]
+
+
+class Scene:
+    """Servers with these rules, users on them, and the questions that were collected."""
+
+    def __init__(self, server: "ServerProcess", http: Http, secret: str = SECRET) -> None:
+        self.server = server
+        self.http = http
+        self.asked: list[Asked] = []
+        self._secret = secret
+        self._wires: list[Wire] = []
+
+    def token(self, user: str, seconds: float = 3_600, **claims: Any) -> str:
+        now = time.time()
+        return jwt.encode({"sub": user, "iat": now - 10, "exp": now + seconds, **claims}, self._secret, "HS256")
+
+    async def user(self, name: str, *, url: str = "", seconds: float = 3_600, **claims: Any) -> Wire:
+        protocols = ["aerostack-v1", f"aerostack-token.{self.token(name, seconds, **claims)}"]
+        wire = await Wire.open(url or self.server.url, protocols=protocols)
+        self._wires.append(wire)
+        wire.connected = await wire.hear("connected")
+        return wire
+
+    async def refused(self, name: str, query: Mapping[str, str] = {}, seconds: float = 3_600) -> None:
+        """Connect as a user who is refused."""
+        protocols = ["aerostack-v1", f"aerostack-token.{self.token(name, seconds)}"]
+        wire = await Wire.open(self.server.url, query=query, protocols=protocols)
+        self._wires.append(wire)
+        assert (await wire.next())["type"] == "error"
+
+    async def send(self, topic: str, id: str, data: Any = None, **fields: Any) -> None:
+        body = {"topic": topic, "event": "message", "data": data, "id": id, **fields}
+        status, answer = await self.http.post("/api/v1/realtime/publish", body)
+        assert status == 200, answer
+
+    async def revoke(self, user: str) -> None:
+        status, answer = await self.http.post("/api/v1/realtime/revoke", {"userId": user})
+        assert status == 200, answer
+
+    def ask(self, cause: str, **question: str) -> None:
+        self.asked.append(Asked(cause, self.server.url, question))
+
+    def close(self) -> None:
+        for wire in self._wires:
+            wire.drop()

@@ -1,0 +1,37 @@
+"""The command explains every cause of docs/guides/explain.md with the code and the sentence of the guide."""
+
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aerostack_realtime import Explanation
+from tests.flow.causes import expected, produce
+from tests.flow.command import aerostack
+from tests.flow.conftest import SERVE_KEY
+from tests.postgres import PostgresServer
+from tests.redis import RedisServer
+
+
+@pytest.mark.timeout(300)
+async def test_the_command_explains_every_cause_as_the_guide_says(
+    tmp_path: Path, postgres_server: PostgresServer, redis: RedisServer
+) -> None:
+    promised = {each.cause: each for each in expected()}
+    wrong = []
+    async with AsyncExitStack() as on:
+        asked = await produce(on, tmp_path, postgres_server, redis)
+        assert sorted(each.cause for each in asked) == sorted(promised)
+        for each in asked:
+            question = dict(each.question)
+            positional = [question.pop(name) for name in ("topic", "event") if name in question]
+            options = [part for name, value in question.items() for part in (f"--{name}", value)]
+            where = ("--url", each.url, "--key", SERVE_KEY)
+            ran = await aerostack("explain", *positional, *options, *where, "--json", cwd=tmp_path)
+            found = msgspec.json.decode(ran.out, type=Explanation)
+            row = promised[each.cause]
+            if found.code != row.code or not re.fullmatch(row.sentence, found.verdict):
+                wrong.append((each.cause, found.code, found.verdict))
+    assert wrong == []
