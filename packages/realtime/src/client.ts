@@ -62,7 +62,9 @@ export class Client {
     request: (request) => this.#request(request),
     track: (owner, command) => this.#request(command, () => this.#tracking.track(owner, command)),
     untrack: (topic, owner) => {
-      if (this.#tracking.untrack(topic, owner)) queueMicrotask(() => this.#untracked(topic))
+      // announce the state that counts now, or that this client is not present
+      if (this.#tracking.untrack(topic, owner))
+        queueMicrotask(() => this.#request(this.#tracking.command(topic) ?? { type: 'untrack', topic }))
     },
     writers: this.#writers,
     later: this.#later,
@@ -242,18 +244,12 @@ export class Client {
       const text = encode({ ...request, id } as ClientFrame)
       this.#send(text)
       accepted?.()
-      const presence = request.type.includes('track') ? request.topic : undefined
-      this.#outbox.add(ref, text, reply as Pending, presence)
+      this.#outbox.add(ref, text, reply as Pending, request.type.includes('track') && request.topic)
     } catch (error) {
       reply.reject(error as AerostackError)
     }
     this.#need()
     return reply
-  }
-
-  /** An owner stopped tracking: announce the state that counts now, or that this client is not present. */
-  #untracked(topic: string): void {
-    this.#request(this.#tracking.command(topic) ?? { type: 'untrack', topic })
   }
 
   async #currentToken(): Promise<string | null> {
@@ -299,9 +295,10 @@ export class Client {
   #opened(limits: Limits): void {
     this.#limits = limits
     this.#subscriptions.opened()
+    const unanswered = this.#outbox.entries()
     for (const command of this.#tracking.commands())
-      if (!this.#outbox.changesPresence(command.topic)) this.#connection.send(command)
-    for (const [id, text] of this.#outbox.entries()) this.#sendAgain(id, text)
+      if (!this.#outbox.presence(command.topic)) this.#request(command)
+    for (const [id, text] of unanswered) this.#sendAgain(id, text)
     for (const writer of this.#writers.values()) writer.open()
     for (const chat of this.#chats.splice(0)) this.#connection.send(chat)
   }
@@ -342,9 +339,16 @@ export class Client {
     }
   }
 
-  /** Reject the command with this id. Returns false when there is none. */
+  /**
+   * Reject the command with this id; a change of presence is sent again if the error is retryable. Returns false when
+   * there is none.
+   */
   #reject(id: string | undefined, error: AerostackError): boolean {
-    return !!id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))
+    const text = error.retryable && this.#outbox.presence(id)
+    if (!text) return !!id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))
+    this.#failed(error)
+    this.#later(1, () => this.#outbox.presence(id) && this.#send(text))
+    return true
   }
 
   /** Reject the command that the server could not read and therefore does not name. Returns false when none can be it. */

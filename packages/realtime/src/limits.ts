@@ -29,7 +29,7 @@ export function checkLimits(text: string, limits: Limits | undefined): void {
   if (levels > nesting)
     throw new AerostackError(
       'bad_message',
-      `The message is nested ${levels} levels deep; the server accepts ${nesting}. Flatten its data.`,
+      `The message has ${levels} levels; the server accepts ${nesting}. Flatten its data.`,
     )
 }
 
@@ -41,14 +41,9 @@ export function byteLength(text: string): number {
 function depth(text: string): number {
   let level = 0
   let deepest = 0
-  let quoted = false
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]
-    if (quoted && character === '\\') at++
-    else if (character === '"') quoted = !quoted
-    else if (quoted) continue
-    else if (character === '{' || character === '[') deepest = Math.max(deepest, ++level)
-    else if (character === '}' || character === ']') level--
+  for (const character of text.replace(/\\./g, '').replace(/"[^"]*"/g, '')) {
+    if ('[{'.includes(character)) deepest = Math.max(deepest, ++level)
+    if (']}'.includes(character)) level--
   }
   return deepest
 }

@@ -21,7 +21,7 @@ interface Request {
   /** The encoded frame. Changes to the object it was made from have no effect. */
   text: string
   reply: Pending
-  presence: string | undefined
+  presence: string | false | undefined
 }
 
 /** The caller that waits for the answer to a request. */
@@ -52,16 +52,18 @@ export class Outbox {
    * `presence` is the topic whose presence this request changes, if any. A later change on the same topic replaces
    * earlier ones, which resolve without an answer.
    */
-  add(id: string, text: string, reply: Pending, presence?: string): void {
+  add(id: string, text: string, reply: Pending, presence?: string | false): void {
     for (const [earlier, request] of this.#requests)
       if (presence && request.presence === presence) this.settle(earlier, undefined)
     this.#requests.set(id, { text, reply, presence })
     this.store?.keep(id, text)
   }
 
-  /** Whether a change of presence on `topic` waits for an answer. */
-  changesPresence(topic: string): boolean {
-    return [...this.#requests.values()].some(({ presence }) => presence === topic)
+  /** The text of the change of presence that waits for an answer, by its id or its topic. */
+  presence(key: string | undefined): string | undefined {
+    return [...this.#requests].find(
+      ([id, { presence }]) => presence && [id, presence].includes(key ?? ''),
+    )?.[1].text
   }
 
   /** The ids and texts of all requests, changes of presence first. */
@@ -81,10 +83,8 @@ export class Outbox {
    * does not say which, this is it: any other is smaller.
    */
   largest(): string | undefined {
-    const bySize = [...this.#requests].sort(
-      ([, { text: one }], [, { text: other }]) => byteLength(other) - byteLength(one),
-    )
-    return bySize[0]?.[0]
+    const sizes = [...this.#requests].map(([id, { text }]) => [byteLength(text), id] as const)
+    return sizes.sort(([one], [other]) => other - one)[0]?.[1]
   }
 
   /** Settle the request with this id. An error rejects it. Returns false when there is no such request. */

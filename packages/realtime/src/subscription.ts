@@ -208,10 +208,13 @@ export class Subscription {
     for (const { resolve } of this.waiting.splice(0)) resolve()
   }
 
-  /** Reject all callers that wait. Returns false when there are none. */
-  failed(error: AerostackError): boolean {
+  /**
+   * Reject all callers that wait if the error is `final`; the others wait for the next request. Returns false when
+   * no caller receives the error.
+   */
+  failed(error: AerostackError, final = !error.retryable): boolean {
     for (const subscriber of this.#subscribers) subscriber.failed?.(error)
-    return this.waiting.splice(0).map(({ reject }) => reject(error)).length > 0
+    return final && this.waiting.splice(0).map(({ reject }) => reject(error)).length > 0
   }
 
   /** Apply a `subscribed` frame. Returns true when it answers the current request. */

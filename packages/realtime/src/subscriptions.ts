@@ -90,7 +90,7 @@ export class Subscriptions {
 
   /** No connection will come: reject all callers that wait. */
   ended(error: AerostackError): void {
-    for (const subscription of this.#all.values()) subscription.failed(error)
+    for (const subscription of this.#all.values()) subscription.failed(error, true)
   }
 
   receive(frame: TopicFrame): void {

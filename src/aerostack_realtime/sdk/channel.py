@@ -93,10 +93,11 @@ class Channel:
     async def subscribe(self) -> "Channel":
         """Start receiving; returns the channel once the server guarantees every later event.
 
-        Events wait for the first listener or loop, so nothing is lost between this call and those.
+        Events wait for the first listener or loop, so nothing is lost between this call and those. A retryable
+        refusal goes to `on_error`, and the call continues to try.
 
-        Raises InvalidTopic, InvalidFilter, NotFound (no such table), Unauthorized, Forbidden, or a retryable
-        error.
+        Raises InvalidTopic, InvalidFilter, NotFound (no such table), Unauthorized, Forbidden, or Unavailable after
+        `disconnect`.
         """
         if not self.subscribed:
             if self._requesting is None:
@@ -223,7 +224,8 @@ class Channel:
 
         A user is one member, regardless of the number of connections. The member is the token's user, otherwise
         `state["userId"]`, otherwise this connection. With `per="connection"` this connection is a member of its
-        own, so that two programs of one user have a cursor each. Raises like `publish`.
+        own, so that two programs of one user have a cursor each. Raises like `publish`, but continues to try after
+        a retryable refusal, which goes to `on_error`.
         """
         await self._tracking.track(dict(state), per)
 

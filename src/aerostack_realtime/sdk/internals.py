@@ -27,12 +27,18 @@ class ClientInternals(WriterInternals, Protocol):
     def request(self, id: str, command: Command) -> asyncio.Future[Reply]:
         """Send a command, now and on every new connection until it is answered; returns its answer.
 
+        A Subscribe, Track or Untrack that the server refuses for now is reported and sent again a moment later.
+
         Opens the connection if necessary. Raises BadMessage for a command that is not JSON or is nested too
         deeply, TooLarge, Overloaded, or the error that ended the connection.
         """
 
     def withdraw(self, id: str, error: AerostackError | None = None) -> None:
         """Forget an unanswered command: it is not sent again, and its caller gets `error`."""
+
+    def supersede(self, id: str) -> None:
+        """A later command takes the place of this one: if the server has refused it for now, it is not sent again,
+        and its caller returns as if it was accepted."""
 
     def send(self, command: Command) -> None:
         """Send a command if there is a connection; it has no meaning for the next one."""

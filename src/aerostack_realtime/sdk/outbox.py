@@ -28,6 +28,7 @@ class Outbox:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._waiting: dict[str, tuple[bytes, asyncio.Future[Reply]]] = {}
+        self._retried: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -35,14 +36,21 @@ class Outbox:
     def __contains__(self, id: str) -> bool:
         return id in self._waiting
 
-    def add(self, id: str, frame: bytes) -> asyncio.Future[Reply]:
-        """Keep `frame` until it is answered; returns its answer. Raises Overloaded when too many are waiting."""
+    def add(self, id: str, frame: bytes, *, retried: bool = False) -> asyncio.Future[Reply]:
+        """Keep `frame` until it is answered; returns its answer. With `retried` it is sent again when the
+        server refuses it for now. Raises Overloaded when too many are waiting."""
         assert id not in self._waiting, "a command id is used once"
         if len(self._waiting) >= self._limit:
             raise Overloaded(f"{self._limit} calls wait for the server; await some before making more.")
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[id] = (frame, answer)
+        if retried:
+            self._retried.add(id)
         return answer
+
+    def retried(self, id: str) -> bytes | None:
+        """The frame of an unanswered command that is sent again when the server refuses it for now."""
+        return self._waiting[id][0] if id in self._retried else None
 
     def frames(self) -> Iterator[bytes]:
         """The frames to send on a new connection, in order."""
@@ -50,14 +58,14 @@ class Outbox:
 
     def answer(self, id: str, reply: Reply) -> bool:
         """Settle a command; returns whether it was waiting."""
-        waiting = self._waiting.pop(id, None)
+        waiting = self._pop(id)
         if waiting and not waiting[1].done():
             waiting[1].set_result(reply)
         return waiting is not None
 
     def fail(self, id: str, error: AerostackError) -> bool:
         """Settle a command with an error; returns whether it was waiting."""
-        waiting = self._waiting.pop(id, None)
+        waiting = self._pop(id)
         if waiting and not waiting[1].done():
             waiting[1].set_exception(error)
         return waiting is not None
@@ -87,9 +95,13 @@ class Outbox:
 
     def withdraw(self, id: str) -> None:
         """Remove a command whose caller no longer waits for it; it is not sent again."""
-        self._waiting.pop(id, None)
+        self._pop(id)
 
     def fail_all(self, error: AerostackError) -> None:
         """Settle everything: no answers will come."""
         for id in list(self._waiting):
             self.fail(id, error)
+
+    def _pop(self, id: str) -> tuple[bytes, asyncio.Future[Reply]] | None:
+        self._retried.discard(id)
+        return self._waiting.pop(id, None)

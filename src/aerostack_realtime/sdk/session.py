@@ -38,8 +38,7 @@ logger = logging.getLogger("aerostack_realtime.sdk")
 _Value = TypeVar("_Value")
 
 _RETRY_SECONDS: Final = 2.0
-"""After which a subscription that failed to be restored is requested again, if the error is retryable; up to twice
-that."""
+"""After which a subscription or presence that the server refused for now is requested again; up to twice that."""
 
 
 class Session:
@@ -86,7 +85,8 @@ class Session:
         frame = _frame(command)
         if self._limits is not None:
             check_limits(frame, self._limits)
-        answer = self._outbox.add(id, frame)
+        retried = isinstance(command, messages.Subscribe | messages.Track | messages.Untrack)
+        answer = self._outbox.add(id, frame, retried=retried)
         if self.connection.status == "idle":
             self.connection.open()
         self.connection.send(frame)
@@ -98,6 +98,12 @@ class Session:
             self._outbox.fail(id, error)
         else:
             self._outbox.withdraw(id)
+
+    def supersede(self, id: str) -> None:
+        """A later command takes the place of this one. See channel.ClientInternals."""
+        if (retry := self._retries.pop(id, None)) is not None:
+            retry.cancel()
+            self._outbox.answer(id, messages.Ack(id))
 
     def send(self, command: Command) -> None:
         """Send a command if there is a connection. See channel.ClientInternals."""
@@ -258,10 +264,15 @@ class Session:
         elif reply.id is UNSET:
             if not (reply.topic is UNSET and self._unnamed_refused(error)):
                 self.failed(error)
+        elif error.retryable and self._outbox.retried(reply.id) is not None:
+            self._later(reply.id, self._send_again)
+            self.failed(error)
         elif not self._outbox.fail(reply.id, error):
             for channel in list(self.in_use.values()):
                 if channel._requested_as(reply.id):
                     self._not_restored(channel, error)
+                elif channel._tracking.announced_as(reply.id):
+                    self._not_announced(channel, reply.id, error)
             self.failed(error)
 
     def _unnamed_refused(self, error: AerostackError) -> bool:
@@ -277,15 +288,30 @@ class Session:
                 return False
 
     def _not_restored(self, channel: Channel, error: AerostackError) -> None:
-        if not error.retryable:
+        if error.retryable:
+            self._later(channel._name, lambda _: channel._restore())
+        else:
             channel._refused(error)
-            return
-        wait = _RETRY_SECONDS * (1 + random.random())
-        self._retries[channel._name] = asyncio.get_running_loop().call_later(wait, self._retry, channel)
 
-    def _retry(self, channel: Channel) -> None:
-        self._retries.pop(channel._name, None)
-        channel._restore()
+    def _not_announced(self, channel: Channel, id: str, error: AerostackError) -> None:
+        if error.retryable:
+            self._later(id, channel._tracking.announce_again)
+        else:
+            channel._tracking.end()
+
+    def _send_again(self, id: str) -> None:
+        if (frame := self._outbox.retried(id)) is not None:
+            self.connection.send(frame)
+
+    def _later(self, key: str, retry: Callable[[str], None]) -> None:
+        """Call `retry(key)` in a moment, unless the connection is lost before: a new one restores everything."""
+
+        def call() -> None:
+            self._retries.pop(key, None)
+            retry(key)
+
+        wait = _RETRY_SECONDS * (1 + random.random())
+        self._retries[key] = asyncio.get_running_loop().call_later(wait, call)
 
 
 class _HistoryPage(msgspec.Struct):

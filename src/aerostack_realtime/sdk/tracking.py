@@ -23,6 +23,8 @@ class Tracking:
         self._changed = changed
         self._newest: str | None = None
         """The id of the newest track."""
+        self._asked: str | None = None
+        """The id of the newest command that has no answer yet."""
         self._confirmed: tuple[dict[str, Any], MemberKind] | None = None
 
     @property
@@ -35,7 +37,7 @@ class Tracking:
         id = self._newest = new_id()
         self._changed()
         try:
-            await ask(self._client, id, self._command(id, state, per), messages.Ack)
+            await self._ask(id, self._command(id, state, per))
         except BaseException:
             if self._newest == id and self._confirmed is None:
                 self.end()
@@ -51,16 +53,35 @@ class Tracking:
         self.end()
         if self._client.connected:
             id = new_id()
-            command = messages.Untrack(self._subscription.wire_topic, id)
-            await ask(self._client, id, command, messages.Ack)
+            await self._ask(id, messages.Untrack(self._subscription.wire_topic, id))
         else:  # presence ends with the connection, so only a waiting track has to be withdrawn
             self._client.withdraw(newest, Unavailable("untrack() was called before the server answered."))
 
     def restore(self) -> None:
-        """There is a new connection: announce again what the server had confirmed."""
-        if self._confirmed is not None:
+        """There is a new connection: announce again what the server had confirmed. A command without an answer is
+        sent again anyway."""
+        if self._confirmed is not None and self._asked is None:
             id = self._newest = new_id()
             self._client.send(self._command(id, *self._confirmed))
+
+    def announced_as(self, id: str) -> bool:
+        """Whether `restore` has announced it under this id, and nothing has changed since."""
+        return self._newest == id and self._asked is None and self._confirmed is not None
+
+    def announce_again(self, id: str) -> None:
+        """The server refused for now what was announced under this id."""
+        if self.announced_as(id):
+            self.restore()
+
+    async def _ask(self, id: str, command: messages.Track | messages.Untrack) -> None:
+        if self._asked is not None:
+            self._client.supersede(self._asked)
+        self._asked = id
+        try:
+            await ask(self._client, id, command, messages.Ack)
+        finally:
+            if self._asked == id:
+                self._asked = None
 
     def end(self) -> None:
         """The presence has ended."""

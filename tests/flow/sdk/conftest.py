@@ -93,6 +93,13 @@ class Line:
     async def confirm(self, subscribe: dict[str, Any], cursor: str = "c0", recovered: bool | None = None) -> None:
         await self.send("subscribed", topic=self.room, cursor=cursor, recovered=recovered, id=subscribe["id"])
 
+    async def acknowledge(self, command: dict[str, Any]) -> None:
+        await self.send("ack", id=command["id"])
+
+    async def refuse(self, command: dict[str, Any], code: str) -> None:
+        """Answer a command with an error after which the client may try again."""
+        await self.send("error", code=code, message="Later.", retryable=True, topic=self.room, id=command["id"])
+
     async def admit(self, realtime: RealtimeClient, listener: EventRecorder) -> None:
         """Let a client subscribe to the room."""
         subscribing = asyncio.create_task(realtime.channel("chat/room").on("*", listener).subscribe())

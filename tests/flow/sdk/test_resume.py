@@ -151,6 +151,66 @@ async def test_a_subscription_that_meets_an_overloaded_server_is_retried(
         assert [payload.data for payload in await listener.first(1)] == [1]
 
 
+async def test_calls_continue_to_try_after_a_retryable_refusal(
+    peer: "Peer", recorder: "type[EventRecorder]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aerostack_realtime.sdk.session._RETRY_SECONDS", 0.01)
+    listener = recorder()
+    errors: list[str] = []
+    async with peer.client() as realtime:
+        realtime.on_error(lambda error: errors.append(error.code))
+        line = await peer.connect(realtime)
+        channel = realtime.channel("chat/room").on("*", listener)
+        calls = asyncio.gather(channel.subscribe(), channel.track({"name": "Ann"}))
+        subscribe, track = await line.receive("subscribe"), await line.receive("track")
+        await line.refuse(subscribe, "unavailable")
+        await line.confirm(await line.receive("subscribe"))
+        await line.refuse(track, "overloaded")
+        await line.acknowledge(await line.receive("track"))
+        await calls
+        assert errors == ["unavailable", "overloaded"]
+        await line.message(1)
+        assert [payload.data for payload in await listener.first(1)] == [1]
+
+
+async def test_restored_presence_is_announced_until_the_server_accepts_it(
+    peer: "Peer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aerostack_realtime.sdk.session._RETRY_SECONDS", 0.01)
+    async with peer.client() as realtime:
+        line = await peer.connect(realtime)
+        tracking = asyncio.create_task(realtime.channel("chat/room").track({"name": "Ann"}))
+        await line.acknowledge(await line.receive("track"))
+        await tracking
+        await line.socket.close(code=1012)
+        line = await peer.accept()
+        await line.refuse(await line.receive("track"), "unavailable")
+        assert (await line.receive("track"))["state"] == {"name": "Ann"}
+
+
+async def test_a_refused_state_is_not_announced_after_a_newer_one(
+    peer: "Peer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aerostack_realtime.sdk.session._RETRY_SECONDS", 3600)
+    async with peer.client() as realtime:
+        line = await peer.connect(realtime)
+        channel = realtime.channel("chat/room")
+        refused = asyncio.Event()
+        realtime.on_error(lambda _: refused.set())
+        first = asyncio.create_task(channel.track({"n": 1}))
+        await line.refuse(await line.receive("track"), "unavailable")
+        await refused.wait()
+        second = asyncio.create_task(channel.track({"n": 2}))
+        await first
+        newest = await line.receive("track")
+        assert newest["state"] == {"n": 2}
+        await line.acknowledge(newest)
+        await second
+        await line.socket.close(code=1012)
+        line = await peer.accept()
+        assert (await line.receive("track"))["state"] == {"n": 2}
+
+
 async def test_a_reconnect_reports_the_difference_in_presence(
     peer: "Peer", recorder: "type[EventRecorder]"
 ) -> None:

@@ -51,6 +51,12 @@ export class TestSocket implements Socket {
     return frame as Extract<ClientFrame, { type: T }>
   }
 
+  /** Answer the last command of this type with an error. */
+  refuse(type: 'subscribe' | 'track', code: string, retryable: boolean): void {
+    const { topic, id = '' } = this.last(type)
+    this.say({ type: 'error', code, message: 'Not now.', retryable, topic, id })
+  }
+
   /** Answer the last subscribe. */
   subscribed(cursor = 'e:0', recovered: boolean | null = null): void {
     const { topic, id = '' } = this.last('subscribe')

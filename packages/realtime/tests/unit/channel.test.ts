@@ -252,13 +252,25 @@ test('a refused subscribe that nobody awaits goes to onError', async () => {
   expect(made.errors).toEqual(['not_found'])
 })
 
-test('a retryable refusal of subscribe is retried', async () => {
+test('a retryable refusal of subscribe is reported and retried', async () => {
   const made = await connected()
-  made.client.channel('chat/general').subscribe()
-  const { id = '' } = made.socket.last('subscribe')
-  made.socket.say({ type: 'error', code: 'unavailable', message: 'Soon.', retryable: true, id })
+  const subscribing = made.client.channel('chat/general').subscribe()
+  made.socket.refuse('subscribe', 'unavailable', true)
+  expect(made.errors).toEqual(['unavailable'])
   await made.clock.pass(1_000)
   expect(types(made.socket)).toEqual(['subscribe', 'subscribe'])
+  made.socket.subscribed('e:1')
+  await expect(subscribing).resolves.toMatchObject({ cursor: 'e:1' })
+  expect(made.errors).toEqual(['unavailable'])
+})
+
+test('a refusal for good after a retryable one rejects', async () => {
+  const made = await connected()
+  const subscribing = made.client.channel('chat/general').subscribe()
+  made.socket.refuse('subscribe', 'overloaded', true)
+  await made.clock.pass(1_000)
+  made.socket.refuse('subscribe', 'forbidden', false)
+  await expect(subscribing).rejects.toMatchObject({ code: 'forbidden' })
 })
 
 test('an error that names no command goes to onError', async () => {

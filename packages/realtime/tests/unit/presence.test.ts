@@ -114,6 +114,45 @@ describe('a channel', () => {
     expect(made.socket.last('track')).toMatchObject({ state: ada, per: 'connection' })
   })
 
+  test('announces its presence again after a retryable refusal', async () => {
+    const made = await connected()
+    const tracking = made.client.channel('chat/general').track(ada)
+    made.socket.refuse('track', 'unavailable', true)
+    expect(made.errors).toEqual(['unavailable'])
+    await made.clock.pass(2_000)
+    expect(made.socket.sent.map(({ type }) => type)).toEqual(['track', 'track'])
+    made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
+    await tracking
+    made.socket.drop()
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    made.socket.refuse('track', 'overloaded', true) // the restored presence, for which no caller waits
+    await made.clock.pass(2_000)
+    expect(made.socket.sent.map(({ type }) => type)).toEqual(['track', 'track'])
+    made.socket.say({ type: 'ack', id: made.socket.last('track').id ?? '' })
+    await made.clock.pass(20_000)
+    expect(made.socket.sent.filter(({ type }) => type === 'track')).toHaveLength(2)
+    expect(made.errors).toEqual(['unavailable', 'overloaded'])
+  })
+
+  test('does not announce a state again that another has replaced', async () => {
+    const made = await connected()
+    const channel = made.client.channel('chat/general')
+    channel.track({ n: 1 })
+    made.socket.refuse('track', 'unavailable', true)
+    channel.track({ n: 2 })
+    await made.clock.pass(2_000)
+    expect(made.socket.sent).toHaveLength(2)
+    expect(made.socket.last('track').state).toEqual({ n: 2 })
+  })
+
+  test('rejects a track that is refused for good', async () => {
+    const made = await connected()
+    const tracking = made.client.channel('chat/general').track(ada)
+    made.socket.refuse('track', 'forbidden', false)
+    await expect(tracking).rejects.toMatchObject({ code: 'forbidden' })
+  })
+
   test('that untracks while disconnected is not present afterwards', async () => {
     const made = await connected()
     const channel = made.client.channel('chat/general')
