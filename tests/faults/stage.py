@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aerostack_realtime.sdk.aerostack import Aerostack
 from tests.faults.backup import Vault
@@ -24,6 +24,8 @@ from tests.redis import RedisServer, WatchedRedis
 
 PATIENCE_SECONDS: Final = 150.0
 """Until something that has to happen counts as never."""
+LOG_SHOWN: Final = 2_000
+"""Characters of the log of a client that ended by itself."""
 PROBE: Final = "fault/probe"
 ROOT: Final = Path(__file__).parents[2]
 
@@ -42,6 +44,7 @@ class Actor:
         self.life = -1
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._killed = False
         self._ready = asyncio.Event()
         self.done = asyncio.Event()
 
@@ -53,6 +56,7 @@ class Actor:
     async def start(self) -> None:
         """Start the next life, and return when it is ready."""
         self.life += 1
+        self._killed = False
         self._ready.clear()
         stage = self._stage
         far = self.name in AFAR and stage.cable.laid
@@ -76,14 +80,16 @@ class Actor:
                 cwd=ROOT,
             )
         self._reading = asyncio.create_task(self._read(self._process))
-        await within(self._ready.wait(), f"{self.name} to be ready")
+        await stage.within(self._ready.wait(), f"{self.name} to be ready")
 
     async def kill(self) -> None:
         """`kill -9`."""
+        self._killed = True
         self.process.kill()
         await self.process.wait()
 
     async def close(self) -> None:
+        self._killed = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         if self._process is not None:
@@ -105,6 +111,9 @@ class Actor:
                 self._ready.set()
             elif line == b"done\n":
                 self.done.set()
+        if not (self._killed or self.done.is_set()):
+            log = (self._stage.place / f"{self.name}.log").read_text(errors="replace")
+            self._stage.fail(f"{self.name} ended by itself with {await process.wait()}:\n{log[-LOG_SHOWN:]}")
 
 
 class Stage:
@@ -146,6 +155,7 @@ class Stage:
         self.cable = Cable()
         self._handled = 0
         self._more = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         published, written = rates
         self.actors = {name: Actor(self, name, 0.0) for name in SUBSCRIBERS}
         self.actors |= {name: Actor(self, name, published) for name in PUBLISHERS}
@@ -227,6 +237,25 @@ class Stage:
         for server in self.nodes:
             await server.ensure()
 
+    def fail(self, why: str) -> None:
+        """Something happened that no fault explains: whatever the run waits for ends with Stuck."""
+        if not self._failed.done():
+            self._failed.set_exception(Stuck(why))
+            self._failed.exception()  # reported by `within`, or never
+
+    async def within(self, awaited: Coroutine[Any, Any, object], what: str) -> None:
+        """Wait for it. Raises Stuck, when it takes too long or the run has failed."""
+        waiting = asyncio.create_task(awaited)
+        await asyncio.wait((waiting, self._failed), timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.wait((waiting,))
+        if self._failed.done():
+            self._failed.result()
+        if waiting.cancelled():
+            raise Stuck(f"waited {PATIENCE_SECONDS:.0f} s for {what}")
+        waiting.result()
+
     # --- progress ----------------------------------------------------------------------------------------
 
     def progressed(self, name: str, count: int) -> None:
@@ -239,7 +268,7 @@ class Stage:
         until = self._handled + count
         while self._handled < until:
             self._more.clear()
-            await within(self._more.wait(), "an event to be handled")
+            await self.within(self._more.wait(), "an event to be handled")
             await self.ensure()
 
     async def settle(self) -> None:
@@ -247,14 +276,14 @@ class Stage:
         for name in (*PUBLISHERS, *WRITERS):
             self.actors[name].finish()
         for name in (*PUBLISHERS, *WRITERS):
-            await within(self.actors[name].done.wait(), f"{name} to finish")
+            await self.within(self.actors[name].done.wait(), f"{name} to finish")
         async with self.sdk() as sdk:
-            await within(self._gathered(sdk), "the members to be those who are present")
+            await self.within(self._gathered(sdk), "the members to be those who are present")
             for topic in (*TOPICS.values(), PEOPLE):
                 await sdk.realtime.channel(topic).publish(END, persist=True)
             await sdk.db.query("INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5)", [END_ROW])
         for name in SUBSCRIBERS:
-            await within(self.actors[name].done.wait(), f"{name} to see the end")
+            await self.within(self.actors[name].done.wait(), f"{name} to see the end")
 
     def present(self) -> dict[str, object]:
         """The members: the subscribers that live, which life of each it is, and the one that is always there."""
@@ -300,11 +329,3 @@ def program(name: str) -> Sequence[str]:
 def share(writer: str) -> float:
     """How much of the row changes a writer makes."""
     return {"writer-driver": 0.7, "writer-sdk": 0.2, "writer-shell": 0.1}[writer]
-
-
-async def within(awaited: Awaitable[object], what: str) -> None:
-    """Wait for it. Raises Stuck."""
-    try:
-        await asyncio.wait_for(awaited, PATIENCE_SECONDS)
-    except TimeoutError:
-        raise Stuck(f"waited {PATIENCE_SECONDS:.0f} s for {what}") from None

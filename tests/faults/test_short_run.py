@@ -4,12 +4,14 @@ import asyncio
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from tests.faults import cable
 from tests.faults.plan import DATABASES, DatabaseKind, of_database, plan
 from tests.faults.run import Options, run
+from tests.faults.stage import Stage, Stuck
 
 SQLITE = Options(seed=12, faults=10, seconds=60.0, published=60.0, written=600.0, megabytes=256)
 POSTGRES = Options(
@@ -91,3 +93,15 @@ def test_a_seed_is_a_plan(database: DatabaseKind) -> None:
     assert list(islice(plan(7, kinds), 100)) == list(islice(plan(7, kinds), 100))
     assert list(islice(plan(7, kinds), 100)) != list(islice(plan(8, kinds), 100))
     assert {fault.kind for fault in islice(plan(7, kinds), len(kinds))} == kinds, "each kind once first"
+
+
+async def test_a_client_that_ends_by_itself_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = (sys.executable, "-c", "import sys; print('ready', flush=True); sys.exit('a reason')")
+    monkeypatch.setattr("tests.faults.stage.program", lambda _: ends)
+    stage = Stage(tmp_path, 1, "sqlite", source=None, rates=(0.0, 0.0), megabytes=16)
+    try:
+        await stage.actors["sub-all"].start()
+        with pytest.raises(Stuck, match=r"sub-all ended by itself with 1:\na reason"):
+            await stage.within(asyncio.Event().wait(), "an event")
+    finally:
+        await stage.close()
