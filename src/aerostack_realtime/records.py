@@ -44,7 +44,8 @@ class Person(Protocol):
 
 class Period(Struct, gc=False):
     """One subscription of a connection. `cursor` is the end of the channel when live events began; `since` and
-    `recovered` are those of a resume. `end_cursor` is the end of the channel when the subscription ended."""
+    `recovered` are those of a resume; `advice` says that the client shows advice. `end_cursor` is the end of the
+    channel when the subscription ended."""
 
     topic: str
     at: int
@@ -54,6 +55,7 @@ class Period(Struct, gc=False):
     filter: dict[str, Any] | None
     presence: bool
     slow: str
+    advice: bool = False
     ended_at: int = 0
     end_cursor: str = ""
     ending: Ending | None = None
@@ -173,6 +175,7 @@ class ConnectionRecords:
             filter=command.filter,
             presence=command.presence,
             slow=command.slow,
+            advice=command.advice,
         )
         record.periods = (*record.periods, period)
 

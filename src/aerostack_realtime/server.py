@@ -32,6 +32,7 @@ from aerostack_realtime.database.factory import claim
 from aerostack_realtime.documents.compactor import DocumentRule
 from aerostack_realtime.documents.service import Documents
 from aerostack_realtime.gateway.explain.explainer import Explainer
+from aerostack_realtime.gateway.explain.silence import SilentSubscriptions
 from aerostack_realtime.gateway.http import api, static
 from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
 from aerostack_realtime.gateway.http.callers import Callers
@@ -172,6 +173,8 @@ async def _run(
                     tasks.create_task(reloader.run(reload)),
                     tasks.create_task(live.run()),
                 ]
+                if settings.open_access:
+                    owned.append(tasks.create_task(application.silence.run()))
                 if documents is not None:
                     owned.append(tasks.create_task(documents.run()))
                 interpreter.freeze_garbage_collector()
@@ -280,6 +283,7 @@ class Application(Struct, frozen=True):
     app: web.Application
     metrics: MetricsCall
     console: Console
+    silence: SilentSubscriptions
 
 
 def _application(
@@ -384,4 +388,7 @@ def _application(
     )
     if settings.console.enabled:
         app.add_routes(operators.routes())
-    return Application(endpoint, app, metrics, operators)
+    silence = SilentSubscriptions(
+        hub=hub, feed=database.changes, guard=guard, sessions=lambda: endpoint.sessions, now=time.time
+    )
+    return Application(endpoint, app, metrics, operators, silence)

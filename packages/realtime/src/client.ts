@@ -14,7 +14,7 @@ import type { Events } from './payload.js'
 import { Tracking } from './presence.js'
 import { type ClientFrame, encode, type Request, type ServerFrame } from './protocol.js'
 import { Reply } from './reply.js'
-import { Subscriptions } from './subscriptions.js'
+import { Subscriptions, type TopicFrame } from './subscriptions.js'
 import { canonical } from './topic.js'
 
 /** Requests that may wait for the server. More than this means a fault that memory does not cure. */
@@ -321,12 +321,11 @@ export class Client {
       case 'cancel':
         for (const writer of this.#writers.values()) writer.cancel(frame)
         break
-      case 'connected':
-      case 'authenticated':
-      case 'pong':
+      case 'advice':
+        console.info(frame.message)
         break
       default:
-        this.#subscriptions.receive(frame)
+        this.#subscriptions.receive(frame as TopicFrame) // it ignores a frame without a topic
     }
   }
 

@@ -191,7 +191,7 @@ export class Connection {
     if (frame.type === 'connected') this.#connected(frame)
     else if (frame.type === 'error' && this.status !== 'connected')
       this.#refusal = new AerostackError(frame.code, frame.message, frame.retryable)
-    else if (frame.type !== 'pong') this.#options.received(frame)
+    else this.#options.received(frame)
   }
 
   #connected({ heartbeat, limits }: ConnectedFrame): void {

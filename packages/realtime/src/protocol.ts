@@ -71,6 +71,7 @@ export type ClientFrame =
       presence?: boolean
       streams?: StreamsRequest
       history?: number | 'all'
+      advice?: true
     } & Slow)
   | { type: 'unsubscribe'; topic: string; id?: string }
   | {
@@ -191,6 +192,7 @@ export type ServerFrame =
   | EventFrame
   | AppendFrame
   | { type: 'cancel'; topic: string; id: string; userId?: string; reason?: string }
+  | { type: 'advice'; topic: string; message: string }
   | ChangeFrame
   | SnapshotFrame
   | { type: 'presence'; topic: string; members: Member[]; id: string }

@@ -188,6 +188,7 @@ export class Subscription {
     this.#request = {
       type: 'subscribe',
       topic: this.topic,
+      advice: true,
       id,
       ...wanted,
       ...(loader ? { snapshot: loader.wants } : { since: this.cursor }),

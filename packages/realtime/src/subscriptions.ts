@@ -19,7 +19,8 @@ export interface SubscriptionsOptions {
   later: (attempt: number, callback: () => void) => void
 }
 
-type TopicFrame = Extract<
+/** The frames about one subscription. */
+export type TopicFrame = Extract<
   ServerFrame,
   { type: 'event' | 'append' | 'chat_message' | 'db_change' | 'subscribed' | 'snapshot' | 'unsubscribed' }
 >

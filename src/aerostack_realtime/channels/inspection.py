@@ -95,6 +95,17 @@ class Inspection:
                     return found
         return None
 
+    def has_heard(self, topic: str, cursor: str, connection: str, *, presence: bool) -> bool:
+        """Whether a connection that subscribed to a custom channel at `cursor` was sent an event since."""
+        if any(each.topic == topic for each in self.streams()):
+            return True
+        if topic not in self._registry.topics():
+            return False
+        missed, complete = self._registry.log(topic).after(*self._cursors.place(cursor))
+        return not complete or any(
+            each.without != connection and (presence or not each.presence) for each in missed
+        )
+
     def topics(self) -> set[str]:
         """Every topic with subscribers or events on this node."""
         return self._registry.topics()

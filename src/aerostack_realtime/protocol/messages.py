@@ -43,6 +43,7 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     key: str | list[str] | None = None
     streams: Streams = False
     history: Annotated[int, Meta(ge=1)] | Literal["all"] | None = None
+    advice: bool = False
     id: str | UnsetType = UNSET
 
 
@@ -292,6 +293,13 @@ class Pong(_Message, frozen=True, tag="pong"):
     pass
 
 
+class Advice(_Message, frozen=True, tag="advice"):
+    """In development: a hint about a subscription, for the person who develops."""
+
+    topic: str
+    message: str
+
+
 Reply = (
     Connected
     | Subscribed
@@ -307,6 +315,7 @@ Reply = (
     | Error
     | Authenticated
     | Pong
+    | Advice
 )
 
 

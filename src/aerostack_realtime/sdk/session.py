@@ -227,6 +227,8 @@ class Session:
             case messages.Snapshot():
                 if channel := self._channel_of(reply.topic):
                     channel._load(reply)
+            case messages.Advice():
+                logger.warning("%s", reply.message)
             case messages.Connected() | messages.Authenticated() | messages.Pong():
                 pass
             case _:

@@ -159,6 +159,7 @@ class Subscription:
             key=self.key if self.key is None or isinstance(self.key, str) else list(self.key),
             streams=self.streams and (self.growing.known or True),
             history=self.history,
+            advice=True,
             id=id,
         )
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from aerostack_realtime.protocol.errors import InvalidTopic
-from aerostack_realtime.protocol.messages import decode_reply
+from aerostack_realtime.protocol.messages import Advice, decode_reply
 from aerostack_realtime.sdk.client import RealtimeClient
 from aerostack_realtime.sdk.payload import Payload
 
@@ -83,3 +83,10 @@ async def test_cleaning_up_what_never_started_does_nothing() -> None:
         await channel.unsubscribe()
         assert realtime.status == "idle"
     assert realtime.status == "idle"
+
+
+def test_advice_of_a_server_in_development_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    client()._session.received(Advice("chat/general/default", "Nothing has arrived."))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "Nothing has arrived.")
+    ]

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { RealtimePayload } from '../../src/index.js'
 import { event, live, reconnect, TOPIC, types } from '../support/channel.js'
 import { bench, connected, settled } from '../support/network.js'
@@ -124,6 +124,15 @@ test('a reconnection resumes each subscription at its cursor', async () => {
   ])
   socket.subscribed('c:9', true)
   expect(orders.recovered).toBe(true)
+})
+
+test('advice of a server in development is printed', async () => {
+  const info = vi.spyOn(console, 'info').mockImplementation(() => {})
+  const made = await live()
+  expect(made.socket.last('subscribe')).toMatchObject({ advice: true })
+  made.socket.say({ type: 'advice', topic: TOPIC, message: 'Nothing has arrived.' })
+  expect(info.mock.calls).toEqual([['Nothing has arrived.']])
+  info.mockRestore()
 })
 
 test('a repeated event does not reach the listener', async () => {

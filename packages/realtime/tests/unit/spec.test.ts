@@ -45,6 +45,7 @@ const KNOWN: Record<ServerFrame['type'], true> = {
   error: true,
   authenticated: true,
   pong: true,
+  advice: true,
 }
 
 describe('frames', () => {

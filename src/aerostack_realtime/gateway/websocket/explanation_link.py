@@ -1,4 +1,4 @@
-"""In development a refused subscription is answered with the address of its explanation on the console."""
+"""In development a refused or silent subscription gets the address of its explanation on the console."""
 
 import re
 from functools import lru_cache
@@ -32,4 +32,8 @@ class ExplanationLinks:
         question = {"connection": connection}
         if user is not None and isinstance(error.topic, str):
             question = {"topic": topics.without_project(error.topic), "user": user, "access": "subscribe"}
-        return replace(error, message=f"{error.message} Why: {self._origin}{PAGE}{urlencode(question, safe='/')}")
+        return replace(error, message=f"{error.message} Why: {self.page(**question)}")
+
+    def page(self, **question: str) -> str:
+        """The address of the page that answers a question."""
+        return f"{self._origin}{PAGE}{urlencode(question, safe='/=')}"

@@ -43,7 +43,7 @@ class Session:
     """One connection. It is a channels.audience.Subscriber.
 
     `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`.
-    With `links`, refused subscriptions are answered with the address of an explanation.
+    With `links`, refused and silent subscriptions get the address of an explanation.
     """
 
     __slots__ = (
@@ -55,7 +55,6 @@ class Session:
         "_hub",
         "_identity",
         "_limits",
-        "_links",
         "_now",
         "_opened",
         "_pinged_at",
@@ -70,6 +69,7 @@ class Session:
         "buffered",
         "closed",
         "connection_id",
+        "links",
         "user_id",
         "write",
     )
@@ -90,7 +90,7 @@ class Session:
         slot: ConnectionSlot,
         links: ExplanationLinks | None = None,
     ) -> None:
-        self._links = links
+        self.links = links
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
         self.buffered = transport.buffered
@@ -373,8 +373,8 @@ class Session:
             name = type(command).__name__.lower()
             self._audit("refused", command=name, topic=getattr(command, "topic", None), **rule)
         error, written = failed(command, failure, self._project), None
-        if self._links is not None and isinstance(command, messages.Subscribe):
-            written = self._links.added(error, self.user_id, self.connection_id)
+        if self.links is not None and isinstance(command, messages.Subscribe):
+            written = self.links.added(error, self.user_id, self.connection_id)
         self.send(error, written)
 
     def _watch_expiry(self) -> None:
