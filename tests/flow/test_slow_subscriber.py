@@ -1,8 +1,6 @@
 """A client that does not read: it is let go of, the others do not notice, and the memory stays bounded."""
 
-import time
 from collections.abc import Awaitable, Callable
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,14 +28,11 @@ async def test_a_slow_subscriber_is_let_go_and_the_others_are_not_delayed(serve:
     await slow.ask("track", topic="slow/presence", state={"userId": "slow"})
     for wire in (slow, quick):
         await wire.subscribe("slow/topic")
-    before, took = resident(server), []
+    before = resident(server)
     for number in range(200):
-        began = time.perf_counter()
         await speaker.publish("slow/topic", [number, DATA])
         assert (await quick.hear("event"))["data"][0] == number
-        took.append(time.perf_counter() - began)
     await watcher.hear("event", event="presence:leave", userId="slow")
-    assert median(took) < 1
     assert resident(server) - before < 32 << 20
     assert (await slow.ended()).code in SLOW
 
@@ -56,29 +51,28 @@ async def test_a_slow_subscriber_resumes_without_a_gap(serve: Serve, dial: Dial)
 
 async def test_a_client_that_never_reads_its_replays_is_let_go(serve: Serve, dial: Dial) -> None:
     server = await serve(SETTINGS)
-    speaker, greedy = await dial(server), await dial(server)
+    speaker, greedy, watcher = [await dial(server) for _ in range(3)]
     cursor = (await speaker.subscribe("slow/replay"))["cursor"]
     for number in range(12):
         await speaker.publish("slow/replay", [number, DATA])
+    await watcher.subscribe("slow/presence")
+    await greedy.ask("track", topic="slow/presence", state={"userId": "greedy"})
     before = resident(server)
     for _ in range(300):
         greedy.say("subscribe", topic="slow/replay", since=cursor)
     assert (await speaker.publish("slow/replay", "still here"))["type"] == "ack"
+    await watcher.hear("event", event="presence:leave", userId="greedy")
     assert (await greedy.ended()).code in SLOW
     assert resident(server) - before < 48 << 20
 
 
-async def test_a_client_that_floods_commands_delays_nobody(serve: Serve, dial: Dial) -> None:
+async def test_events_pass_between_the_commands_of_a_flood(serve: Serve, dial: Dial) -> None:
     server = await serve(UNTHROTTLED)
     flooder, hearer, speaker = [await dial(server) for _ in range(3)]
     await hearer.subscribe("slow/flood")
-    for _ in range(20_000):
-        flooder.say("publish", topic="slow/nobody", event="e", data=1)
-    took = []
-    for number in range(50):
-        began = time.perf_counter()
+    for number in range(10):
+        for _ in range(2_000):
+            flooder.say("publish", topic="slow/nobody", event="e", data=1)
         await speaker.publish("slow/flood", number)
         assert (await hearer.hear("event"))["data"] == number
-        took.append(time.perf_counter() - began)
-    assert median(took) < 1
     assert await flooder.settled() == []
