@@ -52,7 +52,9 @@ export class Client {
     need: () => this.#need(),
     send: (frame) => this.#send(encode(frame)),
     id: () => this.#id(),
-    members: (topic) => this.#request({ type: 'presence', topic }),
+    requestMembers: (topic) => {
+      this.#request({ type: 'presence', topic }).catch(() => {}) // the next connection requests them again
+    },
     failed: (error) => this.#failed(error),
     later: this.#later,
   })
@@ -311,6 +313,7 @@ export class Client {
         break
       }
       case 'presence':
+        this.#subscriptions.receive(frame)
         this.#outbox.settle(frame.id, frame.members)
         break
       case 'error': {

@@ -271,8 +271,12 @@ export class Subscription {
     if (positioned) this.#handled(cursor, unfinished)
   }
 
-  /** Apply the server's list of members and deliver the differences. */
+  /**
+   * Apply the server's list of members, if some are known, and deliver the differences. The list counts at its place
+   * among the frames: an event that follows it is newer.
+   */
   reconcile(members: readonly Member[]): void {
+    if (this.state !== 'live' || !this.#members.size) return
     for (const event of reconcile(this.#members, members)) this.#presence(event)
   }
 

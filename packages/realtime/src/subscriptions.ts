@@ -1,7 +1,7 @@
 /** All subscriptions of one client: keeps what the server knows equal to what the app wants. */
 import { AerostackError, wrap } from './errors.js'
 import type * as Filters from './filter.js'
-import type { ClientFrame, Member, ServerFrame } from './protocol.js'
+import type { ClientFrame, ServerFrame } from './protocol.js'
 import type * as Streams from './streams.js'
 import { type Settle, type Subscriber, Subscription } from './subscription.js'
 import { withoutProject } from './topic.js'
@@ -12,8 +12,8 @@ export interface SubscriptionsOptions {
   /** Throws AerostackError for a frame that the server would refuse. */
   send: (frame: ClientFrame) => void
   id: () => string
-  /** Request the members of a topic. */
-  members: (topic: string) => Promise<Member[]>
+  /** Request the members of a topic. The answer arrives as a frame. */
+  requestMembers: (topic: string) => void
   failed: (error: AerostackError) => void
   /** Call back after a pause that grows with `attempt`. */
   later: (attempt: number, callback: () => void) => void
@@ -22,7 +22,17 @@ export interface SubscriptionsOptions {
 /** The frames about one subscription. */
 export type TopicFrame = Extract<
   ServerFrame,
-  { type: 'event' | 'append' | 'chat_message' | 'db_change' | 'subscribed' | 'snapshot' | 'unsubscribed' }
+  {
+    type:
+      | 'event'
+      | 'append'
+      | 'chat_message'
+      | 'db_change'
+      | 'subscribed'
+      | 'snapshot'
+      | 'unsubscribed'
+      | 'presence'
+  }
 >
 
 /** Loaded when channels of one table first have different filters; not a part of the core. */
@@ -118,6 +128,9 @@ export class Subscriptions {
         subscription.lost()
         this.#fail(subscription, new AerostackError('unavailable', frame.reason, false, frame.topic))
         break
+      case 'presence':
+        subscription.reconcile(frame.members)
+        break
       default:
         frame satisfies never // a type that this version does not know
     }
@@ -142,7 +155,8 @@ export class Subscriptions {
   #live(subscription: Subscription): void {
     subscription.refusals = 0
     subscription.resolve()
-    if (subscription.members.length) this.#reconcile(subscription) // members may have left unnoticed
+    // members may have left unnoticed
+    if (subscription.members.length) this.#options.requestMembers(subscription.topic)
   }
 
   #request(subscription: Subscription): void {
@@ -181,10 +195,5 @@ export class Subscriptions {
 
   #fail(subscription: Subscription, error: AerostackError): void {
     if (!subscription.failed(error)) this.#options.failed(error)
-  }
-
-  async #reconcile(subscription: Subscription): Promise<void> {
-    const members = await this.#options.members(subscription.topic).catch(() => null)
-    if (members && subscription.state === 'live') subscription.reconcile(members)
   }
 }

@@ -215,6 +215,27 @@ describe('a channel', () => {
     expect(channel.members).toHaveLength(1)
   })
 
+  test('keeps a member who joins right after the list of members', async () => {
+    const made = await connected()
+    const heard: string[] = []
+    const channel = made.client
+      .channel('chat/general')
+      .on('*', ({ event, data }) => heard.push(`${event} ${data?.userId}`))
+    channel.subscribe()
+    made.socket.subscribed()
+    made.socket.say(presence('join', bob))
+    made.socket.drop()
+    await made.clock.pass(1_000)
+    made.socket.accept()
+    made.socket.subscribed('e:0', true)
+    const { id } = made.socket.last('presence')
+    made.socket.say({ type: 'presence', topic, id, members: [{ userId: 'bob', state: bob, since: 1 }] })
+    made.socket.say(presence('join', ada)) // in the same network chunk: no promise settles between them
+    await settled()
+    expect(heard).toEqual(['presence:join bob', 'presence:join ada'])
+    expect(channel.members).toHaveLength(2)
+  })
+
   test('returns the members without a subscription', async () => {
     const made = await connected()
     const asked = made.client.channel('chat/general').presence()
