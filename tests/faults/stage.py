@@ -25,7 +25,7 @@ from tests.redis import RedisServer, WatchedRedis
 PATIENCE_SECONDS: Final = 150.0
 """Until something that has to happen counts as never."""
 LOG_SHOWN: Final = 2_000
-"""Characters of the log of a client that ended by itself."""
+"""Characters of the log of a client that ended unasked."""
 PROBE: Final = "fault/probe"
 ROOT: Final = Path(__file__).parents[2]
 
@@ -113,7 +113,7 @@ class Actor:
                 self.done.set()
         if not (self._killed or self.done.is_set()):
             log = (self._stage.place / f"{self.name}.log").read_text(errors="replace")
-            self._stage.fail(f"{self.name} ended by itself with {await process.wait()}:\n{log[-LOG_SHOWN:]}")
+            self._stage.fail(f"{self.name} ended unasked with {await process.wait()}:\n{log[-LOG_SHOWN:]}")
 
 
 class Stage:

@@ -101,7 +101,7 @@ async def test_a_client_that_ends_by_itself_fails_the_run(tmp_path: Path, monkey
     stage = Stage(tmp_path, 1, "sqlite", source=None, rates=(0.0, 0.0), megabytes=16)
     try:
         await stage.actors["sub-all"].start()
-        with pytest.raises(Stuck, match=r"sub-all ended by itself with 1:\na reason"):
+        with pytest.raises(Stuck, match=r"sub-all ended unasked with 1:\na reason"):
             await stage.within(asyncio.Event().wait(), "an event")
     finally:
         await stage.close()
