@@ -234,13 +234,19 @@ class Cluster:
             self.digests.compare(node, item.digest_at, item.digest)
 
     def _floor(self, at: int) -> int:
-        """Below which position nobody needs anything: two minutes ago, or later when too much would be kept."""
+        """Below which position nobody needs anything: two minutes ago, earlier while a commit takes longer, or
+        later when too much would be kept."""
         receipts = self._publishing.receipts
         window = 0
         for marked, position in self._marks:
             if marked > at - WINDOW_US:
                 break
             window = position
+        unsettled = self._publishing.oldest_unsettled
+        if (
+            unsettled is not None
+        ):  # a node that joins, or skips a part, must hold it, too, until its commit is known
+            window = min(window, unsettled - 1)
         return max(receipts.floor, window, receipts.floor_for(), self._journal.size_floor)
 
     def _try(self, item: Hello | Bye | Roster | Beat) -> bool:

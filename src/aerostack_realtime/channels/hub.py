@@ -129,6 +129,7 @@ class Hub:
             nodes=self._nodes,
             publishing=self._publishing,
             cluster=self._cluster,
+            questions=self._questions,
             commits=commits,
             store=writes,
             retry_seconds=retry_seconds,

@@ -18,7 +18,7 @@ from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Committed, Done, Outcome, PublishTracing
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
-from aerostack_realtime.database.message_store import NewMessage, Stored
+from aerostack_realtime.database.message_store import NewMessage, OutcomeUnknown, Stored
 from aerostack_realtime.protocol import presence, topics
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
 
@@ -77,6 +77,10 @@ class Publishing:
         """The persisted publishes with an id that wait for their Settle."""
         self._undecided: dict[int, Done] = {}
         """The publishers on this node of events that may turn out to repeat a pending one, by position."""
+        self.unknown: set[int] = set()
+        """The positions of publishes of this node whose commit has no answer; settled once it is known."""
+        self.lost_track: Callable[[], None] = lambda: None
+        """Called when `unknown` grows."""
         self._settlements: list[Settlement] = []
         self._unsure: dict[int, Key] | None = {}
         """While this node may lack receipts that others have: the publishes that may repeat others."""
@@ -186,6 +190,16 @@ class Publishing:
         """The persisted publishes of dead nodes that wait for a Settle."""
         return self._holds.unsettled(is_dead)
 
+    @property
+    def oldest_unsettled(self) -> int | None:
+        """The position of the oldest persisted publish that waits for its Settle."""
+        return self._holds.oldest_unsettled
+
+    def store_again(self, event: PendingEvent) -> None:
+        """Repeat a commit that has no answer, so that it gets one."""
+        assert event.item is not None, "a commit stores a publish"
+        self._store_message(event.position, event.item, None, is_repeated=True)
+
     def forget_below(self, floor: int) -> None:
         """A Beat announced a floor."""
         self.receipts.forget_below(floor)
@@ -239,13 +253,20 @@ class Publishing:
         if node == self._journal.node:
             self._store_message(position, item, done)
 
-    def _store_message(self, position: int, item: Publish, done: Done | None) -> None:
-        """Store a persisted publish of this node; its Settle follows the commit."""
+    def _store_message(
+        self, position: int, item: Publish, done: Done | None, *, is_repeated: bool = False
+    ) -> None:
+        """Store a persisted publish of this node; its Settle follows the commit. `is_repeated`: an earlier attempt
+        has no answer."""
 
         def stored(result: Stored | AerostackError) -> None:
-            if isinstance(result, AerostackError):
-                self.report(Settlement(position, "refused"))
+            if isinstance(result, OutcomeUnknown) or (is_repeated and isinstance(result, Unavailable)):
+                self.unknown.add(position)
+                self.lost_track()
                 outcome: Outcome | AerostackError = result
+            elif isinstance(result, AerostackError):
+                self.report(Settlement(position, "refused"))
+                outcome = result
             else:
                 message = result.message
                 if result.duplicate:

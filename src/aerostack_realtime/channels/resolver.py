@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Settle
@@ -12,11 +15,14 @@ from aerostack_realtime.channels.custom.holds import PendingEvent
 from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.publishing import Publishing
+from aerostack_realtime.channels.questions import Questions
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
+SETTLE: Final = "settle"
+"""Asks all nodes to settle publishes whose commit has no answer: some node may reach the database."""
 
 
 class Resolver:
@@ -29,6 +35,7 @@ class Resolver:
         nodes: Nodes,
         publishing: Publishing,
         cluster: Cluster,
+        questions: Questions,
         commits: Commits | None,
         store: LicensedStore,
         retry_seconds: float = RETRY_SECONDS,
@@ -37,10 +44,15 @@ class Resolver:
         self._nodes = nodes
         self._publishing = publishing
         self._cluster = cluster
+        self._questions = questions
         self._commits = commits
         self._store = store
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
+        self._doubtful: dict[str, frozenset[int]] = {}
+        """By node, the positions of publishes whose commit has no answer."""
+        publishing.lost_track = self.wake
+        questions.handlers[SETTLE] = self._asked
 
     def wake(self) -> None:
         """A node joined, left or died."""
@@ -56,6 +68,8 @@ class Resolver:
                     await self._rejoin()
                 elif self._store.needs_licence:
                     await self._renew_licence()
+                self._ask()
+                await self._settle_doubtful()
                 await self._settle_orphans()
             except AerostackError as error:
                 log.warning("a dead node cannot be dealt with now, trying again: %s", error.message)
@@ -90,6 +104,38 @@ class Resolver:
         await self._store.drained()
         await self.take_licence()
 
+    def _ask(self) -> None:
+        """Ask all nodes, this one included, to find out what became of commits that have no answer."""
+        unknown = self._publishing.unknown
+        if unknown:
+            self._questions.ask(SETTLE, [self._journal.node, sorted(unknown)], lambda _: None)
+            unknown.clear()
+
+    def _asked(self, payload: bytes) -> None:
+        node, positions = msgspec.json.decode(payload, type=tuple[str, frozenset[int]])
+        self._doubtful[node] = self._doubtful.get(node, frozenset()) | positions
+        self.wake()
+
+    async def _settle_doubtful(self) -> None:
+        """Find out what was stored of the commits that have no answer. Every node that was asked does it: one that
+        does not reach the database needs the others, and what is settled twice is settled as it was."""
+        for node, positions in list(self._doubtful.items()):
+            held = self._publishing.orphans(node.__eq__)
+            events = [each for each in held if each.position in positions]
+            if events and self._commits is None:
+                await asyncio.sleep(self._retry_seconds)
+                for event in events:
+                    self._publishing.store_again(event)
+            elif events:
+                if node == self._journal.node:
+                    self._store.suspend()
+                    self.wake()
+                    await self._store.drained()
+                await self._settle(node, events)
+                log.warning("settled %d persisted publishes whose commit had no answer", len(events))
+            if self._doubtful[node] is positions:
+                del self._doubtful[node]
+
     async def _settle_orphans(self) -> None:
         """Find out what dead nodes had stored, and release everything that waits for it."""
         if self._commits is None or self._nodes.lowest() != self._journal.node:
@@ -98,7 +144,12 @@ class Resolver:
         for event in self._publishing.orphans(self._nodes.is_ended):
             orphans.setdefault(event.node, []).append(event)
         for node, events in orphans.items():
-            await self._commits.revoke(node)
-            stored = await self._commits.stored_at([(event.topic, event.position) for event in events])
-            self._journal.append(Settle(tuple(settlement(event, stored) for event in events)))
+            await self._settle(node, events)
             log.warning("settled %d persisted publishes that the dead node %s left behind", len(events), node)
+
+    async def _settle(self, node: str, events: Sequence[PendingEvent]) -> None:
+        """Settle publishes of a node by what is stored, once it cannot commit any more."""
+        assert self._commits is not None, "only nodes of a cluster settle for each other"
+        await self._commits.revoke(node)
+        stored = await self._commits.stored_at([(event.topic, event.position) for event in events])
+        self._journal.append(Settle(tuple(settlement(event, stored) for event in events)))

@@ -55,6 +55,10 @@ class StoredMessage(Struct, frozen=True, gc=False):
     stream: StreamProgress | None = None
 
 
+class OutcomeUnknown(Unavailable):
+    """A commit has no answer: the message may be stored or not, now or in a moment."""
+
+
 def compacted_later() -> Conflict:
     """The error for a compaction that lies behind another one."""
     return Conflict("The channel was compacted after this cursor. Read its present state, then compact that.")

@@ -171,6 +171,23 @@ async def test_what_was_stored_before_the_licence_ended_is_not_refused(shop: Sho
                 await insert(connection, [second], licence)
 
 
+async def test_a_late_commit_of_an_earlier_licence_stores_nothing(shop: Shop) -> None:
+    async with opened(shop, "a") as (a,):
+        generation = await licensed(a, "a")
+        late = write_of(message(1))
+        late.created_at = 1
+        await a.generations.revoke("a")
+        await licensed(a, "a")
+        async with a._connections.use() as connection:
+            with pytest.raises(LicenceLost):
+                await insert(connection, [late], Licence(b"a", generation.number))
+        (stored,) = await append(a.messages, message(2))
+        assert isinstance(stored, Stored)
+        await a.generations.revoke("a")
+        (refused,) = await append(a.messages, message(3))
+        assert isinstance(refused, LicenceLost), "a renewed licence ends like the first one"
+
+
 async def test_a_new_generation_ends_all_licences(shop: Shop) -> None:
     async with opened(shop, "a", "b") as (a, b):
         generation = await licensed(a, "a")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aerostack_realtime.database.base import DatabaseUnusable, Replay, Selection
+from aerostack_realtime.database.message_store import OutcomeUnknown
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.database.postgres.settings import PostgresSettings
@@ -109,11 +110,14 @@ async def test_a_publish_fails_when_the_database_does_not_reply(
     async with watching(shop, line, recorder) as database:
         await append(database.messages, message(1))
         line.silence()
-        for number in (2, 3):
-            async with asyncio.timeout(PATIENCE):
-                (outcome,) = await append(database.messages, message(number))
-            assert isinstance(outcome, Unavailable)
-            assert "may be there" in outcome.message
+        async with asyncio.timeout(PATIENCE):
+            (sent,) = await append(database.messages, message(2))
+            (unsent,) = await append(database.messages, message(3))
+        assert isinstance(sent, OutcomeUnknown)
+        assert "may be there" in sent.message
+        assert isinstance(unsent, Unavailable)
+        assert not isinstance(unsent, OutcomeUnknown)
+        assert "was not stored" in unsent.message
         with pytest.raises(Unavailable):
             await database.messages.history(TOPIC, 10)
         line.heal()

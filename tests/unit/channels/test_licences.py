@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from aerostack_realtime.channels.hub import Outcome
+from aerostack_realtime.database.message_store import OutcomeUnknown
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Subscribe
 from tests.unit.channels.replicas import TOPIC, Replicas, events
@@ -127,3 +128,45 @@ def test_a_node_knows_whether_a_client_is_ahead_of_it(cluster: Replicas) -> None
     a.step()
     assert isinstance(answer[0], Outcome)
     assert b.hub.subscriptions.is_ahead(Subscribe(TOPIC, since=answer[0].cursor))
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_commit_without_an_answer_is_settled_by_what_is_stored(cluster: Replicas, is_stored: bool) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    answer = a.publish("unknown", id="x", persist=True)
+    cluster.settle()
+    b.publish("after it")
+    cluster.commits.away = 3
+    if is_stored:
+        cluster.messages.insert(a.store.waiting[0][0])
+    a.store.commit(OutcomeUnknown("The database does not reply."))
+    a.step()
+    b.step()
+    assert isinstance(answer[0], Unavailable)
+    assert events(peer.take()) == [], "whether it comes first is not known yet"
+    cluster.settle()
+    expected = ["unknown", "after it"] if is_stored else ["after it"]
+    assert [data for _, data in events(peer.take())] == expected
+    repeat = a.publish("unknown", id="x", persist=True)
+    cluster.settle()
+    a.store.commit()
+    cluster.settle()
+    assert [each.duplicate for each in repeat if isinstance(each, Outcome)] == [is_stored]
+    assert [data for _, data in events(peer.take())] == ([] if is_stored else ["unknown"])
+
+
+def test_a_newcomer_delivers_a_publish_whose_commit_takes_minutes(cluster: Replicas) -> None:
+    a, _ = cluster.nodes
+    a.publish("late", persist=True)
+    cluster.beat(150)
+    cluster.log.trim(cluster.log.floor)
+    newcomer = cluster.start("c")
+    cluster.settle()
+    peer = newcomer.peer()
+    a.store.commit()
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == ["late"]
+    cluster.beat(150)
+    cluster.log.trim(cluster.log.floor)
+    assert cluster.log.start > a.journal.log.openings[0].position + 100_000_000, "then the log is trimmed again"

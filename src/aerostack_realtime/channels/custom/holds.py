@@ -47,6 +47,11 @@ class HoldQueues:
         queue = self.queues.get(topic)
         return position if queue is None else min(position, queue[0].position - 1)
 
+    @property
+    def oldest_unsettled(self) -> int | None:
+        """The position of the oldest persisted publish that waits for its Settle."""
+        return next(iter(self._unsettled), None)
+
     def hold(self, event: PendingEvent) -> None:
         """Keep an event in its place until it is settled and all events before it are released."""
         queue = self.queues.get(event.topic)

@@ -47,6 +47,8 @@ WITH {_NEWEST}
 INSERT INTO {SCHEMA}.nodes(node, generation) SELECT %(node)s, generation FROM newest
 ON CONFLICT (node) DO UPDATE SET generation = excluded.generation, granted = now()
 """
+_REVOKE: Final = f"DELETE FROM {SCHEMA}.nodes WHERE node = %(node)s OR starts_with(node, %(node)s || '.')"
+"""Also the licences that a node got after its first one."""
 
 
 class PostgresGenerations:
@@ -68,6 +70,7 @@ class PostgresGenerations:
         self._granted = granted
         self._marked = marked
         self._known: list[Generation] = []
+        self._grants = 0
 
     @property
     def cluster(self) -> str:
@@ -108,16 +111,21 @@ class PostgresGenerations:
         return next((each.number for each in reversed(self._known) if each.start <= position), None)
 
     async def grant(self, node: str, generation: Generation) -> bool:
+        # Each licence has a name of its own: a commit that was sent under an earlier one and arrives late stores
+        # nothing, because the others may have settled by then that it did not.
+        name = f"{node}.{self._grants}" if self._grants else node
         async with self._transaction() as connection:
-            granted = await connection.execute(_GRANT, _parameters(generation) | {"node": node})
+            await connection.execute(_REVOKE, {"node": node})
+            granted = await connection.execute(_GRANT, _parameters(generation) | {"node": name})
             done = granted.rowcount == 1
         if done and node == self._own:
-            self._granted(node, generation.number)
+            self._grants += 1
+            self._granted(name, generation.number)
         return done
 
     async def revoke(self, node: str) -> None:
         async with self._transaction() as connection:
-            await connection.execute(f"DELETE FROM {SCHEMA}.nodes WHERE node = %s", (node,))
+            await connection.execute(_REVOKE, {"node": node})
 
     async def _read(self, connection: Connection) -> Generation | None:
         rows = await connection.execute(_ALL)

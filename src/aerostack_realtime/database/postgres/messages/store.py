@@ -11,7 +11,14 @@ import psycopg
 from psycopg import errors
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.message_store import LicenceLost, NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.message_store import (
+    LicenceLost,
+    NewMessage,
+    OutcomeUnknown,
+    Retention,
+    Stored,
+    StoredMessage,
+)
 from aerostack_realtime.database.postgres.connection.dedicated import (
     DedicatedConnection,
     bigint,
@@ -66,6 +73,8 @@ REMEMBERED_TOPICS = 10_000
 """Topics whose last `created_at` is cached; others are read from the table."""
 
 _RESTORED = "The database was restored from a backup just now. Try again in a moment."
+_UNKNOWN = "The database does not reply: the message may be there or not. Try again."
+_NOT_STORED = "The database does not reply, so the message was not stored. Try again."
 _INT64_MAX = 2**63 - 1
 
 Result = TypeVar("Result")
@@ -235,7 +244,7 @@ class PostgresMessageStore:
             outcomes = await self._store_all(writes)
             if any(isinstance(outcome, Unavailable) for outcome in outcomes):
                 # Messages behind them would only wait longer for the same outcome.
-                failure = next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))
+                failure = _unsent(next(outcome for outcome in outcomes if isinstance(outcome, Unavailable)))
                 while self._waiting:
                     rest = self._next_group()
                     writes += rest
@@ -323,7 +332,8 @@ class PostgresMessageStore:
             return await self._commit(writes[:middle]) | await self._commit(writes[middle:])
         except (psycopg.Error, OSError, Unavailable) as error:
             self._down = not isinstance(error, LicenceLost)
-            return dict.fromkeys((write.key for write in writes), _unavailable(error))
+            failure = _unavailable(error)
+            return {write.key: OutcomeUnknown(_UNKNOWN) if write.is_sent else _unsent(failure) for write in writes}
 
     async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
         """Write; after a broken connection, find out the outcome: the rows are recognized by position and time.
@@ -340,11 +350,13 @@ class PostgresMessageStore:
                     if not stamped:
                         await self._stamp(connection, writes)
                         stamped = True
+                    _mark_sent(writes)
                     stored = await compaction.store(connection, writes, self._licence)
             except errors.UniqueViolation:  # of (topic, created_at): another node stores there, too
                 collisions += 1
                 if collisions > COLLISIONS:
                     raise
+                _mark_sent(writes, sent=False)
                 for write in writes:
                     self._last.pop(write.key[0], None)
                 stamped = False
@@ -352,6 +364,8 @@ class PostgresMessageStore:
             except LicenceLost as error:
                 return outcomes | dict.fromkeys((write.key for write in writes), error)
             except (psycopg.Error, Unavailable) as error:
+                if isinstance(error, psycopg.Error) and not is_lost(error):
+                    _mark_sent(writes, sent=False)  # the answer is that nothing was stored
                 if self._down or not _transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
@@ -378,6 +392,11 @@ def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
     return Stored(outcome.message, duplicate=True) if repeats and isinstance(outcome, Stored) else outcome
 
 
+def _mark_sent(writes: Sequence[Write], *, sent: bool = True) -> None:
+    for write in writes:
+        write.is_sent = sent
+
+
 def _transient(error: Exception) -> bool:
     """Whether a retry may succeed, at once or when the server is reachable again."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40"):
@@ -387,11 +406,16 @@ def _transient(error: Exception) -> bool:
 
 def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, TimeoutError):
-        return Unavailable("The database does not reply: the message may be there or not. Try again.")
+        return OutcomeUnknown(_UNKNOWN)
     meant = translate(error)
     if isinstance(meant, Unavailable):
         return meant
     return Unavailable(f"The message store fails ({meant}). Fix that, then try again.")
+
+
+def _unsent(failure: Unavailable) -> Unavailable:
+    """The same for a message that was never sent to the database."""
+    return Unavailable(_NOT_STORED) if isinstance(failure, OutcomeUnknown) else failure
 
 
 def _report(task: asyncio.Task[None], died: Callable[[BaseException], None]) -> None:

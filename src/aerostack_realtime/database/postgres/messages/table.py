@@ -97,12 +97,14 @@ Key = tuple[bytes, bytes, bytes]
 
 
 class Write(Struct, gc=False):
-    """A message to be inserted: `key` is topic, user and id, in UTF-8 like `event`."""
+    """A message to be inserted: `key` is topic, user and id, in UTF-8 like `event`. `is_sent`: an attempt to
+    insert it has no answer."""
 
     message: NewMessage
     key: Key
     event: bytes
     created_at: int = 0
+    is_sent: bool = False
 
 
 def write_of(message: NewMessage) -> Write:
