@@ -56,6 +56,7 @@ class Nowhere:
     """A subscriber whose socket takes everything: what is left is our own cost."""
 
     connection_id = "c"
+    write_shared = None
 
     def write(self, data: bytes) -> None:
         """As a transport's."""

@@ -35,6 +35,9 @@ class Watcher:
         return self._take
 
     @property
+    def write_shared(self) -> None: ...
+
+    @property
     def buffered(self) -> Callable[[], int]:
         return _nothing
 

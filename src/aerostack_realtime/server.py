@@ -328,6 +328,7 @@ def _application(
         limits=settings.limits,
         project=settings.project,
         query_credentials=settings.query_credentials,
+        compression=settings.compression,
         proxies=proxies,
         pending_sockets=pending_sockets,
         open_session=open_session,

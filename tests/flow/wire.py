@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import struct
+import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self
@@ -57,12 +58,21 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, masked: bool 
 
 
 class Wire:
-    """One connection. `protocol` is the sub-protocol that the server selected."""
+    """One connection. `protocol` is the sub-protocol that the server selected, `extensions` its answer to those
+    that were offered. Compressed messages are inflated, and counted in `compressed`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocol: str | None) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        protocol: str | None,
+        extensions: str | None = None,
+    ) -> None:
         self.reader = reader
         self.writer = writer
         self.protocol = protocol
+        self.extensions = extensions
+        self.compressed = 0
         self.answers_pings = True
         self.connected: dict[str, Any] = {}
         self._passed: deque[dict[str, Any]] = deque()
@@ -114,7 +124,7 @@ class Wire:
         except BaseException:
             writer.close()
             raise
-        return cls(reader, writer, answer.get("sec-websocket-protocol"))
+        return cls(reader, writer, answer.get("sec-websocket-protocol"), answer.get("sec-websocket-extensions"))
 
     # --- saying --------------------------------------------------------------------------------------------
 
@@ -209,14 +219,20 @@ class Wire:
     async def _frame(self) -> tuple[int, bytes]:
         async with asyncio.timeout(PATIENCE_SECONDS):
             first, second = await self.reader.readexactly(2)
-            assert first & 0x70 == 0, "no extension was agreed on"
+            assert first & 0x30 == 0, "no other extension exists"
             assert second & 0x80 == 0, "a server does not mask"
             size = second & 0x7F
             if size == 126:
                 [size] = struct.unpack("!H", await self.reader.readexactly(2))
             elif size == 127:
                 [size] = struct.unpack("!Q", await self.reader.readexactly(8))
-            return first & 0x0F, await self.reader.readexactly(size)
+            payload = await self.reader.readexactly(size)
+            if first & 0x40:
+                assert self.extensions is not None, "no extension was agreed on"
+                assert first == 0xC1, "only text is compressed"
+                self.compressed += 1
+                payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
+            return first & 0x0F, payload
 
 
 Dial = Callable[..., Awaitable[Wire]]

@@ -165,6 +165,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Set by `aerostack dev`: pages of this machine may connect from any port. `aerostack serve` refuses it."""
     query_credentials: bool = True
     """Whether keys and tokens are accepted in the URL of a WebSocket."""
+    compression: bool = True
+    """Whether frames above 1 KiB are compressed for clients that offer it (permessage-deflate)."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`."""
     tls_cert: str | None = None

@@ -6,6 +6,7 @@ GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 ABNORMAL: Final = 1006
 """Never sent: the connection ended without a close frame (RFC 6455 §7.4.1)."""
+INVALID_DATA: Final = 1007
 MESSAGE_TOO_BIG: Final = 1009
 RESTART: Final = 1012
 SLOW_CONSUMER: Final = 4000

@@ -19,6 +19,8 @@ _CODE = Struct("!H").pack
 
 TEXT: Final = 0x81
 """The first byte of a text frame."""
+LONGEST_HEADER: Final = 10
+"""Bytes of the longest header."""
 _TEXT, _BINARY, _CLOSE, _PONG = TEXT, 0x82, 0x88, 0x8A
 _MAX_CONTROL = 125  # RFC 6455 §5.5
 
@@ -32,15 +34,16 @@ def encode(reply: messages.Reply) -> bytes:
 
 def text(payload: bytes) -> bytes:
     """A complete text frame around UTF-8 `payload`."""
-    return _frame(_TEXT, payload)
+    return headed(_TEXT, payload)
 
 
 def binary(payload: bytes) -> bytes:
     """A complete binary frame."""
-    return _frame(_BINARY, payload)
+    return headed(_BINARY, payload)
 
 
-def _frame(kind: int, payload: bytes) -> bytes:
+def headed(kind: int, payload: bytes) -> bytes:
+    """A complete frame whose first byte is `kind`."""
     size = len(payload)
     if size < 126:
         return _SHORT(kind, size) + payload
@@ -56,7 +59,7 @@ def payload(frame: bytes) -> bytes:
 
 
 def size(frames: bytes) -> int:
-    """The bytes of the first of several frames made by `text`, header included."""
+    """The bytes of the first of several frames made by this module, header included; its header is enough."""
     length = frames[1]
     if length < 126:
         return 2 + length

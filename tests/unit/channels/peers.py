@@ -25,10 +25,13 @@ def unframed(data: bytes) -> list[dict[str, Any]]:
 
 
 class Peer:
-    """A subscriber whose transport takes everything at once, until `stalled`."""
+    """A subscriber whose transport takes everything at once, until `stalled`. With `compression` it negotiated
+    that, and what was written compressed is in `shared`."""
 
-    def __init__(self, connection_id: str) -> None:
+    def __init__(self, connection_id: str, *, compression: bool = False) -> None:
         self.connection_id = connection_id
+        self.shared: list[bytes] = []
+        self._compression = compression
         self.written: list[bytes] = []
         self.stalled = 0
         self.overflowed = 0
@@ -37,6 +40,10 @@ class Peer:
     @property
     def write(self) -> Callable[[bytes], None]:
         return self.written.append
+
+    @property
+    def write_shared(self) -> Callable[[bytes], None] | None:
+        return self.shared.append if self._compression else None
 
     @property
     def buffered(self) -> Callable[[], int]:

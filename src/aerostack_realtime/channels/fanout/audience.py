@@ -12,6 +12,7 @@ from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.slow_consumers import SlowConsumers
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.counters import ChannelCounters
+from aerostack_realtime.protocol.deflate import compressed
 from aerostack_realtime.records import ConnectionRecords
 
 
@@ -23,6 +24,8 @@ class Behind(Struct, eq=False):
     withheld: list[bytes] = []
 
 
+Writers = tuple[Callable[[bytes], None], Callable[[], int]]
+"""How a subscriber is written to, and how much waits for it."""
 FellBehind = Callable[["Audience", Subscriber, Behind, Sequence[bytes]], bool]
 """Called when a subscriber leaves live delivery after these frames. Returns whether a log will serve the frames
 that follow them; otherwise the subscriber is closed as too slow."""
@@ -40,6 +43,7 @@ class Audience:
 
     __slots__ = (
         "_behind",
+        "_compressed",
         "_defer",
         "_fell_behind",
         "_frames",
@@ -70,7 +74,9 @@ class Audience:
         self._defer = defer
         self._lag = lag
         self._limit = limit
-        self._with_presence: dict[Subscriber, tuple[Callable[[bytes], None], Callable[[], int]]] = {}
+        self._with_presence: dict[Subscriber, Writers] = {}
+        self._compressed: dict[Subscriber, Writers] = {}
+        """Those with presence that negotiated compression."""
         self._without_presence: set[Subscriber] = set()
         self._slow: SlowConsumers | None = None
         self._frames: list[bytes] = []
@@ -78,7 +84,8 @@ class Audience:
         self._withheld: dict[Subscriber, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._with_presence) + len(self._without_presence) + len(self._slow or ()) + len(self._behind)
+        loud = len(self._with_presence) + len(self._compressed)
+        return loud + len(self._without_presence) + len(self._slow or ()) + len(self._behind)
 
     def add(self, subscriber: Subscriber, *, presence: bool, policy: Policy | None = None) -> None:
         """Send what is appended from now on to `subscriber`, and nothing that was appended before."""
@@ -88,6 +95,8 @@ class Audience:
             if self._slow is None:
                 self._slow = SlowConsumers(self._lag, self._limit, self.counters, self._records)
             self._slow.add(subscriber, policy, presence=presence)
+        elif presence and subscriber.write_shared is not None:
+            self._compressed[subscriber] = (subscriber.write_shared, subscriber.buffered)
         elif presence:
             self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)
         else:
@@ -96,6 +105,7 @@ class Audience:
     def remove(self, subscriber: Subscriber) -> None:
         """Send nothing more to `subscriber`, not even what waits for the end of the tick."""
         self._with_presence.pop(subscriber, None)
+        self._compressed.pop(subscriber, None)
         self._without_presence.discard(subscriber)
         self._withheld.pop(subscriber, None)
         self._behind.pop(subscriber, None)
@@ -106,9 +116,9 @@ class Audience:
 
     def hears_presence(self, subscriber: Subscriber) -> bool | None:
         """Whether a subscriber receives presence; None unless it is in live delivery without a policy."""
-        return (
-            True if subscriber in self._with_presence else False if subscriber in self._without_presence else None
-        )
+        if subscriber in self._with_presence or subscriber in self._compressed:
+            return True
+        return False if subscriber in self._without_presence else None
 
     def is_behind(self, subscriber: Subscriber, behind: Behind) -> bool:
         """Whether a subscriber has neither left nor returned to live delivery since it fell behind."""
@@ -118,7 +128,7 @@ class Audience:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
         frames = self._frames
         if not frames:
-            if not self._with_presence and not self._without_presence and self._slow is None:
+            if not (self._with_presence or self._compressed or self._without_presence or self._slow is not None):
                 if without is not None:
                     self._withhold(without, frame)
                 return
@@ -141,25 +151,33 @@ class Audience:
         counters = self.counters
         counters.deliveries += len(frames) * everyone
         counters.bytes += len(chunk) * everyone
+        shared = chunk
+        if self._compressed:
+            shared = compressed(chunk)
+            counters.deliveries += len(frames) * len(self._compressed)
+            counters.bytes += len(shared) * len(self._compressed)
         if self._presence or self._withheld or self._without_presence or self._slow is not None:
-            self._write_to_each(frames, chunk)
+            self._write_to_each(frames, chunk, shared)
             return
         slow: list[Subscriber] = []
-        self._write_to_all(chunk, slow)
+        self._write_to_all(self._with_presence, chunk, slow)
+        if self._compressed:
+            self._write_to_all(self._compressed, shared, slow)
         if slow:
             self._leave_live(slow, frames, chunk, [], {})
 
-    def _write_to_each(self, frames: list[bytes], chunk: bytes) -> None:
-        """Write the buffer where subscribers receive different parts of it."""
+    def _write_to_each(self, frames: list[bytes], chunk: bytes, shared: bytes) -> None:
+        """Write the buffer, `shared` when it is compressed, where subscribers receive different parts of it."""
         withheld, self._withheld = self._withheld, {}
         presence, self._presence = self._presence, []
         self._count_others(len(frames), len(presence), sum(map(len, withheld.values())))
         slow: list[Subscriber] = []
         limit = self._limit
         if not withheld:
-            self._write_to_all(chunk, slow)
+            self._write_to_all(self._with_presence, chunk, slow)
+            self._write_to_all(self._compressed, shared, slow)
         else:
-            for subscriber in self._with_presence:
+            for subscriber in (*self._with_presence, *self._compressed):
                 _write(subscriber, _chunk(frames, chunk, withheld.get(subscriber, ())), limit, slow)
         if self._without_presence:
             spoken = _chunk(frames, chunk, presence)
@@ -192,7 +210,7 @@ class Audience:
         """Send slow subscribers this buffer as their last, so that the log continues after its last frame."""
         self.counters.slow_resume += len(slow)
         for subscriber in slow:
-            behind = Behind(subscriber in self._with_presence)
+            behind = Behind(self.hears_presence(subscriber) is True)
             left_out = {*(() if behind.presence else presence), *withheld.get(subscriber, ())}
             self.remove(subscriber)
             if self._fell_behind is None or not self._fell_behind(self, subscriber, behind, frames):
@@ -207,18 +225,18 @@ class Audience:
         counters, slow = self.counters, len(self._slow or ())
         counters.deliveries += (frames - presence) * len(self._without_presence) + frames * slow - withheld
         if presence:
-            hearing = presence * (len(self._with_presence) + slow)
+            hearing = presence * (len(self._with_presence) + len(self._compressed) + slow)
             counters.deliveries -= hearing
             counters.presence_deliveries += hearing
 
-    def _write_to_all(self, chunk: bytes, slow: list[Subscriber]) -> None:
+    def _write_to_all(self, targets: Mapping[Subscriber, Writers], chunk: bytes, slow: list[Subscriber]) -> None:
         """The fan-out loop. A lost connection raises, and the loop continues with the next subscriber: a `try`
         around the loop costs nothing per delivery, one inside it would."""
         limit = self._limit
-        targets = iter(self._with_presence.items())
-        for _ in range(len(self._with_presence) + 1):
+        remaining = iter(targets.items())
+        for _ in range(len(targets) + 1):
             try:
-                for subscriber, (write, buffered) in targets:
+                for subscriber, (write, buffered) in remaining:
                     if buffered() > limit:
                         slow.append(subscriber)
                     else:

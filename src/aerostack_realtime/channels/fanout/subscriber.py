@@ -15,7 +15,9 @@ class Subscriber(Protocol):
     """A connection as the channels see it.
 
     `write` hands bytes to its transport and returns at once, or raises RuntimeError: uvloop's does so as soon
-    as the peer has reset the connection, which is before it says that it is lost. `buffered` is how many bytes
+    as the peer has reset the connection, which is before it says that it is lost. `write_shared` is None unless
+    the peer negotiated compression: `write` then compresses, and `write_shared` writes what
+    `protocol.deflate.compressed` has returned. `buffered` is how many bytes
     the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
     connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden:
     nothing); `deny` ends a subscription whose rule failed.
@@ -26,6 +28,9 @@ class Subscriber(Protocol):
 
     @property
     def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def write_shared(self) -> Callable[[bytes], None] | None: ...
 
     @property
     def buffered(self) -> Callable[[], int]: ...

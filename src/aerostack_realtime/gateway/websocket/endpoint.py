@@ -15,8 +15,9 @@ from aerostack_realtime.gateway.limits.connections import ConnectionCounter, Con
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
 from aerostack_realtime.gateway.proxies import Proxies
-from aerostack_realtime.gateway.websocket import handshake
-from aerostack_realtime.gateway.websocket.protocol import NULL_HANDLER, FrameHandler, WebSocketProtocol
+from aerostack_realtime.gateway.websocket import extensions, handshake
+from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
+from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest, Upgrade
@@ -79,6 +80,7 @@ class WebSocketEndpoint:
         limits: Limits,
         project: str,
         query_credentials: bool,
+        compression: bool,
         proxies: Proxies,
         pending_sockets: PendingSockets,
         open_session: OpenSession,
@@ -92,6 +94,7 @@ class WebSocketEndpoint:
         self._limits = limits
         self._project = project
         self._query_credentials = query_credentials
+        self._compression = compression
         self._proxies = proxies
         self._lobby = pending_sockets
         self._connections = ConnectionCounter(limits)
@@ -141,9 +144,11 @@ class WebSocketEndpoint:
 
     def open(self, request: Upgrade, transport: asyncio.Transport) -> None:
         """Accept a WebSocket that is admitted, and take its transport over."""
-        socket = WebSocketProtocol(transport, self._limits, self._left)
+        extension = self._extension(request)
+        socket = WebSocketProtocol(transport, self._limits, self._left, compression=extension is not None)
         transport.set_protocol(cast(asyncio.BaseProtocol, socket))
-        self._serve(socket, request, offered(request), request.rest, self._identify, self._project, None)
+        accepted = handshake.answer(request, select(protocols := offered(request)), extension)
+        self._serve(socket, request, protocols, accepted, request.rest, self._identify, self._project, None)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         return await self.accept(request, self._identify, self._project)
@@ -178,10 +183,13 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return handshake.Taken()
-        socket = WebSocketProtocol(transport, self._limits, self._left)
+        # Another protocol may send what is not text, and its translator writes frames of its own.
+        extension = self._extension(request) if translator is None else None
+        socket = WebSocketProtocol(transport, self._limits, self._left, compression=extension is not None)
+        accepted = handshake.answer(request, select(protocols), extension)
         rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
         between = None if translator is None else translator(socket)
-        found = self._serve(socket, request, protocols, rest, identify, project, between)
+        found = self._serve(socket, request, protocols, accepted, rest, identify, project, between)
         if isinstance(found, AerostackError):
             request[REFUSED] = found.code
         elif opened is not None:
@@ -193,13 +201,14 @@ class WebSocketEndpoint:
         socket: WebSocketProtocol,
         request: ConnectRequest,
         protocols: list[str],
+        accepted: bytes,
         rest: bytes,
         identify: Identify,
         project: str,
         between: Translator | None,
     ) -> Session | AerostackError:
-        """Accept the upgrade. The greeting of the session, or the refusal, is part of the same write."""
-        accepted = handshake.answer(request, select(protocols))
+        """Accept the upgrade by the head `accepted`. The greeting of the session, or the refusal, is part of the
+        same write."""
         address = self._proxies.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         try:
             self._lobby.forwarded(request.remote, address)
@@ -235,6 +244,11 @@ class WebSocketEndpoint:
             self._lobby.penalize(session.address)
         if not self._sessions and self._emptied is not None:
             self._emptied.set()
+
+    def _extension(self, request: ConnectRequest) -> str | None:
+        """What to answer to the extensions that a client offers; None declines them."""
+        offers = request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, None) if self._compression else None
+        return extensions.accept(offers) if offers else None
 
     def _require_open(self) -> None:
         if self._closed:

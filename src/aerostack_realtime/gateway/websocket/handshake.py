@@ -17,11 +17,13 @@ def proper(request: web.Request, protocols: list[str]) -> bool:
     return web.WebSocketResponse(protocols=protocols).can_prepare(request).ok
 
 
-def answer(request: ConnectRequest, protocol: str | None) -> bytes:
-    """The head that accepts a proper request; without extensions, so compression is off."""
+def answer(request: ConnectRequest, protocol: str | None, extensions: str | None) -> bytes:
+    """The head that accepts a proper request, with one of its protocols and some of its extensions."""
     key = request.headers[hdrs.SEC_WEBSOCKET_KEY].encode()
     accept = base64.b64encode(hashlib.sha1(key + _SALT, usedforsecurity=False).digest()).decode()
     selected = "" if protocol is None else f"Sec-WebSocket-Protocol: {protocol}\r\n"
+    if extensions is not None:
+        selected += f"Sec-WebSocket-Extensions: {extensions}\r\n"
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n{selected}\r\n"

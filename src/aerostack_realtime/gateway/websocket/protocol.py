@@ -9,13 +9,16 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 from aiohttp.http import WebSocketError, WebSocketReader
 
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.framing import Framing
+from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
+from aerostack_realtime.gateway.websocket.inflating import SHARE_BYTES, CompressedText, InflatingReader, Message
+from aerostack_realtime.protocol.deflate import compressed
 
 if TYPE_CHECKING:
 
@@ -56,63 +59,12 @@ class State(Enum):
     """The session knows that the connection is gone."""
 
 
-class FrameHandler(Protocol):
-    """Handles the frames of a connection: a session. `closed` is the code of the close frame it has sent."""
-
-    @property
-    def closed(self) -> int | None: ...
-
-    def receive(self, frame: bytes) -> Awaitable[None] | None: ...
-    def ahead(self, frame: bytes) -> None:
-        """A text frame came that is received after the command that is awaited."""
-
-    def leaving(self) -> None:
-        """The client takes nothing more: awaited commands that only send to it may end."""
-
-    def binary(self, payload: bytes) -> Awaitable[None] | None: ...
-    def pong(self, payload: bytes) -> None: ...
-    def control(self) -> None: ...
-    def close(self, code: int, reason: str) -> None: ...
-    def lost(self) -> None: ...
-
-
-class NullHandler:
-    """The handler of a connection without a session, for example a refused one: it ignores everything."""
-
-    closed = 0
-
-    def receive(self, frame: bytes) -> None:
-        pass
-
-    def ahead(self, frame: bytes) -> None:
-        pass
-
-    def leaving(self) -> None:
-        pass
-
-    def binary(self, _payload: bytes) -> None:
-        pass
-
-    def pong(self, payload: bytes) -> None:
-        pass
-
-    def control(self) -> None:
-        pass
-
-    def close(self, code: int, reason: str) -> None:
-        pass
-
-    def lost(self) -> None:
-        pass
-
-
-NULL_HANDLER: Final = NullHandler()
 _OPEN, _LOST = State.OPEN, State.LOST
 
 
 class WebSocketProtocol(WebSocketDataQueue):
     """An asyncio protocol that is also the queue which aiohttp's parser writes to; normally nothing is queued.
-    `left` is called when the connection is gone.
+    `left` is called when the connection is gone. With `compression` it was negotiated.
 
     A command that has to be awaited delays the frames after it, except pings and pongs: the handler sees the next
     frames ahead, and receives them afterwards. Above `AHEAD` bytes they stay here unparsed, and reading is paused.
@@ -124,10 +76,12 @@ class WebSocketProtocol(WebSocketDataQueue):
     __slots__ = (
         "_ahead",
         "_close_seconds",
+        "_compression",
         "_deadline",
         "_dropped",
         "_framing",
         "_handler",
+        "_largest",
         "_left",
         "_parsed",
         "_parser",
@@ -141,7 +95,12 @@ class WebSocketProtocol(WebSocketDataQueue):
     )
 
     def __init__(
-        self, transport: asyncio.Transport, limits: Limits, left: "Callable[[WebSocketProtocol], None]"
+        self,
+        transport: asyncio.Transport,
+        limits: Limits,
+        left: "Callable[[WebSocketProtocol], None]",
+        *,
+        compression: bool = False,
     ) -> None:
         # The parser's own queue is not made: it would be half a KiB for every connection, and never be used.
         self._transport = transport
@@ -149,11 +108,17 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._left = left
         self._close_seconds = limits.close_seconds
         self._deadline: asyncio.TimerHandle | None = None
-        self._parser = WebSocketReader(cast(Any, self), limits.frame_bytes_hard, compress=False, decode_text=False)
+        self._compression = compression
+        self._largest = limits.frame_bytes_hard
+        self._parser: WebSocketReader | InflatingReader = (
+            InflatingReader(self, self._largest)
+            if compression
+            else WebSocketReader(cast(Any, self), self._largest, compress=False, decode_text=False)
+        )
         self._framing = Framing(limits.fragments)
         self._turn = TURN
         self._rest: memoryview | None = None
-        self._parsed: deque[WSMessage] | None = None
+        self._parsed: deque[Message] | None = None
         self._ahead = 0
         self._dropped = 0
         self._task: asyncio.Future[None] | None = None
@@ -175,7 +140,12 @@ class WebSocketProtocol(WebSocketDataQueue):
     @property
     def write(self) -> Callable[[bytes], None]:
         """See channels.audience.Subscriber."""
-        return self._transport.write
+        return self._write_compressed if self._compression else self._transport.write
+
+    @property
+    def write_shared(self) -> Callable[[bytes], None] | None:
+        """See channels.audience.Subscriber."""
+        return self._transport.write if self._compression else None
 
     @property
     def buffered(self) -> Callable[[], int]:
@@ -244,7 +214,7 @@ class WebSocketProtocol(WebSocketDataQueue):
 
     # --- the parser's queue ------------------------------------------------------------------------------
 
-    def feed_data(self, message: WSMessage, _size: int) -> None:
+    def feed_data(self, message: Message, _size: int) -> None:
         """A frame."""
         if self._task is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
             self._handle(message)
@@ -276,8 +246,14 @@ class WebSocketProtocol(WebSocketDataQueue):
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _handle(self, message: WSMessage) -> None:
-        """A control frame."""
+    def _write_compressed(self, data: bytes) -> None:
+        self._transport.write(compressed(data))
+
+    def _handle(self, message: Message) -> None:
+        """A control frame, or a compressed message."""
+        if isinstance(message, CompressedText):
+            self._inflate(message)
+            return
         kind = message.type
         if kind is WSMsgType.PING:
             self._handler.pong(bytes(message.data))
@@ -287,16 +263,26 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._end(message.data or WSCloseCode.OK)
             self._transport.close()
 
-    def _put_off(self, message: WSMessage) -> None:
+    def _inflate(self, message: CompressedText) -> None:
+        """Handle a compressed message, whose turn is longer the more it is inflated."""
+        frame = message.inflated(self._largest)
+        self._turn -= len(frame) // SHARE_BYTES
+        pending = self._handler.receive(frame)
+        if pending is not None:
+            self._hold(pending)
+
+    def _put_off(self, message: Message) -> None:
         if self._state is _OPEN or self._state is _LOST:
             self._parsed = self._parsed or deque()
             self._parsed.append(message)
             if self._task is not None:
                 self._show(message)
 
-    def _show(self, message: WSMessage) -> None:
+    def _show(self, message: Message) -> None:
         """Show the handler a frame while a command is awaited."""
-        if message.type is WSMsgType.TEXT:
+        if isinstance(message, CompressedText):
+            self._handler.ahead(message.inflated(self._largest))
+        elif message.type is WSMsgType.TEXT:
             self._handler.ahead(cast(bytes, message.data))
         elif message.type is WSMsgType.CLOSE:
             self._handler.leaving()

@@ -72,6 +72,7 @@ class Session:
         "links",
         "user_id",
         "write",
+        "write_shared",
     )
 
     def __init__(
@@ -93,6 +94,7 @@ class Session:
         self.links = links
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
+        self.write_shared = transport.write_shared
         self.buffered = transport.buffered
         self.closed: int | None = None
         self._transport = transport

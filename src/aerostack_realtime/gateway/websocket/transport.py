@@ -5,11 +5,14 @@ from typing import Protocol
 
 
 class Transport(Protocol):
-    """The socket of a session, as in channels.audience.Subscriber; `hang_up` ends it after a close frame.
+    """The socket of a session, as in channels.fanout.subscriber.Subscriber; `hang_up` ends it after a close frame.
     `is_stalled` is whether more than STALLED_BYTES wait for its peer, or did when it was lost."""
 
     @property
     def write(self) -> Callable[[bytes], None]: ...
+
+    @property
+    def write_shared(self) -> Callable[[bytes], None] | None: ...
 
     @property
     def buffered(self) -> Callable[[], int]: ...

@@ -189,6 +189,10 @@ class Door:
         return self._write
 
     @property
+    def write_shared(self) -> None:
+        """Updates are base64 inside and binary outside: there is nothing to compress."""
+
+    @property
     def buffered(self) -> Callable[[], int]:
         return self._socket.buffered
 

@@ -1,14 +1,16 @@
 """Fan-out: everyone gets the same bytes, once, in one write per tick."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
 import uvloop
 
-from aerostack_realtime.channels.fanout.audience import Audience
+from aerostack_realtime.channels.fanout.audience import Audience, Behind
+from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.protocol import frames
+from aerostack_realtime.protocol.deflate import compressed
 from tests.unit.channels.peers import Peer, Tick
 
 
@@ -162,3 +164,71 @@ def test_without_subscribers_nothing_is_kept() -> None:
     all_of_them.add(peer, presence=True)
     tick.end()
     assert peer.take() == []
+
+
+def test_all_who_negotiated_compression_get_the_same_compressed_bytes() -> None:
+    tick = Tick()
+    all_of_them = audience(tick)
+    plain, one, two = Peer("1"), Peer("2", compression=True), Peer("3", compression=True)
+    for peer in (plain, one, two):
+        all_of_them.add(peer, presence=True)
+    large = frames.text(b'{"n":"' + b"long " * 500 + b'"}')
+    all_of_them.append(large)
+    all_of_them.append(frame(1))
+    tick.end()
+    assert plain.written == [large + frame(1)]
+    assert one.shared == [compressed(large) + frame(1)]
+    assert one.shared[0] is two.shared[0]
+    assert all_of_them.counters.deliveries == 6
+    assert all_of_them.counters.bytes == len(plain.written[0]) + 2 * len(one.shared[0])
+
+
+def test_short_frames_are_the_same_bytes_for_everyone() -> None:
+    tick = Tick()
+    all_of_them = audience(tick)
+    plain, packed = Peer("1"), Peer("2", compression=True)
+    for peer in (plain, packed):
+        all_of_them.add(peer, presence=True)
+    all_of_them.append(frame(1))
+    tick.end()
+    assert plain.written[0] is packed.shared[0]
+
+
+def test_frames_for_some_are_written_to_those_who_negotiated_compression() -> None:
+    tick = Tick()
+    all_of_them = audience(tick)
+    loud, quiet, sender = (Peer(name, compression=True) for name in "123")
+    for peer in (loud, quiet, sender):
+        all_of_them.add(peer, presence=peer is not quiet)
+    all_of_them.append(frame(1), presence=True)
+    tick.end()
+    all_of_them.append(frame(2), without=sender)
+    tick.end()
+    assert loud.shared == sender.shared == [frame(1)]
+    assert (numbers(loud), numbers(quiet), numbers(sender)) == ([2], [2], [])
+    assert (all_of_them.counters.deliveries, all_of_them.counters.presence_deliveries) == (2, 2)
+
+
+def test_a_slow_subscriber_that_negotiated_compression_falls_behind() -> None:
+    tick, fallen = Tick(), list[tuple[Subscriber, bool]]()
+
+    def fell_behind(_audience: Audience, subscriber: Subscriber, behind: Behind, _sent: Sequence[bytes]) -> bool:
+        fallen.append((subscriber, behind.presence))
+        return True
+
+    all_of_them = Audience(
+        lambda each: tick.defer(each.flush), 1000, lambda consumers: None, fell_behind=fell_behind
+    )
+    slow, quick = Peer("1", compression=True), Peer("2", compression=True)
+    for peer in (slow, quick):
+        all_of_them.add(peer, presence=True)
+    assert all_of_them.hears_presence(slow) is True
+    slow.stalled = 1001
+    all_of_them.append(frame(1))
+    tick.end()
+    all_of_them.append(frame(2))
+    tick.end()
+    assert fallen == [(slow, True)]
+    assert (slow.shared, numbers(slow)) == ([], [1])
+    assert quick.shared == [frame(1), frame(2)]
+    assert len(all_of_them) == 2

@@ -54,6 +54,10 @@ class Line:
         self.wrote.set()
 
     @property
+    def write_shared(self) -> None:
+        """Nothing is compressed."""
+
+    @property
     def buffered(self) -> Callable[[], int]:
         return lambda: self.stalled
 

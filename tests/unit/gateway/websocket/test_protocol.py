@@ -1,6 +1,8 @@
 """An upgraded connection: every frame to its peer, in order, whatever has to be waited for."""
 
 import asyncio
+import tracemalloc
+import zlib
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -8,7 +10,9 @@ import pytest
 
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.protocol import PART, TURN, WebSocketProtocol
-from tests.flow.wire import BINARY, CLOSE, PATIENCE_SECONDS, PING, PONG, frame
+from aerostack_realtime.protocol import frames
+from aerostack_realtime.protocol.deflate import RSV1, compressed
+from tests.flow.wire import BINARY, CLOSE, PATIENCE_SECONDS, PING, PONG, TEXT, frame
 
 
 class Network:
@@ -86,11 +90,13 @@ class FrameHandler:
 
 
 class Connection:
-    def __init__(self) -> None:
+    def __init__(self, *, compression: bool = False) -> None:
         self.network = Network()
         self.peer = FrameHandler()
         self.left: list[WebSocketProtocol] = []
-        self.socket = WebSocketProtocol(cast(Any, self.network), Limits(close_seconds=0), self.left.append)
+        self.socket = WebSocketProtocol(
+            cast(Any, self.network), Limits(close_seconds=0), self.left.append, compression=compression
+        )
         self.socket.serve(self.peer, b"first", b"")
 
 
@@ -296,3 +302,63 @@ async def test_an_end_behind_a_slow_command_is_reported_once(
         connection.socket.connection_lost(None)
     assert connection.peer.told[:2] == [b"wait", "waited"]
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
+
+
+def packed(message: bytes) -> bytes:
+    """A compressed message."""
+    deflater = zlib.compressobj(wbits=-15)
+    body = deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    return frame(body.removesuffix(b"\x00\x00\xff\xff"), TEXT | RSV1)
+
+
+async def turns() -> None:
+    """Let the loop run as often as a hundred messages need, one by one."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_compressed_messages_are_handled_in_order_with_the_others() -> None:
+    connection = Connection(compression=True)
+    connection.socket.data_received(packed(b"one") + frame(b"two") + packed(b"wait") + packed(b"three"))
+    assert connection.peer.told == [b"one", b"two", b"wait"]
+    assert connection.peer.shown == [b"three"]
+    await connection.peer.release()
+    assert connection.peer.told == [b"one", b"two", b"wait", "waited", b"three"]
+
+
+async def test_compressed_messages_that_wait_stay_compressed() -> None:
+    connection = Connection(compression=True)
+    connection.socket.data_received(packed(b"wait"))
+    tracemalloc.start()
+    connection.socket.data_received(packed(b"0" * 1_000_000) * 50)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held - sum(len(each) for each in connection.peer.shown if isinstance(each, bytes)) < 1_000_000
+    await connection.peer.release()
+    await turns()
+    assert connection.peer.told[2:] == [b"0" * 1_000_000] * 50
+
+
+async def test_a_message_takes_longer_turns_the_more_it_is_inflated() -> None:
+    connection = Connection(compression=True)
+    connection.socket.data_received(packed(b"0" * 1_000_000) + frame(b"later"))
+    assert connection.peer.told == [b"0" * 1_000_000]
+    await turns()
+    assert connection.peer.told[1] == b"later"
+
+
+async def test_a_bomb_ends_the_connection() -> None:
+    connection = Connection(compression=True)
+    connection.socket.data_received(packed(b"0" * 10_000_000) + frame(b"late"))
+    assert connection.peer.closed == 1009
+    assert connection.peer.told == []
+
+
+async def test_large_frames_are_written_compressed_if_that_was_negotiated() -> None:
+    large = frames.text(b"0" * 5_000)
+    for compression in (False, True):
+        connection = Connection(compression=compression)
+        connection.socket.write(large + frames.PING)
+        assert connection.network.written[1] == (compressed(large) if compression else large) + frames.PING
+        shared = connection.socket.write_shared
+        assert (shared is not None) is compression
