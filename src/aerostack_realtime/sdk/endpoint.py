@@ -6,8 +6,9 @@ credential; that is why aiohttp's exceptions, which hold the request's headers, 
 
 import asyncio
 import re
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -137,14 +138,16 @@ class Endpoint:
             params["userId"] = self._user_id
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                return await self._opened().ws_connect(
+                socket = await self._opened().ws_connect(
                     f"{server}/api/realtime",
                     params=params,
                     protocols=protocols,
-                    compress=0,
+                    compress=zlib.MAX_WBITS,
                     max_msg_size=_MAX_FRAME,
                     timeout=ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )
+                _send_uncompressed(socket)
+                return socket
         except aiohttp.WSServerHandshakeError as refused:
             raise ConnectionRefused(
                 error_of_status(refused.status, _handshake_message(refused.status, server)),
@@ -192,6 +195,14 @@ class Endpoint:
         if self._session is None or self._session.closed:
             self._session = ClientSession(timeout=ClientTimeout(total=_CALL_SECONDS, connect=DIAL_SECONDS))
         return self._session
+
+
+def _send_uncompressed(socket: ClientWebSocketResponse) -> None:
+    """Compress nothing that is sent: most commands are short, and aiohttp would compress each of them, which takes
+    more CPU than the rest of sending."""
+    writer: Any = getattr(socket, "_writer", None)
+    if writer is not None:
+        writer.compress = 0
 
 
 class _Refusal(msgspec.Struct):
