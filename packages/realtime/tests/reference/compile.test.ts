@@ -41,18 +41,33 @@ test('the code of the reference compiles strictly, with its types', { timeout: 6
   }
 })
 
-test('the programs of the README compile, strictly', { timeout: 60_000 }, async () => {
+test('the samples of the documentation compile, strictly', { timeout: 60_000 }, async () => {
   const programs = mkdtempSync(join(here, 'strict-'))
   try {
-    const readme = readFileSync(join(here, '../../README.md'), 'utf8')
-    const blocks = [...readme.matchAll(/^```tsx?\n(import .*?)^```/gms)].map(([, code = '']) => code)
-    expect(blocks).toHaveLength(5)
-    for (const [index, code] of blocks.entries()) writeFileSync(join(programs, `Program${index}.tsx`), code)
+    expect(samples().length).toBeGreaterThan(10)
+    for (const { name, code } of samples()) writeFileSync(join(programs, name), code)
+    cpSync(join(here, 'samples.context.d.ts'), join(programs, 'context.d.ts'))
     const config = JSON.parse(readFileSync(join(here, 'strict.json'), 'utf8'))
-    config.compilerOptions.types = ['node']
+    config.compilerOptions = { ...config.compilerOptions, types: ['node'], moduleDetection: 'force' }
+    config.include = ['*']
     writeFileSync(join(programs, 'tsconfig.json'), JSON.stringify(config))
     expect(await compile(programs)).toBe('')
   } finally {
     rmSync(programs, { recursive: true })
   }
 })
+
+/** Each `ts` and `tsx` block of the manuals and guides, named after its page and line. */
+function samples(): { name: string; code: string }[] {
+  const root = join(here, '../../../..')
+  const guides = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((page) => page.endsWith('.md') && !/^(reference|decisions)/.test(page))
+    .map((page) => `docs/${page}`)
+  return ['README.md', 'packages/realtime/README.md', ...guides].flatMap((page) => {
+    const text = readFileSync(join(root, page), 'utf8')
+    return [...text.matchAll(/^```(tsx?)\n(.*?)^```$/gms)].map(({ index, 1: language, 2: code = '' }) => {
+      const line = text.slice(0, index).split('\n').length
+      return { name: `${page.replaceAll('/', '-').replace('.md', '')}-${line}.${language}`, code }
+    })
+  })
+}
