@@ -15,7 +15,7 @@ WORKERS ?= 3
 PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs docs reference fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -103,6 +103,9 @@ reference: install ## the pages of docs/reference/ that follow from the code
 	$(BIN)/python -m aerostack_realtime.gateway.http.metrics_list > docs/reference/metrics.md
 	$(BIN)/python -m scripts.reference
 	node packages/realtime/reference.mjs
+
+check-chart: install ## the Helm chart: helm lint, and its manifests against the schemas of Kubernetes; needs Go
+	@scripts/check_chart
 
 fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600
