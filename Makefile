@@ -15,7 +15,7 @@ WORKERS ?= 3
 PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart test-caddy fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -107,6 +107,9 @@ reference: install ## the pages of docs/reference/ that follow from the code
 check-chart: install ## the Helm chart: helm lint, and its manifests against the schemas of Kubernetes; needs Go
 	@scripts/check_chart
 
+test-caddy: install .tools/sqlite3 .tools/nginx .tools/haproxy .tools/proxies/caddy ## the proxies' tests with Caddy as well; needs Go
+	$(BIN)/pytest tests/flow/test_reverse_proxies.py tests/flow/test_doctor.py -n 2
+
 fuzz: install ## the parsers and what follows them, on random input
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout 3600
 
@@ -146,6 +149,10 @@ $(WEB)/docs/.built: $(PAGES) $(shell find docs -type f) | install
 	@$(BIN)/python scripts/stage_docs.py .tools/docs
 	@$(BIN)/zensical build --strict --clean >.tools/docs.log 2>&1 || { cat .tools/docs.log; exit 1; }
 	@rm -rf $(WEB)/docs && cp -r .tools/site $(WEB)/docs && touch $@ && echo "built .tools/site and $(WEB)/docs"
+
+.tools/proxies/caddy:
+	@command -v go >/dev/null || { echo "error: go is missing: install Go 1.25 or newer and run make again." >&2; exit 1; }
+	GOBIN=$(CURDIR)/.tools/proxies go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 
 .tools/%:
 	@scripts/require $*

@@ -1,4 +1,4 @@
-"""nginx and HAProxy as deploy/ configures them, in front of a server under test.
+"""nginx, HAProxy and Caddy as deploy/ configures them, in front of a server under test.
 
 Only addresses, certificates, HAProxy's `maxconn` and times are replaced: seconds instead of minutes.
 """
@@ -7,6 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+BUILT: Final = Path(__file__).parents[2] / ".tools" / "proxies"
+NAMES: Final = ["nginx", "haproxy", *(["caddy"] if (BUILT / "caddy").exists() else [])]
+"""The proxies that tests run. Caddy is one of them after `make test-caddy`, which builds it: Debian's is old."""
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 CERTIFICATE: Final = "/etc/ssl/realtime"
@@ -37,6 +41,21 @@ def haproxy(server: str, listen: str, folder: Path, edits: Mapping[str, str] = {
     text = text.replace("hard-stop-after 10m", "hard-stop-after 100ms")
     (folder / "haproxy.cfg").write_text(text)
     return ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")]
+
+
+def caddy(
+    server: str, listen: str, folder: Path, edits: Mapping[str, str] = {}, *, tls: bool = False
+) -> list[str]:
+    """The command of Caddy in `folder`, after `edits` of deploy/Caddyfile."""
+    options = f"admin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tstorage file_system {folder}"
+    options += "\n\tservers {\n\t\tprotocols h1 h2\n\t}"  # HTTP/3 needs an address, not a socket
+    text = edited(f"{{\n\t{options}\n}}\n{(DEPLOY / 'Caddyfile').read_text()}", edits)
+    certificate = f"tls {folder}/realtime.pem {folder}/realtime.key" if tls else ""
+    address, _, port = listen.partition(":")
+    site = f"{'https' if tls else 'http'}://{port and ':'}{port} {{\n\tbind {address}\n\t{certificate}"
+    text = text.replace("realtime.example.com {", site).replace("127.0.0.1:8787", server)
+    (folder / "Caddyfile").write_text(text)
+    return [str(BUILT / "caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
 def edited(text: str, edits: Mapping[str, str]) -> str:

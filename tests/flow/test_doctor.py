@@ -8,11 +8,9 @@ import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Final
 
 import pytest
 import pytest_asyncio
-from msgspec import Struct
 from typer.testing import CliRunner
 
 from aerostack_realtime.cli.doctor.examination import examine
@@ -24,99 +22,10 @@ from tests.authority import Authority
 from tests.flow.command import aerostack
 from tests.flow.conftest import OPEN_RULE, SERVE_KEY, ServerProcess
 from tests.flow.databases import Databases
-from tests.flow.reverse_proxy import haproxy, nginx
+from tests.flow.proxy_faults import FAULTS, IDLE_SECONDS
+from tests.flow.reverse_proxy import NAMES, caddy, haproxy, nginx
 
 pytestmark = [pytest.mark.database("sqlite"), pytest.mark.asyncio(loop_scope="module")]
-
-IDLE_SECONDS: Final = 2.5
-"""More than the server's heartbeat of one second."""
-CACHE: Final = "proxy_cache_path cache keys_zone=cache:1m;\nserver {"
-
-
-class Fault(Struct):
-    """A proxy with one fault, the check that fails for it, and a part of the line that the doctor names."""
-
-    proxy: str
-    edits: dict[str, str]
-    check: str
-    line: str
-    idle: float = 0
-    tls: bool = False
-
-
-FAULTS: Final = {
-    "no upgrade": Fault(
-        "nginx", {"proxy_set_header Upgrade $http_upgrade;": ""}, "upgrade", "proxy_set_header Upgrade"
-    ),
-    "short read time-out": Fault(
-        "nginx",
-        {"proxy_read_timeout 120s": "proxy_read_timeout 300ms"},
-        "idle",
-        "proxy_read_timeout",
-        IDLE_SECONDS,
-    ),
-    "another host": Fault("nginx", {"proxy_set_header Host $host;": ""}, "host", "proxy_set_header Host $host;"),
-    "clients' own X-Forwarded-For": Fault(
-        "nginx",
-        {"proxy_set_header X-Forwarded-For $remote_addr;": ""},
-        "client address",
-        "proxy_set_header X-Forwarded-For $remote_addr;",
-    ),
-    "no X-Forwarded-For": Fault(
-        "nginx",
-        {"X-Forwarded-For $remote_addr;": 'X-Forwarded-For "";'},
-        "client address",
-        "proxy_set_header X-Forwarded-For $remote_addr;",
-    ),
-    "small headers": Fault(
-        "nginx",
-        {"listen": "client_header_buffer_size 512; large_client_header_buffers 4 1k; listen"},
-        "long headers",
-        "large_client_header_buffers",
-    ),
-    "small bodies": Fault(
-        "nginx", {"listen": "client_max_body_size 10k; listen"}, "large bodies", "client_max_body"
-    ),
-    "a doubled path": Fault(
-        "nginx", {"proxy_pass http://aerostack;": "proxy_pass http://aerostack/api/;"}, "path", "proxy_pass"
-    ),
-    "compressed answers": Fault(
-        "nginx",
-        {"proxy_buffering off;": "gzip on; gzip_types application/json; gzip_min_length 1; gzip_proxied any;"},
-        "compression",
-        "gzip off;",
-    ),
-    "cached answers": Fault(
-        "nginx",
-        {"server {\n": f"{CACHE}\n", "proxy_buffering off;": "proxy_cache cache; proxy_cache_valid any 1m;"},
-        "cache",
-        "proxy_cache off;",
-    ),
-    "no server behind it": Fault("nginx", {"127.0.0.1:8787": "127.0.0.1:9"}, "address", "proxy_pass"),
-    "short tunnel time-out": Fault(
-        "haproxy", {"timeout tunnel 120s": "timeout tunnel 300ms"}, "idle", "timeout tunnel", IDLE_SECONDS
-    ),
-    "no option forwardfor": Fault("haproxy", {"option forwardfor": ""}, "client address", "option forwardfor"),
-    "Origin removed": Fault(
-        "haproxy",
-        {"default_backend": "http-request del-header Origin\n  default_backend"},
-        "foreign origins",
-        "http-request del-header Origin",
-    ),
-    "sub-protocol removed": Fault(
-        "haproxy",
-        {"default_backend": "http-response del-header Sec-WebSocket-Protocol\n  default_backend"},
-        "upgrade",
-        "Sec-WebSocket-Protocol",
-    ),
-    "no X-Forwarded-Proto": Fault(
-        "haproxy",
-        {"http-request set-header X-Forwarded-Proto https": ""},
-        "scheme",
-        "http-request set-header X-Forwarded-Proto",
-        tls=True,
-    ),
-}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -142,6 +51,8 @@ async def running(
         port, number = listening.getsockname()[1], listening.fileno()
         if proxy == "nginx":
             command = nginx(target, f"127.0.0.1:{port}{' ssl' if tls else ''}", folder, edits)
+        elif proxy == "caddy":
+            command = caddy(target, f"fd/{number}", folder, edits, tls=tls)
         else:
             crypt = f" ssl crt {folder}/realtime-with-key.pem" if tls else ""
             command = haproxy(target, f"fd@{number}{crypt}", folder, edits)
@@ -185,7 +96,7 @@ async def test_the_doctor_names_the_fault_of_a_proxy(name: str, behind: ServerPr
     assert set(found) <= {fault.check, "origin"}, "one fault is reported once"
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
+@pytest.mark.parametrize("proxy", NAMES)
 async def test_the_example_configurations_have_no_fault(proxy: str, behind: ServerProcess, tmp_path: Path) -> None:
     ca = certify(tmp_path)
     async with running(proxy, behind, tmp_path, tls=True) as url:

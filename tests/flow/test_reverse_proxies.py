@@ -1,4 +1,4 @@
-"""The files deploy/nginx.conf and deploy/haproxy.cfg, with nginx and HAProxy in front of a real server."""
+"""The proxies' configurations in deploy/, in front of a real server."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aerostack_realtime import Payload, RealtimeClient
-from tests.flow.reverse_proxy import haproxy, nginx
+from tests.flow.reverse_proxy import NAMES, caddy, haproxy, nginx
 from tests.flow.wire import PATIENCE_SECONDS, PING, PONG, Wire, frame
 
 if TYPE_CHECKING:
@@ -24,41 +24,42 @@ IDLE_SECONDS = 5
 """More than the proxies' time-outs below, with a ping every one or two seconds."""
 Serve = Callable[[str], Awaitable["ServerProcess"]]
 
-
-PROXIES = {"nginx": (nginx, signal.SIGHUP), "haproxy": (haproxy, signal.SIGUSR2)}
+COMMANDS = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+RELOADS = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
 
 
 class Proxy:
-    def __init__(self, url: str, process: asyncio.subprocess.Process, reload: signal.Signals) -> None:
+    def __init__(self, name: str, url: str, process: asyncio.subprocess.Process) -> None:
         self.url = url
+        self._name = name
         self._process = process
-        self._reload = reload
 
     def reload(self) -> None:
-        self._process.send_signal(self._reload)
+        self._process.send_signal(RELOADS[self._name])
 
 
 @contextlib.asynccontextmanager
 async def running(name: str, server: "ServerProcess", folder: Path) -> AsyncIterator[Proxy]:
     """The proxy, once a WebSocket passes it."""
-    command, reload = PROXIES[name]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (folder / "proxy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *command(server.url.removeprefix("http://"), f"127.0.0.1:{port}", folder), stdout=log, stderr=log
+            *COMMANDS[name](server.url.removeprefix("http://"), f"127.0.0.1:{port}", folder),
+            stdout=log,
+            stderr=log,
         )
     try:
         async with RealtimeClient(f"http://127.0.0.1:{port}") as probe, asyncio.timeout(PATIENCE_SECONDS):
             await probe.channel("proxies/probe").subscribe()
-        yield Proxy(f"http://127.0.0.1:{port}", process, reload)
+        yield Proxy(name, f"http://127.0.0.1:{port}", process)
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("name", NAMES)
 async def test_a_silent_connection_outlives_the_idle_timeout(name: str, serve: Serve, tmp_path: Path) -> None:
     server = await serve(SETTINGS)
     async with running(name, server, tmp_path) as proxy:
@@ -73,7 +74,7 @@ async def test_a_silent_connection_outlives_the_idle_timeout(name: str, serve: S
         wire.drop()
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("name", RELOADS)
 async def test_clients_resume_over_a_reload_of_the_proxy(name: str, serve: Serve, tmp_path: Path) -> None:
     server = await serve(SETTINGS)
     async with (

@@ -32,7 +32,7 @@ UPGRADE: Final[Remedy] = {
 SUBPROTOCOL: Final[Remedy] = {
     "nginx": "remove proxy_set_header and proxy_hide_header for Sec-WebSocket-Protocol",
     "haproxy": "remove del-header Sec-WebSocket-Protocol",
-    "caddy": "remove header_up and header_down for Sec-WebSocket-Protocol",
+    "caddy": "remove header_up for Sec-WebSocket-Protocol",
     "traefik": "remove Sec-WebSocket-Protocol from customRequestHeaders and customResponseHeaders",
 }
 BUFFERING: Final[Remedy] = {

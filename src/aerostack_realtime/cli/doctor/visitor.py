@@ -91,6 +91,7 @@ class Visitor:
         """One request on a connection of its own; redirects are not followed. Raises aiohttp.ClientError, OSError
         and TimeoutError."""
         assert self._session is not None, "it was entered"
+        headers = {"Accept-Encoding": "identity", **headers}  # a proxy that compresses is one finding, not all
         if key and self._key:
             headers = {**headers, "Authorization": f"Bearer {self._key}"}
         self._sockets.clear()
