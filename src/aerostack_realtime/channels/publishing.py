@@ -151,9 +151,10 @@ class Publishing:
             self._no_longer_pending(key)
             if settlement.outcome != "stored":
                 continue
-            if self.receipts.find(key) is None:
+            receipt = self.receipts.find(key)
+            if receipt is None:
                 self.receipts.remember(key, Receipt(event.position, event.timestamp, position))
-            else:  # it was refused once, and delivered as an ephemeral event meanwhile
+            elif receipt.position != event.position:  # refused once, and delivered as an ephemeral event meanwhile
                 self._holds.drop(event)
         for topic in topics:
             self._release(topic)

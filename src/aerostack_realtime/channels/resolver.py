@@ -105,7 +105,7 @@ class Resolver:
         await self.take_licence()
 
     def _ask(self) -> None:
-        """Ask all nodes, this one included, to find out what became of commits that have no answer."""
+        """Ask all nodes, this one included, to find out the result of commits that have no answer."""
         unknown = self._publishing.unknown
         if unknown:
             self._questions.ask(SETTLE, [self._journal.node, sorted(unknown)], lambda _: None)

@@ -128,6 +128,22 @@ def test_a_repeat_of_a_stored_message_is_answered_with_the_first(cluster: Replic
     assert [each.duplicate for each in first + second + third if isinstance(each, Outcome)] == [False, True, True]
 
 
+def test_a_message_whose_node_died_is_delivered_although_it_was_repeated(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    a.publish("stored", id="x", persist=True)
+    cluster.settle()
+    a.store.commit()
+    cluster.kill(a)  # before it could report the commit
+    repeat = b.publish("stored", id="x", persist=True)
+    cluster.settle()
+    b.store.commit()
+    cluster.settle()
+    assert [each.duplicate for each in repeat if isinstance(each, Outcome)] == [True]
+    cluster.beat(7)
+    assert [data for _, data in events(peer.take())] == ["stored"]
+
+
 def test_a_killed_node_is_dead_after_five_seconds_and_its_members_leave(cluster: Replicas) -> None:
     a, b = cluster.nodes
     peer = b.peer()
