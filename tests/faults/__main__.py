@@ -9,6 +9,7 @@ from typing import cast
 
 from tests.faults import cable, report
 from tests.faults.plan import DATABASES, FAULTS, FaultKind
+from tests.faults.plants import PLANTS
 from tests.faults.run import Options, Result, run
 
 
@@ -27,12 +28,21 @@ def main() -> int:
     parser.add_argument("--publish", action="store_true", help="add the run to docs/internals/reliability.md")
     parser.add_argument("--nodes", type=int, default=1, help="how many; several run on PostgreSQL and Redis")
     parser.add_argument("--sentinel", action="store_true", help="nodes on a Redis that Sentinels watch")
+    parser.add_argument(
+        "--namespaces", action="store_true", help="nodes on hosts of their own, to cut their cables"
+    )
+    parser.add_argument("--plant", choices=PLANTS, help="give the nodes this bug, to try the suite itself")
     asked = parser.parse_args()
     if asked.sentinel:
         asked.nodes = max(3, asked.nodes)
+    if asked.namespaces and (asked.nodes == 1 or asked.sentinel):
+        parser.error("--namespaces needs several nodes on one Redis")
+    if asked.namespaces and not cable.possible():
+        parser.error("--namespaces needs root, unshare, nsenter and ip, and a kernel that allows them")
     if asked.nodes > 1:
         asked.database = "postgres"
-    kinds = frozenset(cast("list[FaultKind]", asked.only or FAULTS))
+    only = asked.only or (PLANTS[asked.plant].kinds if asked.plant else FAULTS)
+    kinds = frozenset(cast("list[FaultKind]", only))
     cable.isolated("tests.faults", sys.argv[1:])
     options = Options(
         asked.seed,
@@ -47,6 +57,8 @@ def main() -> int:
         kinds=kinds,
         nodes=asked.nodes,
         sentinel=asked.sentinel,
+        namespaces=asked.namespaces,
+        plant=asked.plant or "",
     )
     _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
     result = asyncio.run(run(options))

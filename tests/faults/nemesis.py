@@ -10,6 +10,7 @@ from typing import Final
 
 from aerostack_realtime.backplane.memory import RESERVE_US
 from aerostack_realtime.protocol.errors import AerostackError
+from tests.faults.hosts import CABLES, Direction
 from tests.faults.journal import Journal
 from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database
 from tests.faults.postgres_backup import PostgresVault
@@ -38,6 +39,7 @@ class Nemesis:
         self._postgres: PostgresFaults | None = None
         if stage.postgres is not None and isinstance(stage.vault, PostgresVault):
             self._postgres = PostgresFaults(stage.postgres, stage.vault, stage.seed)
+        self._node_starts: asyncio.Task[None] | None = None
         self.done: Counter[FaultKind] = Counter()
 
     def possible(self) -> frozenset[FaultKind]:
@@ -47,8 +49,9 @@ class Nemesis:
             without.add("full disk")
         if not self._stage.cable.laid:
             without |= {"pull cable", "loose cable"}
-        sentinel = self._stage.watched is not None
-        return of_database(self._stage.database, len(self._stage.nodes), sentinel=sentinel) - without
+        stage = self._stage
+        sentinel, hosts = stage.watched is not None, bool(stage.hosts)
+        return of_database(stage.database, len(stage.nodes), sentinel=sentinel, hosts=hosts) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
         """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
@@ -65,6 +68,7 @@ class Nemesis:
             self.done[fault.kind] += 1
             await self._stage.ensure()
             await self._stage.progress(fault.pause)
+        await self._all_nodes()
 
     async def _carry_out(self, fault: Fault) -> None:
         stage, server, network = self._stage, self._stage.server, self._stage.network
@@ -117,8 +121,20 @@ class Nemesis:
             case "restore a copy" | "restore in place" | "restore while running" | "restore without slots":
                 await self._aged()
                 await self._restore(fault)
-            case "kill node" | "terminate node" | "pause node" | "cut way" | "silence way":
+            case "kill node" | "terminate node" | "pause node" | "cut way" | "silence way" | "lag way":
                 await self._hit_node(fault, int(fault.target))
+            case "all at once":
+                await self._hit_all(fault)
+            case (
+                "unplug-redis node"
+                | "unplug-postgres node"
+                | "unplug-both node"
+                | "deafen-redis node"
+                | "mute-redis node"
+                | "deafen-postgres node"
+                | "mute-postgres node"
+            ):
+                await self._hit_cables(fault)
             case "kill redis" | "empty redis" | "freeze redis" | "flush redis":
                 await self._hit_redis(fault)
             case "kill master" | "lose writes" | "freeze master" | "command failover":
@@ -127,24 +143,47 @@ class Nemesis:
                 assert self._postgres is not None, f"{fault.kind} is of PostgreSQL"
                 await self._postgres.carry_out(fault)
 
+    async def _all_nodes(self) -> None:
+        """Wait until the node that was killed last is there again: one is away at a time."""
+        starts, self._node_starts = self._node_starts, None
+        if starts is not None:
+            await starts
+
     async def _hit_node(self, fault: Fault, number: int) -> None:
+        await self._all_nodes()
         server = self._stage.nodes[number]
         match fault.kind:
             case "kill node" | "terminate node":
                 await server.end(signal.SIGKILL if fault.kind == "kill node" else signal.SIGTERM)
                 await asyncio.sleep(fault.seconds)
-                await server.start()
+                self._node_starts = asyncio.create_task(server.start(patient=True))
             case "pause node":
                 server.pause()
                 await asyncio.sleep(LONGER * fault.seconds)
                 server.resume()
             case "cut way":
                 self._stage.ways[number].cut()
+            case "lag way":  # what this node has not read is lost to it alone
+                self._stage.ways[number].silence()
+                await asyncio.sleep(fault.seconds)
+                await self._empty_redis(fault.seconds)
+                self._stage.ways[number].heal()
             case _:
                 way = self._stage.ways[number]
                 way.silence()
                 await asyncio.sleep(LONGER * fault.seconds)
                 way.heal()
+
+    async def _hit_cables(self, fault: Fault) -> None:
+        how, _, what = fault.kind.removesuffix(" node").partition("-")
+        cables = [name for name in CABLES if what in (name, "both") and name != "clients"]
+        directions: dict[str, Direction] = {"unplug": "both", "deafen": "to node", "mute": "from node"}
+        host = self._stage.hosts[int(fault.target)]
+        for name in cables:
+            host.unplug(name, directions[how])
+        await asyncio.sleep(LONGER * fault.seconds)
+        for name in cables:
+            host.plug(name, directions[how])
 
     async def _hit_redis(self, fault: Fault) -> None:
         redis = self._stage.redis
@@ -156,14 +195,38 @@ class Nemesis:
             return
         if fault.kind == "flush redis":
             await asyncio.to_thread(redis.command, "FLUSHALL")
-            return
-        if fault.kind == "kill redis":
+        elif fault.kind == "empty redis":
+            await self._empty_redis(fault.seconds)
+        else:
             await asyncio.to_thread(redis.command, "SAVE")
+            await asyncio.to_thread(redis.kill)
+            await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(redis.start)
+
+    async def _empty_redis(self, seconds: float) -> None:
+        redis = self._stage.redis
+        assert redis is not None, "a cluster has it, but for one with Sentinels"
         await asyncio.to_thread(redis.kill)
-        if fault.kind == "empty redis":
-            redis.forget_data()
-        await asyncio.sleep(fault.seconds)
+        redis.forget_data()
+        await asyncio.sleep(seconds)
         await asyncio.to_thread(redis.start)
+
+    async def _hit_all(self, fault: Fault) -> None:
+        """Kill a subscriber, a node, Redis with its data and PostgreSQL, and start all of them again."""
+        stage, subscriber = self._stage, self._stage.actors[fault.target]
+        assert stage.postgres is not None, "a cluster has it"
+        await self._all_nodes()
+        await subscriber.kill()
+        await asyncio.sleep(fault.seconds)
+        node = stage.nodes[int(fault.seconds * 1000) % len(stage.nodes)]
+        await node.end(signal.SIGKILL)
+        if stage.watched is None:
+            redis = self._empty_redis(fault.seconds)
+        else:
+            redis = asyncio.to_thread(self._hit_master, Fault("kill master", "", fault.seconds, 0))
+        await asyncio.gather(redis, asyncio.to_thread(stage.postgres.restart, signal.SIGQUIT))
+        self._node_starts = asyncio.create_task(node.start(patient=True))
+        await subscriber.start()
 
     def _hit_master(self, fault: Fault) -> None:
         """Make the Sentinels fail over to the replica, which becomes complete again before the next fault."""

@@ -38,10 +38,12 @@ class _Link:
 
 
 class Network:
-    """Forwards to the server's port, which may be closed now and then."""
+    """Forwards to the server's port, which may be closed now and then. Listens where it is `bound_to`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._port = port
+        self._host = host
+        self.bound_to = "127.0.0.1"
         self._links: set[_Link] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -53,7 +55,7 @@ class Network:
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, self.bound_to, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -98,7 +100,7 @@ class Network:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+            there, back = await asyncio.open_connection(self._host, self._port)
         except OSError:
             writer.transport.abort()
             return

@@ -32,8 +32,19 @@ FaultKind = Literal[
     "kill node",
     "terminate node",
     "pause node",
+    "all at once",
+    # where each node has a host of its own
+    "unplug-redis node",
+    "unplug-postgres node",
+    "unplug-both node",
+    "deafen-redis node",
+    "mute-redis node",
+    "deafen-postgres node",
+    "mute-postgres node",
+    # a cluster's own again
     "cut way",
     "silence way",
+    "lag way",
     "kill redis",
     "empty redis",
     "freeze redis",
@@ -87,8 +98,17 @@ _WEIGHTS: dict[FaultKind, int] = {
     "kill node": 18,
     "terminate node": 10,
     "pause node": 8,
+    "all at once": 3,
+    "unplug-redis node": 4,
+    "unplug-postgres node": 4,
+    "unplug-both node": 4,
+    "deafen-redis node": 2,
+    "mute-redis node": 2,
+    "deafen-postgres node": 2,
+    "mute-postgres node": 2,
     "cut way": 8,
     "silence way": 6,
+    "lag way": 4,
     "kill redis": 4,
     "empty redis": 4,
     "freeze redis": 3,
@@ -117,6 +137,7 @@ _WEIGHTS: dict[FaultKind, int] = {
 }
 _SQLITE: frozenset[FaultKind] = frozenset(("file size limit", "restore in place"))
 _CLUSTER: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill node") : FAULTS.index("kill master")])
+_HOSTS: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("unplug-redis node") : FAULTS.index("cut way")])
 _ONE_REDIS: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("cut way") : FAULTS.index("kill master")])
 _SENTINEL: frozenset[FaultKind] = frozenset(FAULTS[FAULTS.index("kill master") : FAULTS.index("file size limit")])
 _ONE_NODE: frozenset[FaultKind] = frozenset(
@@ -148,11 +169,15 @@ class Fault(Struct, frozen=True):
     pause: int
 
 
-def of_database(database: DatabaseKind, nodes: int = 1, *, sentinel: bool = False) -> frozenset[FaultKind]:
-    """What can go wrong with this database and so many nodes, on one Redis or on one that Sentinels watch."""
+def of_database(
+    database: DatabaseKind, nodes: int = 1, *, sentinel: bool = False, hosts: bool = False
+) -> frozenset[FaultKind]:
+    """What can go wrong with this database and so many nodes, on one Redis or on one that Sentinels watch, with
+    `hosts` of their own for nodes."""
     others = _POSTGRES if database == "sqlite" else _SQLITE
     redis = _ONE_REDIS if sentinel else _SENTINEL
-    return frozenset(FAULTS) - others - redis - (_CLUSTER if nodes == 1 else _ONE_NODE)
+    without = frozenset() if hosts else _HOSTS
+    return frozenset(FAULTS) - others - redis - without - (_CLUSTER if nodes == 1 else _ONE_NODE)
 
 
 def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0, nodes: int = 1) -> Iterator[Fault]:
@@ -169,6 +194,6 @@ def plan(seed: int, kinds: frozenset[FaultKind], pause: float = 1500.0, nodes: i
         kind = first.pop() if first else chance.choices(any_of, weights)[0]
         targets = {"subscriber": SUBSCRIBERS, "publisher": PUBLISHERS, "writer": WRITERS}
         numbers = tuple(str(number) for number in range(nodes))
-        targets |= {"node": numbers, "way": numbers}
+        targets |= {"node": numbers, "way": numbers, "at": SUBSCRIBERS[:3]}
         target = chance.choice(targets.get(kind.split(" ")[1], ("",)))
         yield Fault(kind, target, chance.uniform(0.05, LONGEST_PAUSE), int(chance.expovariate(1 / pause)))

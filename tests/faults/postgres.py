@@ -53,6 +53,10 @@ class Postgres:
         """For the server under test."""
         return f"postgresql://postgres@127.0.0.1:{self.link.port}/{DATABASE}"
 
+    def address_by_cable(self, host: str) -> str:
+        """For a node on a host of its own, which reaches this one at the address `host`."""
+        return f"postgresql://postgres@{host}:{self.link.port}/{DATABASE}"
+
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """A connection of the suite's, in autocommit, waited for while PostgreSQL recovers."""

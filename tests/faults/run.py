@@ -31,7 +31,8 @@ class Options(Struct, frozen=True):
     `published` and `written`: messages per second of each publisher and row changes per second of all writers,
     0 for as fast as it goes. `pause`: events between two faults, in the mean. `source`: where the server's
     package is taken from, None for the installed one. `keep`: leave the records where they are. `nodes`: how many
-    servers share the database, on a Redis that Sentinels watch if `sentinel`.
+    servers share the database, on a Redis that Sentinels watch if `sentinel`, each on a host of its own if
+    `namespaces`. `plant`: the bug that they get.
     """
 
     seed: int
@@ -47,6 +48,8 @@ class Options(Struct, frozen=True):
     kinds: frozenset[FaultKind] = frozenset(FAULTS)
     nodes: int = 1
     sentinel: bool = False
+    namespaces: bool = False
+    plant: str = ""
 
 
 class Result(Struct):
@@ -76,6 +79,8 @@ async def run(options: Options) -> Result:
         megabytes=options.megabytes,
         nodes=options.nodes,
         sentinel=options.sentinel,
+        namespaces=options.namespaces,
+        plant=options.plant,
     )
     result = Result(options, place=place)
     stored: dict[str, list[Message]] = {}
@@ -127,7 +132,7 @@ async def run(options: Options) -> Result:
 
 
 def _kinds(options: Options) -> frozenset[FaultKind]:
-    return of_database(options.database, options.nodes, sentinel=options.sentinel)
+    return of_database(options.database, options.nodes, sentinel=options.sentinel, hosts=options.namespaces)
 
 
 def _place() -> Path:

@@ -15,12 +15,14 @@ from tests.faults.skewed import encoded
 
 _READY: Final = re.compile(r"listening on http://\S+:(\d+)")
 START_SECONDS: Final = 120.0
+AGAIN_SECONDS: Final = 0.2
 ROOT: Final = Path(__file__).parents[2]
 
 
 class Server:
     """`aerostack dev` on the database that `address` names. `source` is the directory its package is taken from,
-    None for the installed one; `name` names its files, and `backplane` what connects it to other nodes."""
+    None for the installed one; `name` names its files, and `backplane` what connects it to other nodes. It runs in
+    the network `namespace` and is reached at `host`; `plant` names the bug that it gets (plants.py)."""
 
     def __init__(
         self, place: Path, address: str, source: Path | None, name: str = "server", backplane: str = "memory"
@@ -31,34 +33,57 @@ class Server:
         self.port = 0
         self.crashes: list[str] = []
         self.open_to_others: Sequence[str] = ()
+        self.host = "127.0.0.1"
+        self.namespace = ""
+        self.plant = ""
         self._place = place
         self._source = source
         self._offset = place / f"{name}.clock"
         self._offset.write_bytes(encoded(0))
         self._process: preloaded.Process | asyncio.subprocess.Process | None = None
         self._leaving = False
+        self._starting = False
 
     @property
     def process(self) -> preloaded.Process | asyncio.subprocess.Process:
         assert self._process is not None, "the server runs"
         return self._process
 
-    async def start(self) -> None:
-        """Start it, and return when it listens."""
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    async def start(self, *, patient: bool = False) -> None:
+        """Start it, and return when it listens. If `patient`, start it again when it ends before, as a supervisor
+        does: what it needs may be away."""
+        self._starting = True
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await self._listens():
+                    if not patient:
+                        raise AssertionError(f"The server did not start; see {self._place / self.name}.log.")
+                    await asyncio.sleep(AGAIN_SECONDS)
+        finally:
+            self._starting = False
+
+    async def _listens(self) -> bool:
+        """Start it once; False when it ends instead of listening."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
         if self._source is not None:
             environment["PYTHONPATH"] = str(self._source)
         environment["FAULTS_CLOCK"] = str(self._offset)
+        environment["FAULTS_NETWORK"] = self.namespace
+        environment["FAULTS_PLANT"] = self.plant
         environment["AEROSTACK_BACKPLANE"] = self.backplane
         self._process = process = await self._run(environment)
         assert process.stdout is not None, "it is a pipe"
         self._leaving = False
-        async with asyncio.timeout(START_SECONDS):
-            async for line in process.stdout:
-                if ready := _READY.search(line.decode()):
-                    self.port = int(ready[1])
-                    return
-        raise AssertionError(f"The server did not start; see {self._place / self.name}.log.")
+        async for line in process.stdout:
+            if ready := _READY.search(line.decode()):
+                self.port = int(ready[1])
+                return True
+        await process.wait()
+        return False
 
     async def _run(self, environment: dict[str, str]) -> preloaded.Process | asyncio.subprocess.Process:
         command = ("dev", "--port", str(self.port), "--db", self.address, *self.open_to_others)
@@ -77,8 +102,9 @@ class Server:
 
     async def ensure(self) -> None:
         """Start it again if it has ended unasked, which is an anomaly."""
-        if self._process is not None and self._process.returncode is not None and not self._leaving:
-            self.crashes.append(f"{self.name} ended unasked with {self._process.returncode}")
+        code = None if self._process is None else self._process.returncode
+        if code is not None and not self._leaving and not self._starting:
+            self.crashes.append(f"{self.name} ended unasked with {code}")
             await self.start()
 
     async def end(self, number: signal.Signals) -> None:

@@ -9,11 +9,15 @@ import mmap
 import os
 import struct
 import time
+from ctypes import CDLL, get_errno
 from pathlib import Path
+from typing import Final
 
 from aerostack_realtime.cli import main
+from tests.faults.plants import PLANTS
 
 _OFFSET = struct.Struct("q")
+_CLONE_NEWNET: Final = 0x40000000
 
 
 def encoded(seconds: int) -> bytes:
@@ -34,8 +38,19 @@ def skew(path: Path) -> None:
     time.time = lambda: time_ns() / 1e9
 
 
+def enter(namespace: str) -> None:
+    """Move this process, which has one thread yet, into a network namespace."""
+    with Path(namespace).open() as file:
+        if CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(get_errno(), f"setns {namespace}")
+
+
 def run() -> None:
-    """The command, by the clock that FAULTS_CLOCK names."""
+    """The command, by the clock that FAULTS_CLOCK names, in FAULTS_NETWORK, with the bug FAULTS_PLANT."""
+    if namespace := os.environ.get("FAULTS_NETWORK"):
+        enter(namespace)
+    if name := os.environ.get("FAULTS_PLANT"):
+        PLANTS[name].plant()
     skew(Path(os.environ["FAULTS_CLOCK"]))
     main()
 

@@ -13,6 +13,7 @@ from tests.faults.cable import HERE, Cable
 from tests.faults.child import END, END_ROW, PEOPLE, SECRET_KEY, STEADY, TABLE, TOPICS
 from tests.faults.disk import Disk
 from tests.faults.history import Shown
+from tests.faults.hosts import Host
 from tests.faults.network import Network
 from tests.faults.plan import AFAR, PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
 from tests.faults.postgres import Postgres
@@ -62,7 +63,7 @@ class Actor:
         far = self.name in AFAR and stage.cable.laid
         near = ",".join(network.url for network in stage.networks)
         if self.name == STEADY:
-            near = ",".join(f"http://127.0.0.1:{server.port}" for server in stage.nodes)
+            near = ",".join(server.url for server in stage.nodes)
         options = {
             "name": self.name, "life": self.life, "place": stage.place,
             "url": f"http://{HERE}:{stage.server.port}" if far else near,
@@ -130,9 +131,12 @@ class Stage:
         megabytes: int,
         nodes: int = 1,
         sentinel: bool = False,
+        namespaces: bool = False,
+        plant: str = "",
     ) -> None:
         """`rates`: of each publisher and of all writers, per second. `megabytes`: of the database's disk. Several
-        nodes are connected by a Redis, each by a way of its own, or by one that Sentinels watch."""
+        nodes are connected by a Redis, each by a way of its own, or by one that Sentinels watch. With `namespaces`
+        each node has a host of its own. `plant`: the bug that the nodes get."""
         self.place = place
         self.seed = seed
         self.database = database
@@ -151,7 +155,10 @@ class Stage:
         self.ways = [Network(self.redis.port) for _ in range(nodes)] if self.redis is not None else []
         names = [f"node-{number}" for number in range(nodes)] if nodes > 1 else ["server"]
         self.nodes = [Server(place, self.address, source, name) for name in names]
+        for server in self.nodes:
+            server.plant = plant
         self.networks = [Network(0) for _ in self.nodes]
+        self.hosts = [Host(number) for number in range(nodes)] if namespaces else []
         self.cable = Cable()
         self._handled = 0
         self._more = asyncio.Event()
@@ -171,19 +178,15 @@ class Stage:
             await self.cable.lay()
         if self.cable.laid:
             self.server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
-        if self.postgres is not None:
-            await self.postgres.link.__aenter__()
-            for server in self.nodes:
-                server.address = self.postgres.address_by_link
-        for way, server in zip(self.ways, self.nodes, strict=False):
+        for way in self.ways:
+            way.bound_to = "0.0.0.0" if self.hosts else way.bound_to
             await way.__aenter__()
-            server.backplane = f"redis://127.0.0.1:{way.port}"
-        if self.watched is not None:
-            for server in self.nodes:
-                server.backplane = self.watched.url
-        for server in self.nodes:
-            await server.start()
-        self.networks = [Network(server.port) for server in self.nodes]
+        if self.postgres is not None:
+            self.postgres.link.bound_to = "0.0.0.0" if self.hosts else self.postgres.link.bound_to
+            await self.postgres.link.__aenter__()
+        await self._connect_nodes()
+        await asyncio.gather(*(server.start() for server in self.nodes))
+        self.networks = [Network(server.port, server.host) for server in self.nodes]
         for network in self.networks:
             await network.__aenter__()
         async with self.sdk() as sdk:
@@ -194,6 +197,23 @@ class Stage:
             await asyncio.gather(*(self.actors[name].start() for name in names))
         if STEADY in self.actors:
             await self.actors[STEADY].start()
+
+    async def _connect_nodes(self) -> None:
+        """Give each node its addresses of PostgreSQL and Redis."""
+        for number, server in enumerate(self.nodes):
+            if self.postgres is not None:
+                server.address = self.postgres.address_by_link
+            if self.ways:
+                server.backplane = f"redis://127.0.0.1:{self.ways[number].port}"
+            elif self.watched is not None:
+                server.backplane = self.watched.url
+        for number, (host, server) in enumerate(zip(self.hosts, self.nodes, strict=False)):
+            await host.open()
+            assert self.postgres is not None, "a cluster has PostgreSQL"
+            server.address = self.postgres.address_by_cable(host.near("postgres"))
+            server.backplane = f"redis://{host.near('redis')}:{self.ways[number].port}"
+            server.host, server.namespace = host.far("clients"), host.namespace
+            server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
 
     async def dismiss(self) -> None:
         """End all clients, whatever they are at. Idempotent."""
@@ -215,12 +235,14 @@ class Stage:
         if self.postgres is not None:
             await self.postgres.link.__aexit__()
             self.postgres.close()
+        for host in self.hosts:
+            await host.close()
         await self.cable.close()
         self.disk.close()
 
     def sdk(self) -> Aerostack:
         """A client beside the network that faults happen on."""
-        return Aerostack([f"http://127.0.0.1:{server.port}" for server in self.nodes], api_key=SECRET_KEY)
+        return Aerostack([server.url for server in self.nodes], api_key=SECRET_KEY)
 
     @property
     def server(self) -> Server:
