@@ -35,6 +35,7 @@ from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.interpreter import freeze_garbage_collector
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
+from aerostack_realtime.records import ConnectionRecords
 from bench.load import websocket
 from bench.report import table
 from bench.servers import scratch
@@ -121,7 +122,7 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
-def _hub(database: Database, journal: Journal) -> Hub:
+def _hub(database: Database, journal: Journal, records: ConnectionRecords | None = None) -> Hub:
     return Hub(
         journal=journal,
         changes=database.changes,
@@ -131,6 +132,7 @@ def _hub(database: Database, journal: Journal) -> Hub:
         logs=Logs([], 1 << 28),
         buffer_limit=UNLIMITED.buffer_bytes,
         presence_limit=UNLIMITED.presence_members,
+        records=records,
     )
 
 
@@ -139,14 +141,16 @@ async def whole(database: Database, subscribers: int) -> float:
     return cost(await publisher(database, subscribers))
 
 
-async def publisher(database: Database, subscribers: int) -> Callable[[], None]:
+async def publisher(
+    database: Database, subscribers: int, records: ConnectionRecords | None = None
+) -> Callable[[], None]:
     """A publish, from the bytes that are read to a write to each of `subscribers`."""
     journal = MemoryJournal(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
         epochs=database,
     )
-    hub = _hub(database, journal)
+    hub = _hub(database, journal, records)
     await hub.start()
     rules = config.rules(config.development(config.Settings()))
     guard = Guard(rules, Memberships(rules.memberships, database), time.monotonic)

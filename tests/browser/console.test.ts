@@ -132,26 +132,48 @@ test('an operator walks through the console', async ({ arrive, browser }) => {
   expect(errors).toEqual([])
 })
 
-test('every page fits a phone, in the dark, by keyboard', async ({ browser }) => {
-  const errors: string[] = []
-  const { page, context } = await open(browser, errors, {
-    viewport: { width: 390, height: 844 },
-    colorScheme: 'dark',
-    reducedMotion: 'reduce',
+const PHONE = { width: 390, height: 844 }
+const DESKTOP = { width: 1280, height: 800 }
+/** A phone in the dark and a light desktop differ in everything; for pictures also the other two. */
+const SCREENS = [
+  { name: 'phone-dark', viewport: PHONE, colorScheme: 'dark' },
+  { name: 'desktop-light', viewport: DESKTOP, colorScheme: 'light' },
+  { name: 'phone-light', viewport: PHONE, colorScheme: 'light' },
+  { name: 'desktop-dark', viewport: DESKTOP, colorScheme: 'dark' },
+] as const
+
+for (const { name: screen, ...options } of SCREENS.slice(0, PICTURES ? 4 : 2))
+  test(`every page is usable by keyboard and by a screen reader: ${screen}`, async ({ arrive, browser }) => {
+    const errors: string[] = []
+    await arrive(server, '/examples/chat/', 'Amelia')
+    const { page, context } = await open(browser, errors, { ...options, reducedMotion: 'reduce' })
+    const check = async (name: string) => {
+      await expect(page.locator('[aria-busy=true]')).toHaveCount(0)
+      const wide = await page.evaluate(
+        () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+      )
+      expect(wide, `${name} is wider than the screen`).toBe(false)
+      await expectAccessible(page)
+      await picture(page, `${screen}-${name.toLowerCase()}`)
+    }
+    for (const name of PAGES) {
+      await link(page, name).focus()
+      await page.keyboard.press('Enter')
+      await expect(heading(page, HEADINGS[name] ?? name)).toBeVisible()
+      await expect(page.getByRole('main')).toBeFocused()
+      await check(name)
+    }
+    for (const [list, entry] of [
+      ['Channels', 'chat/general'],
+      ['Connections', /amelia/i],
+    ] as const) {
+      await link(page, list).focus()
+      await page.keyboard.press('Enter')
+      await page.getByRole('main').getByRole('link', { name: entry }).first().focus()
+      await page.keyboard.press('Enter')
+      await expect(page.getByRole('heading', { level: 1, name: entry })).toBeVisible()
+      await check(`one-${list}`)
+    }
+    await context.close()
+    expect(errors).toEqual([])
   })
-  for (const name of PAGES) {
-    await link(page, name).focus()
-    await page.keyboard.press('Enter')
-    await expect(heading(page, HEADINGS[name] ?? name)).toBeVisible()
-    await expect(page.getByRole('main')).toBeFocused()
-    await expect(page.locator('[aria-busy=true]')).toHaveCount(0)
-    const wide = await page.evaluate(
-      () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
-    )
-    expect(wide, `${name} is wider than a phone`).toBe(false)
-    await expectAccessible(page)
-    await picture(page, `phone-${name.toLowerCase()}`)
-  }
-  await context.close()
-  expect(errors).toEqual([])
-})
