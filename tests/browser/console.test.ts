@@ -161,8 +161,13 @@ for (const { name: screen, ...options } of SCREENS.slice(0, PICTURES ? 4 : 2))
       await page.keyboard.press('Enter')
       await expect(heading(page, HEADINGS[name] ?? name)).toBeVisible()
       await expect(page.getByRole('main')).toBeFocused()
+      await expect(link(page, name)).toBeInViewport({ ratio: 1 })
       await check(name)
     }
+    await page.goto(`${server.url}/console/#/explain?topic=chat/general&user=nobody&access=subscribe`)
+    await expect(page.getByRole('region', { name: 'Answer' })).toContainText('nobody may subscribe')
+    await expect(page.getByText('A connection', { exact: true })).toBeInViewport({ ratio: 1 })
+    await check('answer')
     for (const [list, entry] of [
       ['Channels', 'chat/general'],
       ['Connections', /amelia/i],

@@ -45,12 +45,14 @@ export function Shell({ about }: { about: About }) {
   const Page = COMPONENTS[page] ?? OverviewPage
   const here = PAGES.find((each) => each.page === page || each.of?.includes(page)) ?? PAGES[0]
   const main = useRef<HTMLElement>(null)
+  const pages = useRef<HTMLElement>(null)
   const first = useRef(true)
   useEffect(() => {
     document.title = `${here?.name} · Console · Aerostack`
     // After a step within the console the reading position is the new page, also for a screen reader.
     if (!first.current) main.current?.focus({ preventScroll: true })
     first.current = false
+    pages.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
   }, [here])
   useEffect(() => {
     function search(event: KeyboardEvent) {
@@ -88,7 +90,7 @@ export function Shell({ about }: { about: About }) {
           Sign out
         </button>
       </header>
-      <nav className="pages" aria-label="Pages">
+      <nav ref={pages} className="pages" aria-label="Pages">
         {PAGES.map((each) => (
           <a
             key={each.page}

@@ -110,14 +110,15 @@ class Inspection:
         """Every topic with subscribers or events on this node."""
         return self._registry.topics()
 
-    def subscribers(self) -> dict[str, int]:
-        """Every topic with subscribers or events on this node, and its subscribers; without the console's own."""
+    def subscribers(self, search: str = "") -> dict[str, int]:
+        """Every topic that contains `search` with subscribers or events on this node, and its subscribers; without
+        the console's own."""
         registry = self._registry
-        found = {topic: 0 for topic in registry.topics() if not topics.is_console(topic)}
-        for channel in registry:
-            if channel.topic in found:
-                found[channel.topic] = channel.subscribers
-        return found
+        found = {channel.topic: channel.subscribers for channel in registry}
+        for topic in registry.topics().difference(found):
+            found[topic] = 0
+        own = topics.CONSOLE_END
+        return {topic: count for topic, count in found.items() if search in topic and not topic.endswith(own)}
 
     def subscriber_count(self, topic: str) -> int:
         """The subscribers of a channel on this node."""

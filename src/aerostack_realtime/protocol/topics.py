@@ -10,6 +10,7 @@ MAX_BYTES: Final = 256
 TABLE: Final = "table"
 CONSOLE: Final = "_console"
 """The reserved project whose topics carry what the console shows; no setting can name it."""
+CONSOLE_END: Final = f"/{CONSOLE}"
 REMEMBERED: Final = 16_384
 """Topics whose parsing is remembered: it is 2 µs of the 10 that a publish costs, and topics repeat."""
 
@@ -56,7 +57,7 @@ def without_project(canonical_topic: str) -> str:
 
 def is_console(canonical_topic: str) -> bool:
     """Whether a canonical topic is one of the console's own."""
-    return canonical_topic.endswith(f"/{CONSOLE}")
+    return canonical_topic.endswith(CONSOLE_END)
 
 
 @lru_cache(REMEMBERED)

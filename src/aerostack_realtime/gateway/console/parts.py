@@ -110,7 +110,7 @@ class Parts:
             case "overview":
                 return self._figures.read()
             case "channels":
-                return self._hub.inspection.subscribers()
+                return self._hub.inspection.subscribers(query.search)
             case "channel":
                 return self._channel(query.name)
             case "connections":

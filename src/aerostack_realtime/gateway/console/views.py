@@ -88,9 +88,10 @@ class Views:
 
     def _channels(self, query: Query, parts: list[dict[str, int]]) -> dict[str, Any]:
         inspection = self._hub.inspection
-        counts = Counter[str](dict.fromkeys(inspection.member_topics(), 0))
+        counts = dict.fromkeys(inspection.member_topics(), 0)
         for part in parts:
-            counts.update(part)
+            for topic, subscribers in part.items():
+                counts[topic] = counts.get(topic, 0) + subscribers
         found = [each for each in counts if query.search in each] if query.search else list(counts)
         found.sort()
         found.sort(key=counts.__getitem__, reverse=True)
