@@ -173,6 +173,19 @@ async def test_promtool_accepts_the_alerts_and_their_tests_pass() -> None:
     assert code == 0, out
 
 
+async def test_promtool_accepts_the_configuration_of_compose(tmp_path: Path) -> None:
+    text = (DEPLOY / "prometheus.yml").read_text()
+    rules, secrets = tmp_path / "rules", tmp_path / "secrets"
+    shutil.copytree(ALERTS.parent, rules)
+    secrets.mkdir()
+    (secrets / "aerostack_key").write_text("ac_secret_of_a_test")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(text.replace("/etc/prometheus/rules", str(rules)).replace("/run/secrets", str(secrets)))
+    code, out = await promtool("check", "config", str(config))
+    assert code == 0, out
+    assert "1 rule files found" in out
+
+
 def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
     alerts = set(re.findall(r"- alert: (\w+)", ALERTS.read_text()))
     assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == alerts
