@@ -117,8 +117,8 @@ def _python(package: str) -> Callable[[], str]:
     return prepare
 
 
-def _script(name: str) -> Callable[[Path], Plan]:
-    return lambda _: Plan(["node", name], cwd=PEERS)
+def _script(name: str, environment: dict[str, str] | None = None) -> Callable[[Path], Plan]:
+    return lambda _: Plan(["node", name], cwd=PEERS, environment=environment or {})
 
 
 def _asgi(module: str) -> Callable[[Path], Plan]:
@@ -166,18 +166,29 @@ def _centrifugo_version() -> str:
     return next((word for word in found.split() if word[:1].lower() in "v0123456789" and "." in word), "?")
 
 
-def _centrifugo(directory: Path) -> Plan:
+def _centrifugo(directory: Path, websocket: dict[str, bool | int] | None = None) -> Plan:
     """Version 6, memory engine. `insecure` lets everyone connect, subscribe and publish without a token."""
     port = free_port()
     settings = {
         "client": {"insecure": True},
         "log": {"level": "error"},
         "http_server": {"address": "127.0.0.1", "port": port},
-        "websocket": {"compression": False, "use_write_buffer_pool": True},
+        "websocket": {"compression": False, "use_write_buffer_pool": True, **(websocket or {})},
     }
     path = directory / "config.json"
     path.write_text(json.dumps(settings))
     return Plan([_centrifugo_binary(), "--config", str(path)], cwd=directory, port=port)
+
+
+def _compressing_centrifugo(directory: Path) -> Plan:
+    """As its documentation advises where compression is needed: for messages above 1 KiB, each compressed once."""
+    compression = {
+        "compression": True,
+        "compression_min_size": 1024,
+        "compression_level": 1,
+        "compression_prepared_message_cache_size": 2**20,
+    }
+    return _centrifugo(directory, compression)
 
 
 OURS = Contender("Aerostack Realtime", "aerostack", _aerostack_version, _aerostack)
@@ -187,5 +198,11 @@ PYTHON_SOCKETIO = Contender("python-socketio", "socket.io", _python("python-sock
 FASTAPI = Contender("FastAPI broadcast loop", "plain", _python("fastapi"), _asgi("fastapi_app"))
 NATS = Contender("NATS over WebSocket", "nats", _nats_version, _nats)
 CENTRIFUGO = Contender("Centrifugo", "centrifugo", _centrifugo_version, _centrifugo)
+COMPRESSING = (
+    OURS,
+    Contender("node ws", "plain", _node("ws"), _script("ws.js", {"COMPRESSION": "1"})),
+    Contender("Centrifugo", "centrifugo", _centrifugo_version, _compressing_centrifugo),
+)
+"""Those that compress, with compression: for clients that offer it."""
 
 CONTENDERS = (OURS, WS, SOCKETIO, PYTHON_SOCKETIO, FASTAPI, NATS, CENTRIFUGO)

@@ -1,12 +1,16 @@
 """The set-up of a connection: upgrade, the dialect's steps, then a successor takes over."""
 
 import asyncio
+import zlib
 from typing import cast
 
 from bench.load import websocket
 from bench.load.dialects import Dialect
 
 _SETUP_S = 20.0
+_COMPRESSED = 0x40
+_TAIL = b"\x00\x00\xff\xff"
+"""The end of a compressed message, left out on the wire (RFC 7692 §7.2.1)."""
 
 
 class Refused(ConnectionError):
@@ -17,13 +21,20 @@ class Handshake(asyncio.Protocol):
     """`done` holds until the steps are through; from then on `successor` receives what the server sends."""
 
     def __init__(
-        self, dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol
+        self,
+        dialect: Dialect,
+        host: str,
+        port: int,
+        channel: str | None,
+        successor: asyncio.Protocol,
+        extensions: str | None = None,
     ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dialect = dialect
-        self._request = websocket.request(host, port, dialect.target, dialect.subprotocols)
+        self._request = websocket.request(host, port, dialect.target, dialect.subprotocols, extensions)
         self._steps = dialect.setup(channel)
         self._successor = successor
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         self._upgraded = False
         self._data = b""
         self._transport: asyncio.Transport | None = None
@@ -37,6 +48,8 @@ class Handshake(asyncio.Protocol):
         if not self._upgraded and not self._upgrade():
             return
         while self._steps and (frame := websocket.decode(self._data, 0)):
+            if self._data[0] & _COMPRESSED:
+                frame = frame._replace(content=self._inflater.decompress(frame.content + _TAIL))
             self._data = self._data[frame.end :]
             self._receive(frame)
         if not self._steps and not self.done.done():
@@ -88,8 +101,16 @@ class Handshake(asyncio.Protocol):
             self.done.set_exception(Refused(f"the server hung up during set-up ({exc!r})"))
 
 
-async def enter(dialect: Dialect, host: str, port: int, channel: str | None, successor: asyncio.Protocol) -> None:
-    """Connect, get subscribed to `channel` (None: only connect) and hand the connection to `successor`.
+async def enter(
+    dialect: Dialect,
+    host: str,
+    port: int,
+    channel: str | None,
+    successor: asyncio.Protocol,
+    extensions: str | None = None,
+) -> None:
+    """Connect, offering `extensions`, get subscribed to `channel` (None: only connect) and hand the connection to
+    `successor`.
 
     Raises Refused when the server says no, TimeoutError after 20 s.
     """
@@ -97,7 +118,7 @@ async def enter(dialect: Dialect, host: str, port: int, channel: str | None, suc
     try:
         async with asyncio.timeout(_SETUP_S):
             _, handshake = await loop.create_connection(
-                lambda: Handshake(dialect, host, port, channel, successor), host, port
+                lambda: Handshake(dialect, host, port, channel, successor, extensions), host, port
             )
             await handshake.done
     except TimeoutError:

@@ -28,8 +28,8 @@ class Frame(NamedTuple):
     end: int
 
 
-def request(host: str, port: int, target: str, subprotocols: str | None) -> bytes:
-    """The upgrade request, without extensions: compression stays off."""
+def request(host: str, port: int, target: str, subprotocols: str | None, extensions: str | None = None) -> bytes:
+    """The upgrade request; without `extensions` compression stays off."""
     lines = [
         f"GET {target} HTTP/1.1",
         f"Host: {host}:{port}",
@@ -40,6 +40,8 @@ def request(host: str, port: int, target: str, subprotocols: str | None) -> byte
     ]
     if subprotocols:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocols}")
+    if extensions:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

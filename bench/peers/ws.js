@@ -1,10 +1,15 @@
 // node `ws`, as its README's broadcast example has it, with rooms: the floor of a hand-written Node server.
-// Compression is off (its default), bufferutil is installed, the event is serialized once and sent as one Buffer.
+// Compression is off (its default) unless COMPRESSION is set, bufferutil is installed, the event is serialized once and sent as one Buffer.
 
 import { WebSocketServer } from "ws";
 
 const rooms = new Map();
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false, clientTracking: false });
+const server = new WebSocketServer({
+  host: "127.0.0.1",
+  port: 0,
+  perMessageDeflate: process.env.COMPRESSION !== undefined,
+  clientTracking: false,
+});
 
 server.on("connection", (socket) => {
   const joined = new Set();
