@@ -21,6 +21,17 @@ buffer_bytes = 500000
 name = "bulk"
 subscribe = "anyone"
 """
+MESSAGES = 400
+"""Of 30 KB: more than the network and the buffer take, and far more than the log holds."""
+PERSISTED = """
+anonymous = true
+[limits]
+buffer_bytes = 200000
+publish_bytes_per_second = 0
+[[logs]]
+pattern = "**"
+max_count = 20
+"""
 SQLITE = (
     "INSERT INTO bulk(note) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
     " SELECT 'a note of a row, as long as rows usually are, and a little longer' FROM n;"
@@ -29,6 +40,22 @@ POSTGRES = (
     "INSERT INTO bulk(note) SELECT 'a note of a row, as long as rows usually are, and a little longer'"
     " FROM generate_series(1, {});"
 )
+
+
+async def test_persisted_messages_beyond_the_log_reach_a_slow_reader(
+    serve: Callable[[str], Awaitable["ServerProcess"]], dial: Dial
+) -> None:
+    server = await serve(PERSISTED)
+    slow, speaker = await dial(server), await dial(server)
+    await slow.subscribe("slow/persisted")
+    for number in range(MESSAGES):
+        data = {"n": number, "text": "x" * 30_000}
+        speaker.say("publish", topic="slow/persisted", event="m", data=data, persist=True, id=str(number))
+    for number in range(MESSAGES):
+        await speaker.hear("ack", id=str(number))
+    assert [each["data"]["n"] for each in await slow.events(MESSAGES)] == list(range(MESSAGES))
+    await speaker.publish("slow/persisted", {"n": "live again"})
+    assert (await slow.hear("event"))["data"]["n"] == "live again"
 
 
 async def test_a_steady_reader_of_a_bulk_write_stays_connected(

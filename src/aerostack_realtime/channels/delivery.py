@@ -31,6 +31,8 @@ class Delivery:
     def publish(self, position: int, timestamp: int, item: Publish, cursor: str) -> None:
         """Deliver an event to the channel's subscribers; without any, keep it for those who resume."""
         channel = self._heard.get(item.topic)
+        if item.compacts:
+            self._registry.log(item.topic).compacted(item.compacts)
         if channel is None:
             self._registry.log(item.topic).append_item(position, timestamp, item)
             return
@@ -47,10 +49,10 @@ class Delivery:
         log.counters.events += 1
         if item.without is None:
             without = None
-            log.add(Entry(position, frame, False, len(frame)))
+            log.add(Entry(position, frame, False, len(frame), 0, None, None, None, item.persist))
         else:
             without = self._connections.get(item.without)
-            log.add(Entry(position, frame, False, len(frame), without=item.without))
+            log.add(Entry(position, frame, False, len(frame), 0, None, None, item.without, item.persist))
         if replay is not None and not replay.passes(position):
             return
         channel.audience.append(frame, without=without)

@@ -178,6 +178,7 @@ class Hub:
             cursors=self._cursors,
             delivery=delivery,
             changes=changes,
+            store=store,
             later=later,
             limit=buffer_limit,
             uses_chat=self.subscriptions.uses_chat,
@@ -211,6 +212,7 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._resolver.run())
             tasks.create_task(self._replays.run())
+            tasks.create_task(self._slow_readers.run())
 
     @property
     def is_ready(self) -> bool:

@@ -2,8 +2,8 @@
 
 A subscriber for which more than the limit waits leaves live delivery after a frame whose cursor is known. From
 there it is a resume that the server started: one part of the log at a time, each once the client has taken most of
-what was sent before, and back into live delivery without a seam. The connection is closed only when the log no
-longer holds what follows.
+what was sent before, and back into live delivery without a seam. What the log of a custom channel no longer holds
+comes from the message store, if all of it was persisted. Only what is recorded nowhere closes the connection.
 """
 
 from collections import deque
@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final
-
-from msgspec import Struct
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.custom.channel import CustomChannel
@@ -22,8 +20,10 @@ from aerostack_realtime.channels.fanout.audience import Audience, Behind
 from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.store_reading import RETRY_SECONDS, Reader, StoreReading
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.database.base import ChangeFeed, Replay
+from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
@@ -33,25 +33,6 @@ SHARE: Final = 4
 """A part is at most a quarter of what may wait for a subscriber."""
 LONGEST_REST_SECONDS: Final = 0.1
 """The longest pause after a part of a table's log, whose reading may have waited for the database."""
-RETRY_SECONDS: Final = 1.0
-"""When a log is read again that could not be read."""
-
-
-class _Reader(Struct, eq=False):
-    """A subscription behind live delivery. `cursor` is that of the last frame written to it, `streams` how many
-    pieces of the open streams it has, False without streams. `busy`: its next part is being read."""
-
-    topic: str
-    subscriber: Subscriber
-    audience: Audience
-    behind: Behind
-    cursor: str
-    streams: dict[str, int] | bool
-    busy: bool = False
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.audience.is_behind(self.subscriber, self.behind)
 
 
 class SlowReaders:
@@ -71,6 +52,7 @@ class SlowReaders:
         cursors: Cursors,
         delivery: Delivery,
         changes: ChangeFeed,
+        store: MessageStore,
         later: Later,
         limit: int,
         uses_chat: Callable[[Subscriber], bool],
@@ -82,14 +64,26 @@ class SlowReaders:
         self._later = later
         self._limit = limit
         self._uses_chat = uses_chat
-        self._readers: list[_Reader] = []
-        self._queue: deque[_Reader] = deque()
+        self._readers: list[Reader] = []
+        self._queue: deque[Reader] = deque()
         self._reading = False
         self._began = 0.0
+        self._store = StoreReading(
+            registry=registry,
+            cursors=cursors,
+            delivery=delivery,
+            store=store,
+            later=later,
+            share=limit // SHARE,
+        )
         registry.fell_behind = self.fell_behind
 
     def __len__(self) -> int:
         return sum(each.is_waiting for each in self._readers)
+
+    async def run(self) -> None:
+        """Read what readers lack from the message store, until cancelled."""
+        await self._store.run()
 
     def behind(self, subscriber: Subscriber) -> dict[str, str]:
         """The topics on which a subscriber is served from the log, and the cursor of what was written last."""
@@ -107,15 +101,18 @@ class SlowReaders:
             return False
         topic, cursor = last
         streams: dict[str, int] | bool = False
+        anchor = 0
         if isinstance(channel, CustomChannel):
-            if self._is_lost(channel, cursor):
-                return False
+            anchor = channel.log.newest_stored(self._cursors.position(cursor))
             if audience is channel.stream_audience:
                 open_streams = self._registry.streams.get(topic, {})
                 streams = {id: stream.sent for id, stream in open_streams.items() if stream.visible}
+        reader = Reader(topic, subscriber, audience, behind, cursor, streams, anchor)
+        if isinstance(channel, CustomChannel) and self._is_lost(channel, reader):
+            return False
         if not self._readers:
             self._later(CHECK_SECONDS, self._look)
-        self._readers.append(_Reader(topic, subscriber, audience, behind, cursor, streams))
+        self._readers.append(reader)
         return True
 
     def _look(self) -> None:
@@ -134,26 +131,27 @@ class SlowReaders:
         if self._readers:
             self._later(CHECK_SECONDS, self._look)
 
-    def _lose(self, reader: _Reader) -> None:
-        """The log no longer holds what a reader lacks."""
-        reader.audience.remove(reader.subscriber)
-        reader.subscriber.overflow()
-
     # --- custom channels ---------------------------------------------------------------------------------
 
-    def _is_lost(self, channel: CustomChannel, cursor: str) -> bool:
-        return self._cursors.position(cursor) < channel.log.start
+    def _is_logged(self, channel: CustomChannel, reader: Reader) -> bool:
+        return self._cursors.position(reader.cursor) >= channel.log.start
 
-    def _serve_events(self, reader: _Reader, channel: CustomChannel) -> None:
-        """Send what fits of a custom channel's log, which may soon forget it."""
+    def _is_lost(self, channel: CustomChannel, reader: Reader) -> bool:
+        return not self._is_logged(channel, reader) and not self._store.holds(reader, channel)
+
+    def _serve_events(self, reader: Reader, channel: CustomChannel) -> None:
+        """Send what fits of a custom channel's log, which may soon forget it, or ask the store for it."""
         channel.send_pieces()
         for audience in channel.audiences():
             audience.flush()
-        if self._is_lost(channel, reader.cursor):
-            self._lose(reader)
+        if self._is_lost(channel, reader):
+            reader.lose()
             return
         room = self._limit - reader.subscriber.buffered()
         if room < self._limit // SHARE or not reader.is_waiting:
+            return
+        if not self._is_logged(channel, reader):
+            self._store.ask(reader)
             return
         channel.log.encode(self._delivery.frame)
         missed, _ = channel.log.after(*self._cursors.place(reader.cursor))
@@ -162,23 +160,24 @@ class SlowReaders:
         if len(part) < len(missed):
             data = self._delivery.replay(channel, shown, False, reader.cursor)
             reader.cursor = self._cursors.at(part[-1].position)
+            reader.anchor = channel.log.newest_stored(part[-1].position) or reader.anchor
         else:
             data = self._delivery.replay(channel, shown, reader.streams, reader.cursor)
             self._rejoin(reader, channel)
         self._write(reader, data if reader.audience is not channel.chat_audience else as_chat(data))
 
-    def _shown(self, reader: _Reader, part: Sequence[Entry]) -> Sequence[Entry]:
+    def _shown(self, reader: Reader, part: Sequence[Entry]) -> Sequence[Entry]:
         """The entries that concern a reader."""
         behind = reader.behind
         withheld = set(behind.withheld)
         return [each for each in part if (behind.presence or not each.presence) and each.frame not in withheld]
 
-    def _rejoin(self, reader: _Reader, channel: CustomChannel | TableChannel) -> None:
+    def _rejoin(self, reader: Reader, channel: CustomChannel | TableChannel) -> None:
         reader.audience.add(reader.subscriber, presence=reader.behind.presence)
         if isinstance(channel, CustomChannel) and self._uses_chat(reader.subscriber):
             channel.use_chat(reader.subscriber)
 
-    def _write(self, reader: _Reader, data: bytes) -> None:
+    def _write(self, reader: Reader, data: bytes) -> None:
         if data:
             try_write(reader.subscriber, data)
 
@@ -195,7 +194,7 @@ class SlowReaders:
                     channel.table, reader.cursor, partial(self._replayed, reader), partial(self._failed, reader)
                 )
 
-    def _replayed(self, reader: _Reader, part: Replay) -> None:
+    def _replayed(self, reader: Reader, part: Replay) -> None:
         channel = self._registry.find(reader.topic)
         if reader.is_waiting and isinstance(channel, TableChannel):
             self._serve_changes(reader, channel, part)
@@ -209,9 +208,9 @@ class SlowReaders:
         self._reading = False
         self._read()
 
-    def _serve_changes(self, reader: _Reader, channel: TableChannel, part: Replay) -> None:
+    def _serve_changes(self, reader: Reader, channel: TableChannel, part: Replay) -> None:
         if not part.recovered:
-            self._lose(reader)
+            reader.lose()
             return
         try:
             missed = channel.replayed(part.changes, channel.view(reader.subscriber))
@@ -224,7 +223,7 @@ class SlowReaders:
             self._rejoin(reader, channel)
         self._write(reader, missed)
 
-    def _failed(self, reader: _Reader, error: AerostackError) -> None:
+    def _failed(self, reader: Reader, error: AerostackError) -> None:
         channel = self._registry.find(reader.topic)
         if isinstance(error, NotFound) and reader.is_waiting and channel is not None:
             # As for live subscribers of a table that is dropped: they hear of its return.

@@ -157,14 +157,15 @@ class Messages:
 
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str, str], StoredMessage] = {}
+        self._newest: dict[str, int] = {}
         self.licences: set[str] = set()
 
     def insert(self, message: NewMessage) -> Stored:
         key = message.topic, message.user_id, message.id
         if key in self.stored:
             return Stored(self.stored[key], duplicate=True)
-        topic = [each.created_at for each in self.stored.values() if each.topic == message.topic]
-        created_at = max(message.position // 1000, max(topic, default=0) + 1)
+        created_at = max(message.position // 1000, self._newest.get(message.topic, 0) + 1)
+        self._newest[message.topic] = created_at
         stored = StoredMessage(*key[:1], message.id, message.user_id, message.event, message.data,
                                message.position, created_at)  # fmt: skip
         self.stored[key] = stored

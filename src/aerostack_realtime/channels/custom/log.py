@@ -40,6 +40,8 @@ class Entry(Struct, frozen=True, gc=False):
     stream: Stream | None = None
     without: str | None = None
     """The connection that does not receive it: its publisher, with `echo` off."""
+    stored: bool = False
+    """Whether it is a persisted message, so that the store has it as well."""
 
 
 class Bounds(Struct, frozen=True):
@@ -54,7 +56,7 @@ class Log:
     """Events in the order they were sent, bounded by count, bytes and age, and by the budget of all logs.
 
     `start` is the position after which the log is complete: a client that has everything up to it misses
-    nothing.
+    nothing. `unrecorded` is the position after which the log and the message store together are.
     """
 
     __slots__ = (
@@ -71,6 +73,7 @@ class Log:
         "start",
         "timed",
         "topic",
+        "unrecorded",
     )
 
     def __init__(
@@ -85,6 +88,7 @@ class Log:
         self.counters = ChannelCounters() if counters is None else counters
         """Those of the channel's rule."""
         self.start = start
+        self.unrecorded = start
         self.last = start
         self.queued = self.timed = False
         """The marks of the budget and of its expiry."""
@@ -123,7 +127,7 @@ class Log:
         self._raw = True
         self.counters.events += 1
         size = len(item.data) + RAW_BYTES
-        entry = Entry(position, b"", False, size, timestamp, item)
+        entry = Entry(position, b"", False, size, timestamp, item, None, None, item.persist)
         entries, budget = self._entries, self._budget
         kept, spent = self._bytes + size, budget.spent + ENTRY_BYTES + size
         if not entries or len(entries) >= self._max_count or kept > self._max_bytes or spent > budget.limit:
@@ -158,6 +162,8 @@ class Log:
             kept -= gone.size
             change -= ENTRY_BYTES + gone.size
             self.start = gone.position
+            if not gone.stored:
+                self.unrecorded = gone.position
         self._bytes = kept
         budget = self._budget
         budget.spent += change
@@ -181,7 +187,8 @@ class Log:
                 change = len(frame) - entry.size
                 self._bytes += change
                 self._budget.spent += change
-                entry = Entry(entry.position, frame, False, len(frame), without=entry.item.without)
+                item = entry.item
+                entry = Entry(entry.position, frame, False, len(frame), without=item.without, stored=item.persist)
             encoded.append(entry)
         self._entries = encoded
         while self._bytes > self._max_bytes:
@@ -210,11 +217,27 @@ class Log:
             found[0] = _without_first(found[0], parts)
         return found, position >= self.start
 
+    def compacted(self, until: int) -> None:
+        """Persisted messages up to a position may be gone from the store."""
+        self.unrecorded = max(self.unrecorded, until)
+
+    def newest_stored(self, until: int) -> int:
+        """The position of the newest persisted message up to `until` that this log knows; 0 if it knows none."""
+        found = self.start if self.unrecorded < self.start <= until else 0
+        for entry in self._entries:
+            if entry.position > until:
+                break
+            if entry.stored:
+                found = entry.position
+        return found
+
     def drop(self) -> None:
         """Forget the oldest event."""
         entry = self._entries.popleft()
         self._bytes -= entry.size
         self.start = entry.position
+        if not entry.stored:
+            self.unrecorded = entry.position
         self._budget.spent -= ENTRY_BYTES + entry.size
         if not self._entries:
             self._budget.emptied(self)
@@ -226,7 +249,7 @@ class Log:
         """Forget everything: the log is complete only after `position` from now on."""
         while self._entries:
             self.drop()
-        self.start = self.last = max(position, self.last)
+        self.start = self.last = self.unrecorded = max(position, self.last)
 
     def remove(self, position: int) -> None:
         """Take out an event that turned out to repeat an earlier one."""
