@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from tests import preloaded
 
+ADVICE = "nothing has arrived in"
+"""Part of the line that `listen` prints to a reader who waits before publishing, as a busy machine does."""
+
 COMMAND = str(Path(sys.executable).with_name("aerostack"))
 
 

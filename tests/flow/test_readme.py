@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.command import COMMAND, environment
+from tests.flow.command import ADVICE, COMMAND, environment
 from tests.flow.wire import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -76,10 +76,12 @@ class Tour:
 
     async def _lines(self, process: Process, count: int) -> list[str]:
         assert process.stdout is not None, "it is a pipe"
-        found = []
-        for _ in range(count):
+        found: list[str] = []
+        while len(found) < count:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 line = (await process.stdout.readline()).decode().rstrip("\n")
+            if ADVICE in line:
+                continue
             if address := re.search(r"listening on (http://\S+)", line):
                 self._url = address[1]
                 self._environment["AEROSTACK_URL"] = self._url

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.flow.command import environment
+from tests.flow.command import ADVICE, environment
 from tests.flow.wire import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -74,8 +74,14 @@ class Reader:
             if line == "⏎":
                 terminal.stdin.write(b"\n")
                 continue
+            assert await self._line(terminal.stdout) == line, step.title
+
+    async def _line(self, output: asyncio.StreamReader) -> str:
+        while True:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                assert (await terminal.stdout.readline()).decode().rstrip("\n") == line, step.title
+                line = (await output.readline()).decode().rstrip("\n")
+            if ADVICE not in line:
+                return line
 
     async def _run(self, command: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
