@@ -1,10 +1,12 @@
 // @vitest-environment happy-dom
 /** The real `useChat` of the AI SDK, on a channel whose server is the test. */
+
 import { useChat } from '@ai-sdk/react'
 import { act, cleanup, renderHook, waitFor } from '@testing-library/react'
 import type { UIMessage, UIMessageChunk } from 'ai'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { type Question, RealtimeChatTransport } from '../../src/ai-sdk/index.js'
+import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled } from '../support/network.js'
 import { append, stream, subscribed } from '../support/page.js'
 
@@ -32,7 +34,7 @@ function chat(made: Bench, options: object = {}) {
 async function ask(made: Bench, result: ReturnType<typeof chat>): Promise<Question> {
   act(() => void result.current.sendMessage({ text: 'How warm is it?' }))
   await subscribed(made)
-  const { id, data } = await vi.waitFor(() => made.socket.last('publish'))
+  const { id, data } = await eventually(() => made.socket.last('publish'))
   made.socket.say({ type: 'ack', id })
   await act(settled)
   return data as Question
@@ -42,7 +44,7 @@ async function ask(made: Bench, result: ReturnType<typeof chat>): Promise<Questi
 async function resumed(made: Bench, open: () => void): Promise<void> {
   await subscribed(made)
   open()
-  await vi.waitFor(() => made.socket.last('presence'))
+  await eventually(() => made.socket.last('presence'))
   made.socket.answer()
   await act(settled)
 }
@@ -136,7 +138,7 @@ test('a refused question is an error, and nothing stays subscribed', async () =>
   const result = chat(made)
   act(() => void result.current.sendMessage({ text: 'May I?' }))
   await subscribed(made)
-  const { id } = await vi.waitFor(() => made.socket.last('publish'))
+  const { id } = await eventually(() => made.socket.last('publish'))
   made.socket.say({ type: 'error', code: 'forbidden', message: 'No.', retryable: false, id })
   await waitFor(() => expect(result.current.status).toBe('error'))
   expect(made.socket.last('unsubscribe').topic).toBe('chat/1/default')

@@ -1,9 +1,9 @@
 import { act } from '@testing-library/react'
 import { type ReactNode, StrictMode } from 'react'
-import { vi } from 'vitest'
 import type { StreamState } from '../../src/index.js'
 import type { StreamEnd } from '../../src/protocol.js'
 import { AerostackProvider } from '../../src/react/index.js'
+import { eventually } from './eventually.js'
 import { type Bench, settled } from './network.js'
 
 /** Shared by the tests of hooks: topics, a page around a hook, and frames of the server. */
@@ -41,7 +41,7 @@ export function say(made: Bench, event: string, data: unknown, cursor: string, u
 
 /** Answer the subscribe of a channel with streams, whose code is loaded on demand. */
 export async function subscribed(made: Bench): Promise<void> {
-  await vi.waitFor(() => made.socket.last('subscribe'))
+  await eventually(() => made.socket.last('subscribe'))
   await act(async () => {
     made.socket.subscribed()
     await settled()

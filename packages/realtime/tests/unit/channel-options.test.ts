@@ -1,6 +1,7 @@
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import type { RealtimePayload } from '../../src/index.js'
 import { event, live, reconnect, TOPIC, types } from '../support/channel.js'
+import { eventually } from '../support/eventually.js'
 import { connected } from '../support/network.js'
 
 test('handles with the same filter share it on the wire', async () => {
@@ -29,7 +30,7 @@ test('handles with different filters each receive their own view', async () => {
   subscribe('paid')
   // nothing is delivered while the code for filters loads: the answer is followed by all events
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
-  await vi.waitFor(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:1' }))
+  await eventually(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:1' }))
   expect(made.socket.last('subscribe').filter).toBeUndefined()
   // an event of the narrow view is ignored: the answer is followed by the change itself
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
@@ -46,7 +47,7 @@ test('the answer to an earlier request is ignored', async () => {
   wide.subscribe()
   made.socket.say({ type: 'subscribed', topic, cursor: 'c:1', recovered: null, id })
   expect(wide.cursor).toBeUndefined()
-  await vi.waitFor(() => expect(made.socket.last('subscribe').id).not.toBe(id))
+  await eventually(() => expect(made.socket.last('subscribe').id).not.toBe(id))
   made.socket.subscribed('c:2')
   await narrow
   expect(wide.cursor).toBe('c:2')

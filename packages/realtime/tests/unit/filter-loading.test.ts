@@ -1,5 +1,7 @@
 /** The code for filters is loaded on demand. A file of its own, because it is loaded once for all tests of a file. */
-import { expect, test, vi } from 'vitest'
+
+import { expect, test } from 'vitest'
+import { eventually } from '../support/eventually.js'
 import { connected } from '../support/network.js'
 
 test('a filtered channel beside an unfiltered one sees only its view', async () => {
@@ -11,7 +13,7 @@ test('a filtered channel beside an unfiltered one sees only its view', async () 
     .channel('orders', { filter: { status: 'open' } })
     .on('*', ({ operation, data }) => heard.push(`${operation} ${data.id}`))
     .subscribe()
-  await vi.waitFor(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:0' }))
+  await eventually(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:0' }))
   made.socket.subscribed('c:0', true)
   await subscribing
   for (const [id, status] of ['paid', 'open'].entries())

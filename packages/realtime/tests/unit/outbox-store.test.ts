@@ -2,6 +2,7 @@ import { IDBFactory, IDBObjectStore } from 'fake-indexeddb'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Outbox } from '../../src/outbox.js'
 import { persist } from '../../src/outbox-store.js'
+import { eventually } from '../support/eventually.js'
 import { bench, settled } from '../support/network.js'
 
 const PLACE = 'ws://server/api/realtime?projectId=default'
@@ -187,5 +188,5 @@ test('a client without IndexedDB reports it and works on', async () => {
 test('a client with persistOutbox keeps its publishes', async () => {
   const { client } = bench({ persistOutbox: true })
   client.channel('chat/1').publish('message', 1)
-  await vi.waitFor(async () => expect(await kept()).toHaveLength(1))
+  await eventually(async () => expect(await kept()).toHaveLength(1))
 })

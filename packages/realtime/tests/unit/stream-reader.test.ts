@@ -1,7 +1,9 @@
 /** What subscribers receive of streams, against recorded frames (docs/protocol.md §9). */
-import { expect, test, vi } from 'vitest'
+
+import { expect, test } from 'vitest'
 import type { ChannelOptions, RealtimePayload } from '../../src/index.js'
 import type { AppendFrame, StreamState } from '../../src/protocol.js'
+import { eventually } from '../support/eventually.js'
 import { type Bench, connected } from '../support/network.js'
 
 const topic = 'chat/1/default'
@@ -13,7 +15,7 @@ async function reader(made: Bench, options: ChannelOptions = { streams: true }):
   const channel = made.client.channel('chat/1', options).on('answer', add)
   const before = made.socket.sent.length
   channel.subscribe()
-  await vi.waitFor(() => expect(made.socket.sent.length).toBeGreaterThan(before))
+  await eventually(() => expect(made.socket.sent.length).toBeGreaterThan(before))
   made.socket.subscribed()
   return heard
 }
@@ -172,7 +174,7 @@ test('the cursor advances with the pieces', async () => {
   const made = await connected()
   const channel = made.client.channel('chat/1', { streams: true })
   channel.subscribe()
-  await vi.waitFor(() => made.socket.last('subscribe'))
+  await eventually(() => made.socket.last('subscribe'))
   made.socket.subscribed()
   event(made, 'a', 1)
   append(made, { n: 1, to: 2, data: 'b' })

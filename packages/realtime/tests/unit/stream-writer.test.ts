@@ -1,7 +1,9 @@
 /** The writing end of a stream, against a server that is the test (docs/protocol.md §9). */
-import { expect, test, vi } from 'vitest'
+
+import { expect, test } from 'vitest'
 import type { Stream, StreamData, StreamOptions } from '../../src/index.js'
 import type { StreamEnd } from '../../src/protocol.js'
+import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled } from '../support/network.js'
 
 const TOPIC = 'chat/1/default'
@@ -11,7 +13,7 @@ async function opened<T extends StreamData = string>(
 ): Promise<{ made: Bench; stream: Stream<T> }> {
   const made = await connected()
   const opening = made.client.channel('chat/1').stream<T>('answer', { id: 's', ...options })
-  await vi.waitFor(() => made.socket.last('publish'))
+  await eventually(() => made.socket.last('publish'))
   accept(made, 0)
   return { made, stream: await opening }
 }
@@ -84,7 +86,7 @@ test('a refused opening rejects, and the id may be used again', async () => {
   const made = await connected()
   for (const _ of [1, 2]) {
     const opening = made.client.channel('chat/1').stream('answer', { id: 's' })
-    await vi.waitFor(() => expect(made.socket.sent.length).toBe(1))
+    await eventually(() => expect(made.socket.sent.length).toBe(1))
     made.socket.say({ type: 'error', code: 'forbidden', message: 'No.', retryable: false, id: 's' })
     await expect(opening).rejects.toMatchObject({ code: 'forbidden' })
     made.socket.sent.length = 0
@@ -101,7 +103,7 @@ test('one client writes a stream once at a time', async () => {
 test('a writer that was started again continues where the server is', async () => {
   const made = await connected()
   const opening = made.client.channel('chat/1').stream('answer', { id: 's' })
-  await vi.waitFor(() => made.socket.last('publish'))
+  await eventually(() => made.socket.last('publish'))
   accept(made, 7)
   const stream = await opening
   expect(stream.n).toBe(7)

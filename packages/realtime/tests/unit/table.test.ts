@@ -1,5 +1,6 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { liveTable, type TableState } from '../../src/table/index.js'
+import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled, type TestSocket } from '../support/network.js'
 
 const TOPIC = 'table/orders/default'
@@ -260,7 +261,7 @@ describe('several subscribers of one topic', () => {
     const open = liveTable(made.client, 'orders', { filter: { status: 'open' } })
     expect(made.socket.last('subscribe')).toMatchObject({ filter: { status: 'open' }, snapshot: true })
     made.socket.snapshot([{ id: 1, status: 'open' }], 'c:2')
-    await vi.waitFor(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:0' }))
+    await eventually(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:0' }))
     expect(made.socket.last('subscribe').filter).toBeUndefined()
     made.socket.subscribed('c:0', true)
     change(made, 'INSERT', { id: 1, status: 'new' }, 'c:1')

@@ -1,9 +1,10 @@
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { AerostackError } from '../../src/index.js'
 import { AerostackProvider } from '../../src/yjs/index.js'
 import { Outgoing } from '../../src/yjs/outgoing.js'
 import { Assembly, type Message, messagesOf, missingIn } from '../../src/yjs/updates.js'
+import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled } from '../support/network.js'
 
 function written(text: string): Y.Doc {
@@ -33,7 +34,7 @@ function say({ socket }: Bench, data: unknown, cursor: string): void {
 /** The publishes that were sent, once there are `count`. */
 async function publishes({ socket }: Bench, count: number) {
   const sent = () => socket.sent.filter((frame) => frame.type === 'publish')
-  await vi.waitFor(() => expect(sent().length).toBeGreaterThanOrEqual(count))
+  await eventually(() => expect(sent().length).toBeGreaterThanOrEqual(count))
   return sent()
 }
 
@@ -163,7 +164,7 @@ test('a piece that is too large for the server is divided', async () => {
   })
   outgoing.add(Y.encodeStateAsUpdate(doc))
   outgoing.send()
-  await vi.waitFor(() => expect(outgoing.empty).toBe(true))
+  await eventually(() => expect(outgoing.empty).toBe(true))
   const assembly = new Assembly()
   const whole = sent.map(({ data }) => assembly.add(data)).filter((update) => update !== undefined)
   const copy = new Y.Doc()
@@ -206,7 +207,7 @@ test('cursors of others go and return with the connection', async () => {
 test('an own cursor is tracked per connection, and ends with the provider', async () => {
   const made = await opened(new Y.Doc())
   made.provider.awareness.setLocalStateField('name', 'Ada')
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(made.socket.last('track').state).toMatchObject({ awareness: { name: 'Ada' } }),
   )
   expect(made.socket.last('track')).toMatchObject({ per: 'connection' })
