@@ -40,7 +40,9 @@ const BROWSER = {
   'aerostack-outbox-store': 'src/outbox-store.ts',
   'aerostack-filter': 'src/filter.ts',
   'aerostack-streams': 'src/streams.ts',
+  'aerostack-message-history': 'src/message-history.ts',
 }
+const LOADED_ON_DEMAND = ['aerostack-streams', 'aerostack-message-history']
 for (const [name, entry] of Object.entries(BROWSER))
   await build({
     bundle: true,
@@ -61,6 +63,10 @@ for (const [name, entry] of Object.entries(BROWSER))
           onResolve({ filter: /^\.\/outbox-store\.js$/ }, neighbour('./aerostack-outbox-store.js'))
           onResolve({ filter: /^\.\/filter\.js$/ }, neighbour('./aerostack-filter.js'))
           onResolve({ filter: /^\.\/streams\.js$/ }, neighbour('./aerostack-streams.js'))
+          onResolve({ filter: /^\.\/message-history\.js$/ }, neighbour('./aerostack-message-history.js'))
+          if (LOADED_ON_DEMAND.includes(name))
+            // apps compare errors with the class of the core
+            onResolve({ filter: /^\.\/errors\.js$/ }, neighbour('./aerostack.js'))
         },
       },
     ],

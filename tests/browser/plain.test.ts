@@ -29,6 +29,7 @@ test('the modules of the client are served, and name each other as neighbours', 
     'aerostack-outbox-store.js',
     'aerostack-filter.js',
     'aerostack-streams.js',
+    'aerostack-message-history.js',
   ]) {
     const response = await request.get(`${server.url}/sdk/${name}`)
     expect(response.headers()['content-type']).toContain('text/javascript')

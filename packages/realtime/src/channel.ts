@@ -1,10 +1,9 @@
 import { wrap } from './errors.js'
-import type { HistoryMessage } from './history.js'
 import type { ClientInternals } from './internals.js'
+import type { HistoryMessage } from './message-history.js'
 import type { Ack } from './outbox.js'
 import type { Events, PresenceEvent, RealtimePayload } from './payload.js'
 import type { Filter, Member, MemberKind, Slow } from './protocol.js'
-import { Reply } from './reply.js'
 import type { Stream, StreamData, StreamOptions } from './streams.js'
 import type { Subscriber, Subscription } from './subscription.js'
 
@@ -89,13 +88,10 @@ export class Channel<E extends Events = Events> {
     this.topic = topic
     this.canonical = canonical
     this.#internals = internals
-    const { filter, since, presence = true, streams, history, slow, key } = options
+    const { presence = true, slow, key } = options
     this.#subscriber = {
-      filter,
-      since,
+      ...options,
       presence,
-      streams,
-      history,
       policy: { slow, key },
       deliver: (payload) => this.#deliver({ ...payload, topic }),
       unsubscribe: () => {
@@ -149,7 +145,7 @@ export class Channel<E extends Events = Events> {
   subscribe(): Subscribing<E> {
     this.#used = true
     // biome-ignore lint/suspicious/noExplicitAny: the methods are added below
-    const reply: any = new Reply<Channel<E>>((error) => this.#internals.failed(error))
+    const reply: any = this.#internals.reply<Channel<E>>()
     this.#subscription = this.#internals.subscriptions.attach(this.canonical, this.#subscriber, {
       resolve: () => reply.resolve(this),
       reject: reply.reject,

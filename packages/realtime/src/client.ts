@@ -5,7 +5,6 @@ import { type ClientOptions, SYSTEM_CLOCK } from './client-options.js'
 import { FRAME_TOO_LARGE } from './close-codes.js'
 import { type Clock, Connection, type SocketConstructor, type Status } from './connection.js'
 import { AerostackError, wrap } from './errors.js'
-import { fetchHistory } from './history.js'
 import type { ClientInternals } from './internals.js'
 import { checkLimits, type Limits } from './limits.js'
 import { addListener, notify, watchPage } from './listeners.js'
@@ -66,7 +65,9 @@ export class Client {
     untrack: (topic, owner) => {
       // announce the state that counts now, or that this client is not present
       if (this.#tracking.untrack(topic, owner))
-        queueMicrotask(() => this.#request(this.#tracking.command(topic) ?? { type: 'untrack', topic }))
+        queueMicrotask(() =>
+          this.#request(this.#tracking.commands().get(topic) ?? { type: 'untrack', topic }),
+        )
     },
     writers: this.#writers,
     later: this.#later,
@@ -74,11 +75,11 @@ export class Client {
       const { apiKey, fetch = globalThis.fetch } = this.#options
       const token = await this.#anyToken()
       const origin = this.#origins[this.#connection.address] as string
+      const { fetchHistory } = await import('./message-history.js').catch(notLoaded)
       return fetchHistory({ origin, apiKey, token, fetch }, room, limit, before)
     },
     id: () => this.#id(),
     reply: () => this.#reply(),
-    AerostackError,
     failed: (error) => this.#failed(error),
   }
 
@@ -275,31 +276,27 @@ export class Client {
     }
   }
 
-  async #persist(place: string): Promise<void> {
+  #persist(place: string): void {
     const failed = (error: unknown) => this.#failed(wrap(error, 'storage'))
-    try {
-      const { persist } = await import('./outbox-store.js')
-      await persist({
-        outbox: this.#outbox,
-        place,
-        page: this.#name,
-        client: this,
-        currentToken: () => this.#anyToken(),
-        send: (id, text) => this.#sendAgain(id, text),
-        failed,
-      })
-    } catch (error) {
-      failed(error)
+    const options = {
+      outbox: this.#outbox,
+      place,
+      page: this.#name,
+      client: this,
+      currentToken: () => this.#anyToken(),
+      send: (id: string, text: string) => this.#sendAgain(id, text),
+      failed,
     }
+    import('./outbox-store.js').then(({ persist }) => persist(options)).catch(failed)
   }
 
   /** A new connection knows nothing. Subscriptions come first, so that they miss nothing of what follows. */
-  #opened(limits: Limits): void {
+  #opened(limits: Limits | undefined): void {
     this.#limits = limits
     this.#subscriptions.opened()
     const unanswered = this.#outbox.entries()
-    for (const command of this.#tracking.commands())
-      if (!this.#outbox.presence(command.topic)) this.#request(command)
+    for (const [topic, command] of this.#tracking.commands())
+      if (!this.#outbox.presence(topic)) this.#request(command)
     for (const [id, text] of unanswered) this.#sendAgain(id, text)
     for (const writer of this.#writers.values()) writer.open()
     for (const chat of this.#chats.splice(0)) this.#connection.send(chat)
@@ -394,6 +391,11 @@ export class Client {
     if (!this.#onError.size) console.error(error)
     notify(this.#onError, error)
   }
+}
+
+/** The network failed while a part of the client was loaded. */
+function notLoaded(error: unknown): never {
+  throw wrap(error, 'network', true)
 }
 
 /** A client of a server; see `ClientOptions`. Throws AerostackError `invalid_url`. */

@@ -2,7 +2,7 @@
 import { backoff, longestBackoff } from './backoff.js'
 import { errorCodeOfClose, HEARTBEAT_TIMED_OUT, nextStep } from './close-codes.js'
 import { AerostackError, wrap } from './errors.js'
-import { DEFAULT_LIMITS, type Limits } from './limits.js'
+import type { Limits } from './limits.js'
 import {
   type ClientFrame,
   type ConnectedFrame,
@@ -56,7 +56,7 @@ export interface ConnectionOptions {
 /** Notifications of a connection. None of these may throw. */
 export interface ConnectionEvents {
   /** The server has accepted the credentials: frames may be sent. Called before the status changes. */
-  opened(limits: Limits): void
+  opened(limits: Limits | undefined): void
   received(frame: ServerFrame): void
   status(status: Status): void
   /** An open connection is gone. `code` is the close code if the server closed it. */
@@ -200,7 +200,7 @@ export class Connection {
     if (heartbeat > 0) this.#heartbeat = heartbeat * 1000
     this.#listen()
     this.status = 'connected'
-    this.#options.opened({ ...DEFAULT_LIMITS, ...limits })
+    this.#options.opened(limits)
     this.#options.status('connected')
   }
 

@@ -1,5 +1,5 @@
 /** One HTTP call to the server: JSON in, JSON out, failures as AerostackError. */
-import { AerostackError, wrap } from './errors.js'
+import { AerostackError } from './errors.js'
 
 /** The answer's body. Throws AerostackError with the server's code, or `network` when there is no answer. */
 export async function call<T>(
@@ -8,17 +8,19 @@ export async function call<T>(
   init: RequestInit,
   topic?: string,
 ): Promise<T> {
+  let response: Response
   try {
-    const response = await fetch(url, init)
-    const body = await response.json().catch(() => null)
-    if (response.ok && body) return body
-    const { status } = response
-    const { code = 'internal', message = `The server answered with HTTP status ${status}.` } = {
-      ...body,
-      ...body?.error,
-    }
-    throw new AerostackError(code, message, status === 429 || status >= 500, topic)
+    response = await fetch(url, init)
   } catch (error) {
-    throw wrap(error, 'network', true, topic)
+    const { message } = error as Error
+    throw new AerostackError('network', message, true, topic, error)
   }
+  const body = await response.json().catch(() => null)
+  if (response.ok && body) return body
+  const { status } = response
+  const { code = 'internal', message = `The server answered with HTTP status ${status}.` } = {
+    ...body,
+    ...body?.error,
+  }
+  throw new AerostackError(code, message, status === 429 || status >= 500, topic)
 }

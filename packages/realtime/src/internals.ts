@@ -1,5 +1,5 @@
 import type { AerostackError } from './errors.js'
-import type { HistoryMessage } from './history.js'
+import type { HistoryMessage } from './message-history.js'
 import type { Track } from './presence.js'
 import type { Request } from './protocol.js'
 import type { Reply } from './reply.js'
@@ -22,8 +22,6 @@ export interface ClientInternals {
   history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
   /** The id of a new command. */
   id(): string
-  /** The class of errors that the app knows, for parts that are loaded on demand. */
-  readonly AerostackError: typeof AerostackError
   /** The promise of an answer. Its rejection is reported where nobody handles it. */
   reply<T>(): Reply<T>
   /** Report an error to the app. */

@@ -1,5 +1,5 @@
 /** What the server refuses to read, checked before anything is sent. */
-import { AerostackError } from './errors.js'
+import { AerostackError, type ErrorCode } from './errors.js'
 
 /** What the server accepts in one frame, as its `connected` message says. */
 export interface Limits {
@@ -9,27 +9,21 @@ export interface Limits {
   nesting: number
 }
 
-/** The server's defaults, for servers that do not say what they accept. */
-export const DEFAULT_LIMITS: Limits = { frameBytes: 64 * 1024, nesting: 128 }
-
 /**
  * Throws AerostackError `too_large` or `bad_message` for a frame that the server would refuse. Without limits, which
- * are known from the first connection on, it accepts every frame.
+ * servers announce when they accept a connection, every frame passes.
  */
 export function checkLimits(text: string, limits: Limits | undefined): void {
   if (!limits) return
-  const { frameBytes, nesting } = limits
-  const bytes = byteLength(text)
-  if (bytes > frameBytes)
+  check('too_large', byteLength(text), 'bytes', limits.frameBytes)
+  check('bad_message', depth(text), 'levels', limits.nesting)
+}
+
+function check(code: ErrorCode, found: number, unit: string, accepted: number): void {
+  if (found > accepted)
     throw new AerostackError(
-      'too_large',
-      `The message has ${bytes} bytes; the server accepts ${frameBytes}. Send less data.`,
-    )
-  const levels = depth(text)
-  if (levels > nesting)
-    throw new AerostackError(
-      'bad_message',
-      `The message has ${levels} levels; the server accepts ${nesting}. Flatten its data.`,
+      code,
+      `The message has ${found} ${unit}; the server accepts ${accepted}. Send less data in it.`,
     )
 }
 

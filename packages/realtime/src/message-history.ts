@@ -1,3 +1,4 @@
+/** Message history. Loaded with the first call that reads it; not a part of the core. */
 import { call } from './http.js'
 import type { StreamState } from './protocol.js'
 

@@ -62,30 +62,25 @@ export type Track = Extract<ClientFrame, { type: 'track' }>
  * that tracked last counts.
  */
 export class Tracking {
-  readonly #topics = new Map<string, Map<object, Track>>()
+  /** Oldest first; an owner has one command per topic. */
+  #tracked: { owner: object; command: Track }[] = []
 
   track(owner: object, command: Track): void {
-    const { topic } = command
-    const commands = this.#topics.get(topic) ?? new Map<object, Track>()
-    commands.delete(owner)
-    this.#topics.set(topic, commands.set(owner, command))
+    this.untrack(command.topic, owner)
+    this.#tracked.push({ owner, command })
   }
 
   /** End what `owner` tracks, or without an owner everything. Returns false when there was nothing. */
   untrack(topic: string, owner?: object): boolean {
-    const commands = this.#topics.get(topic)
-    if (owner) return commands?.delete(owner) ?? false
-    commands?.clear()
-    return commands !== undefined
+    const before = this.#tracked.length
+    this.#tracked = this.#tracked.filter(
+      ({ owner: other, command }) => command.topic !== topic || (owner && other !== owner),
+    )
+    return this.#tracked.length < before
   }
 
-  /** The command that counts, or undefined when this client is not present on `topic`. */
-  command(topic: string): Track | undefined {
-    return [...(this.#topics.get(topic)?.values() ?? [])].at(-1)
-  }
-
-  /** The commands that count on all topics. */
-  commands(): Track[] {
-    return [...this.#topics.keys()].flatMap((topic) => this.command(topic) ?? [])
+  /** The command that counts on each topic where this client is present. */
+  commands(): Map<string, Track> {
+    return new Map(this.#tracked.map(({ command }) => [command.topic, command]))
   }
 }

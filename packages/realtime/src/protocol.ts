@@ -181,8 +181,8 @@ export interface ConnectedFrame {
   /** Seconds of silence after which a client should send a ping. */
   heartbeat: number
   version: string
-  /** What the server accepts. Older servers do not say. */
-  limits?: Partial<Limits>
+  /** What the server accepts, where it says so. */
+  limits?: Limits | undefined
 }
 
 export type ServerFrame =
@@ -234,13 +234,9 @@ export function encode(frame: ClientFrame): string {
  * Throws AerostackError `bad_message` for anything that is not a JSON object with a `type`.
  */
 export function decode(text: unknown): ServerFrame {
-  let frame: unknown
   try {
-    frame = JSON.parse(text as string)
-  } catch {
-    frame = null
-  }
-  if (typeof (frame as { type?: unknown } | null)?.type !== 'string')
-    throw new AerostackError('bad_message', 'The server sent an unreadable frame.')
-  return frame as ServerFrame
+    const frame = JSON.parse(text as string)
+    if (typeof frame.type === 'string') return frame
+  } catch {} // not JSON, or null
+  throw new AerostackError('bad_message', 'The server sent an unreadable frame.')
 }

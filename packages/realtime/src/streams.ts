@@ -1,5 +1,5 @@
 /** Streams, messages that grow: their writer and their reader. Loaded on demand; not a part of the core. */
-import type { AerostackError } from './errors.js'
+import { AerostackError } from './errors.js'
 import type { ClientInternals } from './internals.js'
 import type { Ack } from './outbox.js'
 import type { RealtimePayload } from './payload.js'
@@ -291,7 +291,7 @@ export class Writer<T extends StreamData = StreamData> implements Stream<T> {
   }
 
   #error(code: 'cancelled' | 'conflict' | 'out_of_step', message: string): AerostackError {
-    return new this.#internals.AerostackError(code, message, false, this.#topic)
+    return new AerostackError(code, message, false, this.#topic)
   }
 
   #forget(): void {

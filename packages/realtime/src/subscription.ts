@@ -29,10 +29,10 @@ export interface Settle {
 
 /** A channel or a live table, as its subscription sees it. */
 export interface Subscriber {
-  readonly filter: Filter | undefined
+  readonly filter?: Filter | undefined
   readonly presence: boolean
   /** Continue after this cursor. */
-  readonly since: string | undefined
+  readonly since?: string | undefined
   readonly policy?: Slow | undefined
   /** Whether it receives streams while they grow. */
   readonly streams?: boolean | undefined

@@ -2,7 +2,7 @@ import { AerostackError } from './errors.js'
 
 const TABLE = 'table'
 const MAX_BYTES = 256
-const SEGMENT = /^[\w\-.:@~+]+$/
+const SEGMENTS = /^[\w\-.:@~+]+(\/[\w\-.:@~+]+)+$/
 
 /**
  * The topic as this client sends it: canonical when the project is known, else without a project.
@@ -20,11 +20,7 @@ export function canonical(topic: string, project: string): string {
   if (segments.length === 1) segments.unshift(TABLE)
   const bare = segments.join('/')
   const long = bare.length > MAX_BYTES && topic.length > MAX_BYTES
-  if (
-    long ||
-    !segments.every((each) => SEGMENT.test(each)) ||
-    (segments[0] === TABLE && segments.length !== 2)
-  )
+  if (long || !SEGMENTS.test(bare) || (segments[0] === TABLE && segments.length !== 2))
     throw new AerostackError(
       'invalid_topic',
       `'${topic.slice(0, 80)}' is not a topic such as 'orders' or 'chat/general'.`,

@@ -35,8 +35,8 @@ export class TestSocket implements Socket {
     this.onmessage?.({ data: JSON.stringify(frame) })
   }
 
-  /** Accept the connection. Without `limits` it is an older server, whose limits are the defaults. */
-  accept(heartbeat = 25, limits?: Limits): void {
+  /** Accept the connection, by default with the default limits of the server. */
+  accept(heartbeat = 25, limits: Limits = { frameBytes: 65_536, nesting: 128 }): void {
     this.say({ type: 'connected', connectionId: 'c-1', userId: null, heartbeat, version: 'test', limits })
   }
 
