@@ -2,54 +2,40 @@
 
 import asyncio
 import logging
-import platform
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, suppress
 from copy import copy
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
-from msgspec import Struct
 from msgspec.structs import replace
 
 from aerostack_realtime import config, interpreter, periodic
 from aerostack_realtime import node as nodes
 from aerostack_realtime.access.authentication import prepared
-from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.patterns import Pattern
+from aerostack_realtime.access.rules import Rules
+from aerostack_realtime.application import VERSION, Application, ApplicationBuilder
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.streaming import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings
-from aerostack_realtime.console import Console, console
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.factory import claim
 from aerostack_realtime.documents.compactor import DocumentRule
 from aerostack_realtime.documents.service import Documents
-from aerostack_realtime.gateway.explain.explainer import Explainer
-from aerostack_realtime.gateway.explain.silence import SilentSubscriptions
-from aerostack_realtime.gateway.http import api, static
-from aerostack_realtime.gateway.http.admin import Admin, stored_revocations
-from aerostack_realtime.gateway.http.callers import Callers
-from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall, Sources
-from aerostack_realtime.gateway.http.middleware import surrounding
-from aerostack_realtime.gateway.limits.connections import ConnectionSlot, PendingSockets
+from aerostack_realtime.gateway.http.admin import stored_revocations
+from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall
+from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
-from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
-from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.rights import Guard
-from aerostack_realtime.gateway.websocket.session import Session
-from aerostack_realtime.gateway.websocket.transport import Transport
-from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
-from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
 from aerostack_realtime.node import Node, open_unless
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
@@ -61,7 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = version("aerostack-realtime")
 STOP_SECONDS: Final = 3.0
 """How long clients have to take their close frame before the socket is cut."""
 
@@ -105,102 +90,133 @@ async def _run(
     reread: Callable[[], Settings],
     shared_port: bool,
 ) -> None:
+    """Open the parts in their order, serve until `stop` is set, and close what was opened in reverse order."""
     interpreter.shorten_thread_turns()
-    certificate = config.certificate(settings)
-    rules = config.rules(settings)
+    certificate, rules = config.certificate(settings), config.rules(settings)
     changes = ChangeFanOut()
-    node = await open_unless(stop, settings, changes)
-    if node is None:
-        return
-    database = node.database
-    tracing = await _tracing() if settings.tracing else None
-    try:
-        counters = Counters(rule_of=rules.rule_of)
-        hub = _hub(settings, node, counters)
+    async with AsyncExitStack() as opened:
+        tracing = await _tracing(settings, opened)
+        node = await open_unless(stop, settings, changes)
+        if node is None:
+            return
+        opened.push_async_callback(node.close)
+        hub = _hub(settings, node, Counters(rule_of=rules.rule_of))
         if tracing is not None:
             hub.trace(tracing)
-        documents = _documents(settings, hub, database)
+        documents = _documents(settings, hub, node.database)
         await hub.start()
-        memberships = Memberships(rules.memberships, database)
-        changes.listeners = (memberships, hub, DeliveryLatency(counters, time.time))
-        with suppress(AerostackError):  # the task that keeps them tries again, and reports it
-            await memberships.load()
-        access = access_of(settings)
-        revocations = await stored_revocations(database)
-        authenticator = await prepared(access, revocations, time.time)
-        guard = Guard(rules, memberships, time.monotonic)
-        proxies = Proxies(settings.trusted_proxies)
-        pending_sockets = PendingSockets(settings.limits, proxies, time.monotonic)
+        guard = await _guard(hub, node.database, changes, rules)
+        revocations = await stored_revocations(node.database)
+        access, proxies = access_of(settings), Proxies(settings.trusted_proxies)
         parts = Parts(
             hub=hub,
-            database=database,
+            database=node.database,
             changes=changes,
             guard=guard,
-            authenticator=authenticator,
+            authenticator=await prepared(access, revocations, time.time),
             revocations=revocations,
             origins=Origins(settings.origins, loopback=settings.loopback_origins),
             limits=settings.limits,
-            pending_sockets=pending_sockets,
+            pending_sockets=PendingSockets(settings.limits, proxies, time.monotonic),
             rates=HttpRateLimiter(settings.limits, time.monotonic),
             certificate=certificate,
-            sessions=lambda: endpoint.sessions,
+            sessions=lambda: application.endpoint.sessions,
         )
         reloader = Reloader(settings, access, parts, reread)
-        application = _application(settings, parts, proxies, reloader, tracing, documents)
-        endpoint, live = application.endpoint, application.console.live
+        application = ApplicationBuilder(settings, parts, proxies, reloader, tracing, documents).build()
         if settings.console.enabled:
             await application.console.start()
+        service = _Service(settings, node, parts, application, reloader, documents)
+        opened.push_async_callback(service.close)
+        await service.bind(shared_port, traced=tracing is not None)
+        await service.serve(ready, stop, reload)
+
+
+class _Service:
+    """What runs between opening and closing: the listeners and the tasks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        node: Node,
+        parts: Parts,
+        application: Application,
+        reloader: Reloader,
+        documents: Documents | None,
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._parts = parts
+        self._application = application
+        self._reloader = reloader
+        self._documents = documents
+        self._listeners: list[Listener] = []
+        self._port = 0
+
+    async def bind(self, shared_port: bool, *, traced: bool) -> None:
+        """Take the ports. Raises OSError."""
+        settings, parts, application = self._settings, self._parts, self._application
         listener = Listener(
             application.app,
             limits=settings.limits,
-            pending_sockets=pending_sockets,
+            pending_sockets=parts.pending_sockets,
             shutdown_seconds=STOP_SECONDS,
             # Spans of connects are made of aiohttp's requests.
-            upgrades=endpoint if tracing is None else None,
+            upgrades=None if traced else application.endpoint,
         )
-        tls = None if certificate is None else certificate.context
-        port = await listener.bind(settings.host, settings.port, tls, shared=shared_port)
-        metrics_listener = await _metrics_listener(settings, application.metrics, pending_sockets)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                owned = [
-                    tasks.create_task(node.journal.run()),
-                    tasks.create_task(hub.run()),
-                    tasks.create_task(periodic.tick(hub, endpoint, listener)),
-                    tasks.create_task(periodic.measure_lag(counters.loop_lag)),
-                    tasks.create_task(periodic.prune(database.messages)),
-                    tasks.create_task(_watch(database)),
-                    tasks.create_task(reloader.run(reload)),
-                    tasks.create_task(live.run()),
-                ]
-                if settings.open_access:
-                    owned.append(tasks.create_task(application.silence.run()))
-                if documents is not None:
-                    owned.append(tasks.create_task(documents.run()))
-                interpreter.freeze_garbage_collector()
-                await _any(hub.caught_up, stop)
-                if not stop.is_set():
-                    await listener.start()
-                    ready(_url(settings, port))
-                await stop.wait()
-                listener.stop_accepting()
-                hub.flush()
-                hub.goodbye()
-                endpoint.close(close_codes.RESTART, "the server is restarting: connect again")
-                await endpoint.ended(STOP_SECONDS)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(STOP_SECONDS):
-                        await hub.drain()
-                for task in owned:
-                    task.cancel()
-        finally:
-            application.console.stop()
-            closing = [listener.close()] + ([metrics_listener.close()] if metrics_listener is not None else [])
-            await asyncio.gather(endpoint.ended(STOP_SECONDS), *closing)
-    finally:
-        await node.close()
-        if tracing is not None:
-            await tracing.close()
+        tls = None if parts.certificate is None else parts.certificate.context
+        self._port = await listener.bind(settings.host, settings.port, tls, shared=shared_port)
+        self._listeners.append(listener)
+        metrics_listener = await _metrics_listener(settings, application.metrics, parts.pending_sockets)
+        if metrics_listener is not None:
+            self._listeners.append(metrics_listener)
+
+    async def serve(self, ready: Callable[[str], None], stop: asyncio.Event, reload: asyncio.Event) -> None:
+        """Run the tasks; listen once the node has caught up with its cluster; then stop in order."""
+        hub, listener = self._parts.hub, self._listeners[0]
+        async with asyncio.TaskGroup() as tasks:
+            owned = [tasks.create_task(each) for each in self._tasks(listener, reload)]
+            interpreter.freeze_garbage_collector()
+            await _any(hub.caught_up, stop)
+            if not stop.is_set():
+                await listener.start()
+                ready(_url(self._settings, self._port))
+            await stop.wait()
+            await self._stop(listener)
+            for task in owned:
+                task.cancel()
+
+    def _tasks(self, listener: Listener, reload: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
+        hub, database = self._parts.hub, self._parts.database
+        yield self._node.journal.run()
+        yield hub.run()
+        yield periodic.tick(hub, self._application.endpoint, listener)
+        yield periodic.measure_lag(hub.counters.loop_lag)
+        yield periodic.prune(database.messages)
+        yield _watch(database)
+        yield self._reloader.run(reload)
+        yield self._application.console.live.run()
+        if self._settings.open_access:
+            yield self._application.silence.run()
+        if self._documents is not None:
+            yield self._documents.run()
+
+    async def _stop(self, listener: Listener) -> None:
+        """Accept nothing more, send what is pending, and ask every client to connect again."""
+        hub, endpoint = self._parts.hub, self._application.endpoint
+        listener.stop_accepting()
+        hub.flush()
+        hub.goodbye()
+        endpoint.close(close_codes.RESTART, "the server is restarting: connect again")
+        await endpoint.ended(STOP_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await hub.drain()
+
+    async def close(self) -> None:
+        self._application.console.stop()
+        closing = [each.close() for each in self._listeners]
+        await asyncio.gather(self._application.endpoint.ended(STOP_SECONDS), *closing)
 
 
 async def _any(*events: asyncio.Event) -> None:
@@ -234,6 +250,15 @@ def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
     )
 
 
+async def _guard(hub: Hub, database: Database, changes: ChangeFanOut, rules: Rules) -> Guard:
+    """Who may do what; the memberships follow the row changes from now on."""
+    memberships = Memberships(rules.memberships, database)
+    changes.listeners = (memberships, hub, DeliveryLatency(hub.counters, time.time))
+    with suppress(AerostackError):  # the task that keeps them tries again, and reports it
+        await memberships.load()
+    return Guard(rules, memberships, time.monotonic)
+
+
 def _documents(settings: Settings, hub: Hub, database: Database) -> Documents | None:
     """The documents of this node, if the settings name any."""
     rules = [
@@ -242,11 +267,15 @@ def _documents(settings: Settings, hub: Hub, database: Database) -> Documents | 
     return Documents(rules, hub, database.messages) if rules else None
 
 
-async def _tracing() -> "Tracing":
+async def _tracing(settings: Settings, opened: AsyncExitStack) -> "Tracing | None":
     """Imported when it is switched on: it needs the extra `otel`, and its import takes a third of a second."""
+    if not settings.tracing:
+        return None
     from aerostack_realtime.gateway.tracing import Tracing, exporting
 
-    return Tracing(await asyncio.to_thread(exporting, VERSION), asyncio.get_running_loop().call_soon)
+    tracing = Tracing(await asyncio.to_thread(exporting, VERSION), asyncio.get_running_loop().call_soon)
+    opened.push_async_callback(tracing.close)
+    return tracing
 
 
 def _url(settings: Settings, port: int) -> str:
@@ -274,122 +303,3 @@ async def _metrics_listener(
     await listener.start()
     log.info("metrics: http://%s:%d/metrics", settings.metrics_host, port)
     return listener
-
-
-class Application(Struct, frozen=True):
-    """What answers requests."""
-
-    endpoint: WebSocketEndpoint
-    app: web.Application
-    metrics: MetricsCall
-    console: Console
-    silence: SilentSubscriptions
-
-
-def _application(
-    settings: Settings,
-    parts: Parts,
-    proxies: Proxies,
-    reloader: Reloader,
-    tracing: "Tracing | None",
-    documents: Documents | None,
-) -> Application:
-    hub, database, guard, pending_sockets = parts.hub, parts.database, parts.guard, parts.pending_sockets
-    authenticator, origins = parts.authenticator, parts.origins
-
-    def open_session(
-        transport: Transport,
-        identity: Identity | None,
-        slot: ConnectionSlot,
-        project: str,
-        request: ConnectRequest,
-    ) -> Session:
-        links = None
-        if settings.open_access:
-            links = ExplanationLinks.of(request.scheme, request.headers.get("Host"))
-        return Session(
-            transport=transport,
-            identity=identity,
-            project=project,
-            version=VERSION,
-            hub=hub,
-            database=database,
-            authenticator=authenticator,
-            guard=guard,
-            limits=settings.limits,
-            now=time.monotonic,
-            slot=slot,
-            links=links,
-        )
-
-    endpoint = WebSocketEndpoint(
-        authenticator=authenticator,
-        origins=origins,
-        limits=settings.limits,
-        project=settings.project,
-        query_credentials=settings.query_credentials,
-        compression=settings.compression,
-        proxies=proxies,
-        pending_sockets=pending_sockets,
-        open_session=open_session,
-        counters=hub.counters,
-        records=hub.records,
-    )
-    metrics = MetricsCall(
-        Sources(
-            hub=hub,
-            database=database,
-            connections=lambda: endpoint.connections,
-            refused_sockets=lambda: pending_sockets.refused,
-            build={"version": VERSION, "python": platform.python_version()},
-        )
-    )
-    admin = Admin(lambda: endpoint.sessions, parts.revocations, hub, database, time.time)
-    explainer = Explainer(project=settings.project, hub=hub, database=database, guard=guard)
-    callers = Callers(
-        project=settings.project,
-        authenticator=authenticator,
-        rates=parts.rates,
-        proxies=proxies,
-        counters=hub.counters,
-    )
-    routes = api.routes(
-        project=settings.project,
-        hub=hub,
-        database=database,
-        guard=guard,
-        admin=admin,
-        explainer=explainer,
-        callers=callers,
-        reload=reloader.answer,
-        proxies=proxies,
-        limits=settings.limits,
-        metrics=metrics if settings.metrics_port is None else None,
-        version=VERSION,
-    )
-    traced = [] if tracing is None else [tracing.middleware]
-    app = web.Application(
-        middlewares=[*traced, surrounding(origins, proxies, hub.counters)],
-        client_max_size=settings.limits.body_bytes,
-    )
-    pages = static.routes(project=settings.project, examples=settings.open_access)
-    app.add_routes([web.get("/api/realtime", endpoint.handle), *routes, *pages])
-    if documents is not None:
-        door = DocumentEndpoint(endpoint, documents, settings.project, settings.limits)
-        app.add_routes([web.get(PATH, door.handle)])
-    operators = console(
-        settings,
-        parts,
-        endpoint=endpoint,
-        explainer=explainer,
-        callers=callers,
-        admin=admin,
-        proxies=proxies,
-        version=VERSION,
-    )
-    if settings.console.enabled:
-        app.add_routes(operators.routes())
-    silence = SilentSubscriptions(
-        hub=hub, feed=database.changes, guard=guard, sessions=lambda: endpoint.sessions, now=time.time
-    )
-    return Application(endpoint, app, metrics, operators, silence)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from aerostack_realtime.application import VERSION
 from aerostack_realtime.cli import (
     check,
     client,
@@ -19,7 +20,6 @@ from aerostack_realtime.cli import (
 )
 from aerostack_realtime.cli.console import out
 from aerostack_realtime.cli.doctor import command as doctor
-from aerostack_realtime.server import VERSION
 
 app = typer.Typer(
     name="aerostack",
