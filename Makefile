@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 # Without PORT the demo takes 8787 or the next free port.
 PORT ?=
 DB ?= demo.db
-# Three test processes on two cores: the flow tests mostly wait for servers of their own.
-WORKERS ?= 3
+# Four test processes on two cores: the flow and contract tests mostly wait for servers of their own.
+WORKERS ?= 4
 
 PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
@@ -47,7 +47,9 @@ coverage: install ## lines that the unit tests alone cover, above 90 % in channe
 	$(BIN)/pytest tests/unit -n $(WORKERS) -q --cov=aerostack_realtime --cov-report=term:skip-covered
 	for part in channels protocol access; do $(BIN)/coverage report --include="*/aerostack_realtime/$$part/*" --format=total --fail-under=90; done
 
-test: check test-python test-node test-browser ## all checks and tests
+test: check ## all checks and tests; Node's tests run beside Python's, which mostly wait
+	@$(MAKE) -j2 --output-sync=line test-python test-node
+	@$(MAKE) test-browser
 
 test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus .tools/nginx .tools/haproxy
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
