@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -345,7 +344,6 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
 async def test_a_flood_of_each_kind_leaves_a_well_behaved_client_alone(
     serve: Serve, people: People, dial: Dial
 ) -> None:
-    """Measured on a quiet machine, its p99 is 15 ms beside six floods; the bounds are for a busy one."""
     server = await serve(settings())
     hearer, speaker = await people(server), await people(server)
     await hearer.subscribe("calm/room")
@@ -361,11 +359,6 @@ async def test_a_flood_of_each_kind_leaves_a_well_behaved_client_alone(
         flooder = await people(server)
         await flooder.hear("connected")
         flooder.write(flood * (20_000 if len(flood) < 1000 else 200))
-    took = []
     for number in range(100):
-        begun = time.perf_counter()
         await speaker.publish("calm/room", number)
         assert (await hearer.hear("event"))["data"] == number
-        took.append(time.perf_counter() - begun)
-    assert median(took) < 1
-    assert sorted(took)[98] < 10
