@@ -151,8 +151,7 @@ def serve(
     if workers > 1 and worker is None:
         _run_workers(settings, workers)
     if worker is not None:
-        name = settings.node_name or f"{socket.gethostname()}:{settings.port}"
-        settings = replace(settings, node_name=f"{name}/{worker}")
+        settings = _named(settings, worker)
 
     def ready(url: str) -> None:
         if as_json:
@@ -169,6 +168,12 @@ def serve(
         lambda: read(config.read(config.find(config_file))),
         shared_port=worker is not None,
     )
+
+
+def _named(settings: Settings, worker: int) -> Settings:
+    """The settings of one of several nodes on this machine."""
+    name = settings.node_name or f"{socket.gethostname()}:{settings.port}"
+    return replace(settings, node_name=f"{name}/{worker}")
 
 
 def _run_workers(settings: Settings, count: int) -> NoReturn:
