@@ -172,7 +172,7 @@ class _Nobody(asyncio.Protocol):
 async def measure(
     server: Running, dialect: Dialect, offer: str | None, subscribers: int, seconds: float
 ) -> Measured:
-    """Send every content to so many subscribers, each for so many seconds."""
+    """Send every content to `subscribers`, each for `seconds`."""
     tally = _Tally()
     publisher = _Nobody()
     await enter(dialect, server.host, server.port, None, publisher, offer)

@@ -168,7 +168,7 @@ def test_a_store_that_is_away_is_asked_again(node: Node, monkeypatch: pytest.Mon
     assert not failures
 
 
-def test_a_message_that_is_withheld_from_its_slow_publisher_stays_withheld(node: Node) -> None:
+def test_a_message_withheld_from_its_slow_publisher_stays_withheld(node: Node) -> None:
     slow = node.peer()
     slow.stalled = LIMIT + 1
     persist(node, 1, 10)
