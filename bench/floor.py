@@ -2,8 +2,8 @@
 
 Messages that arrive alone cost a system call for each subscriber. A server in C (bench/floor.c, compiled here with
 the system's compiler) does only that, on the same kind of sockets and for the same load: by a loop over send(2),
-and by io_uring with all sends of a message in one submission. What is above it is the server's own cost; what is in
-it is the kernel's, which includes the receivers' side of loopback TCP. Ours is measured beside it in turn.
+and by io_uring with all sends of a message in one submission. What is above it is the server's own cost; what is
+in it is the kernel's, which includes the receivers' side of loopback TCP. Ours is measured beside it in turn.
 """
 
 import argparse
