@@ -117,6 +117,14 @@ class Counters(Struct):
     change_delivery: Histogram = field(default_factory=Histogram)
     snapshots: Histogram = field(default_factory=_long)
     history_pages: Histogram = field(default_factory=Histogram)
+    compactions: Histogram = field(default_factory=_long)
+    """Documents that this node has compacted."""
+    compacted_bytes: int = 0
+    """Bytes of the messages that compactions replaced."""
+    compaction_bytes: int = 0
+    """Bytes of the messages that they stored."""
+    unreadable_documents: int = 0
+    """Documents that are not compacted any more because they cannot be read."""
     http: dict[tuple[str, str, str], Histogram] = field(default_factory=dict)
     """HTTP calls by method, route and status."""
     loop_lag: Histogram = field(default_factory=Histogram)

@@ -133,6 +133,12 @@ def samples(sources: Sources) -> dict[str, list[Sample]]:
         "change_delivery_seconds": [((), counters.change_delivery)],
         "snapshot_seconds": [((), counters.snapshots)],
         "history_page_seconds": [((), counters.history_pages)],
+        "compaction_seconds": [((), counters.compactions)],
+        "compaction_bytes": [
+            (("replaced",), counters.compacted_bytes),
+            (("stored",), counters.compaction_bytes),
+        ],
+        "unreadable_documents": [((), counters.unreadable_documents)],
         "http_request_seconds": list(counters.http.items()),
         "event_loop_lag_seconds": [((), counters.loop_lag)],
         **{name: [((), value)] for name, value in totals.journal.items()},

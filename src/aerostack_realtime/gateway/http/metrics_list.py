@@ -101,6 +101,17 @@ METRICS: Final[dict[str, Described]] = {
     ),
     "snapshot_seconds": Described("histogram", "Duration of a snapshot, until its last row is sent"),
     "history_page_seconds": Described("histogram", "Reading one page of stored messages"),
+    "compaction_seconds": Described(
+        "histogram", "Compacting one document, from reading its messages to the commit"
+    ),
+    "compaction_bytes": Described(
+        "counter",
+        "Bytes of the messages that compactions of documents replaced, and of those that they stored",
+        {"kind": "`replaced`, `stored`"},
+    ),
+    "unreadable_documents": Described(
+        "counter", "Documents that cannot be read: they are kept, and not compacted"
+    ),
     "http_request_seconds": Described(
         "histogram",
         "Duration of an HTTP call",
