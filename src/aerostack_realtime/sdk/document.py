@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Raw
+
 from aerostack_realtime.protocol import documents, messages
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage
 from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.outbox import new_id
-from aerostack_realtime.sdk.payload import HistoryMessage, Payload
+from aerostack_realtime.sdk.payload import Payload
 from aerostack_realtime.sdk.requests import ask
-from aerostack_realtime.sdk.subscription import GAP, State
+from aerostack_realtime.sdk.subscription import State
 
 if TYPE_CHECKING:
     import pycrdt
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 32_768
 """Base64 of an update in one message: half of the frames that a server reads by default."""
-HISTORY_PAGE: Final = 1_000
 ATTEMPTS: Final = 20
 FIRST_RETRY_SECONDS: Final = 0.25
 LAST_RETRY_SECONDS: Final = 5.0
@@ -106,7 +107,6 @@ class Document:
         Raises CorruptDocument, Unauthorized, Forbidden, or a retryable error.
         """
         self._channel.on(documents.EVENT, self._received)
-        self._channel.on(GAP, self._missed)
         await self._channel.subscribe()
         await self._loaded()
         self._raise()
@@ -133,6 +133,7 @@ class Document:
     # --- from the server -----------------------------------------------------------------------------------
 
     def _received(self, payload: Payload) -> None:
+        """An update arrived. A gap needs no care: the stored messages that are missing follow it (§5)."""
         self._take(payload.user_id or "", messages.encode(payload.data), payload.id or "")
 
     def _take(self, user_id: str, data: bytes, id: str) -> None:
@@ -152,31 +153,6 @@ class Document:
         for listener in self._listeners:
             listener()
 
-    async def _missed(self, _gap: Payload) -> None:
-        """Events may be missing: take everything that is stored."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
-        while True:
-            try:
-                found = await self._stored()
-                break
-            except AerostackError as error:
-                if not error.retryable:
-                    self._error = error
-                    return
-            await asyncio.sleep(backoff.wait())
-        for message in reversed(found):
-            if message.event == documents.EVENT:
-                self._take(message.user_id, messages.encode(message.data), message.id)
-
-    async def _stored(self) -> list[HistoryMessage]:
-        """All stored messages, newest first."""
-        before: int | None = None
-        found: list[HistoryMessage] = []
-        while page := await self._channel.get_history(HISTORY_PAGE, before):
-            found += page
-            before = page[-1].created_at
-        return found
-
     async def _loaded(self) -> None:
         """Wait until everything that was stored before the subscription has been applied.
 
@@ -186,7 +162,7 @@ class Document:
         while True:
             id = new_id()
             await ask(self._channel._client, id, messages.Untrack(subscription.wire_topic, id), messages.Ack)
-            while not self._channel._delivery.idle:  # noqa: ASYNC110 - its handlers do not wait, except after a gap
+            while not self._channel._delivery.idle:  # noqa: ASYNC110 - its handlers do not wait
                 await asyncio.sleep(0)
             if subscription.state is State.LIVE or not subscription.confirmed:
                 return
@@ -212,11 +188,14 @@ class Document:
                 self._error = error
 
     async def _publish(self, data: Any) -> None:
-        """Publish until the server has stored it; a repeat changes nothing in a document."""
+        """Publish until the server has stored it. All attempts have one id: a piece that is stored twice would
+        begin its update again, and the server would wait for the others."""
+        id, topic = new_id(), self._channel._subscription.wire_topic
+        command = messages.Publish(topic, documents.EVENT, Raw(messages.encode(data)), True, id, echo=False)
         backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         for attempt in range(ATTEMPTS):
             try:
-                await self._channel.publish(documents.EVENT, data, persist=True, echo=False)
+                await ask(self._channel._client, id, command, messages.Ack)
                 return
             except AerostackError as error:
                 if not error.retryable or attempt == ATTEMPTS - 1:
