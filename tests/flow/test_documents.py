@@ -13,6 +13,7 @@ from aerostack_realtime.protocol import documents
 from aerostack_realtime.protocol.errors import Forbidden
 from aerostack_realtime.sdk.document import CorruptDocument, Document
 from tests.flow.calls import Http
+from tests.flow.test_metrics import figures
 from tests.flow.wire import PATIENCE_SECONDS, Dial
 
 if TYPE_CHECKING:
@@ -115,21 +116,27 @@ async def test_the_server_compacts_a_document_that_grows_and_one_that_rests(
         document.text().insert(0, "b")
         await document.saved()
         assert len(await http.history("docs/grows")) == 2
+    found = await figures(node)
+    assert found("compaction_seconds_count") >= 1
+    assert found("compaction_bytes_total", kind="replaced") > 0
+    assert found("compaction_bytes_total", kind="stored") > 0
     async with connect(node).document("docs/grows") as late:
         assert str(late.text()) == "b" + "a" * 300
     assert len(await http.history("docs/other/topic")) == 0
 
 
-async def test_a_document_outlives_a_restart_and_retention(
+async def test_a_document_survives_a_crash_and_retention(
     serve: Serve, connect: Callable[..., Aerostack], calls: Calls
 ) -> None:
     node = await serve(f'{SETTINGS}\n[[retention]]\npattern = "*"\nmax_count = 1')
     async with connect(node).document("docs/kept") as document:
         for _ in range(30):
             document.text().insert(0, "a")
-    await until_compacted(calls(node), "docs/kept", 1)
     await node.kill()
     await node.start()
+    async with connect(node).document("docs/kept") as document:
+        assert str(document.text()) == "a" * 30
+    await until_compacted(calls(node), "docs/kept", 1)
     async with connect(node).document("docs/kept") as document:
         assert str(document.text()) == "a" * 30
 
@@ -151,6 +158,7 @@ async def test_a_corrupt_document_is_refused_and_kept(
             if "cannot be read" in node.log.read_text():
                 break
             await asyncio.sleep(POLL_SECONDS)  # a line of the log has no event to await
+    assert (await figures(node))("unreadable_documents_total") == 1
     with pytest.raises(CorruptDocument, match="cannot be read"):
         await connect(node).document("docs/bad").open()
     assert len(await calls(node).history("docs/bad", limit=100)) == 31

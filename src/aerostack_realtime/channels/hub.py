@@ -281,6 +281,11 @@ class Hub:
         """Report what happens to documents from now on."""
         self._publishing.documents = documents
 
+    def opened(self, topic: str, messages: int) -> None:
+        """A client was sent all of a custom channel's stored messages, so many."""
+        if self._publishing.documents is not None:
+            self._publishing.documents.opened(topic, messages)
+
     @property
     def is_keeper(self) -> bool:
         """Whether this node does what exactly one has to do."""

@@ -37,6 +37,9 @@ class DocumentListener(Protocol):
     def stored(self, item: Publish) -> None:
         """A persisted message was delivered."""
 
+    def opened(self, topic: str, messages: int) -> None:
+        """A client was sent all of a channel's stored messages, so many."""
+
 
 class Publishing:
     """The publishes of all nodes, in the order of the journal.

@@ -70,7 +70,6 @@ class Compactor:
         now: Callable[[], float],
         wall: Callable[[], int],
     ) -> None:
-        self.compactions = 0
         self.corrupt: dict[str, str] = {}
         """Why documents cannot be read, by topic. They are kept as they are."""
         self._rules = rules
@@ -96,17 +95,31 @@ class Compactor:
         """A persisted message was delivered, by whichever node accepted it."""
         if item.event != documents.EVENT:
             return
-        tail = self._tails.get(item.topic)
+        tail = self._tail(item.topic)
         if tail is None:
-            rule = self.rule(item.topic)
-            if rule is None:
-                return
-            tail = self._tails[item.topic] = _Tail(rule)
+            return
         if item.compacts:
             tail.size, tail.bytes = len(item.data), 0
         else:
             tail.bytes += len(item.data) + MESSAGE_BYTES
             tail.changed_at = self._now()
+
+    def opened(self, topic: str, messages: int) -> None:
+        """A client was sent all stored messages of a document. There are many when the server ended before it
+        compacted them."""
+        if messages >= FEWEST and topic not in self._tails:
+            tail = self._tail(topic)
+            if tail is not None:
+                tail.changed_at = self._now()
+
+    def _tail(self, topic: str) -> _Tail | None:
+        """That of a document, a new one if necessary; None for other topics."""
+        tail = self._tails.get(topic)
+        if tail is None:
+            rule = self.rule(topic)
+            if rule is not None:
+                tail = self._tails[topic] = _Tail(rule)
+        return tail
 
     async def run(self) -> None:
         """Compact what is due, until cancelled."""
@@ -137,10 +150,10 @@ class Compactor:
                 self._tails.pop(topic, None)
 
     async def _compact(self, topic: str, fewest: int) -> None:
+        began = self._now()
         messages = await stored_messages(self._hub, self._store, topic)
         if len(messages) < fewest:
             return
-        began = self._now()
         merged = await self._worker.ask(Merge(messages, self._wall() - FORGET_MS))
         if isinstance(merged, Corrupt):
             self._refuse(topic, f"the message at position {merged.position}: {merged.reason}")
@@ -154,14 +167,18 @@ class Compactor:
         cursor = self._hub.subscriptions.cursor_at(merged.until)
         self._hub.publish(topic, documents.EVENT, Raw(data), answer.done, persist=True, compacts=cursor)
         await answer
-        self.compactions += 1
+        seconds, counters = self._now() - began, self._hub.counters
+        counters.compactions.observe(seconds)
+        counters.compacted_bytes += sum(len(message.data) for message in messages[:replaced])
+        counters.compaction_bytes += len(data)
         log.info(
             "compacted %s: %d messages to one of %d bytes, in %.0f ms",
-            *(topic, replaced, len(data), (self._now() - began) * 1000),
+            *(topic, replaced, len(data), seconds * 1000),
         )
 
     def _refuse(self, topic: str, reason: str) -> None:
         self.corrupt[topic] = reason
+        self._hub.counters.unreadable_documents += 1
         log.error(
             "the document %s cannot be read, so it is kept and not compacted any more (%s). Restore it from a "
             "backup, or delete that message, then restart the server.",

@@ -45,7 +45,16 @@ class CatchUp:
     time).
     """
 
-    __slots__ = ("_counters", "_database", "_drain", "_seconds", "_subscriber", "_subscriptions", "sends_rows")
+    __slots__ = (
+        "_counters",
+        "_database",
+        "_drain",
+        "_hub",
+        "_seconds",
+        "_subscriber",
+        "_subscriptions",
+        "sends_rows",
+    )
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class CatchUp:
     ) -> None:
         self._subscriber = subscriber
         self._subscriptions = hub.subscriptions
+        self._hub = hub
         self._counters = hub.counters
         self._database = database
         self._drain = drain
@@ -150,14 +160,16 @@ class CatchUp:
         command = replace(command, since=self._subscriptions.cursor_at(max(position, 0)))
         self._subscriptions.tell(self._subscriber, command, recovered=recovered)
         command = self._subscriptions.send_stored(self._subscriber, command, page)
-        more = command.history == "all"
+        more, sent = command.history == "all", 0
         while more:
             await self._drain()
             page = await asyncio.shield(self._database.messages.after(topic, position, until, PAGE))
             command = self._subscriptions.send_stored(self._subscriber, command, page)
+            sent += len(page)
             more = len(page) == PAGE
             position = page[-1].position if page else until
         await self._drain()
+        self._hub.opened(topic, sent)
         return replace(command, since=self._subscriptions.cursor_at(until))
 
     async def _snapshot(self, command: messages.Subscribe, table: str, options: _SnapshotOptions) -> None:
