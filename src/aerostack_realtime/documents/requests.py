@@ -10,7 +10,7 @@ HEAD: Final = 4
 """Bytes of a length, the highest first."""
 
 
-class Message(Struct, frozen=True, array_like=True):
+class Message(Struct, frozen=True, array_like=True, gc=False):
     """A stored message of a document. `created_at` is in ms; `data` is JSON."""
 
     position: int
