@@ -21,8 +21,8 @@ _PYTHON = BENCH / ".venv" / "bin" / "python"
 _GO = PEERS / ".go"
 _CENTRIFUGO = "6.9.1"
 _INSTALL_S = 300
-_BUILD_S = 1800
-"""Go builds some hundred packages, once."""
+BUILD_S = 1800
+"""Go builds some hundred packages, and npm SQLite, once."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,19 @@ def _aerostack(directory: Path) -> Plan:
     return Plan(command, cwd=directory)
 
 
-def _node(package: str) -> Callable[[], str]:
-    def prepare() -> str:
-        if shutil.which("node") is None:
-            raise NotStarted("node is not on PATH")
-        found = PEERS / "node_modules" / package / "package.json"
-        if not found.exists():
-            _install(["npm", "ci", "--prefix", str(PEERS)], package)
-        return f"{json.loads(found.read_text())['version']} (node {version(['node', '--version'])})"
+def node_version(package: str, folder: Path = PEERS, seconds: float = _INSTALL_S) -> str:
+    """The version of a package in a folder. Installs it there when it is missing, within `seconds`. Raises
+    NotStarted."""
+    if shutil.which("node") is None:
+        raise NotStarted("node is not on PATH")
+    found = folder / "node_modules" / package / "package.json"
+    if not found.exists():
+        _install(["npm", "ci", "--prefix", str(folder)], package, seconds=seconds)
+    return f"{json.loads(found.read_text())['version']} (node {version(['node', '--version'])})"
 
-    return prepare
+
+def _node(package: str) -> Callable[[], str]:
+    return lambda: node_version(package)
 
 
 def ensure_python(package: str, requirements: Path) -> str:
@@ -156,7 +159,7 @@ def _centrifugo_binary() -> str:
         module = f"github.com/centrifugal/centrifugo/v{_CENTRIFUGO.split('.')[0]}"
         named_so = f"-s -w -X {module}/internal/build.Version={_CENTRIFUGO}"
         command = ["nice", "-n", "10", "go", "install", "-ldflags", named_so, f"{module}@v{_CENTRIFUGO}"]
-        _install(command, "centrifugo", {"GOBIN": str(built.parent)}, _BUILD_S)
+        _install(command, "centrifugo", {"GOBIN": str(built.parent)}, BUILD_S)
     return str(built)
 
 

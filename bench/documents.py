@@ -1,4 +1,5 @@
-"""Documents, ours alone, `python -m bench.documents [EDITS]`: what it costs to open, store and compact one.
+"""Documents, `python -m bench.documents [EDITS]`: what it costs to open, store and compact one; with `--peers`
+beside Hocuspocus (documents_peers.py).
 
 The edits are one person's typing: runs of letters at changing places, with corrections. Each is a message, as an
 editor sends it. The round trip of a ping is measured while nothing happens and while the document is compacted.
@@ -18,6 +19,7 @@ import pycrdt
 
 from aerostack_realtime import Aerostack
 from aerostack_realtime.protocol import documents
+from bench import documents_peers
 from bench.machine import describe
 from bench.report import table
 from tests.flow.conftest import SERVE_KEY, ServerProcess
@@ -176,4 +178,6 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
+    if "--peers" in sys.argv:
+        sys.exit(documents_peers.main())
     sys.exit(main(int((sys.argv[1:] or ["100000"])[0])))
