@@ -73,9 +73,11 @@ export class Client {
     later: this.#later,
     history: async (room, limit, before) => {
       const { apiKey, fetch = globalThis.fetch } = this.#options
-      const token = await this.#anyToken()
+      const token = this.#token ?? (await this.#currentToken())
       const origin = this.#origins[this.#connection.address] as string
-      const { fetchHistory } = await import('./message-history.js').catch(notLoaded)
+      const { fetchHistory } = await import('./message-history.js').catch((error) => {
+        throw wrap(error, 'network', true, room)
+      })
       return fetchHistory({ origin, apiKey, token, fetch }, room, limit, before)
     },
     id: () => this.#id(),
@@ -261,10 +263,6 @@ export class Client {
     return this.#token
   }
 
-  async #anyToken(): Promise<string | null> {
-    return this.#token ?? this.#currentToken()
-  }
-
   async #renewToken(expired: AerostackError): Promise<void> {
     const before = this.#token
     try {
@@ -278,13 +276,15 @@ export class Client {
 
   #persist(place: string): void {
     const failed = (error: unknown) => this.#failed(wrap(error, 'storage'))
+    const send = (id: string, text: string) => this.#sendAgain(id, text)
+    const currentToken = async () => this.#token ?? this.#currentToken()
     const options = {
       outbox: this.#outbox,
       place,
       page: this.#name,
       client: this,
-      currentToken: () => this.#anyToken(),
-      send: (id: string, text: string) => this.#sendAgain(id, text),
+      currentToken,
+      send,
       failed,
     }
     import('./outbox-store.js').then(({ persist }) => persist(options)).catch(failed)
@@ -391,11 +391,6 @@ export class Client {
     if (!this.#onError.size) console.error(error)
     notify(this.#onError, error)
   }
-}
-
-/** The network failed while a part of the client was loaded. */
-function notLoaded(error: unknown): never {
-  throw wrap(error, 'network', true)
 }
 
 /** A client of a server; see `ClientOptions`. Throws AerostackError `invalid_url`. */

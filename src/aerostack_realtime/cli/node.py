@@ -156,10 +156,8 @@ def serve(
     def ready(url: str) -> None:
         if as_json:
             log.info("%s", sources(found))
-        out.print(
-            f"aerostack: project {settings.project!r} in {shown(settings.database)}, listening on {url}",
-            markup=False,
-        )
+        place = f"project {settings.project!r} in {shown(settings.database)}"
+        out.print(f"aerostack: {place}, listening on {url}", markup=False)
 
     run_server(
         settings,

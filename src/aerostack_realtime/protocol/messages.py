@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from aerostack_realtime.protocol import envelope
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, OutOfStep, UnknownType
 from aerostack_realtime.protocol.nesting import DEFAULT_LEVELS, MAX_LEVELS, exceeds
 
@@ -319,19 +320,10 @@ Reply = (
 )
 
 
-class _Envelope(Struct):
-    """The readable part of an invalid command, so that the error can name the command that it answers."""
-
-    type: Any = UNSET
-    topic: Any = UNSET
-    id: Any = UNSET
-
-
 COMMAND_TYPES: Final = frozenset(str(command.__struct_config__.tag) for command in get_args(Command))
 REPLY_TYPES: Final = frozenset(str(reply.__struct_config__.tag) for reply in get_args(Reply))
 _decode_command: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 _decode_reply: Callable[[bytes | str], Reply] = msgspec.json.Decoder(Reply).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 encode = msgspec.json.Encoder().encode
 """The JSON text of any message, as bytes."""
 
@@ -347,20 +339,20 @@ class InvalidCommand(Exception):
 def decode_command(frame: bytes, nesting: int = DEFAULT_LEVELS) -> Command:
     """The command in a text frame of at most `nesting` levels. Raises InvalidCommand."""
     if len(frame) > 2 * nesting and exceeds(frame, nesting):  # JSON needs two bytes for each level
-        names = (UNSET, UNSET) if exceeds(frame, MAX_LEVELS) else _names(frame)
+        names = (UNSET, UNSET) if exceeds(frame, MAX_LEVELS) else envelope.names(frame)
         raise InvalidCommand(too_deep(nesting), *names)
     try:
         if not frame.isascii():
             frame.decode()  # msgspec does not look inside the strings of a Raw
         return _decode_command(frame)
     except msgspec.ValidationError as invalid:
-        kind = _envelope(frame).type
+        kind = envelope.read(frame).type
         error: AerostackError
         if isinstance(kind, str) and kind not in COMMAND_TYPES:
             error = UnknownType(f"There is no command of type {kind[:64]!r}; see docs/protocol.md §3.")
         else:
             error = BadMessage(f"{str(invalid)[:300]}; see docs/protocol.md §3.")
-        raise InvalidCommand(error, *_names(frame)) from None
+        raise InvalidCommand(error, *envelope.names(frame)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         raise InvalidCommand(BadMessage(f"A frame is one JSON object in UTF-8: {malformed}.")) from None
 
@@ -372,7 +364,7 @@ def too_deep(nesting: int) -> BadMessage:
 
 def error_for(frame: bytes, error: AerostackError) -> Error:
     """The `error` to answer to a frame that is not decoded; it names the frame's topic and id if there are any."""
-    return Error.of(error, *_names(frame))
+    return Error.of(error, *envelope.names(frame))
 
 
 def decode_reply(frame: bytes | str) -> Reply | None:
@@ -383,26 +375,9 @@ def decode_reply(frame: bytes | str) -> Reply | None:
     try:
         return _decode_reply(frame)
     except msgspec.ValidationError as invalid:
-        kind = _decode_envelope(frame).type
+        kind = envelope.read(frame).type
         if isinstance(kind, str) and kind not in REPLY_TYPES:
             return None
         raise BadMessage(f"The server sent a frame that is not of the protocol: {invalid}.") from invalid
     except msgspec.DecodeError as malformed:
         raise BadMessage(f"The server sent a frame that is not JSON: {malformed}.") from malformed
-
-
-def _envelope(frame: bytes) -> _Envelope:
-    try:
-        return _decode_envelope(frame)
-    except (msgspec.DecodeError, RecursionError):
-        return _Envelope()
-
-
-def _names(frame: bytes) -> tuple[str | UnsetType, str | UnsetType]:
-    """The topic and the id of a frame, as far as they can be read."""
-    envelope = _envelope(frame)
-    return _text(envelope.topic), _text(envelope.id)
-
-
-def _text(value: Any) -> str | UnsetType:
-    return value if isinstance(value, str) else UNSET

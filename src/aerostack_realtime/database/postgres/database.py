@@ -85,7 +85,6 @@ class PostgresDatabase:
         self._publication = Publication(connections, settings.publication, version)
         self._slot = Slot(connections, slot_name, version)
         options = stream_options(self._publication, version)
-        reader = WalReader(connections, slot_name, options)
         self._heard: list[Callable[[str, bytes], None]] = []
         self._feed = PostgresChangeFeed(
             connections,
@@ -93,7 +92,7 @@ class PostgresDatabase:
             types,
             listener,
             settings.log_bytes,
-            reader,
+            WalReader(connections, slot_name, options),
             self._emitted,
             lambda: self._consumer.reload_epochs(),
         )

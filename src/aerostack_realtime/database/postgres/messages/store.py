@@ -14,7 +14,6 @@ from psycopg.pq.abc import PGresult
 from aerostack_realtime.database.message_store import (
     LicenceLost,
     NewMessage,
-    OutcomeUnknown,
     Retention,
     Stored,
     StoredMessage,
@@ -27,7 +26,7 @@ from aerostack_realtime.database.postgres.connection.dedicated import (
 )
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
-from aerostack_realtime.database.postgres.messages import compaction, streams
+from aerostack_realtime.database.postgres.messages import compaction, failures, streams
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
     HIGH_WATER,
@@ -73,8 +72,6 @@ REMEMBERED_TOPICS = 10_000
 """Topics whose last `created_at` is cached; others are read from the table."""
 
 _RESTORED = "The database was restored from a backup just now. Try again in a moment."
-_UNKNOWN = "The database does not reply: the message may be there or not. Try again."
-_NOT_STORED = "The database does not reply, so the message was not stored. Try again."
 _INT64_MAX = 2**63 - 1
 
 Result = TypeVar("Result")
@@ -213,7 +210,7 @@ class PostgresMessageStore:
             async with self._reader.use(self._read_seconds) as connection:
                 return await read(connection)
         except (psycopg.Error, OSError) as error:
-            raise _unavailable(error) from error
+            raise failures.unavailable(error) from error
 
     async def _prune_step(self, topic: bytes, now: int) -> int:
         """Delete some of the messages of a topic that its retention no longer keeps."""
@@ -244,7 +241,7 @@ class PostgresMessageStore:
             outcomes = await self._store_all(writes)
             if any(isinstance(outcome, Unavailable) for outcome in outcomes):
                 # Messages behind them would only wait longer for the same outcome.
-                failure = _unsent(next(outcome for outcome in outcomes if isinstance(outcome, Unavailable)))
+                failure = failures.unsent(next(each for each in outcomes if isinstance(each, Unavailable)))
                 while self._waiting:
                     rest = self._next_group()
                     writes += rest
@@ -284,7 +281,7 @@ class PostgresMessageStore:
             return error
         except (psycopg.Error, OSError, Unavailable) as error:
             self._down = not isinstance(error, LicenceLost)
-            return _unavailable(error)
+            return failures.unavailable(error)
         return None
 
     async def _persist_growth(self, messages: Sequence[StoredMessage]) -> list[NewMessage]:
@@ -294,7 +291,7 @@ class PostgresMessageStore:
                     self._down = False
                     return await streams.update(connection, messages, self._licence)
             except (psycopg.Error, Unavailable) as error:
-                if self._down or isinstance(error, LicenceLost) or not _transient(error):
+                if self._down or isinstance(error, LicenceLost) or not failures.transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -332,8 +329,8 @@ class PostgresMessageStore:
             return await self._commit(writes[:middle]) | await self._commit(writes[middle:])
         except (psycopg.Error, OSError, Unavailable) as error:
             self._down = not isinstance(error, LicenceLost)
-            failure = _unavailable(error)
-            return {write.key: OutcomeUnknown(_UNKNOWN) if write.is_sent else _unsent(failure) for write in writes}
+            unsent = failures.unsent(failures.unavailable(error))
+            return {write.key: failures.unknown() if write.is_sent else unsent for write in writes}
 
     async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
         """Write; after a broken connection, find out the outcome: the rows are recognized by position and time.
@@ -366,7 +363,7 @@ class PostgresMessageStore:
             except (psycopg.Error, Unavailable) as error:
                 if isinstance(error, psycopg.Error) and not is_lost(error):
                     _mark_sent(writes, sent=False)  # the answer is that nothing was stored
-                if self._down or not _transient(error):
+                if self._down or not failures.transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -395,27 +392,6 @@ def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
 def _mark_sent(writes: Sequence[Write], *, sent: bool = True) -> None:
     for write in writes:
         write.is_sent = sent
-
-
-def _transient(error: Exception) -> bool:
-    """Whether a retry may succeed, at once or when the server is reachable again."""
-    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40"):
-        return True
-    return isinstance(error, Unavailable) or is_lost(error)
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    if isinstance(error, TimeoutError):
-        return OutcomeUnknown(_UNKNOWN)
-    meant = translate(error)
-    if isinstance(meant, Unavailable):
-        return meant
-    return Unavailable(f"The message store fails ({meant}). Fix that, then try again.")
-
-
-def _unsent(failure: Unavailable) -> Unavailable:
-    """The same for a message that was never sent to the database."""
-    return Unavailable(_NOT_STORED) if isinstance(failure, OutcomeUnknown) else failure
 
 
 def _report(task: asyncio.Task[None], died: Callable[[BaseException], None]) -> None:
