@@ -41,7 +41,7 @@ test('the code of the reference compiles strictly, with its types', { timeout: 6
   }
 })
 
-test('the samples of the documentation compile, strictly', { timeout: 60_000 }, async () => {
+test('the samples of the documentation compile, strictly', { timeout: 180_000 }, async () => {
   const programs = mkdtempSync(join(here, 'strict-'))
   try {
     expect(samples().length).toBeGreaterThan(10)
@@ -49,6 +49,7 @@ test('the samples of the documentation compile, strictly', { timeout: 60_000 }, 
     cpSync(join(here, 'samples.context.d.ts'), join(programs, 'context.d.ts'))
     const config = JSON.parse(readFileSync(join(here, 'strict.json'), 'utf8'))
     config.compilerOptions = { ...config.compilerOptions, types: ['node'], moduleDetection: 'force' }
+    config.compilerOptions.paths['http://127.0.0.1:8787/sdk/aerostack.js'] = ['../../../src/index.ts']
     config.include = ['*']
     writeFileSync(join(programs, 'tsconfig.json'), JSON.stringify(config))
     expect(await compile(programs)).toBe('')
@@ -57,7 +58,7 @@ test('the samples of the documentation compile, strictly', { timeout: 60_000 }, 
   }
 })
 
-/** Each `ts` and `tsx` block of the manuals and guides, named after its page and line. */
+/** Each `ts` and `tsx` block, and each module of an `html` block, of the manuals and guides, named after its place. */
 function samples(): { name: string; code: string }[] {
   const root = join(here, '../../../..')
   const guides = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
@@ -65,7 +66,8 @@ function samples(): { name: string; code: string }[] {
     .map((page) => `docs/${page}`)
   return ['README.md', 'packages/realtime/README.md', ...guides].flatMap((page) => {
     const text = readFileSync(join(root, page), 'utf8')
-    return [...text.matchAll(/^```(tsx?)\n(.*?)^```$/gms)].map(({ index, 1: language, 2: code = '' }) => {
+    const block = /^```(?:(tsx?)|html\n[^`]*<script type="module">)\n(.*?)^(?:```$|<\/script>)/gms
+    return [...text.matchAll(block)].map(({ index, 1: language = 'ts', 2: code = '' }) => {
       const line = text.slice(0, index).split('\n').length
       return { name: `${page.replaceAll('/', '-').replace('.md', '')}-${line}.${language}`, code }
     })
