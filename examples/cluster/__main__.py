@@ -45,6 +45,7 @@ http {{
         location = / {{ root {page}; try_files /index.html =404; }}
         location / {{
             proxy_pass http://nodes;
+            proxy_connect_timeout 2s;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
@@ -81,7 +82,7 @@ class Machine:
         for port in ports:
             _wait_for(f"http://127.0.0.1:{port}/readyz")
             say(f"node 127.0.0.1:{port} is ready")
-        servers = "\n".join(f"        server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in ports)
+        servers = "\n".join(f"        server 127.0.0.1:{port} max_fails=0;" for port in ports)
         configuration = self._place / "nginx.conf"
         configuration.write_text(NGINX.format(place=self._place, servers=servers, port=self.port, page=HERE))
         self._run(["nginx", "-c", str(configuration), "-e", str(self._place / "nginx.log")])
