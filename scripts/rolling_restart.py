@@ -8,6 +8,7 @@ acknowledged message once, in order, and without a gap.
 """
 
 import asyncio
+import logging
 import sys
 import time
 from typing import Final
@@ -147,6 +148,7 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # one per reconnection, which are counted
     _, balancer, secret, *pairs = sys.argv
     lossless = asyncio.run(show(balancer, secret, dict(pair.split("=", 1) for pair in pairs)))
     sys.exit(0 if lossless else 1)
