@@ -73,6 +73,15 @@ async def test_what_is_older_than_the_stored_state_changes_nothing(store: Messag
     assert (bytes(found.data), found.stream) == (b'"five"', StreamProgress(5, "failed", 9_000))
 
 
+async def test_the_end_of_a_stream_that_lost_pieces_is_stored(store: MessageStore) -> None:
+    """As after a failover of the journal."""
+    stream = await opened(store)
+    await grown(store, stream, 5, b'"five"')
+    await grown(store, stream, 4, b'"four"', "complete", 9_000)
+    [found] = await store.history(TOPIC, 10)
+    assert (bytes(found.data), found.stream) == (b'"four"', StreamProgress(4, "complete", 9_000))
+
+
 async def test_a_stream_is_replayed_at_its_end(store: MessageStore) -> None:
     stream = await opened(store, position=5_000)
     still_open = await opened(store, "open", position=5_500)

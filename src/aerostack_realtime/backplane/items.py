@@ -29,7 +29,7 @@ class Publish(Item, frozen=True, tag="p"):
     `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
     stream, which Append items continue, or finds out how far one is; `by_key`: its writer has a secret key.
     `traceparent` is passed on to subscribers. With `compacts`, a position, it replaces the stored messages of the
-    same event up to there.
+    same event up to there. With `continues` the appending node knows the stream; a node that does not, lacks it.
     """
 
     topic: str
@@ -43,6 +43,7 @@ class Publish(Item, frozen=True, tag="p"):
     by_key: bool = False
     traceparent: str | None = None
     compacts: int = 0
+    continues: bool = False
 
 
 class Append(Item, frozen=True, tag="x"):
@@ -69,6 +70,29 @@ class CancelStream(Item, frozen=True, tag="c"):
     id: str
     user_id: str | None = None
     reason: str = ""
+
+
+class StreamState(Item, frozen=True, tag="m"):
+    """All that the appending node knows of a stream, for nodes that know less of it.
+
+    The content is that of the items up to the position `as_of`, or what is stored. `opened` is the position of the
+    opening, `timestamp` its time in ms since the Unix epoch. `by_key` is None when that is not known. `owner` is
+    the node that waits for the stream's writer.
+    """
+
+    topic: str
+    id: str
+    event: str
+    data: bytes
+    n: int
+    state: Literal["open", "complete", "cancelled", "failed"]
+    as_of: int
+    opened: int
+    timestamp: int
+    owner: str
+    persist: bool = False
+    user_id: str | None = None
+    by_key: bool | None = None
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
@@ -192,7 +216,23 @@ class Answer(Item, frozen=True, tag="a"):
     payload: bytes
 
 
-AnyItem = Publish | Append | CancelStream | Settle | Track | Untrack | Roster | Hello | Beat | Bye | Ask | Answer
+AnyItem = (
+    Publish
+    | Append
+    | CancelStream
+    | StreamState
+    | Settle
+    | Track
+    | Untrack
+    | Roster
+    | Hello
+    | Beat
+    | Bye
+    | Ask
+    | Answer
+)
+OPTIONAL: Final = (StreamState,)
+"""Items that a node of the previous version may skip."""
 
 
 class Batch(Struct, frozen=True, array_like=True, gc=False):

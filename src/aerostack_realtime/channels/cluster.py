@@ -19,6 +19,7 @@ from aerostack_realtime.channels.custom.receipts import WINDOW_US
 from aerostack_realtime.channels.custom.roster import OwnRoster, RosterParts
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.channels.questions import Questions
+from aerostack_realtime.channels.stream_recovery import StreamRecovery
 from aerostack_realtime.protocol.errors import AerostackError
 
 
@@ -42,6 +43,7 @@ class Cluster:
         nodes: Nodes,
         publishing: Publishing,
         questions: Questions,
+        streams: StreamRecovery,
         info: NodeInfo,
         changed: Callable[[], None],
     ) -> None:
@@ -53,6 +55,8 @@ class Cluster:
         self._nodes = nodes
         self._publishing = publishing
         self._questions = questions
+        self._streams = streams
+        self._joining = False
         self._info = info
         self._changed = changed
         self._own = OwnRoster()
@@ -75,6 +79,7 @@ class Cluster:
 
     def join(self) -> None:
         """Say Hello, at the start or after this node was declared dead. Raises Overloaded, Unavailable."""
+        self._joining = True
         self._journal.append(Hello(self._info.name, self._info.version))
         if not self.is_learning:
             self.announce_members()
@@ -110,8 +115,12 @@ class Cluster:
             raise
 
     def announce_members(self) -> None:
-        """Put all members of this node's connections into the journal; when it refuses, with the next beat."""
+        """Put the streams of this node and all members of its connections into the journal; when it refuses, with
+        the next beat. The roster says that everything was announced."""
         self._roster_due = False
+        if not self._streams.announce():
+            self._roster_due = True
+            return
         node = self._journal.node
         for part in self._own.parts(lambda topic, connection: self.members.place(node, topic, connection)):
             if not self._try(part):
@@ -140,6 +149,9 @@ class Cluster:
         self._parts.forget(node)
         if node == self._journal.node:
             self._expected = {each.node for each in self._nodes.present()} - {node}
+            if self._joining:
+                self._joining = False
+                self._streams.joined(self._expected)
             if not self._expected:
                 self._publishing.be_sure()
             self._check_ready()
@@ -158,6 +170,7 @@ class Cluster:
         entries = self._parts.entered(node, item)
         if entries is None:
             return
+        self._streams_known(self._streams.heard(node))
         self._present(position, at, node, self.members.replace(node, entries, at // 1000, position))
         self._expected.discard(node)
         self._check_ready()
@@ -197,6 +210,8 @@ class Cluster:
         this node skipped some."""
         self._parts.forget()
         self.digests.restart()
+        others = {each.node for each in self._nodes.present()} - {self._journal.node}
+        self._streams.began(since, until, others)
         if not self._leaving:
             asks = since < until or self.is_learning
             self._greeting = Hello(self._info.name, self._info.version, asks=asks)
@@ -219,7 +234,14 @@ class Cluster:
         self._questions.ended(node)
         self._parts.forget(node)
         self._expected.discard(node)
+        self._streams_known(self._streams.gone(node))
         self._check_ready()
+
+    def _streams_known(self, now: bool) -> None:
+        """Whether this node knows all streams now, and did not before."""
+        if now:
+            self.digests.restart()
+            self._changed()
 
     def _check_ready(self) -> None:
         if self.is_learning and not self._expected and self._nodes.is_named(self._journal.node):

@@ -1,6 +1,6 @@
 """The delivery of a custom channel's event on this node: encoded once, into the log and to the subscribers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import UNSET, Raw, UnsetType
@@ -27,6 +27,8 @@ class Delivery:
         self._heard = registry.heard
         self._cursors = cursors
         self._connections = connections
+        self.stored_end: Callable[[StoredMessage], None] = lambda _: None
+        """Called with each stream that subscribers are sent from the store, after the journal began again."""
 
     def publish(self, position: int, timestamp: int, item: Publish, cursor: str) -> None:
         """Deliver an event to the channel's subscribers; without any, keep it for those who resume."""
@@ -112,12 +114,48 @@ class Delivery:
         if channel.grow(stream, self._cursors.at(position)):
             self._registry.grown(channel)
 
-    def end_stream(self, stream: Stream, position: int) -> None:
-        """Deliver the end of a stream; to the other subscribers it is an event with the whole content."""
+    def forget_stream(self, stream: Stream) -> None:
+        """A stream is not open any more."""
         open_here = self._registry.streams.get(stream.topic, {})
         open_here.pop(stream.id, None)
         if not open_here:
             self._registry.streams.pop(stream.topic, None)
+
+    def is_replaying(self, topic: str) -> bool:
+        """Whether the subscribers of a channel are being sent what the journal lost."""
+        channel = self._heard.get(topic)
+        return channel is not None and channel.replay is not None
+
+    def lose_stream(self, stream: Stream, position: int) -> None:
+        """A stream ended in items that this node lacks: for its readers it has failed."""
+        self.forget_stream(stream)
+        channel = self._heard.get(stream.topic)
+        if channel is not None and channel.stream_audience is not None:
+            channel.send_pieces()
+            [end] = _failed_streams(stream.topic, {stream.id: stream.n}, self._cursors.at(position))
+            channel.stream_audience.append(end)
+        self.lack_events(stream.topic, position)
+
+    def lack_events(self, topic: str, position: int) -> None:
+        """This node lacks an event of a channel at a position: subscribers that resume from before receive a gap.
+
+        During a replay they know of one, and have yet to receive what is in the log."""
+        if not self.is_replaying(topic):
+            self._registry.log(topic).lack(position)
+
+    def lack_stream(self, topic: str, position: int) -> None:
+        """A stream continues that this node does not know: report a gap."""
+        self.lack_events(topic, position)
+        channel = self._heard.get(topic)
+        if channel is not None and channel.is_live(position):
+            channel.send_pieces()
+            frame = frames.encode(messages.Subscribed(topic, self._cursors.at(position), recovered=False))
+            for audience in channel.audiences():
+                audience.append(frame)
+
+    def end_stream(self, stream: Stream, position: int) -> None:
+        """Deliver the end of a stream; to the other subscribers it is an event with the whole content."""
+        self.forget_stream(stream)
         channel = self._heard.get(stream.topic)
         self._registry.log(stream.topic).append_stream(position, stream)
         if channel is not None and channel.is_live(position):
@@ -158,6 +196,8 @@ class Delivery:
         """Deliver persisted messages to all subscribers of a channel, as the events they were. `known` is how many
         pieces of streams they have; streams that they have whole now are taken out of it."""
         for message in stored:
+            if message.stream is not None:
+                self.stored_end(message)
             frame = self.stored_frame(message, streams=False)
             self._append(channel, frame, None)
             if channel.stream_audience is not None:

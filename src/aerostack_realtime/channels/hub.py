@@ -100,9 +100,12 @@ class Hub:
             cursors=self._cursors,
             store=writes,
             holds=holds,
+            nodes=self._nodes,
             report=lambda settlement: self._publishing.report(settlement),
+            release=lambda topic: self._publishing.release(topic),
             connections=self._connections,
             limits=streams,
+            alone=self._is_alone,
         )
         self._publishing = Publishing(
             journal=journal,
@@ -120,6 +123,7 @@ class Hub:
             nodes=self._nodes,
             publishing=self._publishing,
             questions=self._questions,
+            streams=self._streaming.recovery,
             info=info,
             changed=self._nodes_changed,
         )
@@ -132,6 +136,7 @@ class Hub:
             questions=self._questions,
             commits=commits,
             store=writes,
+            restore=self._streaming.recovery.restore,
             retry_seconds=retry_seconds,
         )
         self._replays = Replays(
@@ -201,8 +206,7 @@ class Hub:
         Raises JournalUnusable, Unavailable.
         """
         await self._journal.start(self._replica)
-        if self._is_alone:
-            await self._streaming.restore()
+        await self._streaming.recovery.restore()
         with suppress(Unavailable):  # the resolver tries again
             await self._resolver.take_licence()
         self._cluster.join()
@@ -226,6 +230,7 @@ class Hub:
 
     def goodbye(self) -> None:
         """Leave the cluster; call it before the connections are closed, so that nobody is absent meanwhile."""
+        self._streaming.flush()
         self._cluster.leave()
 
     async def drain(self) -> None:
@@ -270,7 +275,7 @@ class Hub:
         """A connection is gone, with its subscriptions and its presence. Idempotent."""
         self._connections.pop(subscriber.connection_id, None)
         self.subscriptions.leave(subscriber)
-        self._streaming.gone(subscriber.connection_id)
+        self._streaming.writers.gone(subscriber.connection_id)
         self.presence.gone(subscriber)
 
     def trace(self, tracing: PublishTracing) -> None:

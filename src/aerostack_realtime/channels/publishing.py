@@ -160,7 +160,7 @@ class Publishing:
             elif receipt.position != event.position:  # refused once, and delivered as an ephemeral event meanwhile
                 self._holds.drop(event)
         for topic in topics:
-            self._release(topic)
+            self.release(topic)
 
     def present(self, position: int, at: int, node: str, changes: Mapping[str, list[PresenceChange]]) -> None:
         """Send what one item changed of the members."""
@@ -207,6 +207,7 @@ class Publishing:
     def forget_below(self, floor: int) -> None:
         """A Beat announced a floor."""
         self.receipts.forget_below(floor)
+        self._streaming.streams.forget_below(floor)
         if self.receipts.floor >= self._start:
             self.be_sure()
 
@@ -292,7 +293,8 @@ class Publishing:
         except AerostackError as error:
             report(error)
 
-    def _release(self, topic: str) -> None:
+    def release(self, topic: str) -> None:
+        """Deliver what does not wait in a channel any more."""
         for event in self._holds.release(topic):
             if event.stream is not None:
                 self.delivered += event.position

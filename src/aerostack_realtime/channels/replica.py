@@ -86,6 +86,8 @@ class Replica:
                 self._streaming.appended(position, at, node, item, done)
             case CancelStream():
                 self._streaming.cancelled(position, at, node, item, self._pop(node))
+            case items.StreamState():
+                self._streaming.recovery.entered(position, node, item)
             case Settle():
                 if item.settlements:
                     self._publishing.settled(position, item)

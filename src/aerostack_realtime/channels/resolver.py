@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -26,7 +26,8 @@ SETTLE: Final = "settle"
 
 
 class Resolver:
-    """Runs beside the replica. `commits` is None where a node is alone."""
+    """Runs beside the replica. `commits` is None where a node is alone; `restore` takes over the stored streams
+    that no node knows."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Resolver:
         questions: Questions,
         commits: Commits | None,
         store: LicensedStore,
+        restore: Callable[[], Awaitable[None]],
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._journal = journal
@@ -47,6 +49,7 @@ class Resolver:
         self._questions = questions
         self._commits = commits
         self._store = store
+        self._restore = restore
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
         self._doubtful: dict[str, frozenset[int]] = {}
@@ -71,6 +74,7 @@ class Resolver:
                 self._ask()
                 await self._settle_doubtful()
                 await self._settle_orphans()
+                await self._restore()
             except AerostackError as error:
                 log.warning("a dead node cannot be dealt with now, trying again: %s", error.message)
                 await asyncio.sleep(self._retry_seconds)

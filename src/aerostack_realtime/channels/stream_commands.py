@@ -6,7 +6,8 @@ from aerostack_realtime.backplane.items import Append, CancelStream, Publish
 from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.publishing import MAX_ID, check_event
 from aerostack_realtime.channels.replica import Replica
-from aerostack_realtime.channels.streaming import FromWriter, Streaming
+from aerostack_realtime.channels.stream_writers import FromWriter
+from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.messages import End
 
@@ -41,8 +42,11 @@ class StreamCommands:
         """Open a stream, or learn how far one's own is. Raises BadMessage, Forbidden, RateLimited."""
         check_event(topic, event, id)
         if connection is not None:
-            self._streaming.check((topic, id), connection)
-        item = Publish(topic, event, bytes(data), user_id, id, persist, stream=True, by_key=by_key)
+            self._streaming.writers.check((topic, id), connection)
+        continues = self._streaming.streams.known(topic, id) is not None
+        item = Publish(
+            topic, event, bytes(data), user_id, id, persist, stream=True, by_key=by_key, continues=continues
+        )
         self._replica.append(item, FromWriter(connection, done))
 
     def append(
@@ -72,7 +76,7 @@ class StreamCommands:
 
     def refused(self, topic: str, id: str, connection: str) -> None:
         """A writer has lost the right to continue its stream, which ends unless it gets it again in time."""
-        self._streaming.away((topic, id), connection)
+        self._streaming.writers.away((topic, id), connection)
 
     def pieces(self, topic: str, id: str) -> int:
         """How many pieces a stream has; 0 for one that is not known."""

@@ -11,16 +11,22 @@ from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Append, CancelStream, Publish, Settlement
 from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
 from aerostack_realtime.channels.custom.log import Cursors
+from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.streams import Appended, Key, Repeated, Result, Stream, Streams
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
+from aerostack_realtime.channels.stream_recovery import StreamRecovery
+from aerostack_realtime.channels.stream_rows import StreamRows
 from aerostack_realtime.channels.stream_storage import StreamStorage
+from aerostack_realtime.channels.stream_writers import StreamWriters
 from aerostack_realtime.database.message_store import Stored, StoredMessage
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Conflict, RateLimited, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Conflict, NotFound, OutOfStep, Unavailable
 
+LACKING_COUNT: Final = 1_000
+"""Streams for which a gap was reported, so that it is reported once."""
 _NOT_STORED: Final = "The end of the stream could not be stored; send it again."
 
 
@@ -36,28 +42,9 @@ class StreamLimits(Struct, frozen=True):
 DEFAULT_LIMITS: Final = StreamLimits()
 
 
-class _Writer(Struct):
-    """The writer of a stream on this node: its connection, None for HTTP calls and for one that is gone.
-
-    Without a connection the stream ends after so many `seconds`."""
-
-    connection: str | None
-    seconds: int
-
-
-class FromWriter(Struct, frozen=True):
-    """The `done` of a writer's command; it came by `connection`, None for HTTP calls."""
-
-    connection: str | None
-    done: Done
-
-    def __call__(self, outcome: Outcome | AerostackError) -> None:
-        self.done(outcome)
-
-
 class Streaming:
     """The streams of all nodes. `connections` are this node's by their ids; `report` puts a settlement into the
-    journal."""
+    journal, `release` delivers what does not wait in a channel any more. `alone`: there are no other nodes."""
 
     def __init__(
         self,
@@ -67,83 +54,58 @@ class Streaming:
         cursors: Cursors,
         store: LicensedStore,
         holds: HoldQueues,
+        nodes: Nodes,
         report: Callable[[Settlement], None],
+        release: Callable[[str], None],
         connections: Mapping[str, Subscriber],
         limits: StreamLimits,
+        alone: bool,
     ) -> None:
         self.streams = Streams(limits.bytes)
+        self.writers = StreamWriters(connections, limits.seconds, limits.per_connection)
         self._journal = journal
         self._delivery = delivery
         self._cursors = cursors
         self._storage = StreamStorage(store)
         self._holds = holds
         self._report = report
-        self._connections = connections
-        self._limits = limits
-        self._writers: dict[Key, _Writer] = {}
-        self._by_connection: dict[str, set[Key]] = {}
+        self._rows = StreamRows(journal, self.streams, self._storage)
+        self.recovery = StreamRecovery(
+            journal=journal,
+            nodes=nodes,
+            streams=self.streams,
+            writers=self.writers,
+            rows=self._rows,
+            delivery=delivery,
+            holds=holds,
+            release=release,
+            alone=alone,
+        )
+        delivery.stored_end = self.recovery.stored_end
+        self._lacking: dict[Key, None] = {}
+        """Streams that other nodes know and this one does not."""
         self._ending: dict[Key, list[Done]] = {}
         """Ends that wait for their commit, with the repeats that wait for them."""
-        self._refused: dict[int, Callable[[], None]] = {}
-        """The answers to openings that were not stored, by position: they follow the Settle."""
+        self._opening: dict[int, Callable[[], None]] = {}
+        """The answers to openings that were not stored as new streams, by position: they follow the Settle."""
 
     # --- writers of this node ----------------------------------------------------------------------------
-
-    def check(self, key: Key, connection: str) -> None:
-        """Whether a connection may open one more stream. Raises RateLimited."""
-        of_it = self._by_connection.get(connection, ())
-        if len(of_it) >= self._limits.per_connection and key not in of_it:
-            raise RateLimited(
-                f"A connection has at most {self._limits.per_connection} open streams; finish some first."
-            )
-
-    def gone(self, connection: str) -> None:
-        """A connection has ended: its streams end as failed unless their writers return in time."""
-        for key in self._by_connection.pop(connection, ()):
-            self._writers[key] = _Writer(None, self._limits.seconds)
-
-    def away(self, key: Key, connection: str) -> None:
-        """The writer of a stream may not continue it: as if its connection had ended."""
-        writer = self._writers.get(key)
-        if writer is not None and writer.connection == connection:
-            self._forget(key)
-            self._writers[key] = _Writer(None, self._limits.seconds)
 
     def sweep(self) -> None:
         """Store how far streams are, and end those whose writers are gone for too long. Call it once a second."""
         self._storage.flush()
-        for key, writer in list(self._writers.items()):
-            if writer.connection is not None:
-                continue
-            writer.seconds -= 1
-            if writer.seconds <= 0:
+        with suppress(AerostackError):  # the next sweep continues
+            for key in self.writers.overdue():
                 stream = self.streams.find(*key)
                 if stream is None:
-                    del self._writers[key]
+                    self.writers.forget(key)
                 else:
-                    with suppress(AerostackError):  # the next sweep appends it again
-                        self._journal.append(Append(*key, stream.n, b"", "failed", by_server=True))
+                    self._journal.append(Append(*key, stream.n, b"", "failed", by_server=True))
+            self.recovery.sweep()
 
-    async def restore(self) -> None:
-        """Take over the stored streams that have not ended. Raises Unavailable."""
-        for message in await self._storage.unfinished():
-            assert message.stream is not None, "a stream is stored with its progress"
-            item = Publish(
-                message.topic,
-                message.event,
-                bytes(message.data),
-                message.user_id or None,
-                message.id,
-                persist=True,
-                stream=True,
-                by_key=not message.user_id,
-            )
-            node, n = self._journal.node, message.stream.n
-            stream = Stream(message.position, message.created_at, node, item, n)
-            stream.owner = message.user_id, None if message.user_id else True
-            self.streams.restore(stream)
-            self._delivery.open_stream(stream, message.position)
-            self._writers[stream.topic, stream.id] = _Writer(None, self._limits.seconds)
+    def flush(self) -> None:
+        """Store how far streams are."""
+        self._storage.flush()
 
     # --- items -------------------------------------------------------------------------------------------
 
@@ -152,12 +114,16 @@ class Streaming:
         result = self.streams.open(position, at // 1000, node, item)
         assert item.id is not None, "a stream has an id"
         key = item.topic, item.id
-        self._moved(key, node)
+        self._moved(key)
         if not isinstance(result, Appended):
+            if isinstance(result, NotFound):
+                result = Unavailable("The stream cannot be continued now; open it again.")
+            if node == self._journal.node and not item.continues:
+                self._repeated(position, key, item)
             self._answer(position, at, key, result, done)
             return
         stream = result.stream
-        self._written(key, done)
+        self.writers.wrote(key, done)
         if item.persist:
             self._holds.hold(PendingEvent(item.topic, position, node, 0, False, item, stream=stream))
             if node == self._journal.node:
@@ -173,9 +139,11 @@ class Streaming:
     def appended(self, position: int, at: int, node: str, item: Append, done: Done | None) -> None:
         """A writer appends a piece, ends its stream, or both; or this is the end of a writer that is gone."""
         result = self.streams.append(position, node, item)
-        self._moved((item.topic, item.id), node)
+        self._moved((item.topic, item.id))
+        if isinstance(result, NotFound | OutOfStep):
+            self._lacks(position, node, item, result)
         if isinstance(result, Appended) and not result.ended:
-            self._written((item.topic, item.id), done)
+            self.writers.wrote((item.topic, item.id), done)
             if result.stream.persist and node == self._journal.node:
                 self._storage.grown(result.stream)
             if result.stream.visible:
@@ -189,13 +157,13 @@ class Streaming:
         """A user cancels a stream."""
         key = item.topic, item.id
         result = self.streams.cancel(position, item)
-        writer = self._writers.get(key)
-        if isinstance(result, Appended) and writer is not None and writer.connection is not None:
-            connection = self._connections.get(writer.connection)
-            if connection is not None:
-                user_id = UNSET if item.user_id is None else item.user_id
-                cancel = messages.StreamCancelled(item.topic, item.id, user_id, item.reason or UNSET)
-                try_write(connection, frames.encode(cancel))
+        if isinstance(result, NotFound):
+            self.recovery.keep(position, node, item)
+        connection = self.writers.connection(key)
+        if isinstance(result, Appended) and connection is not None:
+            user_id = UNSET if item.user_id is None else item.user_id
+            cancel = messages.StreamCancelled(item.topic, item.id, user_id, item.reason or UNSET)
+            try_write(connection, frames.encode(cancel))
         self._finished(position, at, node, key, result, done)
 
     def settled(self, event: PendingEvent, settlement: Settlement) -> None:
@@ -209,13 +177,15 @@ class Streaming:
         elif event.ends:
             self.streams.reopen(stream)
             if event.node == self._journal.node:
-                self._writers[key] = _Writer(None, self._limits.seconds)
+                self.writers.wait_for(key)
+            self._rows.check(stream)
         else:
             self.streams.remove(stream)
-            self._forget(key)
-            refuse = self._refused.pop(event.position, None)
-            if refuse is not None:
-                refuse()
+            self.writers.forget(key)
+            self._withdraw_end(stream)
+        answer = None if event.ends else self._opening.pop(event.position, None)
+        if answer is not None:
+            answer()
         for done in self._ending.pop(key, ()) if event.ends else ():
             if stored:
                 done(self._outcome(event.position, 0, stream.n, stream.state, stream.timestamp))
@@ -237,22 +207,42 @@ class Streaming:
         if not isinstance(result, Appended):
             self._answer(position, at, key, result, done)
             return
-        self._forget(key)
+        self.writers.forget(key)
         stream = result.stream
         if stream.persist:
-            self._holds.hold(PendingEvent(stream.topic, position, node, 0, False, stream=stream, ends=True))
+            event = PendingEvent(stream.topic, position, node, 0, False, stream=stream, ends=True)
+            self._holds.hold(event)
+            self.recovery.hold(event)
             self._ending[key] = []
             if node == self._journal.node:
-                self._store_end(position, stream, done)
+                self.recovery.store(position, lambda: self._store_end(position, stream, done))
             return
-        if stream.topic in self._holds.queues:
-            self._holds.hold(
-                PendingEvent(stream.topic, position, node, stream.timestamp, True, stream=stream, ends=True)
-            )
+        if stream.topic in self._holds.queues or self.recovery.holds_ends:
+            event = PendingEvent(stream.topic, position, node, stream.timestamp, True, stream=stream, ends=True)
+            self._holds.hold(event)
+            self.recovery.hold(event)
         else:
             self._delivery.end_stream(stream, position)
         if done is not None:
             done(self._outcome(position, at, stream.n, stream.state))
+
+    def _repeated(self, position: int, key: Key, item: Publish) -> None:
+        """An opening of this node turned out not to be one; for a node that knows less it may have been."""
+        stream = self.streams.find(*key)
+        if stream is not None:
+            self.recovery.tell(stream)
+        if item.persist and stream is not None and stream.visible:
+            self._report(Settlement(position, "stored", stream.timestamp))
+        elif item.persist:
+            self._report(Settlement(position, "refused"))
+
+    def _withdraw_end(self, stream: Stream) -> None:
+        """The opening of a stream was not stored, so its end is not."""
+        for event in self._holds.unsettled(lambda _: True):
+            if event.stream is stream and event.ends:
+                self._holds.settle(Settlement(event.position, "refused"))
+                for done in self._ending.pop((stream.topic, stream.id), ()):
+                    done(Unavailable(_NOT_STORED))
 
     def _store_opening(self, position: int, stream: Stream, done: Done | None) -> None:
         """Store a stream that an item of this node opened; its Settle follows the commit."""
@@ -262,6 +252,8 @@ class Streaming:
             if isinstance(result, AerostackError):
                 self._report(Settlement(position, "refused"))
                 outcome = result
+            elif result.duplicate and self._adopts(position, stream, result.message, done):
+                return
             elif result.duplicate:
                 self._report(Settlement(position, "duplicate", result.message.created_at, result.message.position))
                 outcome = self._stored_before(result.message)
@@ -272,12 +264,29 @@ class Streaming:
                     done(self._outcome(position, 0, stream.n, "open", stream.timestamp))
                 return
             if done is not None:
-                self._refused[position] = partial(done, outcome)
+                self._opening[position] = partial(done, outcome)
 
         self._storage.open(stream, stored)
 
+    def _adopts(self, position: int, stream: Stream, stored: StoredMessage, done: Done | None) -> bool:
+        """Whether an opening continues a stored stream that this node does not know."""
+        if stored.stream is None or stored.stream.state != "open" or stored.event != stream.event:
+            return False
+        try:
+            self._rows.announce(stored)
+        except AerostackError:
+            return False
+        self._report(Settlement(position, "stored", stored.created_at))
+        if done is not None:
+            self._opening[position] = lambda: done(self._outcome(position, 0, stream.n, "open", stored.created_at))
+        return True
+
     def _store_end(self, position: int, stream: Stream, done: Done | None) -> None:
         """Store the end of a stream by an item of this node; its Settle follows the commit."""
+        if not self._holds.is_unsettled(position):
+            if done is not None:
+                done(Unavailable(_NOT_STORED))
+            return
 
         def stored(failure: AerostackError | None) -> None:
             if failure is not None:
@@ -306,7 +315,7 @@ class Streaming:
             done(result)
             return
         if result.state == "open":
-            self._written(key, done)
+            self.writers.wrote(key, done)
         elif key in self._ending:
             self._ending[key].append(done)
             return
@@ -324,30 +333,22 @@ class Streaming:
     ) -> Outcome:
         return Outcome(self._cursors.at(position), timestamp or at // 1000, duplicate, n, state)
 
-    def _written(self, key: Key, done: Done | None) -> None:
-        """A writer continues its stream, on this node if `done` says from where."""
-        if not isinstance(done, FromWriter):
+    def _moved(self, key: Key) -> None:
+        """The writer of a stream may be on another node now."""
+        stream = self.streams.find(*key)
+        if stream is not None and stream.node != self._journal.node:
+            self.writers.forget(key)
+
+    def _lacks(self, position: int, node: str, item: Append, failure: NotFound | OutOfStep) -> None:
+        """An item does not fit: this node knows less than others, or its sender is wrong."""
+        self.recovery.keep(position, node, item)
+        key = item.topic, item.id
+        if key in self.writers:
+            self.writers.wait_for(key)  # its writer is there, on whichever node
+        unknown = isinstance(failure, NotFound) and (item.n or item.state) and node != self._journal.node
+        if not unknown or self.recovery.is_unsure or key in self._lacking:
             return
-        connection = done.connection if done.connection in self._connections else None
-        known = self._writers.get(key)
-        if known is None or known.connection != connection:
-            self._forget(key)
-            self._writers[key] = _Writer(connection, self._limits.seconds)
-            if connection is not None:
-                self._by_connection.setdefault(connection, set()).add(key)
-        else:
-            known.seconds = self._limits.seconds
-
-    def _moved(self, key: Key, node: str) -> None:
-        """The writer of a stream is on `node`."""
-        if node != self._journal.node:
-            self._forget(key)
-
-    def _forget(self, key: Key) -> None:
-        """This node has no writer of a stream any more."""
-        writer = self._writers.pop(key, None)
-        if writer is not None and writer.connection is not None:
-            of_it = self._by_connection.get(writer.connection, set())
-            of_it.discard(key)
-            if not of_it:
-                self._by_connection.pop(writer.connection, None)
+        self._lacking[key] = None
+        if len(self._lacking) > LACKING_COUNT:
+            del self._lacking[next(iter(self._lacking))]
+        self._delivery.lack_stream(item.topic, position)

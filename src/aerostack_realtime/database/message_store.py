@@ -108,9 +108,9 @@ class MessageStore(Protocol):
     def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
         """Store how far a stream is, and call `done` after the commit.
 
-        An update with fewer pieces than are stored, or of a stream whose end is stored, changes nothing. A stream
-        that is missing is inserted. Updates follow the appends before them. Raises Overloaded when too many writes
-        are waiting.
+        An update with fewer pieces than are stored changes nothing, unless it is the end: a journal that fails
+        over may lose pieces. After the end nothing changes. A stream that is missing is inserted. Updates follow
+        the appends before them. Raises Overloaded when too many writes are waiting.
         """
 
     async def open_streams(self) -> list[StoredMessage]:

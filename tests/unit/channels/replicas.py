@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from aerostack_realtime.backplane.base import JournalListener
-from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.backplane.items import OPTIONAL, AnyItem
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub, Outcome
@@ -87,9 +88,12 @@ class SharedLog:
 
 
 class SharedJournal:
-    """One node's journal on the shared log: `flush` appends what waits, `read` lets items enter."""
+    """One node's journal on the shared log: `flush` appends what waits, `read` lets items enter.
 
-    def __init__(self, log: SharedLog, node: str) -> None:
+    A node of the `previous` version neither writes nor reads optional items."""
+
+    def __init__(self, log: SharedLog, node: str, *, previous: bool = False) -> None:
+        self._unknown = OPTIONAL if previous else ()
         self.node = node
         self.log = log
         self.last = 0
@@ -121,7 +125,8 @@ class SharedJournal:
     def append(self, item: AnyItem) -> None:
         if self.refusal is not None:
             raise self.refusal
-        self.waiting.append(item)
+        if not isinstance(item, self._unknown):
+            self.waiting.append(item)
 
     def flush(self) -> None:
         waiting, self.waiting = self.waiting, []
@@ -138,6 +143,8 @@ class SharedJournal:
         following = sorted(steps, key=lambda each: each.position)[:count]
         for each in following:
             since, self.last = self.last, each.position
+            if isinstance(each, Entry) and isinstance(each.item, self._unknown):
+                continue
             if isinstance(each, Entry):
                 self.listener.entered(each.position, each.at, each.node, each.item)
             else:
@@ -167,9 +174,18 @@ class Messages:
         created_at = max(message.position // 1000, self._newest.get(message.topic, 0) + 1)
         self._newest[message.topic] = created_at
         stored = StoredMessage(*key[:1], message.id, message.user_id, message.event, message.data,
-                               message.position, created_at)  # fmt: skip
+                               message.position, created_at, message.stream)  # fmt: skip
         self.stored[key] = stored
         return Stored(stored, duplicate=False)
+
+    def update(self, message: StoredMessage) -> None:
+        key = message.topic, message.user_id, message.id
+        known = self.stored.setdefault(key, message)
+        assert known.stream is not None, "only streams grow"
+        assert message.stream is not None, "only streams grow"
+        grows = known.stream.n <= message.stream.n or message.stream.state != "open"
+        if known.stream.state == "open" and grows:
+            self.stored[key] = replace(message, position=known.position, created_at=known.created_at)
 
 
 class Store:
@@ -179,12 +195,25 @@ class Store:
         self.messages = messages
         self.node = node
         self.waiting: list[tuple[NewMessage, Callable[[Stored | AerostackError], None]]] = []
+        self.updates: list[tuple[StoredMessage, Callable[[AerostackError | None], None]]] = []
         self.full = False
+        self.away = 0
 
     def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
         if self.full:
             raise Overloaded("Too many messages wait to be stored.")
         self.waiting.append((message, done))
+
+    def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
+        self.updates.append((message, done))
+
+    async def open_streams(self) -> list[StoredMessage]:
+        """`away` calls fail first."""
+        if self.away:
+            self.away -= 1
+            raise Unavailable("The database is away.")
+        found = self.messages.stored.values()
+        return [each for each in found if each.stream is not None and each.stream.state == "open"]
 
     def commit(self, failure: AerostackError | None = None) -> None:
         if self.node not in self.messages.licences:
@@ -193,11 +222,25 @@ class Store:
         outcomes = [failure or self.messages.insert(message) for message, _ in waiting]
         for (_, done), outcome in zip(waiting, outcomes, strict=True):
             done(outcome)
+        updates, self.updates = self.updates, []
+        for message, answer in updates:
+            if failure is None:
+                self.messages.update(message)
+            answer(failure)
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        found = [each for each in self.messages.stored.values() if each.topic == topic]
+        found = [placed(each) for each in self.messages.stored.values() if each.topic == topic and is_whole(each)]
         found = sorted((each for each in found if position < each.position <= until), key=_position)
         return found[:limit]
+
+
+def is_whole(message: StoredMessage) -> bool:
+    return message.stream is None or message.stream.state != "open"
+
+
+def placed(message: StoredMessage) -> StoredMessage:
+    """A stream stands at the position of its end."""
+    return message if message.stream is None else replace(message, position=message.stream.ended)
 
 
 class Commits:
@@ -219,6 +262,9 @@ class Commits:
 
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         found = {(each.topic, each.position): each.created_at for each in self.messages.stored.values()}
+        for each in self.messages.stored.values():
+            if each.stream is not None and each.stream.ended:
+                found[each.topic, each.stream.ended] = each.created_at
         return {place: found[place] for place in places if place in found}
 
     async def with_messages(self, topics: Sequence[str], after: int, until: int) -> set[str]:
@@ -228,18 +274,18 @@ class Commits:
         return {
             each.topic
             for each in self.messages.stored.values()
-            if each.topic in topics and after < each.position <= until
+            if each.topic in topics and is_whole(each) and after < placed(each).position <= until
         }
 
 
 class Node:
     """One node: its hub, journal and store, and a peer subscribed to TOPIC unless told otherwise."""
 
-    def __init__(self, cluster: "Replicas", name: str, *, feed: object = None) -> None:
+    def __init__(self, cluster: "Replicas", name: str, *, feed: object = None, previous: bool = False) -> None:
         self.cluster = cluster
         self.name = name
         self.tick = Tick()
-        self.journal = SharedJournal(cluster.log, name)
+        self.journal = SharedJournal(cluster.log, name, previous=previous)
         self.store = Store(cluster.messages, name)
         self.later: list[Callable[[], None]] = []
         self.keeper = False
@@ -299,9 +345,9 @@ class Replicas:
         for name in names:
             self.start(name)
 
-    def start(self, name: str, *, feed: object = None) -> Node:
+    def start(self, name: str, *, feed: object = None, previous: bool = False) -> Node:
         """A node joins; it is ready once the others have run."""
-        node = Node(self, name, feed=feed)
+        node = Node(self, name, feed=feed, previous=previous)
         self.loop.run_until_complete(node.hub.start())
         self.nodes.append(node)
         self.tasks[name] = self.loop.create_task(node.hub.run())

@@ -61,6 +61,7 @@ def stream(streams: Streams) -> Stream:
     item = Publish("chat/1/p", "answer", b'""', "ann", "s", persist=True, stream=True)
     found = streams.open(7, 1_000, "node", item)
     assert isinstance(found, Appended)
+    found.stream.visible = True
     return found.stream
 
 

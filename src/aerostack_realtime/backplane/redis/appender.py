@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.backplane.items import OPTIONAL, AnyItem
 from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, Part, Reply, ServerError
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
@@ -63,7 +63,8 @@ class Appender:
         self._max_bytes = max_bytes
         self._headroom = str(headroom)
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Raw] = deque()
+        self._waiting: deque[tuple[Raw, bool]] = deque()
+        """Encoded items, and whether other nodes may skip them."""
         self._unconfirmed: deque[_Batch] = deque()
         self._unsent: deque[_Batch] = deque()
         self._bytes = 0
@@ -94,7 +95,7 @@ class Appender:
             raise Overloaded(_WAITING)
         encoded = _encode(item)
         self._bytes += len(encoded)
-        self._waiting.append(Raw(encoded))
+        self._waiting.append((Raw(encoded), isinstance(item, OPTIONAL)))
         if self._flying is None and not self._scheduled and self._target is not None:
             self._scheduled = True
             self._loop.call_soon(self._start)  # what the same step appends goes into the same batch
@@ -229,13 +230,16 @@ class Appender:
             return None
         waiting = self._waiting
         items: list[Raw] = []
+        optional: list[int] = []
         size = 0
-        while waiting and len(items) < BATCH_ITEMS and (not items or size + len(waiting[0]) <= BATCH_BYTES):
-            item = waiting.popleft()
+        while waiting and len(items) < BATCH_ITEMS and (not items or size + len(waiting[0][0]) <= BATCH_BYTES):
+            item, is_optional = waiting.popleft()
+            if is_optional:
+                optional.append(len(items))
             size += len(item)
             items.append(item)
         self._sequence += 1
-        batch = _Batch(self._sequence, len(items), _encode((self._node, self._sequence, items, ())))
+        batch = _Batch(self._sequence, len(items), _encode((self._node, self._sequence, items, optional)))
         self._bytes += len(batch.blob) - size
         self._unconfirmed.append(batch)
         return batch

@@ -175,7 +175,7 @@ class CustomChannel:
 
 def pieces(stream: Stream, n: int, cursor: str, *, ended: bool = False) -> bytes:
     """The frame with the pieces of a stream from number `n` on, and with its state if it has `ended`."""
-    if n < stream.known_from:
+    if not stream.knows(n):
         return so_far(stream, cursor, ended=ended)
     appended = messages.Appended(
         topic=stream.topic,

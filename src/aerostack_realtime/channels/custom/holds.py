@@ -61,6 +61,10 @@ class HoldQueues:
         if not event.settled:
             self._unsettled[event.position] = event
 
+    def is_unsettled(self, position: int) -> bool:
+        """Whether the event at a position waits for its Settle."""
+        return position in self._unsettled
+
     def settle(self, settlement: Settlement) -> PendingEvent | None:
         """Settle the persisted publish at a position: a stored one may be released now, any other one is dropped.
 

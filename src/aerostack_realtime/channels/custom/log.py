@@ -251,6 +251,13 @@ class Log:
             self.drop()
         self.start = self.last = self.unrecorded = max(position, self.last)
 
+    def lack(self, position: int) -> None:
+        """An event up to a position is missing: the log is complete only after it."""
+        while self._entries and self._entries[0].position <= position:
+            self.drop()
+        self.start = max(position, self.start)
+        self.last = max(position, self.last)
+
     def remove(self, position: int) -> None:
         """Take out an event that turned out to repeat an earlier one."""
         kept = deque(entry for entry in self._entries if entry.position != position)

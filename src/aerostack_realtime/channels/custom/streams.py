@@ -4,13 +4,15 @@ A stream's content stays in JSON, without its brackets or quotes: pieces are joi
 """
 
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 from msgspec import Struct
 
-from aerostack_realtime.backplane.items import Append, CancelStream, Publish
+from aerostack_realtime.backplane.items import Append, CancelStream, Publish, StreamState
+from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import (
     AerostackError,
     BadMessage,
@@ -21,7 +23,6 @@ from aerostack_realtime.protocol.errors import (
     OutOfStep,
     TooLarge,
 )
-from aerostack_realtime.protocol.messages import StreamState
 
 Key = tuple[str, str]
 """Topic and id of a stream."""
@@ -30,6 +31,13 @@ Owner = tuple[str, bool | None]
 not hold that."""
 ENDED_COUNT: Final = 100_000
 """Ended streams that are remembered, so that a late append is answered by what happened to its stream."""
+ANNOUNCED_COUNT: Final = 10_000
+"""Ended streams that are announced to a node that joins."""
+RECENT_US: Final = 10_000_000
+RECENT_COUNT: Final = 1_000
+"""Ended streams that are kept with their content: a journal that fails over loses less than ten seconds."""
+UNKNOWN: Final = -1
+"""Instead of an offset: where a piece begins that is known only joined with others."""
 
 
 class Stream:
@@ -72,7 +80,7 @@ class Stream:
         self.opened = self.last = opened
         self.timestamp = timestamp
         self.node = node
-        self.state: StreamState = "open"
+        self.state: messages.StreamState = "open"
         self.is_text = item.data[:1] == b'"'
         self.known_from = self.sent = n
         self.visible = False
@@ -93,11 +101,15 @@ class Stream:
         """The content so far, as JSON."""
         return self._wrapped(0)
 
+    def knows(self, n: int) -> bool:
+        """Whether this node knows where piece number `n` begins, which may be the next one."""
+        return n >= self.known_from and self._lengths[n - self.known_from] != UNKNOWN
+
     def since(self, n: int) -> bytes:
-        """The pieces from number `n` on, joined, as JSON; `n` is from `known_from` to the number of pieces."""
+        """The pieces from number `n` on, joined, as JSON; `n` is one that it `knows`."""
         return self._wrapped(self._lengths[n - self.known_from])
 
-    def add(self, position: int, piece: bytes, state: StreamState) -> None:
+    def add(self, position: int, piece: bytes, state: messages.StreamState) -> None:
         """Append a piece (JSON, b"" for none) and take the state."""
         self.last = position
         self.state = state
@@ -109,12 +121,53 @@ class Stream:
         self._content += inside
         self._lengths.append(len(self._content))
 
+    def learn(self, known: StreamState) -> bool:
+        """Take over the pieces that another node knows beyond this one's; whether there are any."""
+        more = known.n - self.n
+        if more <= 0:
+            return False
+        content = bytearray(_inside(known.data))
+        if content.startswith(self._content):
+            self._lengths.extend([UNKNOWN] * (more - 1))
+        else:
+            self.known_from, self._lengths = known.n, array("q")
+        self._content = content
+        self._lengths.append(len(content))
+        return True
+
+    def snapshot(self, as_of: int) -> StreamState:
+        """All of it, for other nodes."""
+        user_id, by_key = self.owner
+        return StreamState(
+            self.topic,
+            self.id,
+            self.event,
+            self.data,
+            self.n,
+            self.state,
+            as_of,
+            self.opened,
+            self.timestamp,
+            self.node,
+            self.persist,
+            user_id or None,
+            by_key,
+        )
+
     def _wrapped(self, offset: int) -> bytes:
         with memoryview(self._content) as content:
             inside = bytes(content[offset:])
         if self.is_text:
             return b'"%b"' % inside
         return b"[%b]" % inside.removeprefix(b",")
+
+
+def stream_of(known: StreamState) -> Stream:
+    """An open stream that another node or the store knows."""
+    item = Publish(known.topic, known.event, known.data, known.user_id, known.id, known.persist, stream=True)
+    stream = Stream(known.opened, known.timestamp, known.owner, item, known.n)
+    stream.owner = known.user_id or "", known.by_key
+    return stream
 
 
 class Appended(Struct, frozen=True):
@@ -128,13 +181,13 @@ class Repeated(Struct, frozen=True):
     """An item changed nothing: its effect was there before. `n` and `state` are the stream's."""
 
     n: int
-    state: StreamState
+    state: messages.StreamState
 
 
 class _End(Struct, frozen=True):
     owner: Owner
     n: int
-    state: StreamState
+    state: messages.StreamState
     position: int
 
 
@@ -151,6 +204,7 @@ class Streams:
         self._limit = limit
         self._open: dict[Key, Stream] = {}
         self._ended: dict[Key, _End] = {}
+        self._recent: deque[Stream] = deque()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -177,6 +231,8 @@ class Streams:
         stream = self._open.get(key)
         known: Stream | _End | None = stream or self._ended.get(key)
         if known is None:
+            if item.continues:
+                return _missing(item.id)
             if item.data[:1] not in (b'"', b"["):
                 return BadMessage("The data of a stream is a string or a list.")
             if len(item.data) > self._limit:
@@ -203,13 +259,13 @@ class Streams:
         if not item.by_server:
             if not _owns(stream.owner, item):
                 return Forbidden(f"The stream {item.id!r} belongs to another user.")
-            stream.node = node
             if item.n > stream.n:
                 return OutOfStep(
                     f"Piece {item.n} of {item.id!r} is too early: continue with piece {stream.n}.", stream.n
                 )
             if item.n < stream.n:
                 if not (item.state and item.n + bool(data) == stream.n):
+                    stream.node = node
                     return Repeated(stream.n, stream.state)
                 data = b""  # the end of this stream was not stored, and is sent again with its last piece
             if data and (data[:1] == b'"') is not stream.is_text:
@@ -217,6 +273,7 @@ class Streams:
                 return BadMessage(f"The pieces of {item.id!r} are each {kind}, as its opening was.")
             if data and stream.size + len(data) > self._limit:
                 return self._too_large(item.id)
+            stream.node = node
         stream.add(position, data, item.state or "open")
         return self._changed(key, stream)
 
@@ -232,11 +289,41 @@ class Streams:
 
     def restore(self, stream: Stream) -> None:
         """Take over an open stream from the store or from another node."""
-        self._open.setdefault((stream.topic, stream.id), stream)
+        self._ended.pop((stream.topic, stream.id), None)
+        self._open[stream.topic, stream.id] = stream
+
+    def end_of(self, topic: str, id: str) -> int | None:
+        """The position of the end of an ended stream."""
+        end = self._ended.get((topic, id))
+        return None if end is None else end.position
+
+    def take_end(self, known: StreamState, position: int) -> None:
+        """Take over from another node or the store how a stream ended."""
+        key = known.topic, known.id
+        self._open.pop(key, None)
+        self._remember(key, _End((known.user_id or "", known.by_key), known.n, known.state, position))
+
+    def ends(self, as_of: int) -> list[StreamState]:
+        """How the newest of the ended streams ended, without their content, for other nodes."""
+        newest = islice(self._ended.items(), max(0, len(self._ended) - ANNOUNCED_COUNT), None)
+        return [
+            StreamState(
+                *key, "", b"", end.n, end.state, as_of, 0, 0, "", False, end.owner[0] or None, end.owner[1]
+            )
+            for key, end in newest
+        ]
+
+    def ended_after(self, position: int) -> list[Stream]:
+        """The streams that ended after a position, of those that ended in the last seconds."""
+        return [stream for stream in self._recent if stream.last > position and stream.state != "open"]
 
     def reopen(self, stream: Stream) -> None:
-        """The end of a stream could not be stored: it is open again, with all its pieces."""
-        del self._ended[stream.topic, stream.id]
+        """The end of a stream could not be stored: it is open again, with all its pieces, unless its opening was
+        not stored either."""
+        key = stream.topic, stream.id
+        if key not in self._ended or self._ended[key].position != stream.last:
+            return
+        del self._ended[key]
         stream.state = "open"
         self._open[stream.topic, stream.id] = stream
 
@@ -259,11 +346,17 @@ class Streams:
         if stream.state == "open":
             return Appended(stream, ended=False)
         del self._open[key]
+        self._remember(key, _End(stream.owner, stream.n, stream.state, stream.last))
+        self._recent.append(stream)
+        while len(self._recent) > RECENT_COUNT or self._recent[0].last < stream.last - RECENT_US:
+            self._recent.popleft()
+        return Appended(stream, ended=True)
+
+    def _remember(self, key: Key, end: _End) -> None:
         self._ended.pop(key, None)
-        self._ended[key] = _End(stream.owner, stream.n, stream.state, stream.last)
+        self._ended[key] = end
         if len(self._ended) > ENDED_COUNT:
             del self._ended[next(islice(self._ended, 1))]
-        return Appended(stream, ended=True)
 
     def _after_end(self, item: Append) -> Repeated | AerostackError:
         end = self._ended.get((item.topic, item.id))

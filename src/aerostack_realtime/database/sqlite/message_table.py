@@ -33,7 +33,7 @@ _INSERT = f"""INSERT INTO {MESSAGES}(
     topic, created_at, position, id, user_id, event, data, n, state, ended, compacts)
   VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(topic, user_id, id) DO NOTHING"""
 _UPDATE = f"""UPDATE {MESSAGES} SET data = ?, n = ?, state = ?, ended = ?
-  WHERE topic = ? AND user_id = ? AND id = ? AND state = 'open' AND n <= ?"""
+  WHERE topic = ? AND user_id = ? AND id = ? AND state = 'open' AND (n <= ? OR ? <> 'open')"""
 _HISTORY = f"SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
 _AFTER = f"""SELECT * FROM (
     SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = ?1 AND created_at >= ?2 AND position > ?3 AND position <= ?4
@@ -98,7 +98,8 @@ def update(connection: apsw.Connection, message: StoredMessage) -> bool:
     stream = message.stream
     assert stream is not None, "only streams grow"
     key = (message.topic, message.user_id, message.id)
-    connection.execute(_UPDATE, (bytes(message.data), stream.n, stream.state, stream.ended, *key, stream.n))
+    progress = (bytes(message.data), stream.n, stream.state, stream.ended)
+    connection.execute(_UPDATE, (*progress, *key, stream.n, stream.state))
     return connection.changes() > 0 or find(connection, *key) is not None
 
 

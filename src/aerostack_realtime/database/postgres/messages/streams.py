@@ -22,7 +22,8 @@ from aerostack_realtime.database.postgres.messages.table import (
 _UPDATE: Final = f"""UPDATE {MESSAGES} m SET data = u.data, n = u.n, state = u.state, ended = u.ended
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::text[], $7::bigint[])
     AS u(topic, user_id, id, data, n, state, ended)
-  WHERE m.topic = u.topic AND m.user_id = u.user_id AND m.id = u.id AND m.state = 'open' AND m.n <= u.n"""
+  WHERE m.topic = u.topic AND m.user_id = u.user_id AND m.id = u.id AND m.state = 'open'
+    AND (m.n <= u.n OR u.state <> 'open')"""
 _UPDATE_LICENSED: Final = f"{_UPDATE} AND {IS_LICENSED.replace('$1', '$8').replace('$2', '$9')}"
 _MISSING: Final = f"""SELECT u.number FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
     AS u(topic, user_id, id, number)
