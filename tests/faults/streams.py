@@ -1,9 +1,11 @@
-"""Streams under kills: `python -m tests.faults.streams [APPENDS] [sqlite|postgres]`.
+"""Streams under kills: `python -m tests.faults.streams --appends 20000 --database postgres --nodes 3`.
 
-Writers append to stored streams while the server is killed again and again, and readers are cut off. At the end
-each reader's text has to be its writer's, with every piece once, and every stream has to have an end.
+Writers append to stored streams while servers are killed again and again, and readers are cut off. On several
+nodes, Redis is killed as well, and loses all its data. At the end each reader's text has to be its writer's, with
+every piece once, and every stream has to have an end.
 """
 
+import argparse
 import asyncio
 import random
 import sys
@@ -20,12 +22,15 @@ from aerostack_realtime.sdk.payload import Payload
 from tests.flow.conftest import ServerProcess
 from tests.flow.databases import Databases, PostgresDatabases, SqliteFiles
 from tests.postgres import PostgresServer
+from tests.redis import RedisServer
 
 TOPIC: Final = "streams/faults"
 PIECES: Final = 200
 """Appends of one stream."""
 WRITERS: Final = 3
 READERS: Final = 3
+ENDS_SECONDS: Final = 120.0
+"""How long a reader may take for the ends: twice as long as the stream of a writer that is gone stays open."""
 ENDS: Final[tuple[End, ...]] = ("complete", "complete", "failed")
 
 
@@ -36,7 +41,22 @@ class Report(Struct):
     streams: int = 0
     kills: int = 0
     cuts: int = 0
+    losses: int = 0
+    """How often Redis lost its data."""
     anomalies: list[str] = field(default_factory=list)
+
+
+class Stage(Struct, frozen=True):
+    """The servers of a run: one, or the nodes of a cluster on one Redis."""
+
+    servers: list[ServerProcess]
+    redis: RedisServer | None = None
+
+    def client(self, first: int) -> Aerostack:
+        """A client of all servers, which begins with one of them."""
+        first %= len(self.servers)
+        urls = [server.url for server in (*self.servers[first:], *self.servers[:first])]
+        return Aerostack(urls, api_key=self.servers[0].secret_key, backoff=Backoff(0.02, 0.1))
 
 
 class Reader:
@@ -61,20 +81,16 @@ class Reader:
             await self._changed.wait()
 
 
-def client(server: ServerProcess) -> Aerostack:
-    return Aerostack(server.url, api_key=server.secret_key, backoff=Backoff(0.02, 0.1))
-
-
-async def run(server: ServerProcess, appends: int, seed: int = 0) -> Report:
+async def run(stage: Stage, appends: int, seed: int = 0) -> Report:
     """Write so many pieces, and kill and cut meanwhile."""
     report, chance = Report(), random.Random(seed)
     written: dict[str, tuple[str, str]] = {}
-    readers = [(client(server), Reader()) for _ in range(READERS)]
+    readers = [(stage.client(number), Reader()) for number in range(READERS)]
     for sdk, reader in readers:
         await sdk.realtime.channel(TOPIC, streams=True).on("*", reader).subscribe()
 
     async def write(writer: int) -> None:
-        sdk = client(server)
+        sdk = stage.client(writer)
         for number in range(max(1, appends // PIECES // WRITERS)):
             id, text = f"{writer}-{number}", ""
             stream = await sdk.realtime.channel(TOPIC).stream("text", id=id, persist=True).open()
@@ -90,34 +106,57 @@ async def run(server: ServerProcess, appends: int, seed: int = 0) -> Report:
 
     writing = [asyncio.create_task(write(writer)) for writer in range(WRITERS)]
     clients = [sdk for sdk, _ in readers]
-    breaking = asyncio.create_task(_break(server, clients, chance, report))
+    written_all = asyncio.Event()
+    breaking = asyncio.create_task(_break(stage, clients, chance, report, written_all))
     await asyncio.gather(*writing)
-    breaking.cancel()
-    await asyncio.wait([breaking])
-    for sdk, reader in readers:
+    written_all.set()
+    await breaking
+    for number, (sdk, reader) in enumerate(readers):
         await sdk.realtime.connect()
-        await reader.ended(set(written))
-        for id, (text, state) in written.items():
-            if (found := reader.texts[id]) != text:
-                report.anomalies.append(f"{id}: {len(found)} characters read, {len(text)} written")
-            if reader.states[id] != state:
-                report.anomalies.append(f"{id}: ended as {reader.states[id]}, not as {state}")
+        await _compare(reader, f"reader {number}", written, report)
         await sdk.close()
     return report
 
 
-async def _break(server: ServerProcess, readers: list[Aerostack], chance: random.Random, report: Report) -> None:
-    """Kill the server, or cut a reader off, until cancelled; never while the server is down."""
-    while True:
+async def _compare(reader: Reader, name: str, written: dict[str, tuple[str, str]], report: Report) -> None:
+    """Whether a reader has read what was written."""
+    try:
+        async with asyncio.timeout(ENDS_SECONDS):
+            await reader.ended(set(written))
+    except TimeoutError:
+        report.anomalies += [
+            f"{name}: {id} is {reader.states.get(id, 'unknown')}"
+            for id in written
+            if reader.states.get(id, "open") == "open"
+        ]
+    for id, (text, state) in written.items():
+        found = reader.texts.get(id, "")
+        if found != text:
+            report.anomalies.append(f"{name}: {id}: {len(found)} characters read, {len(text)} written")
+        if reader.states.get(id) not in (state, None, "open"):
+            report.anomalies.append(f"{name}: {id} ended as {reader.states[id]}, not as {state}")
+
+
+async def _break(
+    stage: Stage, readers: list[Aerostack], chance: random.Random, report: Report, written_all: asyncio.Event
+) -> None:
+    """Kill a server, Redis, or cut a reader off, until all is written."""
+    while not written_all.is_set():
         await asyncio.sleep(chance.uniform(0.1, 0.6))
-        if chance.random() < 0.5:
+        kind = chance.random()
+        if kind < 0.5:
             sdk = chance.choice(readers)
             await sdk.realtime.disconnect()
             await sdk.realtime.connect()
             report.cuts += 1
-        else:
-            await asyncio.shield(_restart(server))
+        elif kind < 0.9 or stage.redis is None:
+            await _restart(chance.choice(stage.servers))
             report.kills += 1
+        else:
+            stage.redis.kill()
+            stage.redis.forget_data()
+            stage.redis.start()
+            report.losses += 1
 
 
 async def _restart(server: ServerProcess) -> None:
@@ -125,34 +164,55 @@ async def _restart(server: ServerProcess) -> None:
     await server.start()
 
 
-async def served(databases: Databases, place: Path, appends: int) -> Report:
-    """A run with a server of its own."""
-    server = ServerProcess(databases.new(place), place / "server.log")
-    await server.start()
+async def served(databases: Databases, place: Path, appends: int, *, nodes: int = 1, seed: int = 0) -> Report:
+    """A run with servers of its own."""
+    database = databases.new(place)
+    redis = RedisServer.started() if nodes > 1 else None
+    backplane = None if redis is None else redis.url
+    logs = [place / f"server{number}.log" for number in range(nodes)]
+    stage = Stage([ServerProcess(database, log, backplane=backplane) for log in logs], redis)
     try:
-        return await run(server, appends)
+        await asyncio.gather(*(server.start() for server in stage.servers))
+        return await run(stage, appends, seed)
     finally:
-        await server.close()
+        for server in stage.servers:
+            await server.close()
+        if redis is not None:
+            redis.remove()
 
 
-def main(appends: int, kind: str) -> int:
+def main() -> int:
     """Print the report; 1 if there was an anomaly."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.streams", description=__doc__)
+    parser.add_argument("--appends", type=int, default=20_000)
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--nodes", type=int, default=1, help="several run on PostgreSQL and Redis")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    if asked.nodes > 1:
+        asked.database = "postgres"
     with TemporaryDirectory() as place:
-        if kind == "sqlite":
-            report = asyncio.run(served(SqliteFiles(), Path(place), appends))
+        if asked.database == "sqlite":
+            report = asyncio.run(
+                served(SqliteFiles(), Path(place), asked.appends, nodes=asked.nodes, seed=asked.seed)
+            )
         else:
             postgres = PostgresServer.started()
             try:
-                report = asyncio.run(served(PostgresDatabases(postgres, "streams"), Path(place), appends))
+                databases = PostgresDatabases(postgres, "streams")
+                report = asyncio.run(
+                    served(databases, Path(place), asked.appends, nodes=asked.nodes, seed=asked.seed)
+                )
             finally:
                 postgres.remove()
     print(
-        f"{kind}: {report.appends:,} appends in {report.streams} streams to {READERS} readers, "
-        f"{report.kills} kills, {report.cuts} cuts: {len(report.anomalies)} anomalies"
+        f"{asked.database}, {asked.nodes} nodes: {report.appends:,} appends in {report.streams} streams "
+        f"to {READERS} readers, {report.kills} kills, {report.cuts} cuts, {report.losses} losses of Redis: "
+        f"{len(report.anomalies)} anomalies"
     )
     print("\n".join(report.anomalies[:20]))
     return 1 if report.anomalies else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int((sys.argv[1:] or ["20000"])[0]), (sys.argv[2:] or ["sqlite"])[0]))
+    sys.exit(main())
