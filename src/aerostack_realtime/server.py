@@ -251,7 +251,7 @@ def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
 
 
 async def _guard(hub: Hub, database: Database, changes: ChangeFanOut, rules: Rules) -> Guard:
-    """Who may do what; the memberships follow the row changes from now on."""
+    """The checks of rights; from now on the memberships follow the row changes."""
     memberships = Memberships(rules.memberships, database)
     changes.listeners = (memberships, hub, DeliveryLatency(hub.counters, time.time))
     with suppress(AerostackError):  # the task that keeps them tries again, and reports it

@@ -181,7 +181,7 @@ export interface ConnectedFrame {
   /** Seconds of silence after which a client should send a ping. */
   heartbeat: number
   version: string
-  /** What the server accepts, where it says so. */
+  /** What the server accepts, if it announces that. */
   limits?: Limits | undefined
 }
 

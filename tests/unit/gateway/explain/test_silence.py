@@ -104,7 +104,7 @@ async def test_rows_outside_the_view_are_counted_and_the_newest_is_named(develop
     assert message.endswith(f"{PAGE}?topic=orders&user=ann&row=id=2")
 
 
-async def test_a_table_is_silent_without_changes_and_not_with_a_change_in_the_view(
+async def test_a_change_in_the_view_ends_the_silence_of_a_table(
     development: Development,
 ) -> None:
     ann, bob = await development.subscribed("orders"), await development.subscribed("orders", "bob")
