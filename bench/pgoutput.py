@@ -5,7 +5,10 @@ A row has six columns. The best of five rounds counts, as in bench.hotpath.
 """
 
 import struct
+import time
+from collections.abc import Callable
 
+from aerostack_realtime.database.postgres.feed.transactions import Transactions
 from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert
 from bench.hotpath import cost
@@ -15,10 +18,45 @@ ROW = (b"4711", b"ann", b"open", b"19.90", b"2026-11-25 07:00:00.123456+00", Non
 OLD = (b"4711", b"ann", b"new", b"19.90", b"2026-11-25 07:00:00.123456+00", None)
 
 
+ROWS = 1_000
+"""Of one transaction."""
+
+
+def relation_message() -> bytes:
+    """The description of the table, as in a message."""
+    columns = ("id", 20), ("name", 25), ("status", 25), ("total", 1700), ("at", 1184), ("note", 25)
+    described = b"".join(b"\1" + name.encode() + b"\0" + struct.pack(">Ii", oid, -1) for name, oid in columns)
+    head = b"R" + struct.pack(">I", 16_385) + b"public\0orders\0f"
+    return head + struct.pack(">H", len(columns)) + described
+
+
+def through_transactions(messages: list[bytes]) -> Callable[[], None]:
+    """Messages up to the entries of the log, decoded and put into transactions."""
+    transactions = Transactions()
+    list(transactions.feed(relation_message()))
+
+    def feed() -> None:
+        for message in messages:
+            for _ in transactions.feed(message):
+                pass
+
+    return feed
+
+
 def values(row: tuple[bytes | None, ...]) -> bytes:
     """A row as in a message."""
     parts = [b"n" if value is None else b"t" + struct.pack(">I", len(value)) + value for value in row]
     return struct.pack(">H", len(row)) + b"".join(parts)
+
+
+def bulk_cost(step: Callable[[], None]) -> float:
+    """µs for one of the rows of a step."""
+    best = float("inf")
+    for _ in range(20):
+        began = time.process_time()
+        step()
+        best = min(best, time.process_time() - began)
+    return best / ROWS * 1e6
 
 
 def steps() -> list[tuple[str, float]]:
@@ -26,7 +64,9 @@ def steps() -> list[tuple[str, float]]:
     insert = b"I" + relation + b"N" + values(ROW)
     update = b"U" + relation + b"O" + values(OLD) + b"N" + values(ROW)
     wire = memoryview(b"w" + bytes(24) + insert)
-    begin = b"B" + bytes(20)
+    begin, commit = b"B" + bytes(20), b"C" + bytes(25)
+    bulk = through_transactions([begin, *[insert] * ROWS, commit])
+    single = through_transactions([begin, insert, commit])
     decode = Decoder().decode
     columns = ("id", 20), ("name", 25), ("status", 25), ("total", 1700), ("at", 1184), ("note", 25)
     to_row = Types().layout(columns).to_row
@@ -39,6 +79,8 @@ def steps() -> list[tuple[str, float]]:
         ("BEGIN", cost(lambda: decode(begin))),
         ("INSERT", cost(lambda: decode(insert))),
         ("INSERT, behind the header of its copy-data message", cost(lambda: decode(wire[25:]))),
+        (f"INSERT in a transaction of {ROWS:,}, to an entry of the log", bulk_cost(bulk)),
+        ("BEGIN, INSERT, COMMIT, to an entry of the log", cost(single)),
         ("UPDATE with its old row", cost(lambda: decode(update))),
         ("its row as the wire's: bigint, text, text, numeric, timestamptz, NULL", cost(lambda: to_row(row.new))),
         ("a jsonb of four values", cost(lambda: document(b'{"a": 1, "b": [true, "x"], "c": null, "d": 2.5}'))),

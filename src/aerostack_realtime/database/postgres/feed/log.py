@@ -152,7 +152,7 @@ class Log:
 
 def bytes_of(values: Values | None) -> int:
     """The bytes of a row's values."""
-    return 0 if values is None else sum([len(value) for value in values if isinstance(value, bytes)])
+    return 0 if values is None else sum([len(value) for value in values if type(value) is bytes])
 
 
 def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:

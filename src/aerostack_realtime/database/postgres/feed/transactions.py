@@ -7,7 +7,7 @@ commit; an abort discards them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Final, assert_never
@@ -18,7 +18,16 @@ from msgspec.structs import replace
 from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
 from aerostack_realtime.database.postgres.wal import pgoutput
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, Decoder, Relation, Values
+from aerostack_realtime.database.postgres.wal.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Commit,
+    Decoder,
+    Insert,
+    Relation,
+    Update,
+    Values,
+)
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
@@ -116,12 +125,25 @@ class Transactions:
         """Whether no committed transaction is incomplete."""
         return self._open is None
 
-    def feed(self, payload: bytes | memoryview) -> Iterator[Item]:
+    def feed(self, payload: bytes | memoryview) -> Iterable[Item]:
         """The items that a message completes; those of a spooled transaction are read from its file one by one.
 
         Consume all of them before the next message.
         """
         message = self._decoder.decode(payload)
+        if self._spool is None:  # almost every message is one of these, and generators cost as much as decoding
+            if isinstance(message, Insert):
+                return self._entry("INSERT", message.relation, None, message.new)
+            if isinstance(message, Update) and message.old is not None and not message.key_only:
+                return self._entry("UPDATE", message.relation, message.old, merged(message.old, message.new))
+            if isinstance(message, Begin):
+                self._open = _Open(message.xid, message.final_lsn, message.timestamp)
+                return ()
+            if isinstance(message, Commit):
+                return self._commit(message.end_lsn)
+        return self._feed(message, payload)
+
+    def _feed(self, message: pgoutput.Message, payload: bytes | memoryview) -> Iterator[Item]:
         match message:
             case pgoutput.StreamStart():
                 self._spool = self._spools.get(message.xid)
@@ -146,13 +168,13 @@ class Transactions:
 
     def _take(self, message: pgoutput.Message) -> Iterator[Item]:
         match message:
-            case pgoutput.Begin():
+            case Begin():
                 self._open = _Open(message.xid, message.final_lsn, message.timestamp)
-            case pgoutput.Commit():
+            case Commit():
                 yield from self._commit(message.end_lsn)
-            case pgoutput.Insert():
+            case Insert():
                 yield from self._entry("INSERT", message.relation, None, message.new)
-            case pgoutput.Update():
+            case Update():
                 if message.old is None or message.key_only:
                     yield from self._opaque_change((message.relation,))
                 else:
@@ -166,7 +188,7 @@ class Transactions:
             case pgoutput.Truncate():
                 yield from self._opaque_change(message.relations)
             case Relation():
-                yield from self._release(end=False)
+                yield from self._release()
                 table = self._tables[message.oid] = LoggedTable(message)
                 yield table
             case pgoutput.LogicalMessage():
@@ -179,10 +201,13 @@ class Transactions:
             case _:
                 assert_never(message)
 
-    def _entry(self, operation: Operation, oid: int, old: Values | None, new: Values | None) -> Iterator[Entry]:
+    def _entry(
+        self, operation: Operation, oid: int, old: Values | None, new: Values | None
+    ) -> tuple[()] | tuple[Entry]:
+        """Hold a change back, and release the one before it."""
         transaction = self._open
         assert transaction is not None, "a change comes between begin and commit"
-        yield from self._release(end=False)
+        held = transaction.last
         transaction.index += 1
         transaction.last = Entry(
             Position(transaction.lsn, transaction.index),
@@ -192,30 +217,32 @@ class Transactions:
             operation,
             old,
             new,
-            end=False,
-            size=ENTRY_BYTES + bytes_of(old) + bytes_of(new),
+            False,
+            ENTRY_BYTES + bytes_of(old) + bytes_of(new),
         )
+        return () if held is None else (held,)
 
     def _opaque_change(self, relations: tuple[int, ...]) -> Iterator[Item]:
         transaction = self._open
         assert transaction is not None, "a change comes between begin and commit"
-        yield from self._release(end=False)
+        yield from self._release()
         transaction.index += 1
         yield OpaqueChange(Position(transaction.lsn, transaction.index), relations)
 
-    def _release(self, *, end: bool) -> Iterator[Entry]:
-        """The change that was held back to learn whether it is its transaction's last."""
+    def _release(self) -> Iterator[Entry]:
+        """The change that was held back to learn whether it is its transaction's last, which it is not."""
         transaction = self._open
         if transaction is None or transaction.last is None:
             return
         entry, transaction.last = transaction.last, None
-        yield replace(entry, end=True) if end else entry
+        yield entry
 
-    def _commit(self, end_lsn: int) -> Iterator[Item]:
-        assert self._open is not None, "a commit follows a begin"
-        yield from self._release(end=True)
+    def _commit(self, end_lsn: int) -> tuple[Committed] | tuple[Entry, Committed]:
         ended, self._open = self._open, None
-        yield Committed(ended.xid, ended.lsn, Position(end_lsn, 0))
+        assert ended is not None, "a commit follows a begin"
+        committed = Committed(ended.xid, ended.lsn, Position(end_lsn, 0))
+        last = ended.last
+        return (committed,) if last is None else (replace(last, end=True), committed)
 
     def _replay(self, commit: pgoutput.StreamCommit) -> Iterator[Item]:
         spool = self._spools.pop(commit.xid, None)

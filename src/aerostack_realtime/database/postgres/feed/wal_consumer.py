@@ -282,20 +282,28 @@ class WalConsumer:
                 elif isinstance(message, Keepalive):
                     self._keepalive(stream, message, batch, between=transactions.between)
                 else:
-                    await self._yield_if_due(batch)
+                    if batch.step():
+                        await self._yield(batch)
                     for item in transactions.feed(message.payload):
-                        await self._yield_if_due(batch)
-                        await self._handle(item, batch)
+                        if batch.step():
+                            await self._yield(batch)
+                        if isinstance(item, Entry) and self._continuity is None and item.fits:
+                            self._take(item, batch)
+                        else:
+                            await self._handle(item, batch)
         finally:
             transactions.close()
 
-    async def _yield_if_due(self, batch: _Batch) -> None:
+    async def _yield(self, batch: _Batch) -> None:
         """Let other tasks run now and then, whatever the log brings."""
-        batch.steps += 1
-        if batch.steps >= BATCH or batch.bytes >= BATCH_BYTES:
-            batch.steps = batch.bytes = 0
-            self._flush(batch)
-            await asyncio.sleep(0)
+        batch.steps = batch.bytes = 0
+        self._flush(batch)
+        await asyncio.sleep(0)
+
+    def _take(self, entry: Entry, batch: _Batch) -> None:
+        if entry.position > self.position:
+            batch.entries.append(entry)
+            batch.bytes += entry.size
 
     async def _handle(self, item: Item, batch: _Batch) -> None:
         if self._continuity is not None and self._continuity.see(item):
@@ -307,8 +315,7 @@ class WalConsumer:
                         self._flush(batch)
                         if not await self._sink.types_changed(item):
                             return
-                    batch.entries.append(item)
-                    batch.bytes += item.size
+                    self._take(item, batch)
             case Committed():
                 batch.position = item.position
                 batch.xids.append((item.xid, item.lsn))
@@ -398,3 +405,8 @@ class _Batch:
         self.xids: list[tuple[int, int]] = []
         self.position: Position | None = None
         self.steps = self.bytes = 0
+
+    def step(self) -> bool:
+        """Count a step; whether other tasks are due."""
+        self.steps += 1
+        return self.steps >= BATCH or self.bytes >= BATCH_BYTES

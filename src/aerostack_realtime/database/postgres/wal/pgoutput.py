@@ -180,7 +180,7 @@ class Decoder:
     def decode(self, data: bytes | memoryview) -> Message:
         """One message, which must fill `data`. Raises MalformedMessage, and nothing else."""
         kind = data[0] if data else 0
-        if len(data) <= LARGE_BYTES or kind not in _ROWS:
+        if type(data) is not bytes and (len(data) <= LARGE_BYTES or kind not in _ROWS):
             data = bytes(data)  # of a large row its values alone are copied
         try:
             if (read := _CHANGES.get(kind)) is not None:
