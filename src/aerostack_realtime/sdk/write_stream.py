@@ -72,6 +72,7 @@ class WriteStream:
         self._next = 0  # the number of the next piece to send
         self._acknowledged = 0
         self._is_open = False
+        self._was_open = False
         self._final: End | None = None
         self._final_n = -1
         self._error: AerostackError | None = None
@@ -215,8 +216,9 @@ class WriteStream:
             self._resend(error.n, _RESEND_SECONDS)
         elif error.retryable:
             self._resend(None, _RETRY_SECONDS)
-        elif isinstance(error, NotFound) and self._is_open:  # the server was restarted without the stream
-            self._connected()
+        elif isinstance(error, NotFound) and self._was_open:  # the server does not know the stream any more
+            if self._is_open:
+                self._connected()  # the pieces that are under way are refused as well
         else:
             self._fail(error)
 
@@ -244,7 +246,7 @@ class WriteStream:
         elif n < self._first or n > self.n:
             self._fail(Conflict(f"The server has another number of pieces of {self.id!r}; open a new stream."))
             return
-        self._is_open = True
+        self._is_open = self._was_open = True
         self._acknowledged = self._next = n
         self._pump()
 
