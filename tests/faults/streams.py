@@ -51,6 +51,8 @@ class Stage(Struct, frozen=True):
 
     servers: list[ServerProcess]
     redis: RedisServer | None = None
+    pause: float = 0.6
+    """The most seconds between two faults."""
 
     def client(self, first: int) -> Aerostack:
         """A client of all servers, which begins with one of them."""
@@ -142,7 +144,7 @@ async def _break(
 ) -> None:
     """Kill a server, Redis, or cut a reader off, until all is written."""
     while not written_all.is_set():
-        await asyncio.sleep(chance.uniform(0.1, 0.6))
+        await asyncio.sleep(chance.uniform(stage.pause / 6, stage.pause))
         kind = chance.random()
         if kind < 0.5:
             sdk = chance.choice(readers)
@@ -164,16 +166,17 @@ async def _restart(server: ServerProcess) -> None:
     await server.start()
 
 
-async def served(databases: Databases, place: Path, appends: int, *, nodes: int = 1, seed: int = 0) -> Report:
+async def served(databases: Databases, place: Path, asked: argparse.Namespace) -> Report:
     """A run with servers of its own."""
+    nodes = asked.nodes
     database = databases.new(place)
     redis = RedisServer.started() if nodes > 1 else None
     backplane = None if redis is None else redis.url
     logs = [place / f"server{number}.log" for number in range(nodes)]
-    stage = Stage([ServerProcess(database, log, backplane=backplane) for log in logs], redis)
+    stage = Stage([ServerProcess(database, log, backplane=backplane) for log in logs], redis, asked.pause)
     try:
         await asyncio.gather(*(server.start() for server in stage.servers))
-        return await run(stage, appends, seed)
+        return await run(stage, asked.appends, asked.seed)
     finally:
         for server in stage.servers:
             await server.close()
@@ -187,22 +190,19 @@ def main() -> int:
     parser.add_argument("--appends", type=int, default=20_000)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--nodes", type=int, default=1, help="several run on PostgreSQL and Redis")
+    parser.add_argument("--pause", type=float, default=0.6, help="the most seconds between two faults")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     if asked.nodes > 1:
         asked.database = "postgres"
     with TemporaryDirectory() as place:
         if asked.database == "sqlite":
-            report = asyncio.run(
-                served(SqliteFiles(), Path(place), asked.appends, nodes=asked.nodes, seed=asked.seed)
-            )
+            report = asyncio.run(served(SqliteFiles(), Path(place), asked))
         else:
             postgres = PostgresServer.started()
             try:
                 databases = PostgresDatabases(postgres, "streams")
-                report = asyncio.run(
-                    served(databases, Path(place), asked.appends, nodes=asked.nodes, seed=asked.seed)
-                )
+                report = asyncio.run(served(databases, Path(place), asked))
             finally:
                 postgres.remove()
     print(
