@@ -40,7 +40,8 @@ class JournalListener(Protocol):
         Called first of all with `since` 0 and the position after which the journal still has everything. Later:
         items in (`since`, `until`] were skipped, and those in (`until`, `since`] are not in the surviving journal.
         Nothing is ever skipped without this call. Items that this node appended and that have not entered are
-        appended again by the journal itself, in their order; those that have entered are not.
+        appended again by the journal itself, in their order; those that have entered are not. So an item of
+        another node that this node got from the lost part may enter again.
 
         During the call, `epoch` is that of what follows, and all that follows has positions above `last`: items
         up to there may have entered on other nodes.

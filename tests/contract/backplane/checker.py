@@ -1,5 +1,6 @@
 """What has to hold over all nodes of a run, whatever was done to the journal meanwhile."""
 
+from bisect import bisect_right
 from itertools import pairwise
 
 from aerostack_realtime.backplane.items import AnyItem
@@ -46,13 +47,19 @@ def _own(node: Node) -> list[str]:
 
 
 def _foreign(node: Node, nodes: tuple[Node, ...]) -> list[str]:
-    """What another node appended comes at most once, in its order."""
+    """What another node appended comes in its order, and at most once between two gaps: what the journal lost
+    before its own node had read it is appended again, and comes again."""
     found = []
+    gaps = [began.after for began in node.heard.began_calls]
     for other in nodes:
-        heard = [entry.item for entry in node.heard.entries if entry.node == other.journal.node]
         places = {item: place for place, item in enumerate(other.accepted)}
-        order = [places.get(item, -1) for item in heard]
-        if any(after <= before for before, after in pairwise(order)) or -1 in order:
+        order = [
+            (bisect_right(gaps, index), places.get(entry.item, -1))
+            for index, entry in enumerate(node.heard.entries)
+            if entry.node == other.journal.node
+        ]
+        repeats = any(before[0] == after[0] and after[1] <= before[1] for before, after in pairwise(order))
+        if repeats or any(place == -1 for _, place in order):
             found.append(f"{node.journal.node}: the items of {other.journal.node} repeat or changed their order")
     return found
 

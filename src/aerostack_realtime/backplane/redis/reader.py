@@ -42,7 +42,9 @@ class LogReader:
     `last` is the position that was handed over last, `entry` that of the newest entry: reading continues after it.
     `start` is a position from which on all belong to the present generation.
     `confirmed(sequence)` is called when a batch of `node` was read back, before its items enter. A batch that a
-    node appended twice, because the answer to the first append was lost, enters once. `unreadable` gives the own
+    node appended twice in one generation, because the answer to the first append was lost, enters once. One that
+    the journal lost before its node had read it enters again in the next generation, also where it had entered:
+    its events may have waited for a commit, and been dropped. `unreadable` gives the own
     batches that were trimmed before they were read: they enter from memory, so that every own item enters.
     """
 
@@ -85,6 +87,7 @@ class LogReader:
             since, self.generation = self.last, number
             self.last = position if count == b"0" else max(previous, since)
             self.start = position
+            self._sequences.clear()  # what a node appends again from here on is in no earlier part of this log
             self._began(since, previous)
         elif previous != self.last:
             for own, batch in self._unreadable(self.last, previous):

@@ -126,6 +126,16 @@ def test_a_repeated_batch_enters_once_and_keeps_the_chain(reader: LogReader, hea
     assert own.confirmed == [1, 2]
 
 
+def test_a_batch_appended_again_after_it_was_lost_enters_again(reader: LogReader, heard: Heard) -> None:
+    read(reader, 10, 0, b"", count=0)
+    read(reader, 20, 10, batch(1, 1))
+    read(reader, 30, 20, batch(2, 2))
+    read(reader, 50, 20, b"", count=0, generation=2)  # batch 2 is lost, and its node had not read it
+    read(reader, 60, 50, batch(2, 2), generation=2)
+    read(reader, 70, 60, batch(2, 2), generation=2)
+    assert [each[3] for each in heard.log if len(each) == 4] == [1, 2, 2], "and once in its generation"
+
+
 def test_time_never_goes_back(reader: LogReader, heard: Heard) -> None:
     read(reader, 20, 15, batch(1, 7), at=500)
     read(reader, 21, 20, batch(2, 8), at=400)
