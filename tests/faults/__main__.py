@@ -59,6 +59,7 @@ def main() -> int:
         sentinel=asked.sentinel,
         namespaces=asked.namespaces,
         plant=asked.plant or "",
+        overlap=True,
     )
     _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
     result = asyncio.run(run(options))

@@ -32,8 +32,10 @@ LONGER: Final = 6.0
 class Nemesis:
     """Counts what it did in `done`."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, overlap: bool = False) -> None:
+        """`overlap`: other faults follow while a node starts again."""
         self._stage = stage
+        self._overlap = overlap
         self._offset = self._highest = 0
         self._journal = Journal(stage.place / "faults")
         self._postgres: PostgresFaults | None = None
@@ -66,6 +68,8 @@ class Nemesis:
             self._journal.add(f"{time.time():.3f}", fault.kind, fault.target, f"{fault.seconds:.2f}")
             await self._carry_out(fault)
             self.done[fault.kind] += 1
+            if not self._overlap:
+                await self._all_nodes()
             await self._stage.ensure()
             await self._stage.progress(fault.pause)
         await self._all_nodes()

@@ -32,7 +32,7 @@ class Options(Struct, frozen=True):
     0 for as fast as it goes. `pause`: events between two faults, in the mean. `source`: where the server's
     package is taken from, None for the installed one. `keep`: leave the records where they are. `nodes`: how many
     servers share the database, on a Redis that Sentinels watch if `sentinel`, each on a host of its own if
-    `namespaces`. `plant`: the bug that they get.
+    `namespaces`. `plant`: the bug that they get. `overlap`: other faults follow while a node starts again.
     """
 
     seed: int
@@ -50,6 +50,7 @@ class Options(Struct, frozen=True):
     sentinel: bool = False
     namespaces: bool = False
     plant: str = ""
+    overlap: bool = False
 
 
 class Result(Struct):
@@ -88,7 +89,7 @@ async def run(options: Options) -> Result:
     began = time.monotonic()
     try:
         await stage.open()
-        nemesis = Nemesis(stage)
+        nemesis = Nemesis(stage, overlap=options.overlap)
         kinds = nemesis.possible() & options.kinds
         result.not_run = sorted((options.kinds & _kinds(options)) - kinds)
         try:

@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.sdk.aerostack import Aerostack
 from tests.faults.backup import Vault
 from tests.faults.cable import HERE, Cable
@@ -19,7 +21,7 @@ from tests.faults.plan import AFAR, PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKi
 from tests.faults.postgres import Postgres
 from tests.faults.postgres_backup import PostgresVault
 from tests.faults.recorded import SHOWN
-from tests.faults.server import Server
+from tests.faults.server import AGAIN_SECONDS, Server
 from tests.faults.transactions import schema
 from tests.redis import RedisServer, WatchedRedis
 
@@ -301,11 +303,16 @@ class Stage:
             await self.within(self.actors[name].done.wait(), f"{name} to finish")
         async with self.sdk() as sdk:
             await self.within(self._gathered(sdk), "the members to be those who are present")
-            for topic in (*TOPICS.values(), PEOPLE):
-                await sdk.realtime.channel(topic).publish(END, persist=True)
-            await sdk.db.query("INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5)", [END_ROW])
+            await self.within(self._mark_end(sdk), "the end to be marked")
         for name in SUBSCRIBERS:
             await self.within(self.actors[name].done.wait(), f"{name} to see the end")
+
+    async def _mark_end(self, sdk: Aerostack) -> None:
+        """The last message of each channel and the last row, also while nodes recover from the last fault."""
+        for topic in (*TOPICS.values(), PEOPLE):
+            await _insist(partial(sdk.realtime.channel(topic).publish, END, persist=True))
+        row = "INSERT INTO items(id, n, w, grp) VALUES(?, -1, 'end', 5) ON CONFLICT DO NOTHING"
+        await _insist(partial(sdk.db.query, row, [END_ROW]))
 
     def present(self) -> dict[str, object]:
         """The members: the subscribers that live, which life of each it is, and the one that is always there."""
@@ -337,6 +344,19 @@ class Stage:
             cursor = (await sdk.db.query("SELECT 1")).cursor
         assert cursor is not None, "this server tells"
         return cursor.partition(".")[0]
+
+
+async def _insist(call: Callable[[], Awaitable[object]]) -> None:
+    """Make a call, again after each error that says so. Raises AerostackError."""
+    while True:
+        try:
+            await call()
+        except AerostackError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 def program(name: str) -> Sequence[str]:
