@@ -23,6 +23,7 @@ messages_burst = 100
 messages_per_second = 1
 frame_bytes = 65536
 token_grace_seconds = 0
+heartbeat_seconds = 600
 [[channels]]
 topic = "chat/{{room}}"
 subscribe = "user.claims.level > 1 && user.claims.staff"
@@ -41,6 +42,10 @@ history = "authenticated"
 [[logs]]
 pattern = "open/*/two"
 max_count = 2
+max_age = "30m"
+[[logs]]
+pattern = "**"
+max_age = "30m"
 [[tables]]
 name = "orders"
 rows = {{ owner = "user.id" }}

@@ -8,7 +8,7 @@ from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied
 from aerostack_realtime.access.verdicts import Action, Membership
 from aerostack_realtime.access.verdicts import Explanation as RuleExplanation
-from aerostack_realtime.gateway.explain.findings import setting_of
+from aerostack_realtime.gateway.explain.findings import setting_of, where
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.protocol.explanations import Finding, Setting
@@ -74,7 +74,7 @@ def rule_sentence(explained: RuleExplanation, action: Action) -> str:
             if explained.failure is not None:
                 return f"{said}: {explained.false} has no value: {explained.failure}."
             if explained.false is not None:
-                return f"{said}: {explained.false} is false."
+                return f"{said}: {explained.false} is false{where(explained.seen)}."
             return f"{said} does not include this user."
 
 

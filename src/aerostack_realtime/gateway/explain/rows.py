@@ -9,6 +9,7 @@ from aerostack_realtime.access.rows import RowTest, RuleFailed, Scope
 from aerostack_realtime.access.rules import as_text
 from aerostack_realtime.channels.tables.views import Condition, View
 from aerostack_realtime.database.base import Change, ChangeFeed, Replay, Row
+from aerostack_realtime.gateway.explain.findings import where, written
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.explanations import Finding
@@ -127,21 +128,21 @@ def _unmet(view: View, scope: Scope, row: Row | None) -> _Reason:
         seen = _visible(values, view)
         facts: dict[str, Any] = {"source": unmet.source, "false": operand, "values": seen}
         why = "has no value" if failure else "is false"  # the reason may hold a hidden value
-        return _Reason("row_rule", f"the row rule's {operand} {why}{_where(seen)}.", facts, True)
+        return _Reason("row_rule", f"the row rule's {operand} {why}{where(seen)}.", facts, True)
     by_rule = any(column == unmet.column for column, _ in scope.equal)
     value = row.get(unmet.column)
     may_see = not hidden or unmet.column in (view.shown or ())
     facts = {"column": unmet.column, "operator": unmet.operator, "wanted": unmet.operand}
     if may_see:
         facts["value"] = value
-    is_now = f"; it is {_short(value)}" if may_see else ""
-    said = f"{unmet.column} {_SIGNS[unmet.operator]} {_short(unmet.operand)}"
+    is_now = f"; it is {written(value)}" if may_see else ""
+    said = f"{unmet.column} {_SIGNS[unmet.operator]} {written(unmet.operand)}"
     if by_rule:
         return _Reason("row_rule", f"the row rule wants {said}{is_now}.", facts, True)
     if _other_type(unmet, value):
         sentence = (
-            f"the filter compares {unmet.column} with {_short(unmet.operand)}, a {_kind(unmet.operand)}, but the "
-            f"column holds {_short(value)}, a {_kind(value)}."
+            f"the filter compares {unmet.column} with {written(unmet.operand)}, a {_kind(unmet.operand)}, but the "
+            f"column holds {written(value)}, a {_kind(value)}."
         )
         return _Reason("filter_type", sentence, facts, False)
     return _Reason("filter", f"the filter wants {said}{is_now}.", facts, False)
@@ -171,13 +172,3 @@ def _visible(values: Mapping[str, Any], view: View) -> dict[str, Any]:
         for name, value in values.items()
         if shown is None or not name.startswith("row.") or name.removeprefix("row.") in shown
     }
-
-
-def _where(values: Mapping[str, Any]) -> str:
-    written = ", ".join(f"{name} = {_short(value)}" for name, value in values.items())
-    return f", where {written}" if written else ""
-
-
-def _short(value: object) -> str:
-    written = "null" if value is None else repr(list(value) if isinstance(value, tuple) else value)
-    return written if len(written) <= 80 else written[:79] + "…"
