@@ -36,8 +36,13 @@ test('the console explains every cause as the guide says', async ({ page }) => {
       await signIn(page, url, key)
       for (const { cause, question } of asked.filter((each) => each.url === url)) {
         const { code, sentence } = promised.get(cause) ?? { code: '', sentence: '' }
-        await page.goto(`${url}/console/#/explain?${new URLSearchParams(question)}`)
-        await expect(answer.locator('.verdict'), cause).toHaveText(new RegExp(`^${sentence}$`))
+        // A busy machine may keep Redis waiting: the page says so, and is asked again.
+        await expect(async () => {
+          await page.goto(`${url}/console/#/explain`)
+          await page.goto(`${url}/console/#/explain?${new URLSearchParams(question)}`)
+          await expect(answer.or(page.getByRole('alert')).first()).toBeVisible()
+          await expect(answer.locator('.verdict'), cause).toHaveText(new RegExp(`^${sentence}$`), { timeout: 1 })
+        }).toPass()
         await expect(answer, cause).toContainText(`${code} · answered by`)
       }
     }

@@ -1,7 +1,9 @@
 """Servers with rules of every kind, users on them, and questions to `aerostack explain`."""
 
+import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
@@ -13,6 +15,7 @@ from tests.flow.wire import Wire
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
+GUIDE: Final = Path(__file__).parents[2] / "docs/guides/explain.md"
 SECRET: Final = "the token secret of all these causes"
 SETTINGS: Final = f"""
 token_secret = "{SECRET}"
@@ -73,6 +76,25 @@ CREATE UNLOGGED TABLE scratch(id INTEGER PRIMARY KEY)
 """
 
 
+class Expected(Struct, frozen=True):
+    """A row of the guide's table: a cause, and the code and the sentence it gets, as a regular expression."""
+
+    cause: str
+    code: str
+    sentence: str
+
+
+def expected() -> list[Expected]:
+    """The table of the guide. In its sentences `…` stands for anything, and `ann` for the user."""
+    rows = re.findall(r"^\| (.+?) \| `(\w+)` \| (.+?) \|$", GUIDE.read_text(), re.MULTILINE)
+    return [Expected(cause, code, _pattern(sentence)) for cause, code, sentence in rows]
+
+
+def _pattern(sentence: str) -> str:
+    written = re.escape(sentence).replace("…", ".+")
+    return re.sub(r"\bann\b", r"ann\\d+", written)
+
+
 class Asked(Struct, frozen=True):
     """A question, and where to ask it."""
 
@@ -109,9 +131,12 @@ class Scene:
         self._wires.append(wire)
         assert (await wire.next())["type"] == "error"
 
-    async def send(self, topic: str, id: str, data: Any = None, **fields: Any) -> None:
+    async def publish(self, topic: str, id: str, data: Any = None, **fields: Any) -> tuple[int, Any]:
         body = {"topic": topic, "event": "message", "data": data, "id": id, **fields}
-        status, answer = await self.http.post("/api/v1/realtime/publish", body)
+        return await self.http.post("/api/v1/realtime/publish", body)
+
+    async def send(self, topic: str, id: str, data: Any = None, **fields: Any) -> None:
+        status, answer = await self.publish(topic, id, data, **fields)
         assert status == 200, answer
 
     async def revoke(self, user: str) -> None:

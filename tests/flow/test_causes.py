@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 from aerostack_realtime import Explanation
-from tests.flow.causes import expected, produce
+from tests.flow.causes import produce
 from tests.flow.command import aerostack
 from tests.flow.conftest import SERVE_KEY
-from tests.flow.scene import Asked
+from tests.flow.scene import Asked, expected
+from tests.flow.wire import PATIENCE_SECONDS
 from tests.postgres import PostgresServer
 from tests.redis import RedisServer
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Commands that run at a time."""
 
 
@@ -43,6 +44,8 @@ async def explained(asked: Asked) -> Explanation:
     question = dict(asked.question)
     positional = [question.pop(name) for name in ("topic", "event") if name in question]
     options = [part for name, value in question.items() for part in (f"--{name}", value)]
-    ran = await aerostack("explain", *positional, *options, "--url", asked.url, "--key", SERVE_KEY, "--json")
-    assert ran.code == 0, ran.err
+    where = ("--url", asked.url, "--key", SERVE_KEY)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (ran := await aerostack("explain", *positional, *options, *where, "--json")).code:
+            assert "error: unavailable: " in ran.err  # a busy machine may keep Redis waiting
     return msgspec.json.decode(ran.out, type=Explanation)
