@@ -210,8 +210,8 @@ async def resumes(scene: Scene) -> None:
     cursor = (await first.subscribe("open/resumed"))["cursor"]
     short = await scene.user("ann61")
     begin = (await short.subscribe("open/resumed/two"))["cursor"]
-    first.drop()
-    short.drop()
+    await first.close()
+    await short.close()
     await scene.send("open/resumed", "e1")
     for number in range(3):
         await scene.send("open/resumed/two", f"short{number}")

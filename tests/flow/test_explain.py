@@ -244,7 +244,7 @@ async def test_a_restart_is_a_gap(scene: Scene) -> None:
 async def test_a_gap_by_what_the_log_keeps_and_by_a_cursor_of_another_journal(scene: Scene) -> None:
     ann = await scene.user("ann")
     cursor = (await ann.subscribe("open/short"))["cursor"]
-    ann.drop()
+    await ann.close()
     for number in range(5):
         await scene.send("open/short", f"e{number}")
     again, bob = await scene.user("ann"), await scene.user("bob")
