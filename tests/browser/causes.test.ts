@@ -41,7 +41,9 @@ test('the console explains every cause as the guide says', async ({ page }) => {
           await page.goto(`${url}/console/#/explain`)
           await page.goto(`${url}/console/#/explain?${new URLSearchParams(question)}`)
           await expect(answer.or(page.getByRole('alert')).first()).toBeVisible()
-          await expect(answer.locator('.verdict'), cause).toHaveText(new RegExp(`^${sentence}$`), { timeout: 1 })
+          await expect(answer.locator('.verdict'), cause).toHaveText(new RegExp(`^${sentence}$`), {
+            timeout: 1_000,
+          })
         }).toPass()
         await expect(answer, cause).toContainText(`${code} · answered by`)
       }
