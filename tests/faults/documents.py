@@ -45,6 +45,8 @@ PASTE: Final = 60_000
 """Characters of a large paste, which is sent in pieces."""
 PATIENCE_SECONDS: Final = 120.0
 NODES: Final = 3
+STARTS: Final = 5
+"""How often a server is started until it runs."""
 
 
 class Report(Struct):
@@ -129,6 +131,9 @@ async def run(servers: list[ServerProcess], editors: int, edits: int, seed: int 
         stack.push_async_callback(late.close)
         async with late.document(TOPIC) as document:
             _check(document, made, report)
+            # A node that starts again knows of no document until somebody edits it.
+            document.text().insert(0, ".")
+            await document.saved()
             await _compacted(late, report)
     return report
 
@@ -209,10 +214,21 @@ async def _break(
             chance.choice(networks).cut()
             report.cuts += 1
         else:
-            server = chance.choice(servers)
-            await server.kill()
-            await server.start()
+            await _restart(chance.choice(servers))
             report.kills += 1
+
+
+async def _restart(server: ServerProcess) -> None:
+    """Kill it, and start it until it runs, as an init system does: on a busy machine Redis may answer too late."""
+    await server.kill()
+    for attempt in range(STARTS):
+        try:
+            await server.start()
+            return
+        except AssertionError:
+            if attempt == STARTS - 1:
+                raise
+            await server.close()
 
 
 async def served(editors: int, edits: int, kind: Kind, place: Path, seed: int = 0) -> Report:

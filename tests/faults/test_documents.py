@@ -10,7 +10,8 @@ from tests.faults import documents
 from tests.faults.documents import Kind
 
 EDITORS: Final = 6
-EDITS: Final = 25
+EDITS: Final = 60
+"""At least 0.6 s of them, so that a fault happens meanwhile."""
 
 
 @pytest.mark.timeout(300)
