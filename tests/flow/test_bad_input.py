@@ -9,7 +9,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.flow.wire import ABNORMAL, BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Dial, Wire, frame
+from tests.flow.wire import (
+    ABNORMAL,
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PATIENCE_SECONDS,
+    PING,
+    PONG,
+    TEXT,
+    Dial,
+    Wire,
+    frame,
+)
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -221,7 +233,7 @@ async def test_control_frames_of_a_client_that_never_reads_are_bounded(
     pouring = asyncio.create_task(pour())
     for number in range(50):
         await other.publish("bad/flood", number)
-    done, _ = await asyncio.wait([pouring], timeout=10)
+    done, _ = await asyncio.wait([pouring], timeout=PATIENCE_SECONDS)
     wire.drop()
     pouring.cancel()
     await asyncio.gather(pouring, return_exceptions=True)
