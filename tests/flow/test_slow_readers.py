@@ -27,6 +27,7 @@ PERSISTED = """
 anonymous = true
 [limits]
 buffer_bytes = 200000
+heartbeat_seconds = 600
 publish_bytes_per_second = 0
 [[logs]]
 pattern = "**"
