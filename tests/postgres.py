@@ -36,6 +36,8 @@ SETTINGS = {
     "logging_collector": "off",
 }
 CRASH_SECONDS = 10
+STOP_SECONDS = 120
+"""A stop in order waits for those who receive its log, at most `wal_sender_timeout` for one who is cut off."""
 PORT = 6543
 """Names the socket's file only, where there is no TCP."""
 
@@ -164,7 +166,7 @@ class PostgresServer:
         """SIGINT: fast, in order. SIGQUIT: immediate, as a crash; the next start recovers from the log."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(STOP_SECONDS)
             self._process = None
 
     def crash(self) -> None:
