@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -62,11 +63,23 @@ def main() -> int:
         overlap=True,
     )
     _say(f"{options.database}, seed {options.seed}: up to {options.faults} faults in {options.seconds:.0f} s")
-    result = asyncio.run(run(options))
+    try:
+        result = asyncio.run(_run(options))
+    except asyncio.CancelledError:
+        _say("killed; there is no result")
+        return 1
     _tell(result)
     if asked.publish:
         report.publish(result, " ".join(["python -m tests.faults", *sys.argv[1:]]))
     return 1 if result.anomalies else 0
+
+
+async def _run(options: Options) -> Result:
+    """A run that cleans up when it is killed, too."""
+    task = asyncio.current_task()
+    assert task is not None, "asyncio.run makes one"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(options)
 
 
 def _tell(result: Result) -> None:
