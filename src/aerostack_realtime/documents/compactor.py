@@ -31,6 +31,9 @@ FEWEST: Final = 20
 """Messages from which on a pause is a reason to merge; fewer open as fast."""
 ATTEMPTS: Final = 3
 """How often a document may end the worker, which can also lack memory for a moment."""
+TAKEOVER_SECONDS: Final = 60.0
+"""How long after a pause the other nodes of a cluster remember the document, so that one of them can compact it
+when the keeper ends before it did. A cluster has a new keeper after a few seconds."""
 FORGET_MS: Final = 24 * 3600 * 1000
 """When an update that lacks pieces is left out: its writer sends it again when it returns."""
 
@@ -48,18 +51,29 @@ class _Tail(Struct):
     """What came since the last compaction. `size` is that of the last one."""
 
     rule: DocumentRule
+    changed_at: float
+    messages: int = 0
     bytes: int = 0
     size: int = 0
-    changed_at: float = 0.0
     failures: int = 0
 
     def is_due(self, now: float) -> bool:
         """Merging a large document rewrites and sends all of it, so it waits until as much has come."""
-        return self.bytes >= max(self.rule.bytes, self.size) or now - self.changed_at >= self.rule.idle
+        return self.bytes >= max(self.rule.bytes, self.size) or self.rested(now)
+
+    def rested(self, now: float, longer: float = 0) -> bool:
+        """Whether the pause is long enough for a compaction, or `longer` than that by so many seconds."""
+        return now - self.changed_at >= self.rule.idle + longer
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the keeper has left the document alone. It does not know a document that was edited before it
+        started, and was opened on another node since."""
+        return self.messages >= FEWEST and self.rested(now, TAKEOVER_SECONDS)
 
 
 class Compactor:
-    """`now` is in seconds, `wall` in ms since the Unix epoch. In a cluster the keeper compacts for all nodes."""
+    """`now` is in seconds, `wall` in ms since the Unix epoch. In a cluster the keeper compacts for all nodes;
+    another node compacts only what is overdue. Of two compactions of the same messages the store accepts one."""
 
     def __init__(
         self,
@@ -99,18 +113,19 @@ class Compactor:
         if tail is None:
             return
         if item.compacts:
-            tail.size, tail.bytes = len(item.data), 0
+            tail.size, tail.bytes, tail.messages = len(item.data), 0, 0
         else:
+            tail.messages += 1
             tail.bytes += len(item.data) + MESSAGE_BYTES
             tail.changed_at = self._now()
 
     def opened(self, topic: str, messages: int) -> None:
         """A client was sent all stored messages of a document. There are many when the server ended before it
         compacted them."""
-        if messages >= FEWEST and topic not in self._tails:
+        if messages >= FEWEST:
             tail = self._tail(topic)
             if tail is not None:
-                tail.changed_at = self._now()
+                tail.messages = max(tail.messages, messages)
 
     def _tail(self, topic: str) -> _Tail | None:
         """That of a document, a new one if necessary; None for other topics."""
@@ -118,7 +133,7 @@ class Compactor:
         if tail is None:
             rule = self.rule(topic)
             if rule is not None:
-                tail = self._tails[topic] = _Tail(rule)
+                tail = self._tails[topic] = _Tail(rule, self._now())
         return tail
 
     async def run(self) -> None:
@@ -131,9 +146,9 @@ class Compactor:
         """Compact the documents that are due now."""
         now = self._now()
         for topic, tail in [each for each in self._tails.items() if each[1].is_due(now)]:
-            paused = now - tail.changed_at >= tail.rule.idle
+            paused = tail.rested(now)
             try:
-                if self._hub.is_keeper and topic not in self.corrupt:
+                if (self._hub.is_keeper or tail.is_overdue(now)) and topic not in self.corrupt:
                     await self._compact(topic, fewest=FEWEST if paused else 2)
             except Conflict:
                 pass  # another node or program was first
@@ -146,7 +161,7 @@ class Compactor:
             except AerostackError as error:
                 log.warning("the document %s cannot be compacted now, trying again: %s", topic, error.message)
                 continue
-            if paused and now - tail.changed_at >= tail.rule.idle:
+            if tail.rested(now, 0 if self._hub.is_keeper else TAKEOVER_SECONDS):
                 self._tails.pop(topic, None)
 
     async def _compact(self, topic: str, fewest: int) -> None:

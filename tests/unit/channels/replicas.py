@@ -14,7 +14,14 @@ from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.base import ChangeFeed
-from aerostack_realtime.database.message_store import LicenceLost, MessageStore, NewMessage, Stored, StoredMessage
+from aerostack_realtime.database.message_store import (
+    LicenceLost,
+    MessageStore,
+    NewMessage,
+    Stored,
+    StoredMessage,
+    compacted_later,
+)
 from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 from tests.unit.channels.peers import Peer, Tick
@@ -165,18 +172,30 @@ class Messages:
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str, str], StoredMessage] = {}
         self._newest: dict[str, int] = {}
+        self._compacted: dict[tuple[str, str], int] = {}
         self.licences: set[str] = set()
 
-    def insert(self, message: NewMessage) -> Stored:
+    def insert(self, message: NewMessage) -> Stored | AerostackError:
         key = message.topic, message.user_id, message.id
         if key in self.stored:
             return Stored(self.stored[key], duplicate=True)
+        if message.compacts:
+            if self._compacted.get((message.topic, message.event), 0) > message.compacts:
+                return compacted_later()
+            self._compact(message)
         created_at = max(message.position // 1000, self._newest.get(message.topic, 0) + 1)
         self._newest[message.topic] = created_at
         stored = StoredMessage(*key[:1], message.id, message.user_id, message.event, message.data,
                                message.position, created_at, message.stream)  # fmt: skip
         self.stored[key] = stored
         return Stored(stored, duplicate=False)
+
+    def _compact(self, message: NewMessage) -> None:
+        self._compacted[message.topic, message.event] = message.position
+        for key, each in list(self.stored.items()):
+            is_replaced = each.topic == message.topic and each.event == message.event
+            if is_replaced and each.position <= message.compacts:
+                del self.stored[key]
 
     def update(self, message: StoredMessage) -> None:
         key = message.topic, message.user_id, message.id
