@@ -347,7 +347,7 @@ class Stage:
 
 
 async def _insist(call: Callable[[], Awaitable[object]]) -> None:
-    """Make a call, again after each error that says so. Raises AerostackError."""
+    """Make a call, again after each retryable error. Raises AerostackError."""
     while True:
         try:
             await call()
