@@ -3,7 +3,7 @@ import { AerostackError } from './errors.js'
 import type { ClientInternals } from './internals.js'
 import type { Ack } from './outbox.js'
 import type { RealtimePayload } from './payload.js'
-import type { AppendFrame, EventFrame, StreamEnd, StreamsRequest } from './protocol.js'
+import type { AppendFrame, EventFrame, StreamEnd, StreamState, StreamsRequest } from './protocol.js'
 import type { Reply } from './reply.js'
 import { withoutProject } from './topic.js'
 
@@ -305,10 +305,24 @@ type Payload = Omit<RealtimePayload, 'topic'>
 /** How many ended streams are remembered, to recognize repeated frames. The server repeats only around a resumption. */
 const RECENT = 1_000
 
+/** How a stream ended. */
+interface Ended {
+  n: number
+  state: StreamState | undefined
+  timestamp: Payload['timestamp']
+}
+
+/** An open stream. `before` is how it had failed, as long as listeners have had all of it. */
+interface Open {
+  n: number
+  payload: Payload
+  before: Ended | undefined
+}
+
 /** The open streams of one subscription: frames in, payloads out. */
 export class Reader {
-  readonly #open = new Map<string, { n: number; payload: Payload }>()
-  readonly #ended = new Set<string>()
+  readonly #open = new Map<string, Open>()
+  readonly #ended = new Map<string, Ended>()
   #live = false
 
   /** From now on the server sends all that follows. */
@@ -318,7 +332,9 @@ export class Reader {
 
   /** The streams that are open, as a subscriber receives them that joins late. */
   open(): Payload[] {
-    return [...this.#open.values()].map(({ payload }) => ({ ...payload, delta: payload.data }))
+    return [...this.#open.values()]
+      .filter(({ before }) => !before)
+      .map(({ payload }) => ({ ...payload, delta: payload.data }))
   }
 
   /** What to ask the server for: all streams, or the rest of those that are open here. */
@@ -329,35 +345,37 @@ export class Reader {
   /** Apply a frame. Returns what listeners receive, or undefined when it has nothing new. */
   read(frame: EventFrame | AppendFrame): Payload | undefined {
     const { id = '' } = frame
-    const ended = this.#ended.has(id)
     const known = this.#open.get(id)
     if (frame.type !== 'append') {
+      const ended = known ? undefined : this.#ended.get(id)
       const { stream = { n: 0, state: 'open' }, ...rest } = frame
-      if (ended && stream.state !== 'open') return undefined
-      this.#ended.delete(id) // a server that lost it in a crash, and reported it as failed, got it again
+      const same = ended?.timestamp === rest.timestamp // otherwise its id is used again
+      if (ended && (same ? ended.state !== 'failed' : stream.state !== 'open')) return undefined
       const payload: Payload = { ...rest, state: stream.state }
       if (!known && !ended) payload.delta = rest.data
-      return this.#keep(id, stream.n, payload)
+      return this.#keep(id, stream.n, payload, known?.before ?? (same ? ended : undefined))
     }
     const { n, to, data, state = 'open', cursor } = frame
     if (!known || (to <= known.n && state === 'open')) return undefined
-    const { delta: _, ...before } = known.payload
-    const payload: Payload = { ...before, state, cursor }
+    const { delta: _, ...earlier } = known.payload
+    const payload: Payload = { ...earlier, state, cursor }
     if (data !== undefined && n === known.n && to > n) {
-      payload.delta = data
-      payload.data = typeof data === 'string' ? before.data + data : [...before.data, ...data]
+      if (n === (known.before?.n ?? n)) payload.delta = data
+      payload.data = typeof data === 'string' ? earlier.data + data : [...earlier.data, ...data]
     }
-    return this.#keep(id, Math.max(known.n, to), payload)
+    return this.#keep(id, Math.max(known.n, to), payload, known.before)
   }
 
-  #keep(id: string, n: number, payload: Payload): Payload {
-    if (payload.state === 'open') {
-      this.#open.set(id, { n, payload })
-      return payload
+  /** Remember it. A stream that has failed here may continue, because a server that did not know it said so. */
+  #keep(id: string, n: number, payload: Payload, before: Ended | undefined): Payload | undefined {
+    const { state, timestamp } = payload
+    const repeats = before && n <= before.n && (state === 'open' || state === 'failed')
+    if (state === 'open') this.#open.set(id, { n, payload, before: repeats ? before : undefined })
+    else {
+      this.#open.delete(id)
+      this.#ended.set(id, repeats ? before : { n, state, timestamp })
+      if (this.#ended.size > RECENT) this.#ended.delete(this.#ended.keys().next().value as string)
     }
-    this.#open.delete(id)
-    this.#ended.add(id)
-    if (this.#ended.size > RECENT) this.#ended.delete(this.#ended.values().next().value as string)
-    return payload
+    return repeats ? undefined : payload
   }
 }

@@ -8,10 +8,10 @@ from msgspec import UNSET
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.protocol.messages import Appended, Event
 from aerostack_realtime.sdk.payload import Payload
-from aerostack_realtime.sdk.read_stream import OutOfSync, ReadStream
+from aerostack_realtime.sdk.read_stream import EndedStream, OutOfSync, ReadStream
 
 ENDED_LIMIT: Final = 8192
-"""Ended streams that are remembered, because a resumption may repeat their ends."""
+"""Ended streams that are remembered, because a resumption may repeat them."""
 
 
 class GrowingStreams:
@@ -20,7 +20,7 @@ class GrowingStreams:
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._open: dict[str, ReadStream] = {}
-        self._ended: dict[str, None] = {}
+        self._ended: dict[str, EndedStream] = {}
         self._unhandled: dict[str, ReadStream] = {}
         """Streams that have ended and whose last event waits for the handlers."""
 
@@ -33,13 +33,19 @@ class GrowingStreams:
         return {id: stream.n for id, stream in self._open.items() if not stream.incomplete}
 
     def event(self, reply: Event) -> Payload | None:
-        """Process what there is so far of a stream."""
+        """Process what there is so far of a stream. One that has ended here may be open elsewhere in a cluster."""
         assert reply.stream is not UNSET, "it is the event of a stream"
         stream = self._open.get(reply.id)
         if stream is None:
-            if reply.stream.state != "open" and reply.id in self._ended:
+            ended = self._ended.get(reply.id)
+            if ended is not None and ended.timestamp != reply.timestamp:
+                if reply.stream.state != "open":
+                    return None
+                ended = None
+            if ended is not None and ended.state != "failed":
                 return None
             stream = self._open[reply.id] = ReadStream(reply)
+            stream._before = ended
         return self._progress(stream, stream._replace(reply), reply.cursor)
 
     def append(self, reply: Appended) -> Payload | None:
@@ -81,12 +87,18 @@ class GrowingStreams:
         self._unhandled.clear()
 
     def _progress(self, stream: ReadStream, delta: Any, cursor: str) -> Payload | None:
+        before, is_repeat = stream._before, stream._is_repeat
         if stream.state != "open":
             del self._open[stream.id]
-            self._ended[stream.id] = None
-            self._unhandled[stream.id] = stream
+            if not is_repeat:
+                self._ended[stream.id] = EndedStream.of(stream)
+                self._unhandled[stream.id] = stream
             if len(self._ended) > ENDED_LIMIT:
                 del self._ended[next(iter(self._ended))]
+        if is_repeat:
+            return None
+        if before is not None:
+            stream._before, delta = None, before.rest(stream.data)
         if delta is None:
             return None
         return Payload(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.protocol.messages import Appended, Event, StreamState
@@ -13,6 +13,26 @@ from aerostack_realtime.protocol.messages import Appended, Event, StreamState
 
 class OutOfSync(Exception):
     """Pieces are missing: the stream has to be requested again."""
+
+
+class EndedStream(Struct, frozen=True, gc=False):
+    """What is remembered of a stream after its end. `length` and `hash` are those of its content if it failed: it
+    may continue, because a server that did not know it reports it as failed."""
+
+    timestamp: int
+    n: int
+    state: StreamState
+    length: int
+    hash: int
+
+    @classmethod
+    def of(cls, stream: "ReadStream") -> "EndedStream":
+        content = hash(str(stream.data)) if stream.state == "failed" else 0
+        return cls(stream.timestamp, stream.n, stream.state, len(stream.data), content)
+
+    def rest(self, data: Any) -> Any:
+        """What is new in `data`: all of it if it does not continue this content."""
+        return data[self.length :] if hash(str(data[: self.length])) == self.hash else data
 
 
 class ReadStream:
@@ -34,6 +54,7 @@ class ReadStream:
         self.n = 0
         self._received: Any = self.data  # as the server has sent it: after a change of servers shorter than `data`
         self._handled = self.data  # what the handlers have finished with
+        self._before: EndedStream | None = None  # how it had failed, until it continues from there
         self.incomplete = False
         """Whether pieces were discarded, which the server sends again."""
         self._replaced = 0
@@ -87,6 +108,12 @@ class ReadStream:
             self._received = self._received + msgspec.json.decode(appended.data)
         self.n = appended.to
         return self._advance(state)
+
+    @property
+    def _is_repeat(self) -> bool:
+        """Whether the handlers have had all of it before."""
+        before = self._before
+        return before is not None and self.n <= before.n and self.state in ("open", "failed")
 
     def _forget(self) -> None:
         """What was not handled is discarded."""

@@ -14,8 +14,9 @@ from aerostack_realtime.sdk.payload import Payload
 from aerostack_realtime.sdk.read_stream import OutOfSync
 
 
-def so_far(n: int, data: Any, state: StreamState = "open") -> Event:
-    return Event("t/p", "answer", Raw(json.dumps(data).encode()), 1, "s", "e.1", stream=Progress(n, state))
+def so_far(n: int, data: Any, state: StreamState = "open", timestamp: int = 1) -> Event:
+    content = Raw(json.dumps(data).encode())
+    return Event("t/p", "answer", content, timestamp, "s", "e.1", stream=Progress(n, state))
 
 
 def pieces(n: int, to: int, data: Any = None, state: End | None = None) -> Appended:
@@ -81,7 +82,58 @@ def test_a_stream_may_be_opened_again_after_a_crash() -> None:
     streams = GrowingStreams("t")
     streams.event(so_far(1, "a"))
     assert taken(streams.append(pieces(1, 1, None, "failed")))[2] == "failed"
-    assert taken(streams.event(so_far(2, "ab"))) == ("ab", "ab", "open")
+    assert taken(streams.event(so_far(2, "ab"))) == ("ab", "b", "open")
+    assert taken(streams.append(pieces(2, 3, "c", "complete"))) == ("abc", "c", "complete")
+
+
+@pytest.mark.parametrize("state", ["complete", "cancelled", "failed"])
+def test_an_ended_stream_that_another_node_has_open_is_a_repeat(state: End) -> None:
+    """As after Redis lost the end, which the reader has."""
+    streams = GrowingStreams("t")
+    streams.event(so_far(2, "ab"))
+    streams.append(pieces(2, 3, "c", state))
+    assert streams.event(so_far(2, "ab")) is None
+    assert streams.append(pieces(2, 3, "c")) is None
+    assert streams.append(pieces(3, 3, None, state)) is None
+    assert streams.event(so_far(3, "abc")) is None
+    assert streams.event(so_far(3, "abc", state)) is None
+    assert streams.known == {}
+    streams.forget_unhandled()
+    assert taken(streams.event(so_far(3, "abc", state)))[2] == state
+
+
+def test_a_stream_that_failed_and_did_not_is_continued() -> None:
+    """As when a node that did not know it reported it as failed."""
+    streams = GrowingStreams("t")
+    streams.event(so_far(2, "ab"))
+    streams.append(pieces(2, 2, None, "failed"))
+    assert streams.event(so_far(1, "a")) is None
+    assert streams.known == {"s": 1}
+    assert taken(streams.append(pieces(1, 3, "bc"))) == ("abc", "c", "open")
+    assert taken(streams.append(pieces(3, 3, None, "complete"))) == ("abc", "", "complete")
+    assert streams.event(so_far(3, "abc")) is None
+
+
+def test_the_end_of_a_stream_replaces_a_failure() -> None:
+    streams = GrowingStreams("t")
+    streams.event(so_far(1, [1]))
+    streams.append(pieces(1, 1, None, "failed"))
+    assert taken(streams.event(so_far(2, [1, 2], "complete"))) == ([1, 2], [2], "complete")
+    assert streams.event(so_far(2, [1, 2], "complete")) is None
+
+
+def test_another_text_after_a_failure_is_all_new() -> None:
+    streams = GrowingStreams("t")
+    streams.event(so_far(2, "ab"))
+    streams.append(pieces(2, 2, None, "failed"))
+    assert taken(streams.event(so_far(3, "xyz"))) == ("xyz", "xyz", "open")
+
+
+def test_an_id_that_is_used_again_names_a_new_stream() -> None:
+    streams = GrowingStreams("t")
+    streams.event(so_far(1, "a", "complete"))
+    assert taken(streams.event(so_far(0, "", timestamp=2))) == ("", "", "open")
+    assert taken(streams.append(pieces(0, 1, "b", "complete"))) == ("b", "b", "complete")
 
 
 def test_pieces_that_were_not_handled_are_given_again() -> None:

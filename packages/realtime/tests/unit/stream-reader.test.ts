@@ -124,9 +124,58 @@ test('a stream that failed with its server is open again with its writer', async
   expect(heard).toEqual([
     ['ab', 'ab', 'open'],
     ['ab', undefined, 'failed'],
-    ['', undefined, 'open'],
-    ['abc', 'abc', 'complete'],
+    ['abc', undefined, 'complete'],
   ])
+})
+
+test.each(['complete', 'cancelled', 'failed'] as const)(
+  'a stream that ended as %s is a repeat where it is open',
+  async (state) => {
+    const made = await connected()
+    const heard = await reader(made)
+    event(made, 'ab', 2)
+    append(made, { n: 2, to: 3, data: 'c', state })
+    event(made, 'ab', 2)
+    append(made, { n: 2, to: 3, data: 'c' })
+    append(made, { n: 3, to: 3, state })
+    event(made, 'abc', 3)
+    event(made, 'abc', 3, state)
+    expect(heard).toEqual([
+      ['ab', 'ab', 'open'],
+      ['abc', 'c', state],
+    ])
+  },
+)
+
+test('a stream that failed continues after what listeners have had', async () => {
+  const made = await connected()
+  const heard = await reader(made)
+  event(made, 'ab', 2)
+  append(made, { n: 2, to: 2, state: 'failed' })
+  event(made, 'ab', 2)
+  append(made, { n: 2, to: 3, data: 'c' })
+  append(made, { n: 3, to: 3, state: 'complete' })
+  expect(heard.slice(2)).toEqual([
+    ['abc', 'c', 'open'],
+    ['abc', undefined, 'complete'],
+  ])
+})
+
+test('an id that is used again names a new stream', async () => {
+  const made = await connected()
+  const heard = await reader(made)
+  event(made, 'a', 1, 'complete')
+  made.socket.say({
+    type: 'event',
+    topic,
+    event: 'answer',
+    data: '',
+    id: 's',
+    cursor: 'e:9',
+    timestamp: 2,
+    stream: { n: 0, state: 'open' },
+  })
+  expect(heard.at(-1)).toEqual(['', undefined, 'open'])
 })
 
 test('channels without streams get one event, when it ends', async () => {
