@@ -77,7 +77,8 @@ class StreamState(Item, frozen=True, tag="m"):
 
     The content is that of the items up to the position `as_of`, or what is stored. `opened` is the position of the
     opening, `timestamp` its time in ms since the Unix epoch. `by_key` is None when that is not known. `owner` is
-    the node that waits for the stream's writer.
+    the node that waits for the stream's writer. `ended` is the position of the end; 0 while it is open, and when
+    that is not known.
     """
 
     topic: str
@@ -93,6 +94,7 @@ class StreamState(Item, frozen=True, tag="m"):
     persist: bool = False
     user_id: str | None = None
     by_key: bool | None = None
+    ended: int = 0
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):

@@ -154,15 +154,19 @@ class Delivery:
                 audience.append(frame)
 
     def end_stream(self, stream: Stream, position: int) -> None:
-        """Deliver the end of a stream; to the other subscribers it is an event with the whole content."""
+        """Deliver the end of a stream; to the other subscribers it is an event with the whole content.
+
+        One that was stored, and then lost by the journal, is new only to those that have the stream open: the
+        others have it from the store, or from the node that they come from."""
         self.forget_stream(stream)
         channel = self._heard.get(stream.topic)
         self._registry.log(stream.topic).append_stream(position, stream)
         if channel is not None and channel.is_live(position):
-            frame = self.whole_stream(stream, position)
-            channel.audience.append(frame)
-            if channel.chat_audience is not None:
-                channel.chat_audience.append(frame)
+            if not (stream.persist and stream.ended_before):
+                frame = self.whole_stream(stream, position)
+                channel.audience.append(frame)
+                if channel.chat_audience is not None:
+                    channel.chat_audience.append(frame)
             channel.end(stream, self._cursors.at(position))
 
     def whole_stream(self, stream: Stream, position: int) -> bytes:

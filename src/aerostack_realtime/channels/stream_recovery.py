@@ -7,6 +7,7 @@ node is unsure: it keeps the items that it cannot apply, and holds the ends of s
 announcements sends its Roster alone, so nobody waits for it; what only such a node knows stays unknown.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final
@@ -25,6 +26,8 @@ from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol.errors import AerostackError
 
 NOTHING_LOST: Final = 2**63 - 1
+LOST_COUNT: Final = 64
+"""Lost parts of the journal that are remembered, the newest."""
 COMMIT_US: Final = 60_000_000
 """How long the opening of a persisted stream may wait for its commit. An older one without a Settle continues a
 stream from before the journal that this node reads."""
@@ -60,6 +63,9 @@ class StreamRecovery:
         """The nodes that were there before this one."""
         self._awaited: set[str] = set()
         self._lost_after = NOTHING_LOST
+        self._lost = deque[tuple[int, int]](maxlen=LOST_COUNT)
+        """The journal has lost what followed the first and is not after the second position of each; the first one
+        is what it had forgotten before this node started."""
         self._kept: dict[Key, list[tuple[int, str, Append | CancelStream]]] = {}
         self._held: dict[Key, PendingEvent] = {}
         self._stores: list[tuple[int, Callable[[], None]]] = []
@@ -86,6 +92,10 @@ class StreamRecovery:
         present = {each.node for each in self._nodes.present()}
         return self._alone or (self._journal.node in present and not self._elders & present)
 
+    def starts(self, until: int) -> None:
+        """The journal begins after a position for this node."""
+        self._lost.append((0, until))
+
     def joined(self, others: Collection[str]) -> None:
         """This node's Hello has entered, while the nodes `others` were present. They announce their streams."""
         self._elders = set(others)
@@ -98,6 +108,7 @@ class StreamRecovery:
     def began(self, since: int, until: int, others: Collection[str]) -> None:
         """See `JournalListener.began`; the nodes `others` announce what may be lost."""
         self._lost_after = min(self._lost_after, until)
+        self._lost.append((until, self._journal.last))
         self._awaited = set(others)
         self._kept = {key: [each for each in kept if each[0] <= until] for key, kept in self._kept.items()}
         self._held = {key: event for key, event in self._held.items() if event.position <= until}
@@ -252,7 +263,8 @@ class StreamRecovery:
         return item.state != "open" or end >= item.as_of or end > self._lost_after
 
     def _merge(self, position: int, node: str, stream: Stream, item: StreamState) -> None:
-        stream.opened = min(stream.opened, item.opened)
+        if item.opened < stream.opened:
+            stream.opened, stream.timestamp = item.opened, item.timestamp
         if item.owner == node:
             stream.node = node
         if stream.learn(item):
@@ -282,6 +294,8 @@ class StreamRecovery:
         stream.learn(item)
         self._streams.take_end(item, position)
         stream.state, stream.last = item.state, position
+        if any(after < item.ended <= until for after, until in self._lost):
+            stream.ended_before = item.ended
         if item.persist and self._delivery.is_replaying(item.topic):
             self._delivery.forget_stream(stream)  # the replay has it from the store
             self._writers.forget(_key(stream))

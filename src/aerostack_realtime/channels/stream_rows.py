@@ -73,4 +73,5 @@ def stored_state(message: StoredMessage, owner: str) -> StreamState:
         True,
         message.user_id or None,
         None if message.user_id else True,
+        message.stream.ended,
     )

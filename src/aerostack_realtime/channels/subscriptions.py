@@ -134,9 +134,10 @@ class Subscriptions:
         recovered, missed = None, list[Entry]()
         if command.since is not None:
             channel.log.encode(self._delivery.frame)
-            entries, recovered = channel.log.after(*self._cursors.place(command.since))
+            place = self._cursors.place(command.since)
+            entries, recovered = channel.log.after(*place)
             cursor = command.since if recovered else self._cursors.at(channel.log.start)
-            missed = entries if command.presence else [each for each in entries if not each.presence]
+            missed = [each for each in entries if _is_new(each, place[0], command)]
             if not confirmed:
                 _count_resume(channel.log.counters, recovered)
         self._joined[subscriber].add(command.topic)
@@ -362,6 +363,14 @@ class Subscriptions:
             )
             for each in self._members.of(channel.topic, self._presence_limit)
         )
+
+
+def _is_new(entry: Entry, position: int, command: messages.Subscribe) -> bool:
+    """Whether a subscriber that has everything up to a position lacks an event after it."""
+    stream = entry.stream
+    if stream is None or not 0 < stream.ended_before <= position:
+        return command.presence or not entry.presence
+    return isinstance(command.streams, dict) and stream.id in command.streams
 
 
 def _count_resume(counters: ChannelCounters, recovered: bool, *, database: bool = False) -> None:

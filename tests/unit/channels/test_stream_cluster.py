@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.channels.replicas import TOPIC, Node, Replicas
+from aerostack_realtime.protocol import messages
+from tests.unit.channels.replicas import TOPIC, Node, Replicas, events
 from tests.unit.channels.stream_peers import StreamReader, Writer, whole
 
 
@@ -346,6 +347,36 @@ def test_an_end_that_the_journal_lost_is_known_to_all(cluster: Replicas) -> None
     commit(cluster)
     assert [reader.take().texts for reader in readers] == [{"s": "all of it"}] * 2
     assert [reader.states for reader in readers] == [{"s": "complete"}] * 2
+
+
+@pytest.mark.parametrize("persist", [True, False])
+def test_an_end_that_the_journal_lost_is_not_sent_to_those_that_have_it(cluster: Replicas, persist: bool) -> None:
+    """They come from the node that delivered it, to one on which nobody heard the channel."""
+    a, b = cluster.nodes
+    plain, reader, writer = a.peer(), StreamReader(a), Writer(a, "s", persist=persist)
+    commit(cluster)
+    writer.write("text")
+    commit(cluster)
+    before = len(cluster.log.entries)
+    writer.finish()
+    for _ in range(3):
+        a.step()
+        a.store.commit()
+    [(cursor, _)] = events(plain.take())
+    assert reader.take().states == {"s": "complete"}
+    cluster.fail_over(len(cluster.log.entries) - before)
+    early = [b.peer(since=cursor)] if persist else []
+    has_it_open = StreamReader(b, since=cursor)
+    assert has_it_open.states == {"s": "open"}
+    commit(cluster)
+    assert has_it_open.take().states == {"s": "complete"}
+    for peer in (*early, b.peer(since=cursor), a.peer(since=cursor)):
+        assert events(peer.take()) == []
+    assert StreamReader(b, since=cursor).texts == {}
+    resumed = b.peer(None)
+    command = messages.Subscribe(TOPIC, since=cursor, streams={"s": 1})
+    b.hub.subscriptions.subscribe(resumed, command)
+    assert [each.get("state") for each in resumed.take()] == [None, "complete"]
 
 
 def test_an_opening_that_the_journal_lost_is_made_up_for(cluster: Replicas) -> None:

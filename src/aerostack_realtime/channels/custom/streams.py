@@ -46,12 +46,14 @@ class Stream:
     `opened` and `last` are positions, `timestamp` is in ms since the Unix epoch. `n` counts the pieces; the first
     `known_from` of them are known only joined. `node` is the one on which its writer was last.
 
-    `sent` and `visible` are what this node has delivered: how many pieces, and whether the opening.
+    `sent` and `visible` are what this node has delivered: how many pieces, and whether the opening. `ended_before`
+    is where it ended in a part of the journal that is lost, if this node learned of the end from others.
     """
 
     __slots__ = (
         "_content",
         "_lengths",
+        "ended_before",
         "event",
         "id",
         "is_text",
@@ -84,6 +86,7 @@ class Stream:
         self.is_text = item.data[:1] == b'"'
         self.known_from = self.sent = n
         self.visible = False
+        self.ended_before = 0
         self._content = bytearray(_inside(item.data))
         self._lengths = array("q", [len(self._content)])
 
@@ -152,6 +155,7 @@ class Stream:
             self.persist,
             user_id or None,
             by_key,
+            0 if self.state == "open" else self.last,
         )
 
     def _wrapped(self, offset: int) -> bytes:
