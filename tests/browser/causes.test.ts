@@ -36,7 +36,7 @@ test('the console explains every cause as the guide says', async ({ page }) => {
       await signIn(page, url, key)
       for (const { cause, question } of asked.filter((each) => each.url === url)) {
         const { code, sentence } = promised.get(cause) ?? { code: '', sentence: '' }
-        // A busy machine may keep Redis waiting: the page says so, and is asked again.
+        // A busy machine may keep Redis waiting: the page reports it, and is asked again.
         await expect(async () => {
           await page.goto(`${url}/console/#/explain`)
           await page.goto(`${url}/console/#/explain?${new URLSearchParams(question)}`)
