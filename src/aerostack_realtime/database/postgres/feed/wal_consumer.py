@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, assert_never
@@ -14,11 +13,12 @@ import psycopg
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.pool import Connections
+from aerostack_realtime.database.postgres.feed.confirmations import Confirmations
 from aerostack_realtime.database.postgres.feed.continuity import Continuity, LogDiverged
 from aerostack_realtime.database.postgres.feed.epoch_table import EPOCH_STARTED, EpochTable, continuation
 from aerostack_realtime.database.postgres.feed.epochs import Cursor, Epochs, Position, stamp
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
-from aerostack_realtime.database.postgres.feed.retention_window import RetentionWindow, Window
+from aerostack_realtime.database.postgres.feed.retention_window import Window
 from aerostack_realtime.database.postgres.feed.sink import PREFIX, ChangeSink
 from aerostack_realtime.database.postgres.feed.slot_access import SlotAccess
 from aerostack_realtime.database.postgres.feed.transactions import (
@@ -39,15 +39,8 @@ from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
 
-CONFIRM_SECONDS: Final = 1.0
-"""Between two confirmations to the server, and between two checks whether it is silent."""
 RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
-INSISTENT_REQUESTS: Final = 5
-INSISTENT_SECONDS: Final = 1.0
-"""A server that shuts down requests a reply again and again until everything is confirmed. It has sent
-everything by then, but confirmations are late on purpose: so many requests in so short a time mean that it is
-time to disconnect. Otherwise it requests two replies within its wal_sender_timeout."""
 STAND_BY_SECONDS: Final = 0.2
 BATCH: Final = 256
 """Messages and changes that are read before other tasks run: some ms, whatever the size of a transaction."""
@@ -87,7 +80,6 @@ class WalConsumer:
         self._high_water = high_water
         self._known_mark = known_mark
         self._raise_mark = raise_mark
-        self._unreachable = unreachable
         self._last: Cursor | None = None
         """The last change that was handed on."""
         self._last_message = (0, 0)
@@ -99,12 +91,11 @@ class WalConsumer:
         self._switches: Mapping[int, int] = {}
         self._epochs: Epochs | None = None
         self._reread = window.reread
-        self._window = RetentionWindow(window)
-        self._waits_since: float | None = None
-        self._requests: deque[float] = deque(maxlen=INSISTENT_REQUESTS)
+        self._confirmations = Confirmations(
+            access, window, connections.silence_seconds, lambda: self.position.lsn, unreachable
+        )
         self._pause = RETRY_SECONDS[0]
         self._reported = False
-        self._timer: asyncio.TimerHandle | None = None
         self._stream: ReplicationStream | None = None
 
     async def run(self) -> None:
@@ -140,7 +131,7 @@ class WalConsumer:
 
     def release_window(self) -> None:
         """Retain no WAL that was read: PostgreSQL would run out of disk or drop the slot."""
-        self._window.release()
+        self._confirmations.release_window()
 
     async def register(self) -> None:
         """Tell the other nodes of the cluster that this one is live, once it is. Raises Unavailable."""
@@ -169,14 +160,11 @@ class WalConsumer:
             if self._reported:
                 log.warning("row changes are received, from %s on", lsn_text(self.position.lsn))
             self._reported = False
-            self._waits_since = None
-            self._requests.clear()
-            self._tick(stream)
+            self._confirmations.start(stream)
             await self._read(stream)
         finally:
             self._stream = None
-            if self._timer is not None:
-                self._timer.cancel()
+            self._confirmations.stop()
             with suppress(psycopg.Error):
                 await stream.close()
 
@@ -195,7 +183,7 @@ class WalConsumer:
         self._continuity = None
         slot = await self._access.prepare(stream)
         if self._epochs is None:
-            self._window.restart(time.monotonic(), slot.confirmed)
+            self._confirmations.restart_window(slot.confirmed)
             since = max(slot.confirmed, slot.wal_end - self._reread)
             return slot.created, slot.confirmed if slot.created else since, slot.name
         if slot.wal_end < self.position.lsn:  # another log, of which much may have been delivered before
@@ -254,7 +242,7 @@ class WalConsumer:
                 self.position = Position(since, 0)
                 self._last, self._continuity, self._diverged = None, None, False
                 if discontinuous:
-                    self._window.restart(time.monotonic(), since)
+                    self._confirmations.restart_window(since)
             self._sink.epoch_started(self._epochs, self.position, discontinuous=discontinuous)
         if mark < known_mark:  # reported by now, and not to be reported at every connection that follows
             await self._raise_mark(known_mark)
@@ -271,14 +259,15 @@ class WalConsumer:
     async def _read(self, stream: ReplicationStream) -> None:
         transactions = Transactions()
         batch = _Batch()
+        confirmations = self._confirmations
         try:
             while True:
                 message = stream.receive()
                 if message is None:
                     self._flush(batch)
-                    self._waits_since = time.monotonic()
+                    confirmations.waits_since = time.monotonic()
                     await stream.more()
-                    self._waits_since = None
+                    confirmations.waits_since = None
                 elif isinstance(message, Keepalive):
                     self._keepalive(stream, message, batch, between=transactions.between)
                 else:
@@ -369,32 +358,7 @@ class WalConsumer:
             batch.position = Position(message.wal_end, 0)
         if message.reply:
             self._flush(batch)
-            self._confirm(stream, ask=False)
-            self._requests.append(time.monotonic())
-            many = len(self._requests) == INSISTENT_REQUESTS
-            if many and self._requests[-1] - self._requests[0] < INSISTENT_SECONDS:
-                raise ReplicationEnded("PostgreSQL is shutting down")
-
-    def _tick(self, stream: ReplicationStream) -> None:
-        """Every CONFIRM_SECONDS while the stream is open; more often when silence has to be noticed sooner."""
-        limit = self._connections.silence_seconds
-        pause = min(CONFIRM_SECONDS, limit / 10)
-        self._timer = asyncio.get_running_loop().call_later(pause, self._tick, stream)
-        silent = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
-        try:
-            if silent > limit:
-                self._unreachable()
-                raise ReplicationEnded(f"PostgreSQL has been silent for {limit:g} s")
-            self._confirm(stream, ask=silent > limit / 3)
-        except (psycopg.Error, ReplicationEnded) as error:
-            stream.abort(error)
-
-    def _confirm(self, stream: ReplicationStream, *, ask: bool) -> None:
-        """The keeper confirms late, so that the slot retains the window; a copy of the slot retains nothing."""
-        kept = self._window.kept_from(time.monotonic(), self.position.lsn)
-        stream.confirm(
-            self.position.lsn, kept if self._access.keeper else self.position.lsn, time.time_ns() // 1000, ask=ask
-        )
+            self._confirmations.requested(stream)
 
 
 class _Batch:
