@@ -23,6 +23,7 @@ from aerostack_realtime.channels.custom.log import Bounds, Log
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.parts import HubOptions
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
@@ -122,17 +123,19 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
-def _hub(database: Database, journal: Journal, records: ConnectionRecords | None = None) -> Hub:
+def _hub(database: Database, journal: Journal, records: ConnectionRecords) -> Hub:
     return Hub(
-        journal=journal,
-        changes=database.changes,
-        store=database.messages,
-        defer=lambda _: None,
-        later=lambda _seconds, _call: None,
-        logs=Logs([], 1 << 28),
-        buffer_limit=UNLIMITED.buffer_bytes,
-        presence_limit=UNLIMITED.presence_members,
-        records=records,
+        HubOptions(
+            journal=journal,
+            changes=database.changes,
+            store=database.messages,
+            defer=lambda _: None,
+            later=lambda _seconds, _call: None,
+            logs=Logs([], 1 << 28),
+            buffer_limit=UNLIMITED.buffer_bytes,
+            presence_limit=UNLIMITED.presence_members,
+            records=records,
+        )
     )
 
 
@@ -150,7 +153,7 @@ async def publisher(
         now=lambda: time.time_ns() // 1000,
         epochs=database,
     )
-    hub = _hub(database, journal, records)
+    hub = _hub(database, journal, records or ConnectionRecords(lambda: 0.0))
     await hub.start()
     rules = config.rules(config.development(config.Settings()))
     guard = Guard(rules, Memberships(rules.memberships, database), time.monotonic)
@@ -206,7 +209,7 @@ async def unheard(database: Database, *, ids: bool) -> float:
         now=lambda: time.time_ns() // 1000,
         epochs=database,
     )
-    hub = _hub(database, journal)
+    hub = _hub(database, journal, ConnectionRecords(lambda: 0.0))
     await hub.start()
     batches = [_batch(sequence, ids=ids) for sequence in range(ROUNDS * UNHEARD // BATCH)]
     entered, position = journal.listener.entered, journal.last

@@ -19,6 +19,7 @@ from aerostack_realtime.access.rules import Rules
 from aerostack_realtime.application import VERSION, Application, ApplicationBuilder
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.parts import HubOptions
 from aerostack_realtime.channels.streaming import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
@@ -232,21 +233,25 @@ async def _any(*events: asyncio.Event) -> None:
 def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
     loop = asyncio.get_running_loop()
     return Hub(
-        journal=node.journal,
-        changes=node.database.changes,
-        store=node.database.messages,
-        defer=loop.call_soon,
-        later=loop.call_later,
-        buffer_limit=settings.limits.buffer_bytes,
-        presence_limit=settings.limits.presence_members,
-        logs=Logs(log_bounds(settings), settings.log_bytes, counters),
-        records=ConnectionRecords(time.time),
-        streams=StreamLimits(
-            settings.limits.stream_bytes, settings.limits.streams_per_connection, settings.limits.stream_seconds
-        ),
-        commits=node.cluster,
-        keep=node.keep,
-        info=nodes.info(settings, VERSION),
+        HubOptions(
+            journal=node.journal,
+            changes=node.database.changes,
+            store=node.database.messages,
+            defer=loop.call_soon,
+            later=loop.call_later,
+            buffer_limit=settings.limits.buffer_bytes,
+            presence_limit=settings.limits.presence_members,
+            logs=Logs(log_bounds(settings), settings.log_bytes, counters),
+            records=ConnectionRecords(time.time),
+            streams=StreamLimits(
+                settings.limits.stream_bytes,
+                settings.limits.streams_per_connection,
+                settings.limits.stream_seconds,
+            ),
+            commits=node.cluster,
+            keep=node.keep,
+            info=nodes.info(settings, VERSION),
+        )
     )
 
 

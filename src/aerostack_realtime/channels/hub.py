@@ -6,197 +6,61 @@ Synchronous but for `start`: no method waits, so between a decision and its reco
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
 
 from msgspec import Raw
 
-from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Publish
-from aerostack_realtime.channels.cluster import Cluster, NodeInfo
-from aerostack_realtime.channels.commits import Commits
-from aerostack_realtime.channels.counts import ChannelCounts, ChannelStatus
-from aerostack_realtime.channels.custom.holds import HoldQueues
-from aerostack_realtime.channels.custom.log import Bounds, Cursors
-from aerostack_realtime.channels.custom.logs import Logs
-from aerostack_realtime.channels.custom.nodes import Nodes, NodeStatus
+from aerostack_realtime.channels.counts import ChannelStatus
+from aerostack_realtime.channels.custom.log import Bounds
+from aerostack_realtime.channels.custom.nodes import NodeStatus
 from aerostack_realtime.channels.delivery import CHAT_MESSAGE as CHAT_MESSAGE
-from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
-from aerostack_realtime.channels.inspection import Inspection
-from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, PublishTracing
 from aerostack_realtime.channels.outcome import Outcome as Outcome
-from aerostack_realtime.channels.presence_commands import PresenceCommands
-from aerostack_realtime.channels.publishing import DocumentListener, Publishing, check_event
-from aerostack_realtime.channels.questions import Collected, Handler, Questions
-from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.channels.replays import Replays
-from aerostack_realtime.channels.replica import Replica
-from aerostack_realtime.channels.resolver import RETRY_SECONDS, Resolver
-from aerostack_realtime.channels.slow_readers import SlowReaders
-from aerostack_realtime.channels.stream_commands import StreamCommands
-from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
-from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.channels.parts import HubOptions, Parts
+from aerostack_realtime.channels.publishing import DocumentListener, check_event
+from aerostack_realtime.channels.questions import Collected, Handler
 from aerostack_realtime.channels.totals import Totals, totals
-from aerostack_realtime.database.base import Change, ChangeFeed
-from aerostack_realtime.database.message_store import MessageStore
+from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
-from aerostack_realtime.records import ConnectionRecords
-
-ALONE: Final = NodeInfo()
 
 
 class Hub:
-    """The channels of one node.
+    """The channels of one node. It is the listener of the change feed; its replica is the listener of the journal.
 
-    `defer` runs a callable after the current tick, `later` one after a delay in seconds; `buffer_limit` is
-    how many bytes may wait for a subscriber before it is too slow, `presence_limit` how many members of a
-    channel are shown; `logs` makes the logs of channels. In a cluster `commits` is the right of nodes to commit,
-    `keep` is called with whether this node does what exactly one has to do, and `info` is what this node says of
-    itself; after `retry_seconds` it tries again what the database refused. `records` are kept of connections. The
-    hub is the listener of the change feed, its replica that of the journal. All topics given to it are canonical.
+    All topics given to it are canonical.
     """
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        changes: ChangeFeed,
-        store: MessageStore,
-        defer: Callable[[Callable[[], None]], object],
-        later: Callable[[float, Callable[[], None]], object],
-        buffer_limit: int,
-        presence_limit: int,
-        logs: Logs,
-        streams: StreamLimits = DEFAULT_LIMITS,
-        commits: Commits | None = None,
-        keep: Callable[[bool], None] | None = None,
-        info: NodeInfo = ALONE,
-        retry_seconds: float = RETRY_SECONDS,
-        records: ConnectionRecords | None = None,
-    ) -> None:
+    def __init__(self, options: HubOptions) -> None:
+        parts = Parts(options, self._nodes_changed)
         self.caught_up = asyncio.Event()
         """Set once this node knows everything that the others know."""
-        self._journal = journal
-        self._changes = changes
-        self._connections: dict[str, Subscriber] = {}
-        self.counters = logs.counters
-        self.records = ConnectionRecords(lambda: 0.0) if records is None else records
-        self._logs = logs
-        self._registry = Registry(defer, later, buffer_limit, logs, self.records)
-        self._cursors = Cursors(journal)
-        delivery = Delivery(self._registry, self._cursors, self._connections)
-        self._keep = keep
-        self._is_alone = commits is None
+        self.counters = options.logs.counters
+        self.records = options.records
+        self.subscriptions = parts.subscriptions
+        self.presence = parts.presence
+        self.streams = parts.streams
+        self.inspection = parts.inspection
+        self._journal = options.journal
+        self._changes = options.changes
+        self._logs = options.logs
+        self._keep = options.keep
         self._is_keeper = False
-        self._nodes = Nodes()
-        self._questions = Questions(journal, later)
-        holds = HoldQueues()
-        writes = self._writes = LicensedStore(store, journal, self._licence_lost, alone=self._is_alone)
-        self._streaming = Streaming(
-            journal=journal,
-            delivery=delivery,
-            cursors=self._cursors,
-            store=writes,
-            holds=holds,
-            nodes=self._nodes,
-            report=lambda settlement: self._publishing.report(settlement),
-            release=lambda topic: self._publishing.release(topic),
-            connections=self._connections,
-            limits=streams,
-            alone=self._is_alone,
-        )
-        self._publishing = Publishing(
-            journal=journal,
-            registry=self._registry,
-            delivery=delivery,
-            cursors=self._cursors,
-            store=writes,
-            nodes=self._nodes,
-            holds=holds,
-            streaming=self._streaming,
-            defer=defer,
-        )
-        self._cluster = Cluster(
-            journal=journal,
-            nodes=self._nodes,
-            publishing=self._publishing,
-            questions=self._questions,
-            streams=self._streaming.recovery,
-            info=info,
-            changed=self._nodes_changed,
-        )
-        self._counts = ChannelCounts(self._registry, self._cluster.members, self._questions)
-        self._resolver = Resolver(
-            journal=journal,
-            nodes=self._nodes,
-            publishing=self._publishing,
-            cluster=self._cluster,
-            questions=self._questions,
-            commits=commits,
-            store=writes,
-            restore=self._streaming.recovery.restore,
-            retry_seconds=retry_seconds,
-        )
-        self._replays = Replays(
-            journal=journal,
-            registry=self._registry,
-            cursors=self._cursors,
-            delivery=delivery,
-            holds=holds,
-            store=store,
-            commits=commits,
-            drained=writes.drained,
-            publishing=self._publishing,
-            digests=self._cluster.digests,
-            limit=buffer_limit,
-            retry_seconds=retry_seconds,
-        )
-        self._replica = Replica(
-            journal=journal,
-            registry=self._registry,
-            cursors=self._cursors,
-            replays=self._replays,
-            store=writes,
-            publishing=self._publishing,
-            streaming=self._streaming,
-            cluster=self._cluster,
-            questions=self._questions,
-        )
-        self.streams = StreamCommands(self._replica, self._streaming)
-        self.presence = PresenceCommands(self._replica, self._cluster, journal, self._cursors, presence_limit)
-        self.subscriptions = Subscriptions(
-            self._registry,
-            self._cursors,
-            self._cluster.members,
-            delivery,
-            journal,
-            changes,
-            buffer_limit,
-            presence_limit,
-            self.records,
-            None if self._is_alone else lambda topic: holds.reached(topic, journal.last),
-        )
-        self._slow_readers = SlowReaders(
-            registry=self._registry,
-            cursors=self._cursors,
-            delivery=delivery,
-            changes=changes,
-            store=store,
-            later=later,
-            limit=buffer_limit,
-            uses_chat=self.subscriptions.uses_chat,
-        )
-        self.inspection = Inspection(
-            self._registry,
-            self._cursors,
-            changes,
-            self._connections,
-            members=self._cluster.members,
-            joined=self.subscriptions.of,
-            behind=self._slow_readers.behind,
-        )
+        self._connections = parts.connections
+        self._registry = parts.registry
+        self._cursors = parts.cursors
+        self._writes = parts.writes
+        self._streaming = parts.streaming
+        self._publishing = parts.publishing
+        self._nodes = parts.nodes
+        self._questions = parts.questions
+        self._cluster = parts.cluster
+        self._counts = parts.counts
+        self._resolver = parts.resolver
+        self._replays = parts.replays
+        self._replica = parts.replica
+        self._slow_readers = parts.slow_readers
 
     # --- the cluster -------------------------------------------------------------------------------------
 
@@ -393,9 +257,6 @@ class Hub:
         self._counts.everywhere(done)
 
     # --- inside ------------------------------------------------------------------------------------------
-
-    def _licence_lost(self) -> None:
-        self._resolver.wake()
 
     def _nodes_changed(self) -> None:
         self._resolver.wake()

@@ -13,6 +13,7 @@ from aerostack_realtime.backplane.items import OPTIONAL, AnyItem
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub, Outcome
+from aerostack_realtime.channels.parts import HubOptions
 from aerostack_realtime.database.base import ChangeFeed
 from aerostack_realtime.database.message_store import (
     LicenceLost,
@@ -310,18 +311,20 @@ class Node:
         self.keeper = False
         cluster.messages.licences.add(name)
         self.hub = Hub(
-            journal=self.journal,
-            changes=cast(ChangeFeed, feed),
-            store=cast(MessageStore, self.store),
-            defer=self.tick.defer,
-            later=lambda _, call: self.later.append(call),
-            buffer_limit=1 << 20,
-            presence_limit=100,
-            logs=Logs([], 1 << 24),
-            commits=cluster.commits,
-            keep=self._keep,
-            info=NodeInfo(name, "1"),
-            retry_seconds=0,
+            HubOptions(
+                journal=self.journal,
+                changes=cast(ChangeFeed, feed),
+                store=cast(MessageStore, self.store),
+                defer=self.tick.defer,
+                later=lambda _, call: self.later.append(call),
+                buffer_limit=1 << 20,
+                presence_limit=100,
+                logs=Logs([], 1 << 24),
+                commits=cluster.commits,
+                keep=self._keep,
+                info=NodeInfo(name, "1"),
+                retry_seconds=0,
+            )
         )
         self.peers: dict[str, Peer] = {}
 

@@ -17,6 +17,7 @@ from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.log import Bounds
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
+from aerostack_realtime.channels.parts import HubOptions
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
@@ -126,14 +127,16 @@ class Stage:
             epochs=database,
         )
         self.hub = Hub(
-            journal=journal,
-            changes=database.changes,
-            store=database.messages,
-            defer=asyncio.get_running_loop().call_soon,
-            later=asyncio.get_running_loop().call_later,
-            buffer_limit=limits.buffer_bytes,
-            presence_limit=limits.presence_members,
-            logs=Logs([("*", Bounds(log_count, 1 << 20, 60_000_000))], 1 << 24),
+            HubOptions(
+                journal=journal,
+                changes=database.changes,
+                store=database.messages,
+                defer=asyncio.get_running_loop().call_soon,
+                later=asyncio.get_running_loop().call_later,
+                buffer_limit=limits.buffer_bytes,
+                presence_limit=limits.presence_members,
+                logs=Logs([("*", Bounds(log_count, 1 << 20, 60_000_000))], 1 << 24),
+            )
         )
         self.memberships = Memberships(rules.memberships, database)
         changes.listeners = (self.memberships, self.hub)
