@@ -26,7 +26,7 @@ export class Client {
   readonly #options: ClientOptions & { clock: Clock; random: () => number }
   readonly #origins: string[]
   readonly #connection: Connection
-  readonly #outbox = new Outbox()
+  readonly #outbox = new Outbox((text) => this.#send(text))
   readonly #tracking = new Tracking()
   /** Legacy chat messages that wait for a connection. */
   readonly #chats: string[] = []
@@ -40,23 +40,9 @@ export class Client {
   #token: string | null
   #limits: Limits | undefined
   #number = 0
-  readonly #writers: ClientInternals['writers'] = new Map()
   readonly #name = crypto.getRandomValues(new Uint32Array(3)).join('-')
 
-  readonly #later: ClientInternals['later'] = (attempt, callback) => {
-    const { clock, random } = this.#options
-    clock.setTimeout(callback, backoff(attempt, random()))
-  }
-  readonly #subscriptions = new Subscriptions({
-    need: () => this.#need(),
-    send: (frame) => this.#send(encode(frame)),
-    id: () => this.#id(),
-    requestMembers: (topic) => {
-      this.#request({ type: 'presence', topic }).catch(() => {}) // the next connection requests them again
-    },
-    failed: (error) => this.#failed(error),
-    later: this.#later,
-  })
+  readonly #subscriptions = new Subscriptions(this)
   /** @internal */
   readonly internals: ClientInternals = {
     subscriptions: this.#subscriptions,
@@ -69,19 +55,26 @@ export class Client {
           this.#request(this.#tracking.commands().get(topic) ?? { type: 'untrack', topic }),
         )
     },
-    writers: this.#writers,
-    later: this.#later,
+    writers: new Map(),
+    later: (attempt, callback) => {
+      const { clock, random } = this.#options
+      clock.setTimeout(callback, backoff(attempt, random()))
+    },
     history: async (room, limit, before) => {
-      const { apiKey, fetch = globalThis.fetch } = this.#options
-      const token = this.#token ?? (await this.#currentToken())
-      const origin = this.#origins[this.#connection.address] as string
       const { fetchHistory } = await import('./message-history.js').catch((error) => {
         throw wrap(error, 'network', true, room)
       })
-      return fetchHistory({ origin, apiKey, token, fetch }, room, limit, before)
+      const origin = this.#origins[this.#connection.address] as string
+      return fetchHistory({ ...this.#options, origin, token: this.internals.token }, room, limit, before)
     },
-    id: () => this.#id(),
-    reply: () => this.#reply(),
+    token: async () => this.#token ?? this.#currentToken(),
+    need: () => {
+      if (this.status === 'idle') this.connect()
+      return this.connected
+    },
+    send: (frame) => this.#send(encode(frame)),
+    id: () => `${this.#name}-${++this.#number}`,
+    reply: () => new Reply((error) => this.#failed(error)),
     failed: (error) => this.#failed(error),
   }
 
@@ -108,7 +101,12 @@ export class Client {
       ended: (error, exhausted) => this.#ended(error, exhausted),
       failed: (error) => this.#failed(error),
     })
-    if (options.persistOutbox) this.#persist(socketUrl(written[0] as string, projectId, userId))
+    if (options.persistOutbox) {
+      const place = socketUrl(written[0] as string, projectId, userId)
+      import('./outbox-store.js')
+        .then(({ persist }) => persist(this, this.#outbox, place, this.#name))
+        .catch((error) => this.#failed(wrap(error, 'storage')))
+    }
   }
 
   /** The client itself, for code that was written for a larger SDK: `sdk.realtime`. */
@@ -170,7 +168,7 @@ export class Client {
    */
   sendChat(roomId: string, text: string, metadata?: unknown): void {
     const frame = encode({ type: 'chat', roomId, text, metadata })
-    if (this.#need()) this.#send(frame)
+    if (this.internals.need()) this.#send(frame)
     else this.#chats.push(frame)
   }
 
@@ -210,39 +208,16 @@ export class Client {
     if (globalThis.document?.visibilityState !== 'hidden') this.#connection.wake()
   }
 
-  /** Whether there is a connection. The first call that needs one makes it; `disconnect` prevents that. */
-  #need(): boolean {
-    if (this.status === 'idle') this.connect()
-    return this.connected
-  }
-
-  #reply<T>(): Reply<T> {
-    return new Reply<T>((error) => this.#failed(error))
-  }
-
-  #id(): string {
-    return `${this.#name}-${++this.#number}`
-  }
-
   /** Send a frame if there is a connection. Throws AerostackError for a frame that the server would refuse. */
   #send(text: string): void {
     checkLimits(text, this.#limits)
     this.#connection.send(text)
   }
 
-  /** Send a request of the outbox again, or for the first time, on a new connection. */
-  #sendAgain(id: string, text: string): void {
-    try {
-      this.#send(text)
-    } catch (error) {
-      this.#outbox.settle(id, error)
-    }
-  }
-
   /** Send a command until it is answered. Calls `accepted` if the server can read it. */
   #request<T>(request: Request, accepted?: () => void): Promise<T> {
-    const reply = this.#reply<T>()
-    const { id = this.#id(), ref = id } = request as { ref?: string; id?: string }
+    const reply = this.internals.reply<T>()
+    const { id = this.internals.id(), ref = id } = request as { ref?: string; id?: string }
     try {
       if (this.#outbox.size >= OUTBOX_LIMIT)
         throw new AerostackError('overloaded', 'Too many unanswered calls; retry later.', true, request.topic)
@@ -253,7 +228,7 @@ export class Client {
     } catch (error) {
       reply.reject(error as AerostackError)
     }
-    this.#need()
+    this.internals.need()
     return reply
   }
 
@@ -274,22 +249,6 @@ export class Client {
     }
   }
 
-  #persist(place: string): void {
-    const failed = (error: unknown) => this.#failed(wrap(error, 'storage'))
-    const send = (id: string, text: string) => this.#sendAgain(id, text)
-    const currentToken = async () => this.#token ?? this.#currentToken()
-    const options = {
-      outbox: this.#outbox,
-      place,
-      page: this.#name,
-      client: this,
-      currentToken,
-      send,
-      failed,
-    }
-    import('./outbox-store.js').then(({ persist }) => persist(options)).catch(failed)
-  }
-
   /** A new connection knows nothing. Subscriptions come first, so that they miss nothing of what follows. */
   #opened(limits: Limits | undefined): void {
     this.#limits = limits
@@ -297,8 +256,8 @@ export class Client {
     const unanswered = this.#outbox.entries()
     for (const [topic, command] of this.#tracking.commands())
       if (!this.#outbox.presence(topic)) this.#request(command)
-    for (const [id, text] of unanswered) this.#sendAgain(id, text)
-    for (const writer of this.#writers.values()) writer.open()
+    for (const [id, text] of unanswered) this.#outbox.send(id, text)
+    for (const writer of this.internals.writers.values()) writer.open()
     for (const chat of this.#chats.splice(0)) this.#connection.send(chat)
   }
 
@@ -319,7 +278,7 @@ export class Client {
         break
       }
       case 'cancel':
-        for (const writer of this.#writers.values()) writer.cancel(frame)
+        for (const writer of this.internals.writers.values()) writer.cancel(frame)
         break
       case 'advice':
         console.info(frame.message)
@@ -346,7 +305,7 @@ export class Client {
     const text = error.retryable && this.#outbox.presence(id)
     if (!text) return !!id && (this.#outbox.settle(id, error) || this.#subscriptions.refused(id, error))
     this.#failed(error)
-    this.#later(1, () => this.#outbox.presence(id) && this.#send(text))
+    this.internals.later(1, () => this.#outbox.presence(id) && this.#send(text))
     return true
   }
 

@@ -1,7 +1,7 @@
 import type { AerostackError } from './errors.js'
 import type { HistoryMessage } from './message-history.js'
 import type { Track } from './presence.js'
-import type { Request } from './protocol.js'
+import type { ClientFrame, Request } from './protocol.js'
 import type { Reply } from './reply.js'
 import type { Writer } from './streams.js'
 import type { Subscriptions } from './subscriptions.js'
@@ -20,6 +20,14 @@ export interface ClientInternals {
   /** Call back after a pause that grows with `attempt`. */
   later(attempt: number, callback: () => void): void
   history(topic: string, limit: number, before?: number): Promise<HistoryMessage[]>
+  /** The token in use, or else the app's. Rejects when the app has none at the moment. */
+  token(): Promise<string | null>
+  /**
+   * Whether there is a connection. The first call that needs one makes it; `disconnect` prevents that.
+   */
+  need(): boolean
+  /** Send a frame if there is a connection. Throws AerostackError for a frame that the server would refuse. */
+  send(frame: ClientFrame): void
   /** The id of a new command. */
   id(): string
   /** The promise of an answer. Its rejection is reported where nobody handles it. */

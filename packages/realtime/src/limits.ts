@@ -23,7 +23,7 @@ function check(code: ErrorCode, found: number, unit: string, accepted: number): 
   if (found > accepted)
     throw new AerostackError(
       code,
-      `The message has ${found} ${unit}; the server accepts ${accepted}. Send less data in it.`,
+      `The message has ${found} ${unit}; the server accepts ${accepted}. Send less data.`,
     )
 }
 
@@ -35,9 +35,9 @@ export function byteLength(text: string): number {
 function depth(text: string): number {
   let level = 0
   let deepest = 0
-  for (const character of text.replace(/\\./g, '').replace(/"[^"]*"/g, '')) {
-    if ('[{'.includes(character)) deepest = Math.max(deepest, ++level)
-    if (']}'.includes(character)) level--
+  for (const bracket of text.replace(/\\./g, '').replace(/"[^"]*"|[^[\]{}]/g, '')) {
+    level += '[{'.includes(bracket) ? 1 : -1
+    deepest = Math.max(deepest, level)
   }
   return deepest
 }

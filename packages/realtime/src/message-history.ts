@@ -21,20 +21,21 @@ export interface HistoryMessage<T = any> {
 export interface HistorySource {
   /** The server's address, `http(s)://…` without a trailing slash. */
   origin: string
-  apiKey: string | undefined
-  token: string | null
-  fetch: typeof globalThis.fetch
+  apiKey?: string | undefined
+  token(): Promise<string | null>
+  fetch?: typeof globalThis.fetch | undefined
 }
 
 /** Persisted messages of a room, newest first. Throws AerostackError. */
 export async function fetchHistory(
-  { origin, apiKey, token, fetch }: HistorySource,
+  { origin, apiKey, token: currentToken, fetch = globalThis.fetch }: HistorySource,
   room: string,
   limit: number,
   before: number | undefined,
 ): Promise<HistoryMessage[]> {
   const query = new URLSearchParams({ room, limit: String(limit) })
   if (before !== undefined) query.set('before', String(before))
+  const token = await currentToken()
   const headers = {
     ...(apiKey && { 'X-Aerostack-Key': apiKey }),
     ...(token && { Authorization: `Bearer ${token}` }),

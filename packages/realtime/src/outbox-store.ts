@@ -1,4 +1,6 @@
 /** Keeps unanswered publishes in IndexedDB when a page closes. Loaded on demand; not a part of the core. */
+import { wrap } from './errors.js'
+import type { ClientInternals } from './internals.js'
 import type { Outbox, OutboxStore } from './outbox.js'
 
 /** A publish that has no answer yet. */
@@ -16,35 +18,28 @@ interface Kept {
   number: number
 }
 
-/** What the store needs of its client. */
-export interface StoreOptions {
-  outbox: Outbox
-  /** The server, project and anonymous user. */
-  place: string
-  /** The name of this page. */
-  page: string
-  client: {
-    /** The token in use, if any. */
-    readonly token: string | null
-    onStatusChange(listener: (status: string) => void): void
-  }
-  /** The token in use, or else the app's. Rejects when the app has none at the moment. */
-  currentToken(): Promise<string | null>
-  /** Send a request of the outbox, if there is a connection. */
-  send(id: string, text: string): void
-  /** Report an error to the app. */
-  failed(error: unknown): void
+/** What the store uses of its client. */
+export interface StoreClient {
+  /** The token in use, if any. */
+  readonly token: string | null
+  readonly internals: Pick<ClientInternals, 'token' | 'failed'>
+  onStatusChange(listener: (status: string) => void): void
 }
 
 const DATABASE = 'aerostack'
 const STORE = 'outbox'
 
 /**
- * Keep the publishes in `outbox` until they are answered, and send what earlier pages left behind. Throws
- * DOMException when there is no storage.
+ * Keep the publishes in `outbox` until they are answered, and send what earlier pages left behind. `place` is the
+ * server, project and anonymous user, `page` the name of this page. Throws DOMException when there is no storage.
  */
-export async function persist(options: StoreOptions): Promise<void> {
-  const store = new Store(options, await open())
+export async function persist(
+  client: StoreClient,
+  outbox: Outbox,
+  place: string,
+  page: string,
+): Promise<void> {
+  const store = new Store(client, outbox, place, page, await open())
   store.start()
 }
 
@@ -54,7 +49,10 @@ export async function persist(options: StoreOptions): Promise<void> {
  * by its id.
  */
 class Store implements OutboxStore {
-  readonly #options: StoreOptions
+  readonly #client: StoreClient
+  readonly #outbox: Outbox
+  readonly #place: string
+  readonly #page: string
   readonly #database: IDBDatabase
   readonly #locks = globalThis.navigator?.locks
   /** Pages whose locks this page holds or waits for. */
@@ -64,18 +62,20 @@ class Store implements OutboxStore {
   #number = 0
   #writing = false
 
-  constructor(options: StoreOptions, database: IDBDatabase) {
-    this.#options = options
+  constructor(client: StoreClient, outbox: Outbox, place: string, page: string, database: IDBDatabase) {
+    this.#client = client
+    this.#outbox = outbox
+    this.#place = place
+    this.#page = page
     this.#database = database
-    this.#watched = new Set([options.page])
+    this.#watched = new Set([page])
   }
 
   start(): void {
-    const { outbox, page, client } = this.#options
-    this.#locks?.request(lockName(page), () => new Promise(() => {}))
-    outbox.store = this
-    for (const [id, text] of outbox.entries()) this.keep(id, text)
-    client.onStatusChange((status) => {
+    this.#locks?.request(lockName(this.#page), () => new Promise(() => {}))
+    this.#outbox.store = this
+    for (const [id, text] of this.#outbox.entries()) this.keep(id, text)
+    this.#client.onStatusChange((status) => {
       if (status !== 'connected') return
       this.#write()
       this.#inherit().catch((error) => this.#stop(error))
@@ -85,8 +85,8 @@ class Store implements OutboxStore {
   keep(id: string, text: string): void {
     const { type, stream } = JSON.parse(text)
     if (type !== 'publish' || stream) return // the writer of a stream is gone with its page
-    const { place, page } = this.#options
-    this.#changed.set(id, { id, text, place, page, at: Date.now(), number: this.#number++ })
+    const kept = { id, text, place: this.#place, page: this.#page, at: Date.now(), number: this.#number++ }
+    this.#changed.set(id, kept)
     this.#write()
   }
 
@@ -96,8 +96,8 @@ class Store implements OutboxStore {
   }
 
   #stop(error: unknown): void {
-    this.#options.outbox.store = undefined
-    this.#options.failed(error)
+    this.#outbox.store = undefined
+    this.#client.internals.failed(wrap(error, 'storage'))
   }
 
   /** Write all changes, one transaction at a time. */
@@ -105,7 +105,7 @@ class Store implements OutboxStore {
     if (this.#writing) return
     this.#writing = true
     try {
-      const user = userOf(await this.#options.currentToken())
+      const user = userOf(await this.#client.internals.token())
       while (this.#changed.size) {
         const batch = [...this.#changed]
         this.#changed.clear()
@@ -121,9 +121,8 @@ class Store implements OutboxStore {
 
   /** Take over what other pages of the same user left behind. */
   async #inherit(): Promise<void> {
-    const { client, place } = this.#options
-    const user = userOf(client.token)
-    const ours = (kept: Kept) => kept.place === place && kept.user === user
+    const user = userOf(this.#client.token)
+    const ours = (kept: Kept) => kept.place === this.#place && kept.user === user
     const pages = (await all(this.#database)).filter(ours).map((kept) => kept.page)
     for (const page of new Set(pages)) {
       if (this.#watched.has(page)) continue
@@ -135,10 +134,9 @@ class Store implements OutboxStore {
   }
 
   async #takeOver(wanted: (kept: Kept) => boolean): Promise<void> {
-    const { outbox, page, send, failed } = this.#options
-    for (const { id, text } of await taken(this.#database, wanted, page)) {
-      outbox.add(id, text, { resolve() {}, reject: failed })
-      send(id, text)
+    for (const { id, text } of await taken(this.#database, wanted, this.#page)) {
+      this.#outbox.add(id, text, { resolve() {}, reject: this.#client.internals.failed })
+      this.#outbox.send(id, text)
     }
   }
 }

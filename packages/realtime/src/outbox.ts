@@ -42,7 +42,13 @@ export interface OutboxStore {
  */
 export class Outbox {
   store: OutboxStore | undefined
+  readonly #send: (text: string) => void
   readonly #requests = new Map<string, Request>()
+
+  /** `send` throws AerostackError for a frame that the server would refuse. */
+  constructor(send: (text: string) => void) {
+    this.#send = send
+  }
 
   get size(): number {
     return this.#requests.size
@@ -85,6 +91,15 @@ export class Outbox {
   largest(): string | undefined {
     const sizes = [...this.#requests].map(([id, { text }]) => [byteLength(text), id] as const)
     return sizes.sort(([one], [other]) => other - one)[0]?.[1]
+  }
+
+  /** Send a request of the outbox again, or for the first time, on a new connection. */
+  send(id: string, text: string): void {
+    try {
+      this.#send(text)
+    } catch (error) {
+      this.settle(id, error)
+    }
   }
 
   /** Settle the request with this id. An error rejects it. Returns false when there is no such request. */

@@ -62,25 +62,24 @@ export type Track = Extract<ClientFrame, { type: 'track' }>
  * that tracked last counts.
  */
 export class Tracking {
-  /** Oldest first; an owner has one command per topic. */
-  #tracked: { owner: object; command: Track }[] = []
+  /** By the channel that tracks, the last one at the end. */
+  readonly #tracked = new Map<object, Track>()
 
   track(owner: object, command: Track): void {
-    this.untrack(command.topic, owner)
-    this.#tracked.push({ owner, command })
+    this.#tracked.delete(owner)
+    this.#tracked.set(owner, command)
   }
 
   /** End what `owner` tracks, or without an owner everything. Returns false when there was nothing. */
   untrack(topic: string, owner?: object): boolean {
-    const before = this.#tracked.length
-    this.#tracked = this.#tracked.filter(
-      ({ owner: other, command }) => command.topic !== topic || (owner && other !== owner),
-    )
-    return this.#tracked.length < before
+    const before = this.#tracked.size
+    for (const [each, command] of this.#tracked)
+      if (command.topic === topic && each === (owner ?? each)) this.#tracked.delete(each)
+    return this.#tracked.size < before
   }
 
   /** The command that counts on each topic where this client is present. */
   commands(): Map<string, Track> {
-    return new Map(this.#tracked.map(({ command }) => [command.topic, command]))
+    return new Map(Array.from(this.#tracked.values(), (command) => [command.topic, command]))
   }
 }

@@ -228,7 +228,10 @@ export class Subscription {
     const begins = !this.#begun
     this.#begun = true
     this.#reader?.live()
-    if (!recovered) this.#moveTo(cursor ?? this.cursor)
+    if (!recovered) {
+      this.cursor = cursor ?? this.cursor
+      this.#unfinished = []
+    }
     if (recovered === false) {
       const reason = id ? 'not_recovered' : dropped === undefined ? 'interrupted' : 'dropped'
       this.#deliver(() => gap(this.cursor, { reason, since, dropped }))
@@ -265,7 +268,9 @@ export class Subscription {
     const positioned = cursor && !(frame as EventFrame).snapshot
     if (positioned) {
       if (this.#recent.has(cursor)) return
-      this.#remember(cursor)
+      this.#recent.add(cursor)
+      if (this.#recent.size > RECENT + this.#unfinished.length)
+        this.#recent.delete(this.#recent.values().next().value as string)
     }
     const unfinished = frame.type === 'db_change' ? this.#change(frame) : this.#event(frame)
     if (positioned) this.#handled(cursor, unfinished)
@@ -311,17 +316,6 @@ export class Subscription {
       const payload = view(subscriber)
       return (payload && subscriber.deliver(payload)) || []
     })
-  }
-
-  #moveTo(cursor: string | undefined): void {
-    this.cursor = cursor
-    this.#unfinished = []
-  }
-
-  #remember(cursor: string): void {
-    this.#recent.add(cursor)
-    if (this.#recent.size > RECENT + this.#unfinished.length)
-      this.#recent.delete(this.#recent.values().next().value as string)
   }
 
   /** Advance the cursor over finished events, up to the first that is not finished. */

@@ -1,23 +1,11 @@
 /** All subscriptions of one client: keeps what the server knows equal to what the app wants. */
 import { AerostackError, wrap } from './errors.js'
 import type * as Filters from './filter.js'
-import type { ClientFrame, ServerFrame } from './protocol.js'
+import type { ClientInternals } from './internals.js'
+import type { ServerFrame } from './protocol.js'
 import type * as Streams from './streams.js'
 import { type Settle, type Subscriber, Subscription } from './subscription.js'
 import { withoutProject } from './topic.js'
-
-export interface SubscriptionsOptions {
-  /** Make sure that a connection exists or is being made. Returns whether it is open already. */
-  need: () => boolean
-  /** Throws AerostackError for a frame that the server would refuse. */
-  send: (frame: ClientFrame) => void
-  id: () => string
-  /** Request the members of a topic. The answer arrives as a frame. */
-  requestMembers: (topic: string) => void
-  failed: (error: AerostackError) => void
-  /** Call back after a pause that grows with `attempt`. */
-  later: (attempt: number, callback: () => void) => void
-}
 
 /** The frames about one subscription. */
 export type TopicFrame = Extract<
@@ -41,11 +29,11 @@ let filters: typeof Filters | undefined
 let streams: typeof Streams | undefined
 
 export class Subscriptions {
-  readonly #options: SubscriptionsOptions
+  readonly #client: { readonly internals: ClientInternals }
   readonly #all = new Map<string, Subscription>()
 
-  constructor(options: SubscriptionsOptions) {
-    this.#options = options
+  constructor(client: { readonly internals: ClientInternals }) {
+    this.#client = client
   }
 
   /** The subscription of a topic as this client writes it. */
@@ -81,7 +69,7 @@ export class Subscriptions {
       if (!subscription.empty || this.#all.get(topic) !== subscription) return
       this.#all.delete(topic)
       subscription.resolve()
-      if (subscription.state !== 'off') this.#options.send({ type: 'unsubscribe', topic })
+      if (subscription.state !== 'off') this.#client.internals.send({ type: 'unsubscribe', topic })
     })
   }
 
@@ -155,20 +143,21 @@ export class Subscriptions {
   #live(subscription: Subscription): void {
     subscription.refusals = 0
     subscription.resolve()
-    // members may have left unnoticed
-    if (subscription.members.length) this.#options.requestMembers(subscription.topic)
+    // members may have left unnoticed; if this fails, the next connection requests them again
+    if (subscription.members.length)
+      this.#client.internals.request({ type: 'presence', topic: subscription.topic }).catch(() => {})
   }
 
   #request(subscription: Subscription): void {
-    if (!this.#options.need()) return
+    if (!this.#client.internals.need()) return
     if ((subscription.filters && !filters) || (subscription.streams && !streams)) {
       subscription.pause()
       this.#load(subscription)
       return
     }
-    const frame = subscription.request(this.#options.id(), filters?.changeInView, streams?.Reader)
+    const frame = subscription.request(this.#client.internals.id(), filters?.changeInView, streams?.Reader)
     try {
-      this.#options.send(frame)
+      this.#client.internals.send(frame)
     } catch (error) {
       this.refused(frame.id as string, error as AerostackError)
     }
@@ -187,13 +176,13 @@ export class Subscriptions {
   }
 
   #later(subscription: Subscription): void {
-    this.#options.later(subscription.refusals++, () => {
+    this.#client.internals.later(subscription.refusals++, () => {
       if (this.#all.get(subscription.topic) === subscription && subscription.state === 'off')
         this.#request(subscription)
     })
   }
 
   #fail(subscription: Subscription, error: AerostackError): void {
-    if (!subscription.failed(error)) this.#options.failed(error)
+    if (!subscription.failed(error)) this.#client.internals.failed(error)
   }
 }

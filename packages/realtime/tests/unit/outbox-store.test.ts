@@ -16,10 +16,19 @@ afterEach(() => {
 
 /** A page that keeps its publishes, as far as the store can see it. */
 class Page {
-  readonly outbox = new Outbox()
   readonly sent: string[] = []
+  readonly outbox = new Outbox((text) => this.sent.push(JSON.parse(text).id))
   readonly failures: unknown[] = []
   token: string | null
+  readonly internals = {
+    token: async () => {
+      if (this.token === null) throw new Error('offline')
+      return this.token
+    },
+    failed: (error: unknown) => {
+      this.failures.push(error)
+    },
+  }
   #listener: (status: string) => void = () => {}
 
   constructor(user = '') {
@@ -27,18 +36,7 @@ class Page {
   }
 
   async open(name: string, place = PLACE): Promise<this> {
-    await persist({
-      outbox: this.outbox,
-      place,
-      page: name,
-      client: this,
-      currentToken: async () => {
-        if (this.token === null) throw new Error('offline')
-        return this.token
-      },
-      send: (id) => this.sent.push(id),
-      failed: (error) => this.failures.push(error),
-    })
+    await persist(this, this.outbox, place, name)
     return this
   }
 
@@ -162,7 +160,7 @@ test('a full disk is reported once and memory keeps the rest', async () => {
   await kept()
   page.publish('b')
   await kept()
-  expect(page.failures).toMatchObject([{ name: 'QuotaExceededError' }])
+  expect(page.failures).toMatchObject([{ code: 'storage', cause: { name: 'QuotaExceededError' } }])
   expect(page.outbox.size).toBe(2)
 })
 
