@@ -62,7 +62,7 @@ class _Tail(Struct):
         return self.bytes >= max(self.rule.bytes, self.size) or self.rested(now)
 
     def rested(self, now: float, longer: float = 0) -> bool:
-        """Whether the pause is long enough for a compaction, or `longer` than that by so many seconds."""
+        """Whether the pause is long enough for a compaction, or `longer` seconds more."""
         return now - self.changed_at >= self.rule.idle + longer
 
     def is_overdue(self, now: float) -> bool:
