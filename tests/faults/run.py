@@ -5,6 +5,7 @@ import gc
 import shutil
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -108,7 +109,7 @@ async def run(options: Options) -> Result:
                 stage.present(),
             )
         except (Stuck, AerostackError, AssertionError, TimeoutError) as error:
-            result.anomalies.append(Anomaly("stuck", "the run", str(error)))
+            result.anomalies.append(Anomaly("stuck", "the run", str(error) or _origin(error)))
         result.faults = nemesis.done
         result.anomalies += [
             Anomaly("crashed", server.name, crash) for server in stage.nodes for crash in server.crashes
@@ -141,6 +142,12 @@ def _place() -> Path:
     place = Path(tempfile.mkdtemp(prefix="faults-"))
     place.chmod(0o755)
     return place
+
+
+def _origin(error: BaseException) -> str:
+    """The line of the suite at which an error without a message was raised."""
+    ours = [each for each in traceback.extract_tb(error.__traceback__) if "/tests/" in each.filename]
+    return f"{type(error).__name__} at {ours[-1].filename}:{ours[-1].lineno}"
 
 
 def _check(
