@@ -68,9 +68,10 @@ async def test_a_change_too_large_to_deliver_is_a_gap(serve: Serve, dial: Dial, 
 
 
 async def test_a_100_mb_value_is_a_gap_and_in_memory_at_most_four_times(
-    server: "ServerProcess", dial: Dial, database: Database
+    serve: Serve, dial: Dial, database: Database
 ) -> None:
     await database.write(TABLE)
+    server = await serve(SETTINGS.replace(f"buffer_bytes = {LARGEST}", "heartbeat_seconds = 600"))
     wire, narrow = await dial(server), await dial(server)
     await wire.subscribe("notes")
     await narrow.subscribe("notes", filter={"id": 2})
