@@ -27,7 +27,10 @@ test('the console explains every cause as the guide says', async ({ page }) => {
   const child = spawn(PYTHON, ['-m', 'tests.flow.causes'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   try {
-    const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+    const failed = ended.then(([code]) => {
+      throw new Error(`The causes were not produced: exit code ${code}`)
+    })
+    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), failed])) as [string]
     const { key, asked, expected }: Causes = JSON.parse(line)
     const promised = new Map(expected.map((each) => [each.cause, each]))
     expect(asked.map((each) => each.cause).sort()).toEqual([...promised.keys()].sort())

@@ -105,8 +105,16 @@ async def _accept_token(wire: Wire, scene: Scene, user: str) -> None:
         wire.say("auth", token=scene.token(user, seconds=2))
 
 
+async def _admitted(scene: Scene, user: str, topic: str) -> None:
+    """Wait until the server has read a membership that is stored: the user may subscribe."""
+    wire = await scene.user(user)
+    while (await wire.ask("subscribe", topic=topic))["type"] != "subscribed":
+        await scene.http.sql("SELECT 1")
+
+
 async def rights(scene: Scene) -> None:
     await scene.http.sql("INSERT INTO members VALUES ('7', 'ann31'), ('7', 'ann39')")
+    await _admitted(scene, "ann39", "rooms/7")
     refused = await scene.user("ann30", level=9, staff=False)
     assert (await refused.ask("subscribe", topic="chat/1"))["type"] == "error"
     member = await scene.user("ann31")
