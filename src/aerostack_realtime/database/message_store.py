@@ -125,6 +125,9 @@ class MessageStore(Protocol):
         A stream stands at the position of its end, which is given as its `position`. Open streams are left out.
         """
 
+    async def compacted(self, topic: str) -> int:
+        """The position of the newest message of a topic that replaced others; 0 when there is none."""
+
     async def prune(self, now: int) -> int:
         """Delete what the retention no longer keeps, in small steps; `now` in ms. Returns how many messages.
 

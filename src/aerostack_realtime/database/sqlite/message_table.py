@@ -119,6 +119,12 @@ def after(connection: apsw.Connection, topic: str, position: int, until: int, li
     return [_stored(row) for row in rows]
 
 
+def compacted(connection: apsw.Connection, topic: str) -> int:
+    """The position of the newest message that replaced others; 0 when there is none."""
+    newest = f"SELECT max(position) FROM {MESSAGES} WHERE topic = ? AND compacts IS NOT NULL"
+    return changelog.number(connection, newest, topic) or 0
+
+
 def open_streams(connection: apsw.Connection) -> list[StoredMessage]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM {MESSAGES} WHERE state = 'open' ORDER BY topic, created_at")
     return [_stored(row) for row in rows]

@@ -97,6 +97,9 @@ class SqliteMessageStore:
 
         return await self._ask(read)
 
+    async def compacted(self, topic: str) -> int:
+        return await self._ask(lambda connection: message_table.compacted(connection, topic))
+
     async def prune(self, now: int) -> int:
         deleted = 0
         topic = ""

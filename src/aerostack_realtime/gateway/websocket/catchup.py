@@ -29,6 +29,7 @@ MAX_LIMIT: Final = 10_000
 BEHIND_SECONDS: Final = 10.0
 """How long a client waits for a node that is behind the one that it comes from."""
 BEHIND_STEP: Final = 0.02
+_BEHIND: Final = "This node is behind the others; try again in a moment."
 
 
 class _SnapshotOptions(Struct, forbid_unknown_fields=True):
@@ -144,7 +145,7 @@ class CatchUp:
                 break
             await asyncio.sleep(BEHIND_STEP)
         else:
-            raise Unavailable("This node is behind the others; try again in a moment.")
+            raise Unavailable(_BEHIND)
         while (replay := self._subscriptions.replay(command.topic)) is not None:
             await replay.done.wait()
 
@@ -168,9 +169,20 @@ class CatchUp:
             sent += len(page)
             more = len(page) == PAGE
             position = page[-1].position if page else until
+        if command.history == "all":
+            await self._delivered(topic, await self._database.messages.compacted(topic))
         await self._drain()
         self._hub.opened(topic, sent)
         return replace(command, since=self._subscriptions.cursor_at(until))
+
+    async def _delivered(self, topic: str, compaction: int) -> None:
+        """Wait until the log has a compaction that is stored: what it replaced can be read no more. Raises
+        Unavailable."""
+        for _ in range(round(BEHIND_SECONDS / BEHIND_STEP)):
+            if self._subscriptions.delivered(topic) >= compaction:
+                return
+            await asyncio.sleep(BEHIND_STEP)
+        raise Unavailable(_BEHIND)
 
     async def _snapshot(self, command: messages.Subscribe, table: str, options: _SnapshotOptions) -> None:
         selection, shown = self._selection(command, table, options)

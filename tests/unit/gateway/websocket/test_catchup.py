@@ -1,17 +1,21 @@
 """Subscriptions in several steps: replays, history, snapshots, and how each of them ends early."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from aerostack_realtime.access.rules import ChannelRule, TableRule
+from aerostack_realtime.database.message_store import NewMessage, Stored, StoredMessage
 from aerostack_realtime.gateway.limits.settings import UNLIMITED
 from aerostack_realtime.gateway.websocket import catchup
+from aerostack_realtime.protocol.answers import Answer
+from aerostack_realtime.protocol.errors import AerostackError
 from tests.unit.gateway.websocket.stage import Connection, Stage, stage
 
 TABLE = "CREATE TABLE orders(id INTEGER PRIMARY KEY, note TEXT)"
@@ -255,3 +259,33 @@ async def test_without_the_right_to_history_the_log_alone_is_sent(tmp_path: Path
         answers = await node.connect("bob").ask(type="subscribe", topic="a/b", since=cursors[0], id="1")
         assert answers[0]["recovered"] is False
         assert [each["data"] for each in answers[1:]] == [6, 7]
+
+
+async def test_a_history_that_is_compacted_while_it_is_read_has_the_compaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catchup, "PAGE", 2)
+    async with stage(tmp_path) as node:
+        cursors = await persisted(node, 5)
+        store, committed = node.database.messages, list[Answer[Stored]]()
+        append, read, later = store.append, store.after, asyncio.get_running_loop().call_later
+
+        def reported_late(message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
+            def stored(outcome: Stored | AerostackError) -> None:
+                committed[0].done(outcome)
+                later(0.05, done, outcome)
+
+            append(message, stored)
+
+        async def after(topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
+            page = await read(topic, position, until, limit)
+            if not committed:  # what follows the first page is replaced before it is read
+                committed.append(Answer[Stored]())
+                node.hub.publish(topic, "e", Raw(b'"all"'), None, persist=True, compacts=cursors[-1])
+                await committed[0]
+            return page
+
+        monkeypatch.setattr(store, "append", reported_late)
+        monkeypatch.setattr(store, "after", after)
+        answers = await node.connect("bob").ask(type="subscribe", topic="a/b", history="all", id="1")
+        assert [each.get("data") for each in answers] == [None, 0, 1, "all"]

@@ -38,6 +38,8 @@ _COMPACT: Final = f"""WITH later AS (
   SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM later)"""
 """Two nodes that compact one topic in the same moment may both succeed. Nothing is lost then: each of the two
 messages holds what its own transaction deletes."""
+NEWEST: Final = f"""SELECT coalesce(max(position), 0) FROM {MESSAGES}
+  WHERE topic = $1::text AND compacts IS NOT NULL"""
 _COMPACT_ALONE: Final = _COMPACT.format(fence="")
 _COMPACT_LICENSED: Final = _COMPACT.format(
     fence=f" AND {IS_LICENSED.replace('$1:', '$9:').replace('$2:', '$10:')}"

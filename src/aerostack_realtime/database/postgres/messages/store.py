@@ -119,10 +119,12 @@ class PostgresMessageStore:
         until = _INT64_MAX if before is None else max(-_INT64_MAX, min(before, _INT64_MAX))
         return messages_in(await self._read(HISTORY, text(topic), bigint(until), bigint(limit)))
 
+    async def compacted(self, topic: str) -> int:
+        return integer(await self._read(compaction.NEWEST, text(topic)), 0, 0)
+
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        bounds = (position, until, limit)
         known_mark = self.known_mark
-        page = await self._read(AFTER, text(topic), *map(bigint, bounds))
+        page = await self._read(AFTER, text(topic), *map(bigint, (position, until, limit)))
         if integer(page, 0, MARK_COLUMN) < known_mark:
             raise Unavailable(_RESTORED)
         return messages_in(page)
@@ -379,10 +381,9 @@ class PostgresMessageStore:
             self._last |= await last_stamps(connection, unknown)
         for write in writes:
             topic = write.key[0]
-            given = write.message.created_at
-            now = max(self._now(), write.message.position // 1000, self._last[topic] + 1)
-            write.created_at = given if given > self._last[topic] else now
-            self._last[topic] = write.created_at
+            given, last = write.message.created_at, self._last[topic]
+            now = max(self._now(), write.message.position // 1000, last + 1)
+            write.created_at = self._last[topic] = given if given > last else now
 
 
 def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
