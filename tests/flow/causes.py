@@ -389,8 +389,8 @@ async def _main() -> None:
         with tempfile.TemporaryDirectory(prefix="causes-") as place:
             async with AsyncExitStack() as on:
                 asked = await produce(on, Path(place), postgres, redis)
-                told = {"key": SERVE_KEY, "asked": asked, "expected": expected()}
-                print(json.dumps(to_builtins(told)), flush=True)  # noqa: T201
+                scenario = {"key": SERVE_KEY, "asked": asked, "expected": expected()}
+                print(json.dumps(to_builtins(scenario)), flush=True)  # noqa: T201
                 await asyncio.to_thread(sys.stdin.read)
     finally:
         redis.remove()
