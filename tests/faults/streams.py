@@ -27,6 +27,8 @@ from tests.redis import RedisServer
 TOPIC: Final = "streams/faults"
 PIECES: Final = 200
 """Appends of one stream."""
+PROGRESS_STREAMS: Final = 100
+"""Streams after which a line says how far a run is."""
 WRITERS: Final = 3
 READERS: Final = 3
 ENDS_SECONDS: Final = 120.0
@@ -104,6 +106,8 @@ async def run(stage: Stage, appends: int, seed: int = 0) -> Report:
             written[id] = text, state
             report.appends += PIECES
             report.streams += 1
+            if report.streams % PROGRESS_STREAMS == 0:
+                print(f"… {report.appends:,} appends, {report.kills} kills, {report.cuts} cuts", flush=True)
         await sdk.close()
 
     writing = [asyncio.create_task(write(writer)) for writer in range(WRITERS)]

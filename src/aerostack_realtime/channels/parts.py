@@ -126,6 +126,7 @@ class Parts:
             nodes=self.nodes,
             report=lambda settlement: self.publishing.report(settlement),
             release=lambda topic: self.publishing.release(topic),
+            lose_track=lambda position: self.publishing.lose_track(position),
             connections=self.connections,
             limits=self.options.streams,
             alone=self.is_alone,

@@ -81,7 +81,8 @@ class Publishing:
         self._undecided: dict[int, Done] = {}
         """The publishers on this node of events that may turn out to repeat a pending one, by position."""
         self.unknown: set[int] = set()
-        """The positions of publishes of this node whose commit has no answer; settled once it is known."""
+        """The positions of this node's publishes, openings and ends of streams whose commit has no answer; settled
+        once it is known."""
         self.lost_track: Callable[[], None] = lambda: None
         """Called when `unknown` grows."""
         self._settlements: list[Settlement] = []
@@ -201,8 +202,16 @@ class Publishing:
 
     def store_again(self, event: PendingEvent) -> None:
         """Repeat a commit that has no answer, so that it gets one."""
+        if event.stream is not None:
+            self._streaming.store_again(event)
+            return
         assert event.item is not None, "a commit stores a publish"
         self._store_message(event.position, event.item, None, is_repeated=True)
+
+    def lose_track(self, position: int) -> None:
+        """The commit of what this node appended at a position has no answer."""
+        self.unknown.add(position)
+        self.lost_track()
 
     def forget_below(self, floor: int) -> None:
         """A Beat announced a floor."""
@@ -266,8 +275,7 @@ class Publishing:
 
         def stored(result: Stored | AerostackError) -> None:
             if isinstance(result, OutcomeUnknown) or (is_repeated and isinstance(result, Unavailable)):
-                self.unknown.add(position)
-                self.lost_track()
+                self.lose_track(position)
                 outcome: Outcome | AerostackError = result
             elif isinstance(result, AerostackError):
                 self.report(Settlement(position, "refused"))

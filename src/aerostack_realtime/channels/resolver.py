@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
 SETTLE: Final = "settle"
-"""Asks all nodes to settle publishes whose commit has no answer: some node may reach the database."""
+"""Asks all nodes to settle what has no answer to its commit: some node may reach the database."""
 
 
 class Resolver:

@@ -72,11 +72,12 @@ class StreamWriters:
         else:
             known.seconds = self._seconds
 
-    def wait_for(self, key: Key) -> None:
-        """The writer of a stream is expected on this node; one that has a connection stays."""
+    def wait_for(self, key: Key, *, is_gone: bool = False) -> None:
+        """The writer of a stream is expected on this node; one that has a connection stays. `is_gone`: it was
+        waited for long enough."""
         if self.connection(key) is None:
             self.forget(key)
-            self._writers[key] = _Writer(None, self._seconds)
+            self._writers[key] = _Writer(None, 1 if is_gone else self._seconds)
 
     def gone(self, connection: str) -> None:
         """A connection has ended."""

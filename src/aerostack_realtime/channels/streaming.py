@@ -21,7 +21,7 @@ from aerostack_realtime.channels.stream_recovery import StreamRecovery
 from aerostack_realtime.channels.stream_rows import StreamRows
 from aerostack_realtime.channels.stream_storage import StreamStorage
 from aerostack_realtime.channels.stream_writers import StreamWriters
-from aerostack_realtime.database.message_store import Stored, StoredMessage
+from aerostack_realtime.database.message_store import OutcomeUnknown, Stored, StoredMessage
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, Conflict, NotFound, OutOfStep, Unavailable
 
@@ -44,7 +44,8 @@ DEFAULT_LIMITS: Final = StreamLimits()
 
 class Streaming:
     """The streams of all nodes. `connections` are this node's by their ids; `report` puts a settlement into the
-    journal, `release` delivers what does not wait in a channel any more. `alone`: there are no other nodes."""
+    journal, `release` delivers what does not wait in a channel any more, and `lose_track` has a commit without an
+    answer settled by what is stored. `alone`: there are no other nodes."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Streaming:
         nodes: Nodes,
         report: Callable[[Settlement], None],
         release: Callable[[str], None],
+        lose_track: Callable[[int], None],
         connections: Mapping[str, Subscriber],
         limits: StreamLimits,
         alone: bool,
@@ -69,6 +71,7 @@ class Streaming:
         self._storage = StreamStorage(store)
         self._holds = holds
         self._report = report
+        self._lose_track = lose_track
         self._rows = StreamRows(journal, self.streams, self._storage)
         self.recovery = StreamRecovery(
             journal=journal,
@@ -86,6 +89,8 @@ class Streaming:
         """Streams that other nodes know and this one does not."""
         self._ending: dict[Key, list[Done]] = {}
         """Ends that wait for their commit, with the repeats that wait for them."""
+        self._unattended: set[Key] = set()
+        """Those of them whose writers are gone."""
         self._opening: dict[int, Callable[[], None]] = {}
         """The answers to openings that were not stored as new streams, by position: they follow the Settle."""
 
@@ -177,7 +182,7 @@ class Streaming:
         elif event.ends:
             self.streams.reopen(stream)
             if event.node == self._journal.node:
-                self.writers.wait_for(key)
+                self.writers.wait_for(key, is_gone=key in self._unattended)
             self._rows.check(stream)
         else:
             self.streams.remove(stream)
@@ -186,6 +191,8 @@ class Streaming:
         answer = None if event.ends else self._opening.pop(event.position, None)
         if answer is not None:
             answer()
+        if event.ends:
+            self._unattended.discard(key)
         for done in self._ending.pop(key, ()) if event.ends else ():
             if stored:
                 done(self._outcome(event.position, 0, stream.n, stream.state, stream.timestamp))
@@ -199,6 +206,14 @@ class Streaming:
             self._delivery.end_stream(event.stream, event.position)
         else:
             self._delivery.open_stream(event.stream, event.position)
+
+    def store_again(self, event: PendingEvent) -> None:
+        """Repeat the commit of an opening or an end that has no answer, so that it gets one."""
+        assert event.stream is not None, "it is the event of a stream"
+        if event.ends:
+            self._store_end(event.position, event.stream, None, is_repeated=True)
+        else:
+            self._store_opening(event.position, event.stream, None, is_repeated=True)
 
     # --- inside ------------------------------------------------------------------------------------------
 
@@ -215,6 +230,8 @@ class Streaming:
             self.recovery.hold(event)
             self._ending[key] = []
             if node == self._journal.node:
+                if done is None:
+                    self._unattended.add(key)
                 self.recovery.store(position, lambda: self._store_end(position, stream, done))
             return
         if stream.topic in self._holds.queues or self.recovery.holds_ends:
@@ -241,17 +258,24 @@ class Streaming:
         for event in self._holds.unsettled(lambda _: True):
             if event.stream is stream and event.ends:
                 self._holds.settle(Settlement(event.position, "refused"))
+                self._unattended.discard((stream.topic, stream.id))
                 for done in self._ending.pop((stream.topic, stream.id), ()):
                     done(Unavailable(_NOT_STORED))
 
-    def _store_opening(self, position: int, stream: Stream, done: Done | None) -> None:
-        """Store a stream that an item of this node opened; its Settle follows the commit."""
+    def _store_opening(
+        self, position: int, stream: Stream, done: Done | None, *, is_repeated: bool = False
+    ) -> None:
+        """Store a stream that an item of this node opened; its Settle follows the commit. `is_repeated`: an
+        earlier attempt has no answer."""
 
         def stored(result: Stored | AerostackError) -> None:
             outcome: Outcome | AerostackError
             if isinstance(result, AerostackError):
-                self._report(Settlement(position, "refused"))
+                self._not_stored(position, result, is_repeated=is_repeated)
                 outcome = result
+            elif is_repeated and result.message.position == position:
+                self._report(Settlement(position, "stored", result.message.created_at))
+                return
             elif result.duplicate and self._adopts(position, stream, result.message, done):
                 return
             elif result.duplicate:
@@ -281,8 +305,16 @@ class Streaming:
             self._opening[position] = lambda: done(self._outcome(position, 0, stream.n, "open", stored.created_at))
         return True
 
-    def _store_end(self, position: int, stream: Stream, done: Done | None) -> None:
-        """Store the end of a stream by an item of this node; its Settle follows the commit."""
+    def _not_stored(self, position: int, failure: AerostackError, *, is_repeated: bool) -> None:
+        """A commit failed, or has no answer."""
+        if isinstance(failure, OutcomeUnknown) or (is_repeated and isinstance(failure, Unavailable)):
+            self._lose_track(position)
+        else:
+            self._report(Settlement(position, "refused"))
+
+    def _store_end(self, position: int, stream: Stream, done: Done | None, *, is_repeated: bool = False) -> None:
+        """Store the end of a stream by an item of this node; its Settle follows the commit. `is_repeated`: an
+        earlier attempt has no answer."""
         if not self._holds.is_unsettled(position):
             if done is not None:
                 done(Unavailable(_NOT_STORED))
@@ -290,7 +322,7 @@ class Streaming:
 
         def stored(failure: AerostackError | None) -> None:
             if failure is not None:
-                self._report(Settlement(position, "refused"))
+                self._not_stored(position, failure, is_repeated=is_repeated)
             else:
                 self._report(Settlement(position, "stored", stream.timestamp))
             if done is not None:

@@ -20,6 +20,7 @@ from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.heard import Heard
 from tests.contract.postgres.shop import ORDERS, Shop, ids
 from tests.contract.test_message_store import TOPIC, append, message
+from tests.contract.test_stored_streams import grown, opened
 from tests.faults.network import Network
 from tests.postgres import PostgresServer
 
@@ -124,6 +125,22 @@ async def test_a_publish_fails_when_the_database_does_not_reply(
         await append(database.messages, message(4))
         stored = [found.position for found in await database.messages.history(TOPIC, 10)]
         assert stored == [4, 1], "what was swallowed is not there"
+
+
+async def test_the_end_of_a_stream_may_be_there_when_the_database_does_not_reply(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder) as database:
+        stream = await opened(database.messages)
+        line.silence()
+        async with asyncio.timeout(PATIENCE):
+            sent = await grown(database.messages, stream, 1, b'"x"', "complete", 7_000)
+            unsent = await grown(database.messages, stream, 1, b'"x"', "complete", 7_000)
+        assert isinstance(sent, OutcomeUnknown)
+        assert isinstance(unsent, Unavailable)
+        assert not isinstance(unsent, OutcomeUnknown)
+        line.heal()
+        assert await grown(database.messages, stream, 1, b'"x"', "complete", 7_000) is None
 
 
 async def test_a_query_ends_after_its_timeout_and_the_silence_limit(

@@ -19,6 +19,7 @@ from aerostack_realtime.database.message_store import (
     LicenceLost,
     MessageStore,
     NewMessage,
+    OutcomeUnknown,
     Stored,
     StoredMessage,
     compacted_later,
@@ -248,6 +249,20 @@ class Store:
                 self.messages.update(message)
             answer(failure)
 
+    def lose_answers(self, *, is_stored: bool) -> None:
+        """What waits is stored or not, and nobody knows: the database does not reply."""
+        if is_stored and self.node in self.messages.licences:
+            for message, _ in self.waiting:
+                self.messages.insert(message)
+            for growth, _ in self.updates:
+                self.messages.update(growth)
+        waiting, self.waiting = self.waiting, []
+        updates, self.updates = self.updates, []
+        for _, done in waiting:
+            done(OutcomeUnknown("The database does not reply."))
+        for _, answer in updates:
+            answer(OutcomeUnknown("The database does not reply."))
+
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
         found = [placed(each) for each in self.messages.stored.values() if each.topic == topic and is_whole(each)]
         found = sorted((each for each in found if position < each.position <= until), key=_position)
@@ -301,7 +316,15 @@ class Commits:
 class Node:
     """One node: its hub, journal and store, and a peer subscribed to TOPIC unless told otherwise."""
 
-    def __init__(self, cluster: "Replicas", name: str, *, feed: object = None, previous: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: "Replicas",
+        name: str,
+        *,
+        feed: object = None,
+        previous: bool = False,
+        alone: bool = False,
+    ) -> None:
         self.cluster = cluster
         self.name = name
         self.tick = Tick()
@@ -320,7 +343,7 @@ class Node:
                 buffer_limit=1 << 20,
                 presence_limit=100,
                 logs=Logs([], 1 << 24),
-                commits=cluster.commits,
+                commits=None if alone else cluster.commits,
                 keep=self._keep,
                 info=NodeInfo(name, "1"),
                 retry_seconds=0,
@@ -367,9 +390,9 @@ class Replicas:
         for name in names:
             self.start(name)
 
-    def start(self, name: str, *, feed: object = None, previous: bool = False) -> Node:
-        """A node joins; it is ready once the others have run."""
-        node = Node(self, name, feed=feed, previous=previous)
+    def start(self, name: str, *, feed: object = None, previous: bool = False, alone: bool = False) -> Node:
+        """A node joins; it is ready once the others have run. One that is `alone` has no cluster."""
+        node = Node(self, name, feed=feed, previous=previous, alone=alone)
         self.loop.run_until_complete(node.hub.start())
         self.nodes.append(node)
         self.tasks[name] = self.loop.create_task(node.hub.run())
@@ -401,6 +424,11 @@ class Replicas:
         """Let the resolvers run."""
         for _ in range(8):
             self.loop.run_until_complete(asyncio.sleep(0))
+
+    def tick_all(self) -> None:
+        """Let every node do what it can, before any resolver runs."""
+        for node in self.nodes:
+            node.step()
 
     def settle(self) -> None:
         """Run until nothing more happens."""

@@ -36,6 +36,11 @@ class Writer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end was answered."""
+        return self.ended is not None
+
     def attach(self, node: Node) -> None:
         """A new connection to a node: find out what arrived."""
         self.node, self.peer = node, node.peer(None)

@@ -84,6 +84,10 @@ class StreamModel:
     def commit(self) -> None:
         self.node().store.commit()
 
+    def lose_answers(self) -> None:
+        """A node's database does not reply, and has stored what waits or not."""
+        self.node().store.lose_answers(is_stored=self.chance.random() < 0.5)
+
     def let_time_pass(self) -> None:
         self.cluster.beat(self.chance.choice([1, 2, 5, 15, 30]))
 
@@ -192,6 +196,7 @@ ACTIONS: Final = (
     *[("flush", 1.0)] * 2,
     *[("read", 1.0)] * 2,
     ("commit", 1.0),
+    ("lose_answers", 0.5),
     ("let_time_pass", 1.0),
     ("kill", 0.5),
     ("start", 1.0),

@@ -271,28 +271,35 @@ class PostgresMessageStore:
 
     async def _grow(self, updates: Sequence[Update]) -> AerostackError | None:
         """Store how far streams are; of several updates of one stream, the last."""
-        newest = {(each.message.topic, each.message.user_id, each.message.id): each.message for each in updates}
+        newest = {(each.message.topic, each.message.user_id, each.message.id): each for each in updates}
         if not newest:
             return None
+        writes = list(newest.values())
         try:
             async with asyncio.timeout(self._commit_seconds):
-                missing = await self._persist_growth(list(newest.values()))
+                missing = await self._persist_growth(writes)
                 if missing:
                     await self._persist([write_of(message) for message in missing])
         except BadMessage as error:
             return error
         except (psycopg.Error, OSError, Unavailable) as error:
             self._down = not isinstance(error, LicenceLost)
-            return failures.unavailable(error)
+            if any(write.is_sent for write in writes):
+                return failures.unknown()
+            return failures.unsent(failures.unavailable(error))
         return None
 
-    async def _persist_growth(self, messages: Sequence[StoredMessage]) -> list[NewMessage]:
+    async def _persist_growth(self, updates: Sequence[Update]) -> list[NewMessage]:
         while True:
+            was_sent = updates[0].is_sent
             try:
                 async with self._writer.use(self._commit_seconds) as connection:
                     self._down = False
-                    return await streams.update(connection, messages, self._licence)
+                    _mark_sent(updates)
+                    return await streams.update(connection, [each.message for each in updates], self._licence)
             except (psycopg.Error, Unavailable) as error:
+                if not is_lost(error):
+                    _mark_sent(updates, sent=was_sent)  # the answer is that nothing was stored
                 if self._down or isinstance(error, LicenceLost) or not failures.transient(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
@@ -390,7 +397,7 @@ def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:
     return Stored(outcome.message, duplicate=True) if repeats and isinstance(outcome, Stored) else outcome
 
 
-def _mark_sent(writes: Sequence[Write], *, sent: bool = True) -> None:
+def _mark_sent(writes: Sequence[Write | Update], *, sent: bool = True) -> None:
     for write in writes:
         write.is_sent = sent
 

@@ -21,9 +21,12 @@ class Append(Struct, frozen=True, gc=False):
         self.done(outcome)
 
 
-class Update(Struct, frozen=True, gc=False):
+class Update(Struct, gc=False):
+    """`is_sent`: an attempt to store it has no answer."""
+
     message: StoredMessage
     done: Callable[[AerostackError | None], None]
+    is_sent: bool = False
 
     def answer(self, outcome: Outcome | None) -> None:
         self.done(outcome if isinstance(outcome, AerostackError) else None)
