@@ -21,6 +21,7 @@ from aerostack_realtime.backplane.redis.login import ServerUnreachable
 from aerostack_realtime.backplane.redis.reader import LogReader
 from aerostack_realtime.backplane.redis.scripts import Keys
 from aerostack_realtime.backplane.redis.session import HEADROOM_US, Opener, Session
+from aerostack_realtime.backplane.redis.tail import Tail
 from aerostack_realtime.backplane.redis.window import LogWindow
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
@@ -30,11 +31,6 @@ ENTRIES: Final = 64
 """Entries per read: at most 16 MiB, as a batch has at most 256 KiB unless a single item is larger."""
 BLOCK_MS: Final = 1_000
 READ_SECONDS: Final = BLOCK_MS / 1000 + 2
-READS_PER_SECOND: Final = 1_000
-READS_BURST: Final = 20
-PAUSE_SECONDS: Final = 0.001
-"""Above so many reads per second, waking costs Redis and the node more than the items do: then each read waits
-a moment, and gets more at once."""
 WATCH_SECONDS: Final = 0.5
 """How often a node looks whether the server is still the right one."""
 REACH_SECONDS: Final = 2.0
@@ -90,7 +86,6 @@ class RedisJournal:
         self._cut = False
         self._trouble = ""
         self._starting: asyncio.Timeout | None = None
-        self._reads = ReadPace(READS_PER_SECOND, READS_BURST)
 
     @property
     def node(self) -> str:
@@ -229,16 +224,10 @@ class RedisJournal:
             self._reader.begin(session.generation.number, end)
 
     async def _follow(self, session: Session) -> None:
-        while True:
-            if not self._reads.take(self._loop.time()):
-                await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                reply = await session.tail.call(*self._read_from("BLOCK", BLOCK_MS), seconds=READ_SECONDS)
-            except (ConnectionLost, ServerError) as error:
-                session.leave(str(error))
-                return
-            if reply:
-                self._take(reply)
+        try:
+            await Tail(session.tail, lambda: self._read_from("BLOCK", BLOCK_MS), self._take).run()
+        except (ConnectionLost, ServerError) as error:
+            session.leave(str(error))
 
     async def _watch(self, session: Session) -> None:
         """Leave a server that is not the cluster's any more, and keep the high-water mark ahead."""
@@ -303,25 +292,6 @@ def _check_generation(session: Session, number: Reply) -> None:
         session.leave(str(number))
     elif number is None or int(number) != session.generation.number:
         session.leave("its data are not those of this generation any more")
-
-
-class ReadPace:
-    """Lets reads through at `rate` per second on average, `burst` at once."""
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = float(burst)
-        self._filled = 0.0
-
-    def take(self, now: float) -> bool:
-        """Whether a read may go now (in seconds) without a pause."""
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 async def _ended(session: Session) -> None:
