@@ -1,6 +1,7 @@
 """The contract of `MessageStore` about messages that replace older ones, against every backend."""
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aerostack_realtime.database.message_store import MessageStore, NewMessage, Retention, Stored
 from aerostack_realtime.protocol.errors import Conflict
@@ -28,6 +29,14 @@ async def test_a_compaction_replaces_the_older_messages_of_its_event(store: Mess
     assert await positions(store) == [2_500, 4_000, 5_000]
     assert await positions(store, "chat/other/p") == [1_000]
     assert await store.open_streams() == [open_stream]
+
+
+async def test_a_compaction_keeps_the_messages_that_it_names(store: MessageStore) -> None:
+    await append(store, *(message(each) for each in (1_000, 2_000, 3_000, 4_000)))
+    await append(store, replace(compaction(5_000, 4_000), keeps=(2_000, 3_000)))
+    assert await positions(store) == [2_000, 3_000, 5_000]
+    await append(store, replace(compaction(6_000, 5_000, "again"), keeps=(3_000,)))
+    assert await positions(store) == [3_000, 6_000]
 
 
 async def test_a_compaction_behind_another_changes_nothing(store: MessageStore) -> None:

@@ -29,7 +29,8 @@ class Publish(Item, frozen=True, tag="p"):
     `persist` the event waits, on every node, for its Settle. With `stream` the event is not finished: it opens a
     stream, which Append items continue, or finds out how far one is; `by_key`: its writer has a secret key.
     `traceparent` is passed on to subscribers. With `compacts`, a position, it replaces the stored messages of the
-    same event up to there. With `continues` the appending node knows the stream; a node that does not, lacks it.
+    same event up to there, but for those at the positions `keeps`. With `continues` the appending node knows the
+    stream; a node that does not, lacks it.
     """
 
     topic: str
@@ -44,6 +45,7 @@ class Publish(Item, frozen=True, tag="p"):
     traceparent: str | None = None
     compacts: int = 0
     continues: bool = False
+    keeps: tuple[int, ...] = ()
 
 
 class Append(Item, frozen=True, tag="x"):

@@ -175,10 +175,12 @@ class Hub:
         without: str | None = None,
         traceparent: str | None = None,
         compacts: str | None = None,
+        keeps: tuple[int, ...] = (),
     ) -> None:
         """Publish an event; `done` is called when it is accepted, a persisted one after its commit. An event
         that is not persisted and has no id is never refused later, so it needs no `done`.
-        With the cursor `compacts` it replaces the persisted messages of the same event up to there.
+        With the cursor `compacts` it replaces the persisted messages of the same event up to there, but for those
+        at the positions `keeps`.
 
         Raises BadMessage, Conflict, Forbidden, Overloaded, Unavailable.
         """
@@ -197,7 +199,10 @@ class Hub:
         if persist and done is not None and (tracing := self._publishing.tracing) is not None:
             traceparent, done = tracing.publish(topic, id, traceparent, done)
         item = Publish(
-            topic, event, bytes(data), user_id, id, persist, without, traceparent=traceparent, compacts=until
+            *(topic, event, bytes(data), user_id, id, persist, without),
+            traceparent=traceparent,
+            compacts=until,
+            keeps=keeps,
         )
         self._replica.append(item, done)
 

@@ -295,7 +295,9 @@ class Publishing:
             report = self.tracing.commit(item.topic, item.traceparent, stored)
         id = item.id or f"{position:x}"
         user_id, data = item.user_id or "", Raw(item.data)
-        message = NewMessage(item.topic, id, user_id, item.event, data, position, compacts=item.compacts)
+        message = NewMessage(
+            *(item.topic, id, user_id, item.event, data, position), compacts=item.compacts, keeps=item.keeps
+        )
         try:
             self._store.append(message, report)
         except AerostackError as error:

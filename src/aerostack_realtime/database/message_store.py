@@ -24,8 +24,8 @@ class NewMessage(Struct, frozen=True, gc=False):
     topic; else, and for 0, the store chooses the time: not below the position's millisecond.
 
     With `compacts` the message replaces those of the same topic and event up to this position, which is below
-    its own: they are deleted in the same transaction. When the store holds such a message from after `compacts`,
-    nothing is stored, and the outcome is `compacted_later()`.
+    its own: they are deleted in the same transaction, but for those at the positions `keeps`. When the store
+    holds such a message from after `compacts`, nothing is stored, and the outcome is `compacted_later()`.
     """
 
     topic: str
@@ -37,6 +37,7 @@ class NewMessage(Struct, frozen=True, gc=False):
     created_at: int = 0
     stream: StreamProgress | None = None
     compacts: int = 0
+    keeps: tuple[int, ...] = ()
 
 
 class StoredMessage(Struct, frozen=True, gc=False):

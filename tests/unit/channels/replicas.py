@@ -196,7 +196,7 @@ class Messages:
         self._compacted[message.topic, message.event] = message.position
         for key, each in list(self.stored.items()):
             is_replaced = each.topic == message.topic and each.event == message.event
-            if is_replaced and each.position <= message.compacts:
+            if is_replaced and each.position <= message.compacts and each.position not in message.keeps:
                 del self.stored[key]
 
     def update(self, message: StoredMessage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import apsw
@@ -88,8 +89,9 @@ def remove_compacted(connection: apsw.Connection, message: NewMessage) -> None:
     """Delete what `message` replaces, but no open stream."""
     connection.execute(
         f"DELETE FROM {MESSAGES} WHERE topic = ?1 AND event = ?2 "
-        "AND (state IS NULL AND position <= ?3 OR ended > 0 AND ended <= ?3)",
-        (message.topic, message.event, message.compacts),
+        "AND (state IS NULL AND position <= ?3 OR ended > 0 AND ended <= ?3) "
+        "AND position NOT IN (SELECT value FROM json_each(?4))",
+        (message.topic, message.event, message.compacts, json.dumps(message.keeps)),
     )
 
 

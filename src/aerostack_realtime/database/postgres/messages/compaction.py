@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from aerostack_realtime.database.message_store import Stored, compacted_later
-from aerostack_realtime.database.postgres.connection.dedicated import bigint, exchange
+from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, exchange
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.messages.table import (
     IS_LICENSED,
@@ -34,7 +34,8 @@ _COMPACT: Final = f"""WITH later AS (
     ON CONFLICT (topic, user_id, id) DO NOTHING RETURNING 1),
   removed AS (
     DELETE FROM {MESSAGES} WHERE topic = $1::text AND event = $6::text AND EXISTS (SELECT FROM stored)
-      AND (state IS NULL AND position <= $8::bigint OR ended > 0 AND ended <= $8::bigint))
+      AND (state IS NULL AND position <= $8::bigint OR ended > 0 AND ended <= $8::bigint)
+      AND position <> ALL ($9::bigint[]))
   SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM later)"""
 """Two nodes that compact one topic in the same moment may both succeed. Nothing is lost then: each of the two
 messages holds what its own transaction deletes."""
@@ -42,7 +43,7 @@ NEWEST: Final = f"""SELECT coalesce(max(position), 0) FROM {MESSAGES}
   WHERE topic = $1::text AND compacts IS NOT NULL"""
 _COMPACT_ALONE: Final = _COMPACT.format(fence="")
 _COMPACT_LICENSED: Final = _COMPACT.format(
-    fence=f" AND {IS_LICENSED.replace('$1:', '$9:').replace('$2:', '$10:')}"
+    fence=f" AND {IS_LICENSED.replace('$1:', '$10:').replace('$2:', '$11:')}"
 )
 
 
@@ -74,6 +75,7 @@ async def store(
             write.event,
             bytes(message.data),
             bigint(message.compacts),
+            bigints(message.keeps),
             *fence,
         ],
     )
