@@ -3,7 +3,6 @@ when its editors pause."""
 
 import asyncio
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -35,7 +34,8 @@ TAKEOVER_SECONDS: Final = 60.0
 """How long after a pause the other nodes of a cluster remember the document, so that one of them can compact it
 when the keeper ends before it did. A cluster has a new keeper after a few seconds."""
 FORGET_MS: Final = 24 * 3600 * 1000
-"""When an update that lacks pieces is left out: its writer sends it again when it returns."""
+"""When the pieces of an update that lacks others are deleted. Until then they stay beside the compacted document:
+their writer may be offline, or a piece that was sent twice is one of an update that is complete."""
 
 
 class DocumentRule(Struct, frozen=True):
@@ -151,7 +151,7 @@ class Compactor:
                 if (self._hub.is_keeper or tail.is_overdue(now)) and topic not in self.corrupt:
                     await self._compact(topic, fewest=FEWEST if paused else 2)
             except Conflict:
-                pass  # another node or program was first
+                pass  # another node or program was first; when that is delivered, the document is looked at again
             except TooLarge as error:
                 self._refuse(topic, error.message)
             except WorkerEnded as error:
@@ -174,21 +174,24 @@ class Compactor:
             self._refuse(topic, f"the message at position {merged.position}: {merged.reason}")
             return
         assert isinstance(merged, Merged), "a merge without a state vector is not refused"
-        replaced = bisect_right(messages, merged.until, key=lambda message: message.position)
-        if replaced < fewest:
+        kept = frozenset(merged.waiting)
+        replaced = [len(message.data) for message in messages if message.position not in kept]
+        if len(replaced) < fewest:
             return
         answer = Answer[Outcome]()
         data = msgspec.json.encode(documents.written(merged.update))
-        cursor = self._hub.subscriptions.cursor_at(merged.until)
-        self._hub.publish(topic, documents.EVENT, Raw(data), answer.done, persist=True, compacts=cursor)
+        cursor, keeps = self._hub.subscriptions.cursor_at(messages[-1].position), tuple(merged.waiting)
+        self._hub.publish(
+            *(topic, documents.EVENT, Raw(data), answer.done), persist=True, compacts=cursor, keeps=keeps
+        )
         await answer
         seconds, counters = self._now() - began, self._hub.counters
         counters.compactions.observe(seconds)
-        counters.compacted_bytes += sum(len(message.data) for message in messages[:replaced])
+        counters.compacted_bytes += sum(replaced)
         counters.compaction_bytes += len(data)
         log.info(
             "compacted %s: %d messages to one of %d bytes, in %.0f ms",
-            *(topic, replaced, len(data), seconds * 1000),
+            *(topic, len(replaced), len(data), seconds * 1000),
         )
 
     def _refuse(self, topic: str, reason: str) -> None:

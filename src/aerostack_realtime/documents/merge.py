@@ -13,8 +13,8 @@ from aerostack_realtime.protocol.errors import BadMessage
 def merged(messages: Sequence[Message], forget_before: int = 0) -> Merged | Corrupt:
     """The document that messages in their order add up to.
 
-    Updates that wait for pieces end it, unless their first piece was stored before `forget_before` (ms): then
-    their writer is gone, and they are left out.
+    The pieces of updates that lack others are not part of it, and wait. When the first piece was stored before
+    `forget_before` (ms), the writer is gone, and they do not wait any more.
     """
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
     assembly, applied = documents.Assembly(), list[bytes]()
@@ -27,13 +27,13 @@ def merged(messages: Sequence[Message], forget_before: int = 0) -> Merged | Corr
         except (BadMessage, ValueError) as error:
             return Corrupt(message.position, str(error))
     created_at = {message.position: message.created_at for message in messages}
-    waiting = [each for each in assembly.incomplete.values() if created_at[each] >= forget_before]
-    until = min(waiting) - 1 if waiting else messages[-1].position if messages else 0
+    groups = [each for each in assembly.incomplete.values() if created_at[each[0]] >= forget_before]
+    waiting = sorted(position for group in groups for position in group)
     state_vector: bytes = doc.get_state()
     # An update that refers to missing ones is kept aside by the library, and is not part of what it encodes.
     aside = list(_not_integrated(applied, state_vector))
     update = doc.get_update()
-    return Merged(pycrdt.merge_updates(update, *aside) if aside else update, state_vector, until)
+    return Merged(pycrdt.merge_updates(update, *aside) if aside else update, state_vector, waiting)
 
 
 def is_news(update: bytes, candidate: bytes) -> bool:

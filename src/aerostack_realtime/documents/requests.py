@@ -20,12 +20,12 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Merged(Struct, frozen=True, array_like=True, tag="merged"):
-    """A document: one update that holds all of it, and its state vector. `until` is the position up to which the
-    messages are part of it; what follows waits for pieces of an update."""
+    """A document: one update that holds all of it, and its state vector. `waiting` are the positions of the
+    messages that are not part of it: pieces of updates that lack others."""
 
     update: bytes
     state_vector: bytes
-    until: int
+    waiting: list[int]
 
 
 class Corrupt(Struct, frozen=True, array_like=True, tag="corrupt"):

@@ -59,11 +59,11 @@ def pieces(update: bytes, of: str, size: int) -> Iterator[Piece]:
 
 
 class Assembly:
-    """Updates from the messages of one document, in their order. `incomplete` are the positions of the first
-    pieces of the updates that are not complete, by user and name."""
+    """Updates from the messages of one document, in their order. `incomplete` are the positions of the pieces of
+    each update that is not complete, by user and name."""
 
     def __init__(self) -> None:
-        self.incomplete: dict[tuple[str, str], int] = {}
+        self.incomplete: dict[tuple[str, str], list[int]] = {}
         self._pieces: dict[tuple[str, str], dict[int, bytes]] = {}
 
     def take(self, user_id: str, data: bytes | Raw, position: int = 0) -> bytes | None:
@@ -72,7 +72,7 @@ class Assembly:
         if isinstance(found, bytes):
             return found
         key = user_id, found.of
-        self.incomplete.setdefault(key, position)
+        self.incomplete.setdefault(key, []).append(position)
         pieces = self._pieces.setdefault(key, {})
         pieces[found.part] = _bytes(found.update)
         if len(pieces) < found.parts:

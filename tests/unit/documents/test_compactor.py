@@ -1,10 +1,10 @@
 """Which node of a cluster compacts a document, without sockets, databases and time."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import cast
 
+import msgspec
 import pytest
 from msgspec import Raw
 
@@ -14,7 +14,7 @@ from aerostack_realtime.documents.compactor import FEWEST, TAKEOVER_SECONDS, Com
 from aerostack_realtime.documents.process import DocumentWorker
 from aerostack_realtime.protocol import documents
 from tests.unit.channels.replicas import SECOND, Node, Replicas
-from tests.unit.documents.test_merge import read, typed
+from tests.unit.documents.test_merge import Editor, read, typed
 
 TOPIC = "docs/a/p"
 IDLE = 10.0
@@ -70,18 +70,28 @@ class Group:
     def edit(self, text: str = TEXT) -> None:
         """An editor on `b` types."""
         for update in typed(text).updates:
-            data = Raw(json.dumps(documents.written(update)).encode())
-            self.b.node.hub.publish(TOPIC, documents.EVENT, data, lambda _: None, persist=True)
-            work(self.cluster)
+            self.send(documents.written(update))
+
+    def send(self, data: str | documents.Piece) -> None:
+        """An editor on `b` sends an update, or a piece of one."""
+        raw = Raw(msgspec.json.encode(data))
+        self.b.node.hub.publish(TOPIC, documents.EVENT, raw, lambda _: None, persist=True)
+        work(self.cluster)
 
     def rest(self, seconds: float) -> None:
         """Nobody edits, and no node fails."""
         self.cluster.log.now += int(seconds * SECOND)
 
     def stored(self) -> list[bytes]:
-        """The updates in the store."""
-        found = [documents.read(each.data) for each in self.cluster.messages.stored.values()]
-        return [each for each in found if isinstance(each, bytes)]
+        """The whole updates in the store."""
+        return [each for each in self._read() if isinstance(each, bytes)]
+
+    def pieces(self) -> list[int]:
+        """The numbers of the pieces in the store."""
+        return [each.part for each in self._read() if isinstance(each, documents.Piece)]
+
+    def _read(self) -> list[bytes | documents.Piece]:
+        return [documents.read(each.data) for each in self.cluster.messages.stored.values()]
 
 
 @pytest.fixture
@@ -137,3 +147,42 @@ def test_a_node_leaves_alone_what_the_keeper_compacted(group: Group) -> None:
     group.rest(TAKEOVER_SECONDS)
     group.b.compact()
     assert group.stored() == stored
+
+
+def test_an_update_that_lacks_pieces_delays_no_compaction(group: Group) -> None:
+    bob = Editor(2)
+    bob.text.insert(0, "!" * 100)
+    first, second = documents.pieces(bob.updates[0], "paste", 100)
+    group.edit("a")
+    group.send(first)
+    for text in (TEXT, TEXT + TEXT):
+        group.edit(text)
+        group.rest(IDLE)
+        group.a.compact()
+        (update,) = group.stored()
+        assert read(update) == text
+        assert group.pieces() == [0]
+    group.send(second)
+    group.edit()
+    group.rest(IDLE)
+    group.a.compact()
+    (update,) = group.stored()
+    assert read(update).count("!") == 100
+    assert group.pieces() == []
+
+
+def test_a_compaction_that_a_dead_node_stored_is_not_the_last(group: Group) -> None:
+    group.edit()
+    (data, *_), a, b = [*group.cluster.messages.stored.values()], group.a, group.b
+    cursor = b.node.hub.subscriptions.cursor_at(data.position)
+    b.node.hub.publish(TOPIC, documents.EVENT, data.data, lambda _: None, persist=True, compacts=cursor)
+    b.node.step()
+    b.node.store.commit()
+    group.cluster.kill(b.node)
+    group.rest(IDLE)
+    a.compact()
+    assert len(group.stored()) == len(TEXT), "it is stored, and was not delivered yet"
+    group.cluster.beat(20)
+    a.compact()
+    (update,) = group.stored()
+    assert read(update) == TEXT

@@ -56,7 +56,7 @@ def test_updates_add_up_to_one() -> None:
     bob.text.insert(5, " world")
     found = document(stored([*ann.updates, *bob.updates]))
     assert read(found.update) == "hello world"
-    assert found.until == 6
+    assert found.waiting == []
     assert found.update == bob.doc.get_update()
     again = document(stored([found.update, *ann.updates[:2]]))
     assert again.update == found.update
@@ -72,7 +72,7 @@ def test_an_update_that_refers_to_missing_ones_is_kept() -> None:
         assert read(found.update, *ann.updates) == "Jllo"
 
 
-def test_pieces_are_joined_and_an_update_that_lacks_some_ends_it() -> None:
+def test_pieces_are_joined_and_those_of_an_update_that_lacks_some_wait() -> None:
     ann = typed("a")
     ann.text.insert(1, "b" * 1_000)
     whole, large = ann.updates
@@ -80,11 +80,15 @@ def test_pieces_are_joined_and_an_update_that_lacks_some_ends_it() -> None:
     data = [json.dumps(documents.written(whole)).encode(), *map(msgspec.json.encode, pieces)]
     messages = [Message(position, position, "ann", each) for position, each in enumerate(data, 1)]
     assert len(read(document(messages).update)) == 1_001
-    waiting = [*messages[:-1], *stored([Editor(2).doc.get_update()], first=90)]
-    assert document(waiting).until == 1
+    bob = Editor(2, whole)
+    bob.text.insert(1, "!")
+    waiting = [*messages[:-1], *stored(bob.updates, first=90)]
+    found = document(waiting)
+    assert found.waiting == [each.position for each in messages[1:-1]]
+    assert read(found.update) == "a!"
     forgotten = merged(waiting, forget_before=50)
     assert isinstance(forgotten, Merged)
-    assert forgotten.until == 90
+    assert forgotten.waiting == []
 
 
 @pytest.mark.parametrize(
