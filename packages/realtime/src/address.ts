@@ -17,8 +17,8 @@ export function origins(url: string | readonly string[] | undefined): string[] {
 
 /** The WebSocket address on the server at `origin`. */
 export function socketUrl(origin: string, projectId: string, userId: string | undefined): string {
-  const query = String(new URLSearchParams({ ...(projectId && { projectId }), ...(userId && { userId }) }))
-  return `${origin.replace(/^http/, 'ws')}/api/realtime${query && '?'}${query}`
+  const query = new URLSearchParams({ projectId, ...(userId && { userId }) })
+  return `${origin.replace(/^http/, 'ws')}/api/realtime?${query}`
 }
 
 /** The `items` in a random order. `random` is in [0, 1). */

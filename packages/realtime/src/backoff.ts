@@ -6,7 +6,7 @@ const LONGEST = 30_000
  * random jitter so that the clients of a restarted server do not return all at once. `random` is in [0, 1).
  */
 export function backoff(attempt: number, random: number): number {
-  return Math.min(LONGEST, FIRST * 2 ** Math.min(attempt, 5)) * (1 - random / 2)
+  return Math.min(LONGEST, FIRST * 2 ** attempt) * (1 - random / 2)
 }
 
 /** The wait after the server closed with 4429: the longest back-off, plus up to 50 % random jitter. */

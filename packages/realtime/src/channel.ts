@@ -223,19 +223,16 @@ export class Channel<E extends Events = Events> {
 
   #deliver(payload: RealtimePayload): Promise<unknown> | undefined {
     const name = payload.operation ?? payload.event ?? ''
+    const failed = (error: unknown) => this.#internals.failed(wrap(error, 'listener', false, this.topic))
     const unfinished: Promise<unknown>[] = []
     for (const listener of [...(this.#listeners.get(name) ?? []), ...(this.#listeners.get('*') ?? [])])
       try {
         const returned = listener(payload)
-        if (returned instanceof Promise) unfinished.push(returned.catch((error) => this.#failed(error)))
+        if (returned instanceof Promise) unfinished.push(returned.catch(failed))
       } catch (error) {
-        this.#failed(error)
+        failed(error)
       }
     return unfinished.length ? Promise.all(unfinished) : undefined
-  }
-
-  #failed(error: unknown): void {
-    this.#internals.failed(wrap(error, 'listener', false, this.topic))
   }
 }
 

@@ -80,7 +80,7 @@ export class Client {
 
   /** Throws AerostackError `invalid_url`. */
   constructor(options: ClientOptions) {
-    const { projectId = '', userId, maxReconnectAttempts: maxAttempts = Number.MAX_VALUE } = options
+    const { projectId = '', userId, maxReconnectAttempts: maxAttempts = Infinity } = options
     this.#options = { clock: SYSTEM_CLOCK, random: Math.random, ...options }
     const written = origins(options.url ?? options.baseUrl)
     this.#origins = shuffled(written, this.#options.random)
@@ -93,7 +93,7 @@ export class Client {
       urls: this.#origins.map((origin) => socketUrl(origin, projectId, userId)),
       Socket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
       token: () => this.#currentToken(),
-      renewable: (token) => options.getToken !== undefined || this.#token !== token,
+      renewable: (token) => !!options.getToken || this.#token !== token,
       opened: (limits) => this.#opened(limits),
       received: (frame) => this.#received(frame),
       status: (status) => this.#statusChanged(status),
@@ -174,14 +174,13 @@ export class Client {
 
   /** Call `listener` with the current status, and then with every new one. Returns a function that stops it. */
   onStatusChange(listener: (status: Status) => void): () => void {
-    let called = false
+    let last: Status | undefined
     const each = (status: Status) => {
-      called = true
+      if (status === last) return
+      last = status
       listener(status)
     }
-    queueMicrotask(() => {
-      if (!called && this.#onStatus.has(each)) each(this.status)
-    })
+    queueMicrotask(() => this.#onStatus.has(each) && each(this.status))
     return addListener(this.#onStatus, each)
   }
 
@@ -205,7 +204,7 @@ export class Client {
   }
 
   readonly #wake = (): void => {
-    if (globalThis.document?.visibilityState !== 'hidden') this.#connection.wake()
+    if (!globalThis.document?.hidden) this.#connection.wake()
   }
 
   /** Send a frame if there is a connection. Throws AerostackError for a frame that the server would refuse. */
@@ -273,8 +272,11 @@ export class Client {
         this.#outbox.settle(frame.id, frame.members)
         break
       case 'error': {
-        const { code, message, retryable, topic, id, n, ref } = frame
-        this.#refused(Object.assign(new AerostackError(code, message, retryable, topic), { n }), ref ?? id)
+        const { code, message, retryable, topic, n } = frame
+        this.#refused(
+          Object.assign(new AerostackError(code, message, retryable, topic), { n }),
+          frame.ref ?? frame.id,
+        )
         break
       }
       case 'cancel':

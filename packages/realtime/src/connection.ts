@@ -1,6 +1,6 @@
 /** One socket to the server: connect, heartbeat, reconnect. Knows nothing about topics. */
 import { backoff, longestBackoff } from './backoff.js'
-import { errorCodeOfClose, HEARTBEAT_TIMED_OUT, nextStep } from './close-codes.js'
+import { errorCodeOfClose, HEARTBEAT_TIMED_OUT, isFinal, RATE_LIMITED, TOKEN_REFUSED } from './close-codes.js'
 import { AerostackError, wrap } from './errors.js'
 import type { Limits } from './limits.js'
 import {
@@ -146,10 +146,11 @@ export class Connection {
     try {
       token = await this.#options.token()
     } catch (error) {
-      if (turn !== this.#turn) return
-      this.#options.failed(wrap(error, 'unauthorized', true))
-      this.#become('reconnecting')
-      this.#retry()
+      if (turn === this.#turn) {
+        this.#options.failed(wrap(error, 'unauthorized', true))
+        this.#become('reconnecting')
+        this.#retry()
+      }
       return
     }
     if (turn !== this.#turn) return
@@ -228,15 +229,14 @@ export class Connection {
 
   #closed(code: number, reason: string, token: string | null): void {
     this.#abandon(undefined, code)
-    const step = nextStep(code)
-    if (step === 'renew token' && !this.#renewed && this.#options.renewable(token)) {
+    if (code === TOKEN_REFUSED && !this.#renewed && this.#options.renewable(token)) {
       this.#renewed = true
       this.#become('reconnecting')
       this.#open()
-    } else if (step === 'renew token' || step === 'stop') {
+    } else if (isFinal(code)) {
       const said = this.#refusal?.message ?? `${reason || 'Closed by the server'} (${code})`
       this.#end(new AerostackError(errorCodeOfClose(code), said))
-    } else this.#retry(step === 'reconnect late')
+    } else this.#retry(code === RATE_LIMITED)
   }
 
   #end(error: AerostackError, exhausted = false): void {
@@ -250,7 +250,7 @@ export class Connection {
     const { random, urls, maxAttempts, failed } = this.#options
     const unreachable = new AerostackError(
       'network',
-      'The server does not answer, or refuses this origin: check `url` and the `origins` setting.',
+      'The server does not answer or refuses this origin: check `url` and `origins`.',
       true,
     )
     if (this.#attempt >= maxAttempts) {

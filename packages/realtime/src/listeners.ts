@@ -1,9 +1,7 @@
 /** Add `listener` to `listeners`. Returns a function that removes it. */
 export function addListener<L>(listeners: Set<L>, listener: L): () => void {
   listeners.add(listener)
-  return () => {
-    listeners.delete(listener)
-  }
+  return () => listeners.delete(listener)
 }
 
 /** Call each of `listeners`, which may remove themselves. */

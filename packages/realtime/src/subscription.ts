@@ -127,10 +127,10 @@ export class Subscription {
 
   /** Add `subscriber`. Returns true when a new request to the server is necessary. */
   attach(subscriber: Subscriber): boolean {
-    const { since = null, history } = subscriber
-    if (this.empty) this.cursor ??= since ?? undefined
+    const { since, history } = subscriber
+    if (this.empty) this.cursor ??= since
     else if ((since || (history && this.#begun)) && !this.has(subscriber))
-      subscriber.deliver(gap(this.cursor, { reason: 'not_recovered', since }))
+      subscriber.deliver(gap(this.cursor, { reason: 'not_recovered', since: since ?? null }))
     this.#subscribers.add(subscriber)
     return (
       this.state === 'off' ||

@@ -53,7 +53,7 @@ describe('a client without a project', () => {
       .on('message', ({ topic, data }) => heard.push([topic, data]))
     const subscribing = room.subscribe()
     await settled()
-    expect(made.socket.url.search).toBe('')
+    expect(made.socket.url.search).toBe('?projectId=')
     made.socket.accept()
     const { topic, id } = made.socket.last('subscribe')
     expect(topic).toBe('chat/general')
