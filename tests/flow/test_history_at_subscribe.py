@@ -21,7 +21,7 @@ async def test_the_newest_messages_come_first_then_what_follows(node: "ServerPro
         await writer.publish("begin/newest", number, persist=True)
     await writer.publish("begin/newest", "ephemeral")
     subscribed = await wire.subscribe("begin/newest", history=3)
-    assert subscribed["recovered"] is None
+    assert (subscribed["recovered"], subscribed["history"]) == (None, 3)
     await writer.publish("begin/newest", "after")
     assert [each["data"] for each in await wire.events(4)] == [2, 3, 4, "after"]
     assert await wire.settled() == []
@@ -33,7 +33,7 @@ async def test_all_history_comes_in_order(node: "ServerProcess", dial: Dial) -> 
         writer.say("publish", topic="begin/all", event="e", data=number, persist=True, id=f"m{number}")
     while (await writer.hear("ack"))["id"] != "m1099":
         pass
-    await wire.subscribe("begin/all", history="all")
+    assert "history" not in await wire.subscribe("begin/all", history="all")
     assert [each["data"] for each in await wire.events(1_100)] == list(range(1_100))
     await writer.publish("begin/all", "live")
     assert [each["data"] for each in await wire.events(1)] == ["live"]
@@ -41,7 +41,7 @@ async def test_all_history_comes_in_order(node: "ServerProcess", dial: Dial) -> 
 
 async def test_an_empty_history_is_followed_by_live_events(node: "ServerProcess", dial: Dial) -> None:
     wire = await dial(node)
-    await wire.subscribe("begin/empty", history=10)
+    assert (await wire.subscribe("begin/empty", history=10))["history"] == 0
     await wire.publish("begin/empty", 1)
     assert [each["data"] for each in await wire.events(1)] == [1]
 

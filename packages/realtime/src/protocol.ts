@@ -169,6 +169,8 @@ export interface Answer {
   recovered?: boolean | null
   /** How many events a gap has, where the server knows. */
   dropped?: number
+  /** How many of the newest stored messages follow at once. */
+  history?: number
   /** The types of columns whose strings represent other values. */
   columnTypes?: ColumnTypes
 }

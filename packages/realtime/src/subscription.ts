@@ -47,8 +47,8 @@ export interface Subscriber {
   readonly wants?: SnapshotRequest | undefined
   /** Receive a part of those rows. After the last part it wants no more. */
   load?(part: SnapshotFrame): void
-  /** From now on everything after the subscription's cursor is delivered. */
-  live?(): void
+  /** From now on everything after the subscription's cursor is delivered, first so many stored messages. */
+  live?(history: number | undefined): void
   /** The server refused or ended the subscription. */
   failed?(error: AerostackError): void
   /** Channels only: end this subscriber. */
@@ -219,7 +219,7 @@ export class Subscription {
   }
 
   /** Apply a `subscribed` frame. Returns true when it answers the current request. */
-  subscribed({ id, cursor, recovered = null, dropped, columnTypes }: Answer): boolean {
+  subscribed({ id, cursor, recovered = null, dropped, columnTypes, history }: Answer): boolean {
     if (id ? id !== this.#request?.id || this.#loader : this.state !== 'live') return false
     if (id || columnTypes) this.#columnTypes = columnTypes ?? {}
     this.state = 'live'
@@ -238,7 +238,7 @@ export class Subscription {
     }
     if (begins && !this.#request?.history)
       this.#deliver(({ history }) => history && gap(this.cursor, { reason: 'not_recovered', since }))
-    if (id) for (const subscriber of this.#subscribers) subscriber.live?.()
+    if (id) for (const subscriber of this.#subscribers) subscriber.live?.(history)
     return !!id
   }
 

@@ -172,15 +172,24 @@ class Subscriptions:
         channel = self._registry.heard.get(topic)
         return None if channel is None else channel.replay
 
-    def tell(self, subscriber: Subscriber, command: messages.Subscribe, *, recovered: bool | None) -> None:
-        """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps."""
+    def tell(
+        self,
+        subscriber: Subscriber,
+        command: messages.Subscribe,
+        *,
+        recovered: bool | None,
+        history: int | UnsetType = UNSET,
+    ) -> None:
+        """Answer `subscribed` at the cursor `command.since`, before what follows it is sent in steps; `history` is
+        how many stored messages come first."""
         assert command.since is not None, "what follows has a place to follow"
         if recovered is False:
             counters = self._registry.log(command.topic).counters
             counters.resumed_database += 1
             counters.not_recovered += 1
             self._records.note(subscriber.connection_id, "gap", command.topic, cursor=command.since)
-        self.send(subscriber, messages.Subscribed(command.topic, command.since, recovered, command.id))
+        answer = messages.Subscribed(command.topic, command.since, recovered, command.id, history=history)
+        self.send(subscriber, answer)
 
     def send(self, subscriber: Subscriber, reply: messages.Reply) -> None:
         """Write a reply to one subscriber alone."""

@@ -143,7 +143,8 @@ class Connected(_Message, frozen=True, tag="connected"):
 
 
 class Subscribed(_Message, frozen=True, tag="subscribed"):
-    """`column_types`: the types of columns whose strings represent other values than text."""
+    """`column_types`: the types of columns whose strings represent other values than text. `history`: how many of
+    the newest stored messages follow at once."""
 
     topic: str
     cursor: str
@@ -151,6 +152,7 @@ class Subscribed(_Message, frozen=True, tag="subscribed"):
     id: str | UnsetType = UNSET
     dropped: int | UnsetType = UNSET
     column_types: dict[str, str] | UnsetType = UNSET
+    history: int | UnsetType = UNSET
 
 
 class Unsubscribed(_Message, frozen=True, tag="unsubscribed"):

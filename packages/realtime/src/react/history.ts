@@ -1,7 +1,7 @@
 import type { AerostackError, HistoryMessage, RealtimePayload } from 'aerostack-realtime'
-import { useCallback, useEffect, useMemo, useState } from 'react'
-import { useHandle } from './channel.js'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { eachFrame } from './frames.js'
+import { useAerostack } from './provider.js'
 
 /** Options of `useHistory`. */
 export interface HistoryOptions {
@@ -39,7 +39,13 @@ const EMPTY: Pages<never> = { messages: [], hasMore: true, loading: true, error:
 export function useHistory<T = any>(topic: string, options: HistoryOptions = {}): History<T> {
   const { pageSize = 50, live = [] } = options
   const names = [live].flat().join('\n')
-  const channel = useHandle(topic, STREAMS)
+  const { realtime } = useAerostack()
+  const begins = useRef<Begins>(() => {})
+  const channel = useMemo(() => {
+    const live: Begins = (stored) => begins.current(stored)
+    const options = { streams: true, history: pageSize, live }
+    return realtime.channel(topic, options)
+  }, [realtime, topic, pageSize])
   const [pages, setPages] = useState<Pages<T>>(EMPTY)
   const oldest = pages.messages[0]?.created_at
 
@@ -58,26 +64,49 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
 
   useEffect(() => {
     let mounted = true
-    const first = () => (mounted ? load(undefined, () => mounted) : undefined)
+    const reload = () => (mounted ? load(undefined, () => mounted) : undefined)
     setPages(EMPTY)
     if (!names) {
-      first()
+      reload()
       return () => {
         mounted = false
       }
     }
-    const frames = eachFrame<RealtimePayload>((payloads) =>
-      setPages((pages) => payloads.reduce(withEvent<T>, pages)),
-    )
-    for (const name of names.split('\n')) channel.on(name, frames.add)
-    channel.on('gap', first)
-    channel.subscribe().then(first, first) // once delivery is certain, so that no message is missed in between
+    /** How many stored messages have yet to come; undefined until the server has answered. */
+    let stored: number | undefined
+    let full = false
+    let begun: Partial<Pages<T>> = {}
+    const frames = eachFrame<RealtimePayload<T>>((payloads) => {
+      const once = begun
+      begun = {}
+      setPages((pages) => ({ ...withEvents(pages, payloads), ...once }))
+    })
+    begins.current = (history) => {
+      if (stored !== undefined) return
+      stored = history ?? 0
+      full = history === pageSize
+      if (history === undefined)
+        reload() // another channel of the topic was first, or the server is older
+      else if (!history) setPages((pages) => ({ ...pages, loading: false, hasMore: false }))
+    }
+    const wanted = new Set(names.split('\n'))
+    channel.on('*', (payload) => {
+      const { event = '' } = payload
+      if (event === 'gap') {
+        stored = 0
+        reload()
+      } else if (stored && !event.startsWith('presence:')) {
+        frames.add(payload)
+        if (!--stored) begun = { loading: false, hasMore: full }
+      } else if (wanted.has(event)) frames.add(payload)
+    })
+    channel.subscribe().catch(reload)
     return () => {
       mounted = false
       frames.stop()
       channel.unsubscribe()
     }
-  }, [channel, load, names])
+  }, [channel, load, names, pageSize])
 
   const loadMore = useCallback(() => load(oldest, () => true), [load, oldest])
   const stop = useCallback(
@@ -89,7 +118,8 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
   return useMemo(() => ({ ...pages, loadMore, stop }), [pages, loadMore, stop])
 }
 
-const STREAMS = { streams: true }
+/** Called when the server has said how many stored messages the subscription begins with. */
+type Begins = (stored: number | undefined) => void
 
 /**
  * `pages` with another page, which is newest first as the server sends it. An open stream is further here than in the
@@ -102,13 +132,15 @@ function withPage<T>(pages: Pages<T>, page: HistoryMessage<T>[], pageSize: numbe
   return { messages, hasMore: page.length === pageSize, loading: false, error: null }
 }
 
-function withEvent<T>(pages: Pages<T>, payload: RealtimePayload<T>): Pages<T> {
+function withEvents<T>(pages: Pages<T>, payloads: RealtimePayload<T>[]): Pages<T> {
+  return { ...pages, messages: inOrder([...pages.messages, ...payloads.flatMap(asMessage<T>)]) }
+}
+
+function asMessage<T>(payload: RealtimePayload<T>): HistoryMessage<T>[] {
   const { id, event = '', data, userId = '', timestamp, topic, state } = payload
-  if (id === undefined) return pages
-  const created_at = Number(timestamp)
-  const message: HistoryMessage<T> = { id, room_id: topic, user_id: userId, event, data, created_at }
-  if (state) message.state = state
-  return { ...pages, messages: inOrder([...pages.messages, message]) }
+  if (id === undefined) return []
+  const message = { id, room_id: topic, user_id: userId, event, data, created_at: Number(timestamp) }
+  return [state ? { ...message, state } : message]
 }
 
 /** Oldest first, each once: the last one of each id. */

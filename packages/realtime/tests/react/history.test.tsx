@@ -4,7 +4,7 @@ import { act, cleanup, renderHook, waitFor } from '@testing-library/react'
 import { afterEach, describe, expect, test } from 'vitest'
 import { AerostackProvider, useHistory } from '../../src/react/index.js'
 import { eventually } from '../support/eventually.js'
-import { connected, settled } from '../support/network.js'
+import { type Bench, connected, settled } from '../support/network.js'
 import { append, CHAT, say, stream, subscribed, types, within } from '../support/page.js'
 
 afterEach(cleanup)
@@ -58,6 +58,56 @@ describe('useHistory', () => {
     expect(made.socket.last('cancel')).toMatchObject({ id: 's', reason: 'Enough.' })
   })
 
+  test('begins with stored messages on the same connection, in one render', async () => {
+    const made = await connected({ fetch: () => Promise.reject(new Error('nothing is fetched')) })
+    const lengths: number[] = []
+    const { result } = renderHook(
+      () => {
+        const history = useHistory('chat/1', { pageSize: 30, live: 'message' })
+        lengths.push(history.messages.length)
+        return history
+      },
+      { wrapper: within(made) },
+    )
+    await eventually(() => expect(made.socket.last('subscribe').history).toBe(30))
+    await act(settled)
+    act(() => {
+      made.socket.subscribed('e:0', null, 30)
+      for (let n = 1; n <= 30; n++) store(made, n === 1 ? 'title' : 'message', n)
+      stream(made, 'grows', 2) // of an event that is not shown live
+      store(made, 'typing', 31)
+    })
+    await waitFor(() => expect(result.current.loading).toBe(false))
+    expect(result.current.messages.map(({ data }) => data)).toEqual(
+      Array.from({ length: 30 }, (_, n) => n + 1),
+    )
+    expect(result.current.hasMore).toBe(true)
+    expect(new Set(lengths)).toEqual(new Set([0, 30]))
+    act(() => store(made, 'message', 32))
+    await waitFor(() => expect(result.current.messages.at(-1)?.data).toBe(32))
+  })
+
+  test('an empty channel is loaded at once', async () => {
+    const made = await connected({ fetch: () => Promise.reject(new Error('nothing is fetched')) })
+    const { result } = renderHook(() => useHistory('chat/1', { live: 'message' }), { wrapper: within(made) })
+    await eventually(() => made.socket.last('subscribe'))
+    await act(settled)
+    act(() => made.socket.subscribed('e:0', null, 0))
+    expect(result.current).toMatchObject({ loading: false, hasMore: false, messages: [], error: null })
+  })
+
+  test('a second component on the topic fetches the page', async () => {
+    const fetch = async () => new Response(JSON.stringify({ messages: [message(4), message(3)] }))
+    const made = await connected({ fetch })
+    renderHook(() => useHistory('chat/1', { live: 'message' }), { wrapper: within(made) })
+    await eventually(() => made.socket.last('subscribe'))
+    await act(settled)
+    act(() => made.socket.subscribed('e:0', null, 0))
+    const second = renderHook(() => useHistory('chat/1', { live: 'message' }), { wrapper: within(made) })
+    await loaded(second.result)
+    expect(second.result.current.messages.map(({ data }) => data)).toEqual([3, 4])
+  })
+
   test('loadMore loads older pages until the last one', async () => {
     const pages = [[message(4), message(3)], [message(2), message(1)], []]
     const asked: (string | null)[] = []
@@ -79,6 +129,12 @@ describe('useHistory', () => {
     expect(types(made)).toEqual([])
   })
 })
+
+/** A stored message, or one that happens. */
+function store(made: Bench, event: string, n: number): void {
+  const frame = { id: `m${n}`, cursor: `e:${n}`, timestamp: n, userId: 'bob' }
+  made.socket.say({ type: 'event', topic: CHAT, event, data: n, ...frame })
+}
 
 /** Resolves when the first page is there. The module that reads it is loaded on demand. */
 function loaded(result: { current: { loading: boolean } }): Promise<void> {

@@ -57,10 +57,10 @@ export class TestSocket implements Socket {
     this.say({ type: 'error', code, message: 'Not now.', retryable, topic, id })
   }
 
-  /** Answer the last subscribe. */
-  subscribed(cursor = 'e:0', recovered: boolean | null = null): void {
+  /** Answer the last subscribe; `history`: how many stored messages follow. */
+  subscribed(cursor = 'e:0', recovered: boolean | null = null, history?: number): void {
     const { topic, id = '' } = this.last('subscribe')
-    this.say({ type: 'subscribed', topic, cursor, recovered, id })
+    this.say({ type: 'subscribed', topic, cursor, recovered, id, history })
   }
 
   /** Answer the last subscribe with a snapshot, in these parts. */

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
@@ -154,12 +154,13 @@ class CatchUp:
         after them."""
         topic, recovered = command.topic, None if command.since is None else False
         until, page, position = self._subscriptions.delivered(topic), list[StoredMessage](), -1
+        count: int | UnsetType = UNSET
         if command.history != "all":
-            newest = await asyncio.shield(self._database.messages.history(topic, command.history or 0))
-            page = sorted((each for each in newest if 0 < _place(each) <= until), key=_place)
+            page = await self._newest(topic, command.history or 0, until)
             position = _place(page[0]) - 1 if page else until
+            count = len(page)
         command = replace(command, since=self._subscriptions.cursor_at(max(position, 0)))
-        self._subscriptions.tell(self._subscriber, command, recovered=recovered)
+        self._subscriptions.tell(self._subscriber, command, recovered=recovered, history=count)
         command = self._subscriptions.send_stored(self._subscriber, command, page)
         more, sent = command.history == "all", 0
         while more:
@@ -174,6 +175,17 @@ class CatchUp:
         await self._drain()
         self._hub.opened(topic, sent)
         return replace(command, since=self._subscriptions.cursor_at(until))
+
+    async def _newest(self, topic: str, count: int, until: int) -> list[StoredMessage]:
+        """The newest stored messages that were delivered up to a position, oldest first. Open streams are left
+        out: they come as far as they are, from memory."""
+        limit = count
+        while True:
+            newest = await asyncio.shield(self._database.messages.history(topic, limit))
+            delivered = [each for each in newest if 0 < _place(each) <= until]
+            if len(delivered) >= count or len(newest) < limit:
+                return sorted(delivered[:count], key=_place)
+            limit += count - len(delivered)
 
     async def _delivered(self, topic: str, compaction: int) -> None:
         """Wait until the log has a compaction that is stored: what it replaced can be read no more. Raises

@@ -40,6 +40,12 @@ async def append(client: Connection, n: int, data: str | None = None, **options:
     return await answers(client, type="append", n=n, **({} if data is None else {"data": data}), **options)
 
 
+async def heard(client: Connection, data: object) -> None:
+    """Wait until an event with this data has arrived."""
+    while data not in [each.get("data") for each in client.take()]:
+        await client.written()
+
+
 def let_pass(node: Stage, seconds: int) -> None:
     for _ in range(seconds):
         node.hub.sweep()
@@ -172,6 +178,22 @@ async def test_a_persisted_stream_is_opened_and_ended_by_commits(node: Stage) ->
         await pending
     [event] = [each for each in late.take() if each["type"] == "event"]
     assert (event["data"], event["id"]) == ("kept", "s")
+
+
+async def test_open_streams_take_no_place_in_the_history(node: Stage) -> None:
+    ann, bob = node.connect("ann"), await reader(node)
+    for number in range(3):
+        ann.send(topic=TOPIC, id=f"m{number}", type="publish", event="m", data=number, persist=True)
+        await ann.written()
+        await heard(bob, number)
+    for name in ("s1", "s2"):
+        ann.send(topic=TOPIC, id=name, type="publish", event="answer", data="so far", stream=True, persist=True)
+        await ann.written()
+    late = node.connect("eve")
+    replies = await late.ask(type="subscribe", topic=TOPIC, history=2, streams=True)
+    assert replies[0]["history"] == 2
+    shown = [each["data"] for each in replies if each["type"] == "event" and "snapshot" not in each]
+    assert shown == [1, 2, "so far", "so far"]
 
 
 async def test_an_id_of_the_history_opens_no_stream(node: Stage) -> None:
