@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import UNSET, Raw, UnsetType
 
 from aerostack_realtime.backplane.items import Publish
-from aerostack_realtime.channels.custom.channel import CustomChannel, pieces, so_far
+from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay, pieces, so_far
 from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.streams import Stream
@@ -168,6 +168,8 @@ class Delivery:
                 if channel.chat_audience is not None:
                     channel.chat_audience.append(frame)
             channel.end(stream, self._cursors.at(position))
+        elif channel is not None and channel.replay is not None:
+            channel.replay.ended[stream.id] = stream
 
     def whole_stream(self, stream: Stream, position: int) -> bytes:
         """The frame of a stream that ended at a position, for those that receive no streams while they grow."""
@@ -211,10 +213,10 @@ class Delivery:
                 channel.stream_audience.append(frame)
 
     def replay_log(
-        self, channel: CustomChannel, missed: Sequence[Entry], known: dict[str, int], cursor: str
+        self, channel: CustomChannel, missed: Sequence[Entry], replay: StoredReplay, cursor: str
     ) -> None:
-        """Deliver events that are in the log to all subscribers of a channel; `known` as above."""
-        growing = channel.stream_audience
+        """Deliver events that are in the log to all subscribers of a channel, at the end of a replay."""
+        growing, known = channel.stream_audience, replay.known
         if growing is not None:
             for frame in self._open_streams(channel.topic, known, cursor):
                 growing.append(frame)
@@ -233,6 +235,8 @@ class Delivery:
                 if growing is not None:
                     growing.append(each.frame, without=without)
         if growing is not None:
+            for id in [each for each in known if each in replay.ended]:  # the log begins after their ends
+                growing.append(_lacking(replay.ended[id], known.pop(id), cursor, ended=True))
             for frame in _failed_streams(channel.topic, known, cursor):
                 growing.append(frame)
 

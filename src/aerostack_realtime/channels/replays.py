@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from aerostack_realtime.backplane.base import Journal
-from aerostack_realtime.backplane.items import Settle
+from aerostack_realtime.backplane.items import Settle, Settlement
 from aerostack_realtime.channels.commits import Commits, settlement
 from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay
 from aerostack_realtime.channels.custom.digests import Digests
@@ -77,6 +77,8 @@ class Replays:
         self._retry_seconds = retry_seconds
         self._replays: dict[str, CustomChannel] = {}
         self._until = 0
+        self._shared: set[int] = set()
+        """The positions of events of streams that this node has put into the journal as refused."""
         self._wanted = asyncio.Event()
 
     def __len__(self) -> int:
@@ -87,6 +89,7 @@ class Replays:
         """The journal began again; this node has handled what came up to `since`, of which it has what came up to
         `survived`. Call it before anything that waits is dropped."""
         self._until = self._journal.last
+        self._shared.clear()
         for topic, channel in self._registry.heard.items():
             replay = self._interrupt(channel, self._holds.reached(topic, since))
             queue = self._holds.queues.get(topic)
@@ -106,6 +109,11 @@ class Replays:
                 log.warning("stored messages cannot be sent to subscribers now, trying again: %s", error.message)
                 await asyncio.sleep(self._retry_seconds)
                 self._wanted.set()
+
+    def settled(self) -> None:
+        """Some publishes were stored, or not: a replay may have waited for that."""
+        if self._shared:
+            self._wanted.set()
 
     def _interrupt(self, channel: CustomChannel, reached: int) -> StoredReplay:
         """Keep back what happens in a channel, whose subscribers have everything up to `reached`."""
@@ -137,7 +145,8 @@ class Replays:
         """Serve all channels; a generation that begins meanwhile starts it again. Raises AerostackError."""
         await self._drained()
         until = self._until
-        await self._settle_survivors(until)
+        if not await self._settle_survivors(until):
+            return
         channels = list(self._replays.values())
         for first in range(0, len(channels), TOPICS):
             waiting = deque(await self._with_messages(channels[first : first + TOPICS]))
@@ -148,17 +157,29 @@ class Replays:
                 if await self._continue(channel, until):
                     waiting.append(channel)
 
-    async def _settle_survivors(self, until: int) -> None:
-        """Settle what survived in the journal: the item that would settle it may be lost, or was skipped."""
+    async def _settle_survivors(self, until: int) -> bool:
+        """Settle what survived in the journal: the item that would settle it may be lost, or was skipped. Whether
+        everything is settled.
+
+        A stream whose opening or end was not stored is removed, or open again. What follows in the journal depends
+        on that, so all nodes have to do it at the same item."""
         events = [each for each in self._holds.unsettled(lambda _: True) if each.position <= until]
         if not events or self._commits is None:
-            return
+            return True
         stored = await self._commits.stored_at([(each.topic, each.position) for each in events])
-        if until == self._until:
-            self._publishing.settled(
-                self._journal.last, Settle(tuple(settlement(each, stored) for each in events))
-            )
-            self._digests.restart()  # other nodes released these events at another item
+        if until != self._until:
+            return False
+        here, shared = list[Settlement](), list[Settlement]()
+        for each in events:
+            found = settlement(each, stored)
+            (shared if each.stream is not None and found.outcome != "stored" else here).append(found)
+        self._publishing.settled(self._journal.last, Settle(tuple(here)))
+        self._digests.restart()  # other nodes released these events at another item
+        waiting = {each.position for each in shared if self._holds.is_unsettled(each.position)}
+        if waiting - self._shared:
+            self._journal.append(Settle(tuple(each for each in shared if each.position in waiting)))
+        self._shared = waiting
+        return not waiting
 
     async def _with_messages(self, channels: Sequence[CustomChannel]) -> list[CustomChannel]:
         """Those of the channels for which stored messages may have to be sent; the others are live again."""
@@ -213,7 +234,7 @@ class Replays:
         channel.log.encode(self._delivery.frame)
         missed, _ = channel.log.after(replay.after)
         self._end(channel, replay)
-        self._delivery.replay_log(channel, missed, replay.known, self._cursors.of(replay.after))
+        self._delivery.replay_log(channel, missed, replay, self._cursors.of(replay.after))
 
     def _end(self, channel: CustomChannel, replay: StoredReplay) -> None:
         channel.replay = None

@@ -91,6 +91,7 @@ class Replica:
             case Settle():
                 if item.settlements:
                     self._publishing.settled(position, item)
+                    self._replays.settled()
                 elif node == self._node:
                     self._store.entered()
             case Track():

@@ -20,6 +20,8 @@ from aerostack_realtime.channels.custom.holds import HoldQueues, PendingEvent
 from aerostack_realtime.channels.custom.nodes import Nodes
 from aerostack_realtime.channels.custom.streams import Appended, Key, Stream, Streams, stream_of
 from aerostack_realtime.channels.delivery import Delivery
+from aerostack_realtime.channels.kept_items import KeptItems
+from aerostack_realtime.channels.stream_announcements import announcements
 from aerostack_realtime.channels.stream_rows import StreamRows, stored_state
 from aerostack_realtime.channels.stream_writers import StreamWriters
 from aerostack_realtime.database.message_store import StoredMessage
@@ -66,12 +68,15 @@ class StreamRecovery:
         self._lost = deque[tuple[int, int]](maxlen=LOST_COUNT)
         """The journal has lost what followed the first and is not after the second position of each; the first one
         is what it had forgotten before this node started."""
-        self._kept: dict[Key, list[tuple[int, str, Append | CancelStream]]] = {}
+        self._kept = KeptItems()
         self._held: dict[Key, PendingEvent] = {}
         self._stores: list[tuple[int, Callable[[], None]]] = []
         self._doubtful: dict[Key, None] = {}
         """Streams that may have ended in the items that this node skipped."""
         self._restored = False
+        self.end_late: Callable[[int, int, Stream], None] = lambda *_: None
+        """Called with the position at which an end of this node is applied now, and the one at which it could not
+        be: it has to be stored, and the other nodes wait for that."""
 
     # --- who knows what ----------------------------------------------------------------------------------
 
@@ -110,7 +115,7 @@ class StreamRecovery:
         self._lost_after = min(self._lost_after, until)
         self._lost.append((until, self._journal.last))
         self._awaited = set(others)
-        self._kept = {key: [each for each in kept if each[0] <= until] for key, kept in self._kept.items()}
+        self._kept.drop_after(until)
         self._held = {key: event for key, event in self._held.items() if event.position <= until}
         self._stores = [each for each in self._stores if each[0] <= until]
         for stream in self._streams:
@@ -140,23 +145,18 @@ class StreamRecovery:
 
     def announce(self) -> bool:
         """Append what this node has to announce; False when the journal refused it: then call this again."""
-        here, present = self._journal.node, {each.node for each in self._nodes.present()}
-        is_first = self.is_first
+        known = announcements(
+            self._streams,
+            self._holds,
+            node=self._journal.node,
+            present={each.node for each in self._nodes.present()},
+            is_first=self.is_first,
+            lost_after=self._lost_after,
+            as_of=self._journal.last,
+        )
         try:
-            for stream in self._streams:
-                is_own = stream.node == here or (is_first and stream.node not in present)
-                if stream.visible and (is_own or stream.last > self._lost_after):
-                    self._journal.append(stream.snapshot(self._journal.last))
-            waiting = {
-                _key(each.stream) for each in self._holds.unsettled(lambda _: True) if each.stream is not None
-            }
-            for stream in self._streams.ended_after(self._lost_after):
-                if _key(stream) not in waiting:
-                    self._journal.append(stream.snapshot(self._journal.last))
-            if is_first:
-                for end in self._streams.ends(self._journal.last):
-                    if (end.topic, end.id) not in waiting:
-                        self._journal.append(end)
+            for each in known:
+                self._journal.append(each)
         except AerostackError:
             return False
         return True
@@ -198,7 +198,7 @@ class StreamRecovery:
     def keep(self, position: int, node: str, item: Append | CancelStream) -> None:
         """An item that cannot be applied; it may be when this node knows more."""
         if self.is_unsure:
-            self._kept.setdefault((item.topic, item.id), []).append((position, node, item))
+            self._kept.keep(position, node, item)
 
     def hold(self, event: PendingEvent) -> None:
         """The end of a stream is in its queue; while this node is unsure, pieces may be missing."""
@@ -226,6 +226,9 @@ class StreamRecovery:
             held = self._held.get(key)
             if held is not None and held.stream is not None:
                 held.stream.learn(item)
+                if item.state != "open" and 0 < item.ended < held.position:  # the first end counts
+                    self._streams.take_end(item, held.stream.last)
+                    self._ended_as(held.stream, item)
                 self._replay(position, held.stream, item.as_of)
                 return
             if self._knows_end(key, item):
@@ -250,8 +253,8 @@ class StreamRecovery:
         stream = self._streams.find(message.topic, message.id)
         if stream is not None and message.stream is not None and message.stream.state != "open":
             self._streams.take_end(stored_state(message, ""), message.stream.ended)
+            self._drop(stream)
             self._delivery.forget_stream(stream)
-            self._writers.forget(_key(stream))
 
     # --- inside ------------------------------------------------------------------------------------------
 
@@ -293,14 +296,18 @@ class StreamRecovery:
             return
         stream.learn(item)
         self._streams.take_end(item, position)
-        stream.state, stream.last = item.state, position
-        if any(after < item.ended <= until for after, until in self._lost):
-            stream.ended_before = item.ended
+        stream.last = position
+        self._ended_as(stream, item)
         if item.persist and self._delivery.is_replaying(item.topic):
             self._delivery.forget_stream(stream)  # the replay has it from the store
             self._writers.forget(_key(stream))
         else:
             self._end(position, stream)
+
+    def _ended_as(self, stream: Stream, item: StreamState) -> None:
+        stream.state = item.state
+        if any(after < item.ended <= until for after, until in self._lost):
+            stream.ended_before = item.ended
 
     def _end(self, position: int, stream: Stream) -> None:
         self._writers.forget(_key(stream))
@@ -323,8 +330,9 @@ class StreamRecovery:
 
     def _replay(self, position: int, stream: Stream, as_of: int) -> None:
         """Apply what was kept, of what the announcement does not include."""
-        for at, node, item in self._kept.pop(_key(stream), ()):
-            if at <= as_of:
+        for kept in self._kept.take(_key(stream)):
+            item = kept.item
+            if kept.position <= as_of:
                 continue
             if isinstance(item, CancelStream):
                 result = self._streams.cancel(position, item)
@@ -333,13 +341,16 @@ class StreamRecovery:
                     stream.add(stream.last, item.data, stream.state)
                 continue
             else:
-                result = self._streams.append(position, node, item)
+                result = self._streams.append(position, kept.node, item)
             if isinstance(result, Appended) and result.ended:
-                self._end(position, stream)
+                if stream.persist and kept.node == self._journal.node:
+                    self.end_late(position, kept.position, stream)
+                else:
+                    self._end(position, stream)
 
     def _become_sure(self) -> None:
         """No other node knows more."""
-        kept, self._kept = self._kept, {}
+        ends = self._kept.take_ends()
         self._lost_after = NOTHING_LOST
         held, self._held = self._held, {}
         stores, self._stores = self._stores, []
@@ -348,8 +359,9 @@ class StreamRecovery:
             event.settled = event.settled or not (event.stream is not None and event.stream.persist)
         for _, store in stores:
             store()
-        for key, items in kept.items():
-            self._note_end(key, items)
+        for end in ends:
+            if self._streams.find(end.item.topic, end.item.id) is None:  # the log is complete only from there on
+                self._delivery.lack_events(end.item.topic, end.position)
         for key in doubtful:
             stream = self._streams.find(*key)
             if stream is not None:
@@ -358,29 +370,27 @@ class StreamRecovery:
         for topic in topics:
             self._release(topic)
 
-    def _note_end(self, key: Key, kept: Iterable[tuple[int, str, Append | CancelStream]]) -> None:
-        """A stream that this node never knew may have ended: then its channel's log is complete from there on."""
-        if self._streams.find(*key) is not None:
-            return
-        for position, _, item in kept:
-            if isinstance(item, CancelStream) or item.state:
-                self._delivery.lack_events(item.topic, position)
-
     def _lose(self, stream: Stream) -> None:
         """No node has announced a stream: it ended in what this node skipped."""
         if stream.persist:
             self._rows.check(stream)
         else:
             self._streams.take_end(replace(stream.snapshot(0), state="failed"), self._journal.last)
-            self._writers.forget(_key(stream))
+            self._drop(stream)
             self._delivery.lose_stream(stream, self._journal.last)
+
+    def _drop(self, stream: Stream) -> None:
+        """A stream has ended elsewhere: its opening, if it waits, is not delivered."""
+        self._writers.forget(_key(stream))
+        self._holds.drop_stream(stream)
+        self._release(stream.topic)
 
     def _drop_continuations(self) -> Iterable[str]:
         """Drop openings that were none, which nodes of another version appended; their topics."""
         here, before = self._journal.node, self._journal.last - COMMIT_US
         for event in self._holds.unsettled(lambda node: node != here):
             if event.stream is not None and not event.ends and event.position < before:
-                self._holds.settle(Settlement(event.position, "refused"))
+                self._holds.drop_stream(event.stream)
                 self._streams.remove(event.stream)
                 yield event.topic
 

@@ -85,6 +85,7 @@ class Streaming:
             alone=alone,
         )
         delivery.stored_end = self.recovery.stored_end
+        self.recovery.end_late = self._end_late
         self._lacking: dict[Key, None] = {}
         """Streams that other nodes know and this one does not."""
         self._ending: dict[Key, list[Done]] = {}
@@ -225,10 +226,7 @@ class Streaming:
         self.writers.forget(key)
         stream = result.stream
         if stream.persist:
-            event = PendingEvent(stream.topic, position, node, 0, False, stream=stream, ends=True)
-            self._holds.hold(event)
-            self.recovery.hold(event)
-            self._ending[key] = []
+            self._hold_end(position, node, stream)
             if node == self._journal.node:
                 if done is None:
                     self._unattended.add(key)
@@ -242,6 +240,18 @@ class Streaming:
             self._delivery.end_stream(stream, position)
         if done is not None:
             done(self._outcome(position, at, stream.n, stream.state))
+
+    def _hold_end(self, position: int, node: str, stream: Stream) -> None:
+        event = PendingEvent(stream.topic, position, node, 0, False, stream=stream, ends=True)
+        self._holds.hold(event)
+        self.recovery.hold(event)
+        self._ending[stream.topic, stream.id] = []
+
+    def _end_late(self, position: int, at: int, stream: Stream) -> None:
+        """An end that this node appended at a position is applied later; other nodes wait for it there."""
+        self.writers.forget((stream.topic, stream.id))
+        self._hold_end(position, self._journal.node, stream)
+        self.recovery.store(position, lambda: self._store_end(position, stream, None, also=at))
 
     def _repeated(self, position: int, key: Key, item: Publish) -> None:
         """An opening of this node turned out not to be one; for a node that knows less it may have been."""
@@ -312,19 +322,22 @@ class Streaming:
         else:
             self._report(Settlement(position, "refused"))
 
-    def _store_end(self, position: int, stream: Stream, done: Done | None, *, is_repeated: bool = False) -> None:
-        """Store the end of a stream by an item of this node; its Settle follows the commit. `is_repeated`: an
-        earlier attempt has no answer."""
+    def _store_end(
+        self, position: int, stream: Stream, done: Done | None, *, also: int = 0, is_repeated: bool = False
+    ) -> None:
+        """Store the end of a stream by an item of this node; its Settle, and that of the position `also`, follows
+        the commit. `is_repeated`: an earlier attempt has no answer."""
         if not self._holds.is_unsettled(position):
             if done is not None:
                 done(Unavailable(_NOT_STORED))
             return
 
         def stored(failure: AerostackError | None) -> None:
-            if failure is not None:
-                self._not_stored(position, failure, is_repeated=is_repeated)
-            else:
-                self._report(Settlement(position, "stored", stream.timestamp))
+            for each in (position, also) if also else (position,):
+                if failure is not None:
+                    self._not_stored(each, failure, is_repeated=is_repeated)
+                else:
+                    self._report(Settlement(each, "stored", stream.timestamp))
             if done is not None:
                 done(failure or self._outcome(position, 0, stream.n, stream.state, stream.timestamp))
 

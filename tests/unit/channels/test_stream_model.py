@@ -222,3 +222,9 @@ def run(seed: int, max_fail_overs: int) -> None:
 def test_readers_of_all_nodes_end_with_what_was_written(seeds: range, max_fail_overs: int) -> None:
     for seed in seeds:
         run(seed, max_fail_overs)
+
+
+@pytest.mark.parametrize("seed", [381, 540, 639, 826, 1118, 1549, 1776])
+def test_streams_survive_several_lost_journals(seed: int) -> None:
+    """Each of these found a bug."""
+    run(seed, 4)

@@ -18,15 +18,17 @@ class StoredReplay:
 
     They have everything up to `after`, which grows. The journal's items up to `until` are settled by what is
     stored: those that survived are still delivered live, before the first stored message is read. `known` is how
-    many pieces of its streams the subscribers have that receive streams while they grow.
+    many pieces of its streams the subscribers have that receive streams while they grow, and `ended` are the
+    streams that have ended meanwhile.
     """
 
-    __slots__ = ("after", "done", "is_reading", "is_reported", "known", "until")
+    __slots__ = ("after", "done", "ended", "is_reading", "is_reported", "known", "until")
 
     def __init__(self, after: int, until: int, known: dict[str, int]) -> None:
         self.after = after
         self.until = until
         self.known = known
+        self.ended: dict[str, Stream] = {}
         self.is_reported = False
         """Whether subscribers know of the gap."""
         self.is_reading = False
@@ -121,7 +123,7 @@ class CustomChannel:
         stream, self._growing = self._growing, None
         if stream is not None and self.stream_audience is not None:
             self.stream_audience.append(pieces(stream, stream.sent, self._growing_cursor))
-            stream.sent = stream.n
+            self._sent(stream)
 
     def end(self, stream: Stream, cursor: str) -> None:
         """Send the end of a stream, with its pieces that were not sent before."""
@@ -133,14 +135,23 @@ class CustomChannel:
             self.stream_audience.append(
                 pieces(stream, stream.sent, cursor, ended=True) if visible else so_far(stream, cursor, ended=True)
             )
-        stream.sent = stream.n
+        self._sent(stream, ended=True)
 
     def open(self, stream: Stream, cursor: str) -> None:
         """Send what a stream has so far."""
         self.send_pieces()
         if self.stream_audience is not None:
             self.stream_audience.append(so_far(stream, cursor))
+        self._sent(stream)
+
+    def _sent(self, stream: Stream, *, ended: bool = False) -> None:
+        """Subscribers have all of a stream, also if the rest of a replay follows."""
         stream.sent = stream.n
+        if self.replay is not None and self.stream_audience is not None:
+            if ended:
+                self.replay.known.pop(stream.id, None)
+            else:
+                self.replay.known[stream.id] = stream.n
 
     def _remove_from_streams(self, subscriber: Subscriber) -> None:
         if self.stream_audience is not None:

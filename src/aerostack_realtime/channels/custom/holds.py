@@ -84,6 +84,13 @@ class HoldQueues:
         """Take out an event that is not to be delivered."""
         self.queues[event.topic].remove(event)
 
+    def drop_stream(self, stream: Stream) -> None:
+        """Take out the events of a stream that this node has lost."""
+        for event in list(self.queues.get(stream.topic, ())):
+            if event.stream is stream:
+                self._unsettled.pop(event.position, None)
+                self.drop(event)
+
     def release(self, topic: str) -> list[PendingEvent]:
         """The events of a channel that do not wait any more, in their order."""
         queue = self.queues.get(topic)

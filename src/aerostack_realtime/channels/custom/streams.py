@@ -335,6 +335,8 @@ class Streams:
         """The opening of a stream could not be stored: it was never there."""
         self._open.pop((stream.topic, stream.id), None)
         self._ended.pop((stream.topic, stream.id), None)
+        if stream in self._recent:
+            self._recent.remove(stream)
 
     def forget_below(self, floor: int) -> None:
         """Forget the ended streams whose end is below the position `floor`."""
