@@ -97,12 +97,18 @@ def _check_sequence(findings: _Findings, where: str, history: TopicHistory, hand
 
 
 def _overtaken(history: TopicHistory) -> Callable[[Message, int], bool]:
-    """Whether a message was acknowledged after a later one of its publisher, so that it may also come after it."""
+    """Whether a message may come after a later one of its publisher: it was acknowledged after it, or the
+    connection broke, both were sent again, and only the later one had been accepted before."""
     if not history.is_clustered:
         return lambda what, number: False
     order = {what: at for at, what in enumerate(history.acknowledged)}
     never = len(order)
-    return lambda what, number: order.get(what, never) > order.get(Message(what.who, number), never)
+
+    def overtaken(what: Message, number: int) -> bool:
+        later = Message(what.who, number)
+        return later in history.repeated or order.get(what, never) > order.get(later, never)
+
+    return overtaken
 
 
 def _pardons(history: TopicHistory, name: str, handled: Sequence[Handled]) -> Iterator[_Pardon]:

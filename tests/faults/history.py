@@ -86,7 +86,8 @@ class TopicHistory(Struct):
     the place that the acknowledgement named. `handled`: by subscriber, from its `started` place on, up to the
     place where it `ended`.
     `is_clustered`: a message that was not acknowledged because its node died is sent again, through another node,
-    after messages of the same publisher that were acknowledged meanwhile.
+    after messages of the same publisher that were acknowledged meanwhile. `repeated`: those that were acknowledged
+    when they were sent again, at the place of their first sending, whose acknowledgement was lost.
     `stored`: what the history call gives at the end, oldest first. `undone`: places between two such pairs
     were taken back by the restoration of a backup.
     """
@@ -94,6 +95,7 @@ class TopicHistory(Struct):
     topic: str
     sent: dict[Message, bool] = field(default_factory=dict)
     acknowledged: dict[Message, Place] = field(default_factory=dict)
+    repeated: set[Message] = field(default_factory=set)
     started: dict[str, Place] = field(default_factory=dict)
     ended: dict[str, Place] = field(default_factory=dict)
     handled: dict[str, list[Handled]] = field(default_factory=dict)

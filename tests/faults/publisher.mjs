@@ -30,8 +30,8 @@ async function publish(name, number, persist) {
   add('P', name, who, number, Number(persist))
   flying++
   try {
-    const { cursor } = await channels[name].publish('m', [who, number], { persist })
-    add('A', name, who, number, cursor)
+    const { cursor, duplicate } = await channels[name].publish('m', [who, number], { persist })
+    add('A', name, who, number, cursor, Number(duplicate ?? false))
     progressed()
   } catch (error) {
     add('E', name, who, number, error.code)

@@ -59,7 +59,7 @@ class Publisher:
         except AerostackError as error:
             self._journal.add("E", name, who, number, error.code)
         else:
-            self._journal.add("A", name, who, number, ack.cursor)
+            self._journal.add("A", name, who, number, ack.cursor, int(ack.duplicate))
             self._progress.add()
         finally:
             self._free.release()

@@ -87,6 +87,8 @@ class Records:
                     history.sent[Message(who, int(number))] = rest[0] == "1"
                 elif kind == "A":
                     history.acknowledged[Message(who, int(number))] = self.epochs.on_topic(rest[0])
+                    if rest[1:] == ["1"]:
+                        history.repeated.add(Message(who, int(number)))
         for subscriber in SUBSCRIBERS:
             if subscriber == "live":
                 continue

@@ -128,6 +128,17 @@ def test_cursors_and_publishers_that_go_back_are_reordered() -> None:
     assert "reordered" in kinds(check_topic(swapped))
 
 
+def test_a_refused_message_may_follow_one_whose_acknowledgement_was_lost() -> None:
+    swapped = topic(Handled(place(10), message(2)), Handled(place(20), message(1)), saw(3), saw(4))
+    swapped.acknowledged |= {message(1): place(20), message(2): place(10)}
+    swapped.is_clustered = True
+    assert kinds(check_topic(swapped)) == ["reordered"], "both were accepted when they were sent first"
+    swapped.repeated = {message(2)}
+    assert check_topic(swapped) == []
+    swapped.is_clustered = False
+    assert kinds(check_topic(swapped)) == ["reordered"], "a single node does not do that"
+
+
 def test_two_subscribers_that_disagree_are_reordered() -> None:
     history = topic(saw(1), saw(2), saw(3), saw(4), acknowledged=[])
     other = [Handled(place(11), message(1)), Handled(place(20), message(3))]
