@@ -14,7 +14,8 @@ from tests import preloaded
 from tests.faults.skewed import encoded
 
 _READY: Final = re.compile(r"listening on http://\S+:(\d+)")
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 300.0
+"""With three nodes, their database and everybody else on two busy cores; a stop of PostgreSQL may come first."""
 AGAIN_SECONDS: Final = 0.2
 ROOT: Final = Path(__file__).parents[2]
 
@@ -63,6 +64,8 @@ class Server:
                     if not patient:
                         raise AssertionError(f"The server did not start; see {self._place / self.name}.log.")
                     await asyncio.sleep(AGAIN_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"{self.name} did not listen within {START_SECONDS:.0f} s of its start") from None
         finally:
             self._starting = False
 
