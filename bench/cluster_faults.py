@@ -1,10 +1,10 @@
 """What clients lose while nodes and Redis are killed: `python -m bench.cluster_faults`.
 
-Two nodes on one Redis, as in bench.cluster, and the contenders' own client libraries behind a load balancer
-(peers/cluster_clients.js): forty subscribers of one channel, a publisher with 200 messages/s, and a member on the
-node that is killed. Nothing is pinned to a core. A message counts as lost for a subscriber if the server
-acknowledged it to the publisher and the subscriber never received it; the loss is reported if the client library
-reported any gap, or a recovery that failed, to the subscriber.
+Two nodes on one Redis, as in bench.cluster, which runs this, too, and the contenders' own client libraries behind
+a load balancer (peers/cluster_clients.js): forty subscribers of one channel, a publisher with 200 messages/s, and
+a member on the node that is killed. Nothing is pinned to a core. A message counts as lost for a subscriber if the
+server acknowledged it to the publisher and the subscriber never received it; the loss is reported if the client
+library reported any gap, or a recovery that failed, to the subscriber.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cluster import CENTRIFUGO_WITH_PRESENCE, OURS, SOCKETIO_STREAMS, Cluster
+from bench.clusters import CENTRIFUGO_WITH_PRESENCE, OURS, SOCKETIO_STREAMS, Cluster
 from bench.contenders import PEERS
 from bench.databases import started
 from bench.machine import describe
@@ -107,18 +107,13 @@ def _row(cluster: Cluster, fault: Fault, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def main() -> int:
-    """Measure and print; 1 when our clients lost something without a report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cluster_faults", description=__doc__)
-    parser.add_argument("--only", action="append", help="a name of a cluster (may be repeated)")
-    chosen = parser.parse_args()
-    hardware, _, *software = describe()
-    print("\n".join(f"- {line}" for line in (hardware, *software)))
+def run(names: Collection[str] = ()) -> int:
+    """Measure all contenders, or those named, and print the table; how much our clients lost without a report."""
     rows, losses = [], 0
     with started():
         for fault in FAULTS:
             for cluster in CONTENDERS:
-                if chosen.only and cluster.name not in chosen.only:
+                if names and cluster.name not in names:
                     continue
                 say(f"{fault.name}: {cluster.name} … ")
                 try:
@@ -130,8 +125,18 @@ def main() -> int:
                 rows.append(_row(cluster, fault, found))
                 losses += found["unreported"] if cluster is OURS else 0
     head = ["fault", "", "acknowledged", "refused", "lost, unreported", "lost, reported", "repeated"]
-    print("\n" + table([*head, "longest silence", "member gone after"], rows))
-    return 1 if losses else 0
+    print(table([*head, "longest silence", "member gone after"], rows))
+    return losses
+
+
+def main() -> int:
+    """Measure and print; 1 when our clients lost something without a report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cluster_faults", description=__doc__)
+    parser.add_argument("--only", action="append", help="a name of a cluster (may be repeated)")
+    chosen = parser.parse_args()
+    hardware, _, *software = describe()
+    print("\n".join(f"- {line}" for line in (hardware, *software)), end="\n\n")
+    return 1 if run(chosen.only or ()) else 0
 
 
 if __name__ == "__main__":

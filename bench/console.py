@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from aerostack_realtime.config import DEV_SECRET_KEY
 from aerostack_realtime.gateway.console.queries import Query, topic_of
-from bench.cluster import OURS
+from bench.clusters import OURS
 from bench.databases import started
 from bench.load.dialects import Aerostack
 from bench.load.handshake import enter

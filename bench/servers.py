@@ -45,7 +45,7 @@ class Running:
     database: str = ""
     """Our server's database, as bench.databases starts it: a file or a URI."""
     nodes: tuple["Running", ...] = ()
-    """Further nodes of the same server, as bench.cluster starts them."""
+    """Further nodes of the same server, as bench.clusters starts them."""
     engine: int = 0
     """Process id of the Redis that they share."""
 

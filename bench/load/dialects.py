@@ -61,6 +61,15 @@ class Aerostack(Dialect):
         return b'{"type":"publish","topic":"bench/%s","event":"m","data":%s}' % (channel.encode(), data)
 
 
+class AerostackPersisted(Aerostack):
+    """The same with messages that the database keeps: they are delivered after their commit."""
+
+    name = "aerostack-persisted"
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        return super().publish(channel, data)[:-1] + b',"persist":true}'
+
+
 class Plain(Dialect):
     """The JSON protocol that a team writes by hand; spoken by peers/ws.js and peers/fastapi_app.py."""
 
@@ -158,5 +167,6 @@ class Centrifugo(Dialect):
 
 
 DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (Aerostack(), Plain(), SocketIO(), Nats(), Centrifugo())
+    dialect.name: dialect
+    for dialect in (Aerostack(), AerostackPersisted(), Plain(), SocketIO(), Nats(), Centrifugo())
 }

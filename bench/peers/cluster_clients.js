@@ -1,4 +1,4 @@
-// The clients of `python -m bench.cluster --faults`: subscribers behind a load balancer over two nodes, one publisher,
+// The clients of `python -m bench.cluster_faults`: subscribers behind a load balancer over two nodes, one publisher,
 // and, where the server has presence, a member on the first node and a watcher on the second. All use the client
 // library of the server under test, with its own way to reconnect and to recover.
 //

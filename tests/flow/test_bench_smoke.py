@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.changes import on_fresh_server, speed
-from bench.cluster import CLUSTERS
+from bench.clusters import CLUSTERS
 from bench.contenders import OURS
 from bench.databases import DATABASES, POSTGRES, Database, started
 from bench.generator import Outcome, run_workload
