@@ -351,7 +351,7 @@ async def produce(on: AsyncExitStack, place: Path, postgres: PostgresServer, red
 
     shared = databases.new(place)
     await shared.write(TABLES)
-    cluster = Cluster(shared, redis, place, lambda log, backplane: server(shared, log, backplane))
+    cluster = Cluster(shared, redis, place, lambda log, backplane, _: server(shared, log, backplane))
     on.push_async_callback(cluster.close)
     scenes: list[Scene] = []
     for name, each in (("main", database), ("restarted", SqliteFile(place / "restarted.db")), ("restored", file)):

@@ -46,10 +46,14 @@ class ClusterNode:
 
 
 class Cluster:
-    """`make` makes the process of a node from its log file and its backplane."""
+    """`make` makes the process of a node from its log file, its backplane and the directory of its package."""
 
     def __init__(
-        self, database: Database, redis: RedisServer, place: Path, make: Callable[[Path, str], "ServerProcess"]
+        self,
+        database: Database,
+        redis: RedisServer,
+        place: Path,
+        make: Callable[[Path, str, Path | None], "ServerProcess"],
     ) -> None:
         self.database = database
         self.redis = redis
@@ -58,11 +62,11 @@ class Cluster:
         self._make = make
         self._session = aiohttp.ClientSession()
 
-    async def add(self) -> ClusterNode:
-        """Start another node, and return when it listens."""
+    async def add(self, source: Path | None = None) -> ClusterNode:
+        """Start another node, and return when it listens. `source`: the directory of its package, if not ours."""
         way = await Proxy(self.redis.url).__aenter__()
         log = self._place / f"node{len(self.nodes)}.log"
-        process = self._make(log, way.url.replace("http://", "redis://"))
+        process = self._make(log, way.url.replace("http://", "redis://"), source)
         node = ClusterNode(process, way)
         self.nodes.append(node)
         await process.start()

@@ -4,9 +4,11 @@ Every test that has a server runs with a SQLite file and with a PostgreSQL datab
 `pytest.mark.database("sqlite")` says that its promise is SQLite's own or cannot depend on the database.
 """
 
+import asyncio
 import os
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -40,20 +42,27 @@ _READY = re.compile(r"listening on (https?://\S+:(\d+))")
 class ServerProcess:
     """`aerostack dev` on a database of its own. After a kill it starts again on the same port.
 
-    With `config`, an aerostack.toml, it is `aerostack serve`. With `backplane` it is a node of a cluster.
+    With `config`, an aerostack.toml, it is `aerostack serve`. With `backplane` it is a node of a cluster. Its
+    package is that in the directory `source`; None for the installed one.
     """
 
     def __init__(
-        self, database: Database, log: Path, config: Path | None = None, backplane: str | None = None
+        self,
+        database: Database,
+        log: Path,
+        config: Path | None = None,
+        backplane: str | None = None,
+        source: Path | None = None,
     ) -> None:
         self.database = database
+        self.source = source
         self.backplane = backplane
         self.log = log
         self.config = config
         self.url = ""
         self.secret_key = SECRET_KEY
         self._port = "0"
-        self._process: preloaded.Process | None = None
+        self._process: preloaded.Process | asyncio.subprocess.Process | None = None
 
     @property
     def pid(self) -> int:
@@ -70,7 +79,16 @@ class ServerProcess:
         if self.backplane is not None:
             environment["AEROSTACK_BACKPLANE"] = self.backplane
         with self.log.open("ab") as log:
-            self._process = await preloaded.start(*arguments, env=environment, stderr=log)
+            if self.source is None:
+                self._process = await preloaded.start(*arguments, env=environment, stderr=log)
+            else:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-c", "from aerostack_realtime.cli import main; main()", *arguments),
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    env=environment | {"PYTHONPATH": str(self.source)},
+                )
+        assert self._process.stdout is not None, "it is a pipe"
         async for line in self._process.stdout:
             if ready := _READY.search(line.decode()):
                 self.url, self._port = ready.groups()
@@ -180,9 +198,11 @@ def redis() -> Iterator[RedisServer]:
 async def cluster(database: Database, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A cluster without nodes: `a, b = await cluster.start(2)`."""
     redis.command("FLUSHALL")
-    made = Cluster(
-        database, redis, tmp_path, lambda log, backplane: ServerProcess(database, log, backplane=backplane)
-    )
+
+    def node(log: Path, backplane: str, source: Path | None) -> ServerProcess:
+        return ServerProcess(database, log, backplane=backplane, source=source)
+
+    made = Cluster(database, redis, tmp_path, node)
     yield made
     await made.close()
 
