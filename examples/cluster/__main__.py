@@ -36,25 +36,27 @@ http {{
     scgi_temp_path {place}/scgi;
     types {{ text/html html; text/javascript js; }}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+    map $upstream_addr $node {{ default $upstream_addr; "~, ([^ ,]+)$" $1; }}
     upstream nodes {{
         least_conn;
 {servers}
     }}
     server {{
         listen 127.0.0.1:{port};
+        proxy_connect_timeout 2s;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_read_timeout 120s;
+        proxy_next_upstream error timeout http_503;
         location = / {{ root {page}; try_files /index.html =404; }}
-        location / {{
+        location = /api/realtime {{
             proxy_pass http://nodes;
-            proxy_connect_timeout 2s;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_read_timeout 120s;
-            proxy_next_upstream error timeout http_503;
-            add_header Set-Cookie "node=$upstream_addr; Path=/" always;
+            add_header Set-Cookie "node=$node; Path=/" always;
         }}
+        location / {{ proxy_pass http://nodes; }}
     }}
 }}
 """

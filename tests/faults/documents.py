@@ -252,7 +252,7 @@ async def served(editors: int, edits: int, kind: Kind, place: Path, seed: int = 
             database,
             redis,
             place,
-            lambda log, backplane: ServerProcess(database, log, config, backplane=backplane),
+            lambda log, backplane, _: ServerProcess(database, log, config, backplane=backplane),
         )
         stack.push_async_callback(cluster.close)
         return await run(await cluster.start(NODES), editors, edits, seed)
