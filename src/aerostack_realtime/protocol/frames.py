@@ -29,12 +29,13 @@ def encode(reply: messages.Reply) -> bytes:
     """The text frame of a message. It runs once for every event, so it makes the usual header itself."""
     payload = messages.encode(reply)
     size = len(payload)
-    return _MEDIUM(_TEXT, 126, size) + payload if 126 <= size < 65536 else text(payload)
+    return _MEDIUM(_TEXT, 126, size) + payload if 126 <= size < 65536 else headed(_TEXT, payload)
 
 
 def text(payload: bytes) -> bytes:
     """A complete text frame around UTF-8 `payload`."""
-    return headed(_TEXT, payload)
+    size = len(payload)
+    return _MEDIUM(_TEXT, 126, size) + payload if 126 <= size < 65536 else headed(_TEXT, payload)
 
 
 def binary(payload: bytes) -> bytes:

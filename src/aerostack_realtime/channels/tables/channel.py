@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.fanout.audience import Audience
@@ -13,6 +13,7 @@ from aerostack_realtime.channels.tables.views import View, Views
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.database.base import Change, ColumnType
 from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.change_frames import ChangeFrames
 from aerostack_realtime.protocol.messages import Operation
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class TableChannel:
         self.column_types: Mapping[str, ColumnType] = {}
         """Of the table's columns, as the views compare them."""
         self._largest = largest
+        self._frames = ChangeFrames(topic)
         self.views = Views(audience)
         self._subscribers: dict[Subscriber, View] = {}
 
@@ -74,17 +76,21 @@ class TableChannel:
         Who watches a view whose rule fails is denied it; nobody else notices.
         """
         self.counters.events += 1
-        encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] = {}
-        failed: list[tuple[View, RuleFailed]] = []
-        for view, operation in self.views.route(change):
+        encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] | None = None
+        failed: list[tuple[View, RuleFailed]] | None = None
+        concerned = self.views.route(change)
+        for view, operation in concerned:
             if isinstance(operation, RuleFailed):
-                failed.append((view, operation))
-                continue
-            frame = encoded.get((operation, view.shown))
-            if frame is None:
-                frame = encoded[operation, view.shown] = self._frame(change, operation, view)
-            view.audience.append(frame)
-        for view, failure in failed:
+                failed = [*(failed or ()), (view, operation)]
+            elif len(concerned) == 1:
+                view.audience.append(self._frame(change, operation, view))
+            else:
+                encoded = {} if encoded is None else encoded
+                frame = encoded.get((operation, view.shown))
+                if frame is None:
+                    frame = encoded[operation, view.shown] = self._frame(change, operation, view)
+                view.audience.append(frame)
+        for view, failure in failed or ():
             for subscriber in [each for each, watched in self._subscribers.items() if watched is view]:
                 subscriber.deny(self.topic, failure)
 
@@ -107,23 +113,27 @@ class TableChannel:
     def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
         if change.large and self._is_beyond(change, operation, view):
             return self._gap(change)
-        old = None if change.old is None or operation == "INSERT" else messages.encode(view.cut(change.old))
-        if old is not None and len(old) > self._largest:
+        size, old, row = 0, None, change.data
+        if change.old is not None and operation != "INSERT":
+            old = messages.encode(view.cut(change.old))
+            size = len(old)
+            if size > self._largest:
+                return self._gap(change)
+        if old is not None and operation == "DELETE":
+            data = old
+        else:
+            data = messages.encode(row if view.shown is None else view.cut(row))
+        if size + len(data) > self._largest:
             return self._gap(change)
-        data = old if old is not None and operation == "DELETE" else messages.encode(view.cut(change.data))
-        if len(data) + len(old or b"") > self._largest:
-            return self._gap(change)
-        message = messages.DbChange(
-            topic=self.topic,
-            operation=operation,
-            data=Raw(data),
-            old=UNSET if old is None else Raw(old),
-            timestamp=change.timestamp,
-            cursor=change.cursor,
-            commit=UNSET if change.commit is None else change.commit,
-            commit_end=change.commit_end or UNSET,
+        return self._frames.frame(
+            operation,
+            data,
+            old,
+            change.timestamp,
+            change.cursor,
+            change.commit,
+            commit_end=change.commit_end,
         )
-        return frames.encode(message)
 
     def _is_beyond(self, change: Change, operation: Operation, view: View) -> bool:
         """Whether a change is too large by its texts alone, which encoded would be copied first."""

@@ -36,6 +36,8 @@ _NOTHING: Final = object()
 
 Columns = tuple[tuple[str, ColumnType | None], ...]
 """Columns of equality, and how each is compared."""
+Key = tuple[ComparableValue, ...]
+"""What the values of columns of equality are compared as."""
 
 
 class Condition(Struct, frozen=True):
@@ -61,7 +63,7 @@ class ViewDefinition(Struct, frozen=True):
 class View:
     """The rows of a table in a definition, and who watches them."""
 
-    __slots__ = ("_tests", "audience", "columns", "definition", "equal", "key", "shown")
+    __slots__ = ("_tests", "audience", "columns", "definition", "equal", "key", "shown", "simple")
 
     def __init__(self, definition: ViewDefinition, audience: Audience) -> None:
         self.audience = audience
@@ -81,6 +83,8 @@ class View:
         ]
         if definition.test is not None:
             self._tests.append(definition.test)
+        self.simple = not self._tests and self.shown is None
+        """Whether equality alone decides what a change is to the view."""
 
     def shows(self, row: Row) -> bool:
         """Whether a row is in the view. Raises RuleFailed."""
@@ -131,7 +135,9 @@ class Views:
     def __init__(self, audience: Callable[[], Audience]) -> None:
         self._audience = audience
         self._views: dict[ViewDefinition, View] = {}
-        self._index: dict[Columns, dict[tuple[ComparableValue, ...], list[View]]] = {}
+        self._index: dict[Columns, dict[Key, list[View]]] = {}
+        self._keys: list[tuple[Callable[[Row], Key], dict[Key, list[View]]]] = []
+        """The index as changes pass it: what finds the key of a row, and the views by that key."""
 
     def __len__(self) -> int:
         return len(self._views)
@@ -173,7 +179,10 @@ class Views:
 
     def _add(self, view: View) -> None:
         self._views[view.definition] = view
-        self._index.setdefault(view.columns, {}).setdefault(view.key, []).append(view)
+        if view.columns not in self._index:
+            views = self._index[view.columns] = {}
+            self._keys.append((_key_of(view.columns), views))
+        self._index[view.columns].setdefault(view.key, []).append(view)
 
     def _remove(self, view: View) -> None:
         if self._views.get(view.definition) is view:
@@ -184,23 +193,35 @@ class Views:
             del keys[view.key]
         if not keys:
             del self._index[view.columns]
+            self._keys = [each for each in self._keys if each[1] is not keys]
 
-    def route(self, change: Change) -> Iterator[tuple[View, Operation | RuleFailed]]:
+    def route(self, change: Change) -> list[tuple[View, Operation | RuleFailed]]:
         """The views that a change concerns, and what it is to each: a rule that fails concerns its view alone."""
-        for columns, keys in self._index.items():
-            after = _key(change.data, columns)
-            before = after if change.old is None else _key(change.old, columns)
-            candidates = keys.get(after, [])
-            if before != after:
-                candidates = candidates + keys.get(before, [])
-            for view in candidates:
-                operation: Operation | RuleFailed | None
-                try:
-                    operation = view.operation(change)
-                except RuleFailed as failure:
-                    operation = failure
-                if operation is not None:
-                    yield view, operation
+        found: list[tuple[View, Operation | RuleFailed]] = []
+        data, old = change.data, change.old
+        for key, keys in self._keys:
+            after = key(data)
+            before = after if old is None or old is data else key(old)
+            moved = before != after
+            for view in keys.get(after, ()):
+                if view.simple and not moved:
+                    found.append((view, change.operation))
+                else:
+                    _add_operation(found, view, change)
+            if moved:
+                for view in keys.get(before, ()):
+                    _add_operation(found, view, change)
+        return found
+
+
+def _add_operation(found: list[tuple[View, Operation | RuleFailed]], view: View, change: Change) -> None:
+    try:
+        operation = view.operation(change)
+    except RuleFailed as failure:
+        found.append((view, failure))
+        return
+    if operation is not None:
+        found.append((view, operation))
 
 
 def visible(columns: Sequence[str], scope: Scope) -> Sequence[str]:
@@ -278,8 +299,23 @@ def _exact(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not -SAFE_INTEGER <= value <= SAFE_INTEGER else value
 
 
-def _key(row: Row, columns: Columns) -> tuple[ComparableValue, ...]:
+def _key(row: Row, columns: Columns) -> Key:
     return tuple([_meant(row.get(column), kind) for column, kind in columns])
+
+
+def _key_of(columns: Columns) -> Callable[[Row], Key]:
+    """`_key` for these columns: it runs for every change, so the usual cases have a shorter way."""
+    if not columns:
+        return lambda _: ()
+    [(column, kind), *more] = columns
+    if more or kind is not None:
+        return lambda row: _key(row, columns)
+
+    def key(row: Row) -> Key:
+        value = row.get(column)
+        return (_NOTHING,) if isinstance(value, dict | list) else (value,)
+
+    return key
 
 
 def _meant(value: Value, kind: ColumnType | None) -> ComparableValue:
