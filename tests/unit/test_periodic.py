@@ -34,8 +34,8 @@ class Lag(Histogram):
         super().__init__()
         self.observed = asyncio.Event()
 
-    def observe(self, seconds: float) -> None:
-        super().observe(seconds)
+    def observe(self, seconds: float, times: int = 1) -> None:
+        super().observe(seconds, times)
         self.observed.set()
 
 

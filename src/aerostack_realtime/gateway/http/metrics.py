@@ -99,9 +99,13 @@ class DeliveryLatency:
         self._now = now
 
     def changed(self, changes: Sequence[Change]) -> None:
-        now = self._now()
-        for change in changes:
-            self._histogram.observe(max(0.0, now - change.timestamp / 1000))
+        now, timestamp, count = self._now(), changes[0].timestamp, 0
+        for change in changes:  # those of one commit have one time
+            if change.timestamp != timestamp:
+                self._histogram.observe(max(0.0, now - timestamp / 1000), count)
+                timestamp, count = change.timestamp, 0
+            count += 1
+        self._histogram.observe(max(0.0, now - timestamp / 1000), count)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
         """A gap has no latency."""

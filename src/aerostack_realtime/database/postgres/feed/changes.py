@@ -183,7 +183,7 @@ class PostgresChangeFeed:
         """Make a table's rows convertible. Raises Unavailable."""
         if self._types.missing(oid for _, oid in table.columns):
             await self._read_types([oid for _, oid in table.columns])
-        table.layout = self._types.layout(table.columns)
+        table.layout = self._types.layout(table.columns).compiled()
 
     async def types_changed(self, entry: Entry) -> bool:
         if entry.position.lsn > self._publication.read_at:
@@ -197,16 +197,21 @@ class PostgresChangeFeed:
         columns = self.shape(table)
         if await self._read_types([oid for _, oid in columns]):
             self._poll_now.set()
-        return self._types.layout(columns)
+        return self._types.layout(columns).compiled()
 
     def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
         changes: list[Change] = []
+        change, table = self._replays.change, -1
+        names: Sequence[str] = ()
+        relations: Sequence[int] = ()
         for entry in entries:
-            names = self._watches.names(entry.table.oid)
+            if entry.table.oid != table:
+                table = entry.table.oid
+                names, relations = self._watches.names(table), self._watches.relations(table)
             if names:
-                self._log.append(entry, self._watches.relations(entry.table.oid))
+                self._log.append(entry, relations)
                 if self._live:
-                    changes += [self._replays.change(entry, name) for name in names]
+                    changes += [change(entry, name) for name in names]
         partial = (entries[-1].xid, entries[-1].position.lsn) if entries else None
         self._replays.sent(xids, partial)
         if changes:
@@ -241,7 +246,7 @@ class PostgresChangeFeed:
             altered = await self._types.load(connection, asked)
         if altered:
             for table in self._tables.values():
-                table.layout = self._types.layout(table.columns)
+                table.layout = self._types.layout(table.columns).compiled()
         return altered
 
     async def _replay(

@@ -98,6 +98,10 @@ class Epochs:
             if epoch.timeline != following.timeline:
                 end = min(end, switches.get(epoch.timeline, 0))
             self._ends[epoch.id] = (end, following.position)
+        self._transaction = (-1, -1)
+        """The position and the commit time of the last cursor's transaction, and what its cursors begin and end
+        with: most changes come in transactions of many."""
+        self._head = self._tail = ""
 
     def knows(self, epoch: str) -> bool:
         """Whether an epoch is one of these."""
@@ -110,8 +114,11 @@ class Epochs:
         known."""
         if last is None:
             text = f"{self.current.id}.{position.lsn:x}.{position.index}."
-        else:  # runs for every change: an f-string takes 1.5 times as long
-            text = "%s.%x.%d.%x" % (self.current.id, position.lsn, position.index, last & 0xFFFFFFFF)  # noqa: UP031
+        else:
+            if self._transaction != (position.lsn, last):
+                self._transaction = position.lsn, last
+                self._head, self._tail = f"{self.current.id}.{position.lsn:x}.", f".{stamp(last):x}"
+            text = f"{self._head}{position.index}{self._tail}"
         return text if visibility is None else f"{text}.{visibility}"
 
     def decode(self, encode: str) -> Cursor | None:

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from aerostack_realtime.database.base import Row
 from aerostack_realtime.database.postgres.feed.epochs import Position, stamp
 from aerostack_realtime.database.postgres.types.types import UNKNOWN
-from aerostack_realtime.database.postgres.wal.pgoutput import Relation, Values
+from aerostack_realtime.database.postgres.wal.pgoutput import Relation
+from aerostack_realtime.database.postgres.wal.rows import Values
 from aerostack_realtime.protocol.messages import Operation
 
 ENTRY_BYTES = 400
@@ -55,14 +55,6 @@ class Entry(Struct, frozen=True, gc=False):
         layout = self.table.layout
         return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
 
-    def rows(self) -> tuple[Row | None, Row | None]:
-        """The old row and the new one."""
-        layout = self.table.layout
-        return (
-            None if self.old is None else layout.to_row(self.old),
-            None if self.new is None else layout.to_row(self.new),
-        )
-
 
 class Log:
     """Entries in their order, bounded by bytes. Nothing after the position `start` is missing."""
@@ -80,7 +72,10 @@ class Log:
         """`tables`: the OIDs of the watched tables that contain its rows."""
         self._entries.append((entry, tables))
         for table in tables:
-            self._tables.setdefault(table, deque()).append(entry)
+            of_table = self._tables.get(table)
+            if of_table is None:
+                of_table = self._tables[table] = deque()
+            of_table.append(entry)
         self._bytes += entry.size
         while self._bytes > self._max_bytes:
             self._drop()

@@ -44,6 +44,8 @@ class ReplayReader:
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._partial: tuple[int, int] | None = None
         """The transaction of which a part was handed on last."""
+        self._commit = (0, "0")
+        """The last change's commit, and how changes name it."""
 
     def sent(self, transactions: Iterable[tuple[int, int]], partial: tuple[int, int] | None) -> None:
         """These transactions were handed on, and a part of `partial`: their numbers and commit positions."""
@@ -124,21 +126,22 @@ class ReplayReader:
 
     def change(self, entry: Entry, name: str, visibility: SnapshotVisibility | None = None) -> Change:
         """An entry as a change of the watched name."""
-        old, new = entry.rows()
-        data = old if entry.new is None else new
+        position, to_row = entry.position, entry.table.layout.to_row
+        old = None if entry.old is None else to_row(entry.old)
+        data = old if entry.new is None else to_row(entry.new)
         assert data is not None, "a change has an old row or a new one"
+        seen = None if visibility is None else _within(position, visibility)
+        cursor = self._epochs().encode(position, entry.timestamp, seen)
+        if position.lsn != self._commit[0]:
+            self._commit = position.lsn, f"{position.lsn:x}"
         return Change(
             name,
             entry.operation,
             data,
             old,
             entry.timestamp,
-            self._epochs().encode(
-                entry.position,
-                entry.timestamp,
-                None if visibility is None else _within(entry.position, visibility),
-            ),
-            f"{entry.position.lsn:x}",
+            cursor,
+            self._commit[1],
             entry.end,
             entry.size > LARGE_BYTES,
         )

@@ -19,7 +19,7 @@ from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.feed.log import bytes_of
 from aerostack_realtime.database.postgres.feed.publication import Columns
 from aerostack_realtime.database.postgres.types.types import Layout, Types
-from aerostack_realtime.database.postgres.wal.pgoutput import Values
+from aerostack_realtime.database.postgres.wal.rows import Values
 from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, ServerClosing
 
 AT_ONCE: Final = 4
@@ -66,7 +66,7 @@ class Snapshots:
                 yield PostgresSnapshot(
                     cursor,
                     connection,
-                    self._types.layout(columns),
+                    self._types.layout(columns).compiled(),
                     lambda: self._feed.layout_now(table),
                     selection,
                     lambda: self._feed.closing,

@@ -5,8 +5,8 @@ Built-in types have fixed OIDs; all others are read from the catalogs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from psycopg.postgres import types as registered
@@ -16,7 +16,7 @@ from aerostack_realtime.database.base import ColumnType, Row
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.types import literals, values
 from aerostack_realtime.database.postgres.types.values import Converter
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED, Values
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, Values
 
 
 class Plain(Struct, frozen=True):
@@ -133,6 +133,14 @@ class Layout:
     def __init__(self, columns: Sequence[tuple[str, Converter]], composites: Sequence[int] = ()) -> None:
         self._columns = tuple(columns)
         self._composites = composites
+        self._convert: Callable[[Values], Row] | None = None
+        self.is_fixed = not composites
+        """Whether every row fits: no type of a column can be altered while it is in use."""
+
+    def compiled(self) -> Self:
+        """This layout, quicker from now on: for more rows than it takes to compile it, about 100."""
+        self._convert = _compiled(self._columns)
+        return self
 
     def fits(self, row: Values) -> bool:
         """Whether the row's composites print as the layout expects; if not, their types were altered."""
@@ -153,12 +161,15 @@ class Layout:
         A value that its type does not print is converted to its text; a value that is still UNCHANGED is left out.
         """
         try:
-            return {
-                name: None if value is None else convert(value)  # type: ignore[arg-type] # see below
-                for (name, convert), value in zip(self._columns, row, strict=True)
-            }
+            return self._converted(row) if self._convert is None else self._convert(row)
         except (ValueError, TypeError):  # every converter raises a TypeError for UNCHANGED
             return self._tolerant(row)
+
+    def _converted(self, row: Values) -> Row:
+        return {
+            name: None if value is None else convert(value)  # type: ignore[arg-type] # see to_row
+            for (name, convert), value in zip(self._columns, row, strict=True)
+        }
 
     def _tolerant(self, row: Values) -> Row:
         found: Row = {}
@@ -169,6 +180,28 @@ class Layout:
                 except ValueError:
                     found[name] = values.repaired(value) if value is not None else None
         return found
+
+
+def _compiled(columns: Sequence[tuple[str, Converter]]) -> Callable[[Values], Row]:
+    """The function that converts a row of these columns, written out: it takes half the time of a loop over them.
+
+    A name is in its source as a literal only, and a converter by its number.
+    """
+    row = "".join(f"v{number}, " for number in range(len(columns)))
+    fields = ", ".join(
+        f"{name!r}: None if v{number} is None else {_call(convert, number)}"
+        for number, (name, convert) in enumerate(columns)
+    )
+    names: dict[str, Any] = {f"c{number}": convert for number, (_, convert) in enumerate(columns)}
+    exec(f"def convert(row):\n    ({row}) = row\n    return {{{fields}}}\n", names)
+    made: Callable[[Values], Row] = names["convert"]
+    return made
+
+
+def _call(convert: Converter, number: int) -> str:
+    if convert is values.integer:  # most primary keys: without a call while they are short
+        return f"int(v{number}) if len(v{number}) < {values.SHORT_INTEGER} else c{number}(v{number})"
+    return f"c{number}(v{number})"
 
 
 UNKNOWN: Final = Layout(())

@@ -22,6 +22,9 @@ from aerostack_realtime.protocol.errors import BadMessage
 SAFE_INTEGER: Final = 2**53 - 1
 """Beyond it, a JSON number is not exact in a browser."""
 
+SHORT_INTEGER: Final = 16
+"""An integer of fewer characters is less than 10¹⁵."""
+
 _INT64 = range(-(2**63), 2**63)
 
 JSON_DEPTH: Final = 200
@@ -46,7 +49,7 @@ def boolean(value: bytes) -> bool:
 
 
 def integer(value: bytes) -> int | str:
-    if len(value) < 16:  # less than 10¹⁵
+    if len(value) < SHORT_INTEGER:
         return int(value)
     number = int(value)
     return number if -SAFE_INTEGER <= number <= SAFE_INTEGER else str(number)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aerostack_realtime.database.postgres.types.types import Layout, Types
 from aerostack_realtime.database.postgres.types.values import JSON_DEPTH, json_value, to_parameters
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, Unchanged
 from aerostack_realtime.protocol.errors import BadMessage
 
 OIDS = {
@@ -175,6 +175,38 @@ def test_an_unchanged_value_is_left_out() -> None:
     columns = layout(*((type, type) for type in OIDS))
     assert columns.to_row((UNCHANGED,) * len(OIDS)) == {}
     assert layout(("a", "bool"), ("b", "text")).to_row((b"t", UNCHANGED)) == {"a": True}
+
+
+NAMES = (
+    "plain",
+    "größe",
+    "two words",
+    "quo'te",
+    'dou"ble',
+    "new\nline",
+    "{v0}",
+    "\\x",
+    "plain",
+    "import os",
+    "🙂",
+)
+
+
+def test_a_compiled_layout_converts_as_any_other() -> None:
+    types = [*OIDS] * 12  # more columns than a row is written out for
+    looped, compiled = (
+        layout(*((f"{NAMES[n % 11]}{n // 22}", type) for n, type in enumerate(types))) for _ in "ab"
+    )
+    compiled = compiled.compiled()
+    rows: list[tuple[bytes | Unchanged | None, ...]] = [
+        (value,) * len(types) for value in (None, b"t", b"5", b"-9007199254740993", b"{1,2}", b"\xff", UNCHANGED)
+    ]
+    for row in rows:
+        assert compiled.to_row(row) == looped.to_row(row)
+        assert list(compiled.to_row(row)) == list(looped.to_row(row))
+    for other in (looped, compiled):
+        with pytest.raises(ValueError, match="argument"):
+            other.to_row((None,))
 
 
 def test_parameters_are_what_postgresql_reads() -> None:
