@@ -13,7 +13,6 @@ from psycopg.conninfo import make_conninfo
 from aerostack_realtime.database.postgres.connection.address import parameters
 from aerostack_realtime.database.postgres.feed.transactions import merged
 from aerostack_realtime.database.postgres.wal.pgoutput import (
-    UNCHANGED,
     Begin,
     Column,
     Commit,
@@ -31,6 +30,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import (
     Type,
     Update,
 )
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED
 
 
 class Log:

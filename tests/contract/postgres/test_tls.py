@@ -16,7 +16,7 @@ from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.diagnostics import diagnose
 from aerostack_realtime.database.postgres.settings import PostgresSettings
-from aerostack_realtime.database.postgres.wal.stream import ReplicationStream, WalData
+from aerostack_realtime.database.postgres.wal.stream import Keepalive, ReplicationStream
 from tests.authority import Authority
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.encrypted import EncryptedServer, client_certificate
@@ -181,9 +181,9 @@ async def told(stream: ReplicationStream, *, rows: int, commits: int) -> None:
             received = stream.receive()
             if received is None:
                 await stream.more()
-            elif isinstance(received, WalData):
-                rows -= bytes(received.payload[:1]) == b"I"
-                commits -= bytes(received.payload[:1]) == b"C"
+            elif not isinstance(received, Keepalive):
+                rows -= bytes(received[:1]) == b"I"
+                commits -= bytes(received[:1]) == b"C"
 
 
 # --- bad days --------------------------------------------------------------------------------------------

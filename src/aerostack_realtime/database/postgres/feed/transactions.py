@@ -7,7 +7,7 @@ commit; an abort discards them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Final, assert_never
@@ -19,20 +19,24 @@ from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
 from aerostack_realtime.database.postgres.wal import pgoutput
 from aerostack_realtime.database.postgres.wal.pgoutput import (
-    UNCHANGED,
     Begin,
     Commit,
     Decoder,
     Insert,
     Relation,
     Update,
-    Values,
 )
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, Values
+from aerostack_realtime.database.postgres.wal.stream import Received
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
 
 SPOOL_BYTES: Final = 1 << 20
 """Bytes of an open transaction that are held in memory; the rest of its messages is in a file."""
+
+ROWS: Final = 256
+ROWS_BYTES: Final = 1 << 20
+"""How much is read at once before other tasks run: some ms, and in memory several times over."""
 
 _LENGTH: Final = struct.Struct("!I")
 _IN_STREAM: Final = b"S\0\0\0\1\1"
@@ -108,6 +112,13 @@ class _Open(Struct):
     index: int = 0
     last: Entry | None = None
 
+    def passes(self, position: Position) -> bool:
+        """Whether its next changes, and the one that is held back, are beyond a position and certain to fit."""
+        last = self.last
+        if last is not None and not (last.position > position and last.table.layout.is_fixed):
+            return False
+        return (self.lsn, self.index) >= (position.lsn, position.index)
+
 
 class Transactions:
     """Processes the messages of one stream in their order. Raises MalformedMessage, and Unavailable when there is
@@ -124,6 +135,42 @@ class Transactions:
     def between(self) -> bool:
         """Whether no committed transaction is incomplete."""
         return self._open is None
+
+    def read_rows(
+        self, receive: Callable[[], Received], entries: list[Entry], after: Position
+    ) -> tuple[Received, int]:
+        """Append the rows that `receive` brings, as far as they belong to the transaction that is being read, are
+        beyond `after` and certain to fit their tables; returns the first other message, for `feed`, and the bytes
+        of the rows.
+
+        It is `feed` for the messages of which there are many: it stops after ROWS or ROWS_BYTES.
+        """
+        transaction = self._open
+        if transaction is None or self._spool is not None or not transaction.passes(after):
+            return receive(), 0
+        row_of, tables = self._decoder.row, self._tables
+        lsn, xid, timestamp = transaction.lsn, transaction.xid, transaction.timestamp
+        index, held = transaction.index, transaction.last
+        until, room = index + ROWS, ROWS_BYTES
+        while True:
+            message = receive()
+            if type(message) is not bytes or index >= until or room <= 0:
+                break
+            row = row_of(message)
+            if row is None or not (table := tables[row.relation]).layout.is_fixed:
+                break
+            index += 1
+            size = ENTRY_BYTES + len(message)
+            room -= size
+            if held is not None:
+                entries.append(held)
+            if isinstance(row, Insert):
+                held = Entry(Position(lsn, index), xid, timestamp, table, "INSERT", None, row.new, False, size)
+            else:
+                new = row.new if UNCHANGED not in row.new else merged(row.old, row.new)
+                held = Entry(Position(lsn, index), xid, timestamp, table, "UPDATE", row.old, new, False, size)
+        transaction.index, transaction.last = index, held
+        return message, ROWS_BYTES - room
 
     def feed(self, payload: bytes | memoryview) -> Iterable[Item]:
         """The items that a message completes; those of a spooled transaction are read from its file one by one.

@@ -22,6 +22,8 @@ from aerostack_realtime.database.postgres.feed.retention_window import Window
 from aerostack_realtime.database.postgres.feed.sink import PREFIX, ChangeSink
 from aerostack_realtime.database.postgres.feed.slot_access import SlotAccess
 from aerostack_realtime.database.postgres.feed.transactions import (
+    ROWS,
+    ROWS_BYTES,
     Committed,
     Emitted,
     Item,
@@ -42,10 +44,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = (0.05, 2.0)
 """The shortest and the longest pause before the next attempt to connect."""
 STAND_BY_SECONDS: Final = 0.2
-BATCH: Final = 256
-"""Messages and changes that are read before other tasks run: some ms, whatever the size of a transaction."""
-BATCH_BYTES: Final = 1 << 20
-"""The same by size: a batch is in memory at once, several times over."""
 
 
 class RoleChanged(ReplicationEnded):
@@ -262,7 +260,13 @@ class WalConsumer:
         confirmations = self._confirmations
         try:
             while True:
-                message = stream.receive()
+                if self._continuity is None:
+                    message, size = transactions.read_rows(stream.receive, batch.entries, self.position)
+                    batch.bytes += size
+                    if len(batch.entries) >= ROWS or batch.bytes >= ROWS_BYTES:
+                        await self._yield(batch)
+                else:
+                    message = stream.receive()
                 if message is None:
                     self._flush(batch)
                     confirmations.waits_since = time.monotonic()
@@ -273,7 +277,7 @@ class WalConsumer:
                 else:
                     if batch.step():
                         await self._yield(batch)
-                    for item in transactions.feed(message.payload):
+                    for item in transactions.feed(message):
                         if batch.step():
                             await self._yield(batch)
                         if isinstance(item, Entry) and self._continuity is None and item.fits:
@@ -373,4 +377,4 @@ class _Batch:
     def step(self) -> bool:
         """Count a step; whether other tasks are due."""
         self.steps += 1
-        return self.steps >= BATCH or self.bytes >= BATCH_BYTES
+        return self.steps >= ROWS or self.bytes >= ROWS_BYTES

@@ -246,7 +246,7 @@ class _Reader:
             if message.reply:
                 self._answer()
         else:
-            self._items = iter(self._transactions.feed(message.payload))
+            self._items = iter(self._transactions.feed(message))
         return None
 
     async def _more(self) -> None:

@@ -13,27 +13,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from enum import Enum
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from msgspec import Struct
 
 from aerostack_realtime.database.base import LARGE_BYTES
+from aerostack_realtime.database.postgres.wal.rows import Data, Misread, Values, read_row
 
 
 class MalformedMessage(ValueError):
     """Bytes that are not a message of the protocol: which message they resemble, and at which byte it fails."""
-
-
-class Unchanged(Enum):
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-"""Stands in a new row for a large (TOAST) value that the UPDATE did not change: the WAL does not repeat it."""
-
-Values = tuple[bytes | Unchanged | None, ...]
-"""A row in the order of its relation's columns: each value in PostgreSQL's text format, None for NULL."""
 
 
 class Begin(Struct, frozen=True, gc=False):
@@ -167,7 +156,6 @@ class StreamAbort(Struct, frozen=True, gc=False):
 
 Change = Relation | Type | Insert | Update | Delete | Truncate | LogicalMessage
 Message = Begin | Commit | Origin | StreamStart | StreamStop | StreamCommit | StreamAbort | Change
-Data = bytes | memoryview
 
 
 class Decoder:
@@ -192,23 +180,28 @@ class Decoder:
                 if kind in _BRACKETS:
                     self._yield_if_due(kind)
                 return message
-            raise _Misread(0, "there is no such message")
-        except _Misread as error:
+            raise Misread(0, "there is no such message")
+        except Misread as error:
             raise MalformedMessage(f"{_described(data)} is malformed at byte {error.at}: {error.why}.") from None
         except (IndexError, struct.error):
             raise MalformedMessage(f"{_described(data)} is malformed: it ends at byte {len(data)}.") from None
 
+    def row(self, data: bytes) -> Insert | Update | None:
+        """The same for a whole row outside of streamed pieces that is inserted or updated; None for any other
+        message, and for one that is malformed."""
+        try:
+            if data[0] == _INSERT:
+                return _insert(data, 1, 0)
+            if data[0] == _UPDATE and data[5] == _OLD:
+                return _update(data, 1, 0)
+        except (Misread, IndexError, struct.error):
+            pass
+        return None
+
     def _yield_if_due(self, kind: int) -> None:
         if self._streaming is (kind == _START):
-            raise _Misread(0, "a streamed piece begins within one, or ends outside of one")
+            raise Misread(0, "a streamed piece begins within one, or ends outside of one")
         self._streaming = not self._streaming
-
-
-class _Misread(Exception):
-    def __init__(self, at: int, why: str) -> None:
-        super().__init__(at, why)
-        self.at = at
-        self.why = why
 
 
 _INT16 = struct.Struct(">H").unpack_from
@@ -218,35 +211,11 @@ _FLAGGED = struct.Struct(">IB").unpack_from
 _LOGICAL = struct.Struct(">BQ").unpack_from
 _COLUMN = struct.Struct(">Ii").unpack_from
 
-_ROWS, (_TEXT, _NULL, _UNCHANGED), (_NEW, _KEY, _OLD) = b"IUD", b"tnu", b"NKO"
+_INSERT, _UPDATE, _ = _ROWS = b"IUD"
+_NEW, _KEY, _OLD = b"NKO"
 _START, _ = _BRACKETS = b"SE"
 _EPOCH_MS = 946_684_800_000
 """2000-01-01: the zero of PostgreSQL's timestamps."""
-
-
-def _values(data: Data, at: int) -> tuple[Values, int]:
-    """A row, and where it ends; that may be beyond the end of `data`, which `_finish` detects."""
-    values: list[Any] = []
-    append = values.append
-    (count,) = _INT16(data, at)
-    at += 2
-    for _ in range(count):
-        kind = data[at]
-        if kind == _TEXT:
-            start = at + 5
-            at = start + _INT32(data, at + 1)[0]
-            append(data[start:at])
-        elif kind == _NULL:
-            append(None)
-            at += 1
-        elif kind == _UNCHANGED:
-            append(UNCHANGED)
-            at += 1
-        else:
-            raise _Misread(at, "a value that is neither text, NULL nor unchanged (binary was not asked for)")
-    if isinstance(data, memoryview):
-        values = [bytes(value) if isinstance(value, memoryview) else value for value in values]
-    return tuple(values), at
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
@@ -266,7 +235,7 @@ def _finish(data: Data, at: int) -> None:
     if at > len(data):
         raise IndexError
     if at < len(data):
-        raise _Misread(at, "the message should end here")
+        raise Misread(at, "the message should end here")
 
 
 def _timestamp(microseconds: int) -> int:
@@ -275,8 +244,8 @@ def _timestamp(microseconds: int) -> int:
 
 def _insert(data: Data, at: int, xid: int) -> Insert:
     if data[at + 4] != _NEW:
-        raise _Misread(at + 4, "no new row")
-    new, end = _values(data, at + 5)
+        raise Misread(at + 4, "no new row")
+    new, end = read_row(data, at + 5)
     if end != len(data):
         _finish(data, end)
     return Insert(_INT32(data, at)[0], new, xid)
@@ -289,12 +258,12 @@ def _update(data: Data, at: int, xid: int) -> Update:
     old = None
     key_only = part == _KEY
     if key_only or part == _OLD:
-        old, at = _values(data, at)
+        old, at = read_row(data, at)
         part = data[at]
         at += 1
     if part != _NEW:
-        raise _Misread(at - 1, "no new row")
-    new, at = _values(data, at)
+        raise Misread(at - 1, "no new row")
+    new, at = read_row(data, at)
     if at != len(data):
         _finish(data, at)
     return Update(relation, old, key_only, new, xid)
@@ -302,8 +271,8 @@ def _update(data: Data, at: int, xid: int) -> Update:
 
 def _delete(data: Data, at: int, xid: int) -> Delete:
     if data[at + 4] not in (_KEY, _OLD):
-        raise _Misread(at + 4, "no old row")
-    old, end = _values(data, at + 5)
+        raise Misread(at + 4, "no old row")
+    old, end = read_row(data, at + 5)
     _finish(data, end)
     return Delete(_INT32(data, at)[0], old, data[at + 4] == _KEY, xid)
 

@@ -16,7 +16,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import pq, sql
 
-from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.base import LARGE_BYTES, DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.address import parameters
 from aerostack_realtime.database.postgres.connection.errors import unusable
 from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, TimeoutConnection
@@ -27,12 +27,7 @@ PG_EPOCH_US: Final = 946_684_800_000_000
 _DATA: Final = struct.Struct("!cQQq")
 _KEEPALIVE: Final = struct.Struct("!cQq?")
 _STATUS: Final = struct.Struct("!cQQQq?")
-
-
-class WalData(Struct, frozen=True, gc=False):
-    """A message of the output plugin."""
-
-    payload: memoryview
+_WAL_DATA: Final = ord("w")
 
 
 class Keepalive(Struct, frozen=True, gc=False):
@@ -40,6 +35,10 @@ class Keepalive(Struct, frozen=True, gc=False):
 
     wal_end: int
     reply: bool
+
+
+Received = bytes | memoryview | Keepalive | None
+"""A message of the output plugin (a large one is not copied), a keepalive, or nothing."""
 
 
 class SystemIdentity(Struct, frozen=True):
@@ -141,7 +140,7 @@ class ReplicationStream:
                 result.get_error_message()
             )
 
-    def receive(self) -> WalData | Keepalive | None:
+    def receive(self) -> Received:
         """The next message; None when none has arrived: wait for `more`."""
         size, data = self._pgconn.get_copy_data(1)
         if size == 0:
@@ -149,8 +148,8 @@ class ReplicationStream:
         if size < 0:
             result = self._pgconn.get_result()
             raise ReplicationEnded(result.get_error_message() if result is not None else "the server closed it")
-        if bytes(data[:1]) == b"w":
-            return WalData(data[_DATA.size :])
+        if data[0] == _WAL_DATA:
+            return data[_DATA.size :] if size > LARGE_BYTES else bytes(data[_DATA.size :])
         _, wal_end, _, reply = _KEEPALIVE.unpack_from(data)
         return Keepalive(wal_end, reply)
 

@@ -13,7 +13,7 @@ from aerostack_realtime.database.postgres.feed.transactions import (
     Transactions,
     merged,
 )
-from aerostack_realtime.database.postgres.wal.pgoutput import UNCHANGED
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED
 
 
 class Writer:

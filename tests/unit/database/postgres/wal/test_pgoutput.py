@@ -8,7 +8,6 @@ from msgspec import structs
 
 from aerostack_realtime.database.base import LARGE_BYTES
 from aerostack_realtime.database.postgres.wal.pgoutput import (
-    UNCHANGED,
     Begin,
     Column,
     Commit,
@@ -26,9 +25,9 @@ from aerostack_realtime.database.postgres.wal.pgoutput import (
     StreamStop,
     Truncate,
     Type,
-    Unchanged,
     Update,
 )
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, Unchanged
 
 MICROSECONDS = 817_455_600_123_456
 """2025-11-26T07:00:00.123456Z since 2000."""
