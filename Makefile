@@ -61,14 +61,14 @@ test-node: install
 test-browser: install .tools/chromium .tools/nextjs/.installed
 	npm run test:browser
 
-test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and flow tests on each Python that is installed; PYTHONS="3.11 3.13"
+test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and flow tests on each Python that can be had here; PYTHONS="3.11 3.13" TESTS=tests/unit
 	@ran=; for version in $(PYTHONS); do \
 	  python=$$(scripts/python $$version) || { echo "Python $$version: not installed here, not tested"; continue; }; \
 	  echo "Python $$version"; tools=.tools/python-$$version; ran="$$ran $$version"; \
 	  [ -d $$tools ] || $$python -m venv $$tools; \
 	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt; \
 	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev; \
-	  $$tools/bin/pytest tests/unit tests/flow -n $(WORKERS) --dist loadfile $(ARGS); \
+	  $$tools/bin/pytest $(TESTS) -n $(WORKERS) --dist loadfile $(ARGS); \
 	done; echo "tested on Python$$ran"; [ -n "$$ran" ]
 
 wheel: install docs ## dist/: the Python package with its pages and the documentation
@@ -87,6 +87,7 @@ outage: install .tools/initdb ## a long interruption of the connection to Postgr
 	$(BIN)/python -m tests.outage $(ARGS)
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
+TESTS ?= tests/unit tests/flow
 VERSIONS ?= 13 14 15 16 17 18
 # Not "wrapping": it needs pg_resetwal, which these programs come without; `make test` has it.
 test-versions: install .tools/sqlite3 .tools/initdb .tools/prometheus ## the PostgreSQL tests on each of its versions; VERSIONS="13 18"

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -188,10 +189,29 @@ def _class(title: str, kind: type, *, constructor: bool = True) -> Iterator[str]
 
 def _signature(of: Any) -> str:
     signature = inspect.signature(of)
-    text = str(
-        signature.replace(parameters=[each for each in signature.parameters.values() if each.name != "self"])
-    )
+    parameters = [
+        each.replace(annotation=_union(each.annotation))
+        for each in signature.parameters.values()
+        if each.name != "self"
+    ]
+    text = str(signature.replace(parameters=parameters, return_annotation=_union(signature.return_annotation)))
     return re.sub(r"(aerostack_realtime\.[a-z_.]+|collections\.abc|typing|asyncio\.\w+|types)\.", "", text)
+
+
+class _Written(str):
+    """An annotation that a signature shows as it is written here."""
+
+    __slots__ = ()
+
+    __repr__ = str.__str__
+
+
+def _union(annotation: Any) -> Any:
+    """A union with a literal, which Python before 3.14 writes as `Union[…]`, in the way that it writes the others."""
+    if typing.get_origin(annotation) is not typing.Union:
+        return annotation
+    parts = typing.get_args(annotation)
+    return _Written(" | ".join("None" if part is type(None) else inspect.formatannotation(part) for part in parts))
 
 
 def _docstring(of: Any) -> str:
