@@ -1,15 +1,15 @@
 """What a server has done since it started, as plain integers: `/metrics` reads them (gateway/http/metrics.py).
 
 A part that counts adds to an integer and knows nothing about metrics. Nothing is counted per subscriber: a flush
-adds the size of its audience.
+adds the size of its audience. The interpreter adds to a slot three times as fast as to the field of a Struct, and
+six times as fast as to a number in a dict (`python -m bench.counting` measures all of it).
 """
 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
-
-from msgspec import Struct, field
 
 NO_RULE: Final = "none"
 """The rule of a topic that no rule matches: only the server may use it."""
@@ -42,7 +42,8 @@ class Histogram:
         return sum(self.counts)
 
 
-class ChannelCounters(Struct):
+@dataclass(slots=True)
+class ChannelCounters:
     """All channels of one rule together. A delivery is one event that is written to, or kept for, one subscriber.
     Those of `presence` are counted apart from the others."""
 
@@ -90,13 +91,16 @@ def _no_rule(_topic: str) -> str:
     return NO_RULE
 
 
-class Counters(Struct):
+@dataclass(slots=True)
+class Counters:
     """One for each process. `rule_of` names the rule of a canonical topic."""
 
     rule_of: Callable[[str], str] = _no_rule
     channels: dict[Key, ChannelCounters] = field(default_factory=dict)
+    publishes: int = 0
+    """Commands that publish."""
     commands: defaultdict[type, int] = field(default_factory=_types)
-    """Commands by the class of their message."""
+    """All other commands by the class of their message."""
     bytes_in: int = 0
     """Bytes of text frames, without their headers."""
     bytes_out: int = 0

@@ -127,7 +127,7 @@ def samples(sources: Sources) -> dict[str, list[Sample]]:
         "subscriptions": [((), totals.subscriptions)],
         "channels": [(("custom",), totals.custom_channels), (("table",), totals.table_channels)],
         "members": [((), totals.members)],
-        "commands": _by({kind.__name__.lower(): count for kind, count in counters.commands.items()}),
+        "commands": _commands(counters),
         "errors": _by(counters.errors),
         "received_bytes": [((), counters.bytes_in)],
         "acks": [((), counters.acks)],
@@ -178,6 +178,11 @@ def _channel_samples(counters: Counters) -> dict[str, list[Sample]]:
         "gaps": gaps,
         "slow_consumers": slow,
     }
+
+
+def _commands(counters: Counters) -> list[Sample]:
+    others = {kind.__name__.lower(): count for kind, count in counters.commands.items()}
+    return _by({"publish": counters.publishes, **others})
 
 
 def _by(counts: Mapping[str, int]) -> list[Sample]:

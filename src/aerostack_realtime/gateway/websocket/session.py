@@ -276,7 +276,10 @@ class Session:
             self._bad(refused.reply)
             return None
         kind = type(command)
-        counters.commands[kind] += 1
+        if kind is messages.Publish:
+            counters.publishes += 1
+        else:
+            counters.commands[kind] += 1
         try:
             if kind in _PUBLISHING and not self._throttle.published(len(frame)):
                 self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
