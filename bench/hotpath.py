@@ -145,9 +145,13 @@ async def whole(database: Database, subscribers: int) -> float:
 
 
 async def publisher(
-    database: Database, subscribers: int, records: ConnectionRecords | None = None
+    database: Database,
+    subscribers: int,
+    records: ConnectionRecords | None = None,
+    transport: Callable[[], object] = Nowhere,
 ) -> Callable[[], None]:
-    """A publish, from the bytes that are read to a write to each of `subscribers`."""
+    """A publish, from the bytes that are read to a write to each of `subscribers`, whose sockets are made by
+    `transport`."""
     journal = MemoryJournal(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
@@ -162,8 +166,8 @@ async def publisher(
     )
     connections = ConnectionCounter(UNLIMITED)
 
-    def connection() -> WebSocketProtocol:
-        socket = WebSocketProtocol(cast(asyncio.Transport, Nowhere()), UNLIMITED, lambda _: None)
+    def connection(transport: Callable[[], object] = transport) -> WebSocketProtocol:
+        socket = WebSocketProtocol(cast(asyncio.Transport, transport()), UNLIMITED, lambda _: None)
         session = Session(
             transport=socket,
             identity=door.identify(None, None),
@@ -183,7 +187,7 @@ async def publisher(
     subscribe = websocket.encode(b'{"type":"subscribe","topic":"bench/rooms-17"}')
     for _ in range(subscribers):
         connection().data_received(subscribe)
-    speaker, command = connection(), websocket.encode(COMMAND)
+    speaker, command = connection(Nowhere), websocket.encode(COMMAND)
 
     def publish() -> None:
         speaker.data_received(command)
