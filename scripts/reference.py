@@ -207,7 +207,7 @@ class _Written(str):
 
 
 def _union(annotation: Any) -> Any:
-    """A union with a literal, which Python before 3.14 writes as `Union[…]`, in the way that it writes the others."""
+    """A union with a literal, which Python before 3.14 writes as `Union[…]`, in the way of the other unions."""
     if typing.get_origin(annotation) is not typing.Union:
         return annotation
     parts = typing.get_args(annotation)
