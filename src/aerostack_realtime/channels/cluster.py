@@ -265,9 +265,8 @@ class Cluster:
                 break
             window = position
         unsettled = self._publishing.oldest_unsettled
-        if (
-            unsettled is not None
-        ):  # a node that joins, or skips a part, must hold it, too, until its commit is known
+        if unsettled is not None:
+            # a node that joins, or skips a part, must hold it, too, until its commit is known
             window = min(window, unsettled - 1)
         return max(receipts.floor, window, receipts.floor_for(), self._journal.size_floor)
 

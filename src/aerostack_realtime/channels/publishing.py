@@ -20,7 +20,14 @@ from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.database.message_store import NewMessage, OutcomeUnknown, Stored
 from aerostack_realtime.protocol import presence, topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Conflict, Forbidden, Unavailable
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    BadMessage,
+    Conflict,
+    Forbidden,
+    Overloaded,
+    Unavailable,
+)
 
 MAX_EVENT_NAME: Final = 256
 """Characters of an event's name: it is a word, and stands in every frame."""
@@ -274,7 +281,9 @@ class Publishing:
         has no answer."""
 
         def stored(result: Stored | AerostackError) -> None:
-            if isinstance(result, OutcomeUnknown) or (is_repeated and isinstance(result, Unavailable)):
+            if isinstance(result, OutcomeUnknown) or (
+                is_repeated and isinstance(result, Unavailable | Overloaded)
+            ):
                 self.lose_track(position)
                 outcome: Outcome | AerostackError = result
             elif isinstance(result, AerostackError):
@@ -282,11 +291,12 @@ class Publishing:
                 outcome = result
             else:
                 message = result.message
-                if result.duplicate:
+                repeats = message.position != position
+                if repeats:
                     self.report(Settlement(position, "duplicate", message.created_at, message.position))
-                else:
+                else:  # perhaps by an earlier attempt
                     self.report(Settlement(position, "stored", message.created_at))
-                outcome = Outcome(self._cursors.of(message.position), message.created_at, result.duplicate)
+                outcome = Outcome(self._cursors.of(message.position), message.created_at, repeats)
             if done is not None:
                 done(outcome)
 

@@ -23,7 +23,14 @@ from aerostack_realtime.channels.stream_storage import StreamStorage
 from aerostack_realtime.channels.stream_writers import StreamWriters
 from aerostack_realtime.database.message_store import OutcomeUnknown, Stored, StoredMessage
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, Conflict, NotFound, OutOfStep, Unavailable
+from aerostack_realtime.protocol.errors import (
+    AerostackError,
+    Conflict,
+    NotFound,
+    OutOfStep,
+    Overloaded,
+    Unavailable,
+)
 
 LACKING_COUNT: Final = 1_000
 """Streams for which a gap was reported, so that it is reported once."""
@@ -317,7 +324,7 @@ class Streaming:
 
     def _not_stored(self, position: int, failure: AerostackError, *, is_repeated: bool) -> None:
         """A commit failed, or has no answer."""
-        if isinstance(failure, OutcomeUnknown) or (is_repeated and isinstance(failure, Unavailable)):
+        if isinstance(failure, OutcomeUnknown) or (is_repeated and isinstance(failure, Unavailable | Overloaded)):
             self._lose_track(position)
         else:
             self._report(Settlement(position, "refused"))
