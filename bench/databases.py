@@ -93,7 +93,7 @@ class _Postgres:
             cores = os.sched_getaffinity(0)
             os.sched_setaffinity(0, {LOAD_CORE})  # a child process keeps the core of its parent
             try:
-                self._server = PostgresServer.started(settings=_SETTINGS)
+                self._server = PostgresServer.started(settings=_SETTINGS, disk=True)
             finally:
                 os.sched_setaffinity(0, cores)
         name = f"bench_{next(self._numbers)}"

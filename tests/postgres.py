@@ -37,7 +37,11 @@ SETTINGS = {
 }
 CRASH_SECONDS = 10
 STOP_SECONDS = 120
-"""A stop in order waits for those who receive its log, at most `wal_sender_timeout` for one who is cut off."""
+"""An orderly stop waits for the receivers of its log, at most `wal_sender_timeout` for one that is cut off."""
+MEMORY = Path("/dev/shm")
+"""Files in memory on Linux. There a new database costs a fifth of the CPU time that it costs on a disk."""
+MEMORY_BYTES = 4 << 30
+"""How much must be free there. Containers have 64 MiB by default."""
 PORT = 6543
 """Names the socket's file only, where there is no TCP."""
 
@@ -75,11 +79,12 @@ class PostgresServer:
         settings: dict[str, str] | None = None,
         data: Path | None = None,
         copy_of: Path | None = None,
+        disk: bool = False,
     ) -> None:
-        """`data`: where its files are to be, in a directory that it may write to. With `copy_of`, the data
-        directory of a server that is stopped, it begins with those files but for their replication slots, as
-        after a base backup."""
-        self.directory = Path(tempfile.mkdtemp(prefix="apg-"))
+        """`data`: where its files are to be, in a directory that it may write to; else they are in memory if there
+        is room, unless it is to use the `disk`. With `copy_of`, the data directory of a server that is stopped, it
+        begins with those files but for their replication slots, as after a base backup."""
+        self.directory = Path(tempfile.mkdtemp(prefix="apg-", dir=None if disk else _memory()))
         self.data = data or self.directory / "data"
         self.port = _free_port() if tcp else PORT
         self._host = "127.0.0.1" if tcp else str(self.directory)
@@ -280,6 +285,14 @@ def _children(parent: int) -> list[int]:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(stat.parent.name))
     return found
+
+
+def _memory() -> Path | None:
+    """MEMORY if there is room."""
+    with suppress(OSError):
+        if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+            return MEMORY
+    return None
 
 
 def _free_port() -> int:

@@ -131,7 +131,7 @@ class _Stage:
 
 async def run(place: Path, options: Options) -> Report:
     """Raises TimeoutError when something that has to come does not."""
-    postgres = PostgresServer.started(tcp=True, settings=SETTINGS)
+    postgres = PostgresServer.started(tcp=True, settings=SETTINGS, disk=True)
     try:
         postgres.execute(f"CREATE DATABASE {DATABASE}")
         stage = _Stage(place, options, postgres)
