@@ -12,6 +12,9 @@ DB ?= demo.db
 # Four test processes on two cores: the flow and contract tests mostly wait for servers of their own.
 WORKERS ?= 4
 
+# Python keeps what it compiles, also on machines that say otherwise: each test process would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY := src tests bench examples scripts
 WEB := src/aerostack_realtime/web
 
