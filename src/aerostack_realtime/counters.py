@@ -14,8 +14,8 @@ from typing import Final, Literal
 NO_RULE: Final = "none"
 """The rule of a topic that no rule matches: only the server may use it."""
 
-Kind = Literal["event", "change"]
-Key = tuple[str, Kind]
+DeliveryKind = Literal["event", "change"]
+Key = tuple[str, DeliveryKind]
 
 SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of a histogram's buckets in seconds, for what is expected to take milliseconds."""
@@ -133,7 +133,7 @@ class Counters:
     """HTTP calls by method, route and status."""
     loop_lag: Histogram = field(default_factory=Histogram)
 
-    def channel(self, topic: str, kind: Kind) -> ChannelCounters:
+    def channel(self, topic: str, kind: DeliveryKind) -> ChannelCounters:
         """The counters of a canonical topic's rule."""
         key = self.rule_of(topic), kind
         found = self.channels.get(key)

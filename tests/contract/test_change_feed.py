@@ -220,9 +220,7 @@ async def test_a_replay_joins_the_live_changes_without_a_seam(
     assert [change.data["id"] for change in recorder.changes] == list(range(total))
 
 
-async def test_a_query_cursor_is_the_place_from_which_a_replay_goes_on(
-    orders: Database, recorder: Recorder
-) -> None:
+async def test_a_replay_continues_at_a_query_cursor(orders: Database, recorder: Recorder) -> None:
     await orders.query("INSERT INTO orders VALUES(1, 'a', 1)")
     snapshot = await orders.query("SELECT * FROM orders")
     replayed, parts = await replay(orders, "orders", snapshot.cursor)

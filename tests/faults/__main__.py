@@ -85,7 +85,7 @@ async def _run(options: Options) -> Result:
 def _tell(result: Result) -> None:
     _say(f"{result.faults.total()} faults in {result.seconds:.0f} s: {dict(result.faults.most_common())}")
     _say(f"{result.messages} acknowledged messages, {result.changes} acknowledged row changes")
-    _say(f"{result.handled} events handled, {result.gaps} gaps told on channels")
+    _say(f"{result.handled} events handled, {result.gaps} gaps reported on channels")
     if result.not_run:
         _say(f"not possible on this machine: {', '.join(result.not_run)}")
     for anomaly in result.anomalies:

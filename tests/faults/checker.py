@@ -216,10 +216,10 @@ def check_table(history: TableHistory) -> list[Anomaly]:
     return findings.anomalies()
 
 
-def check_members(told: Mapping[str, Mapping[str, object]], present: Mapping[str, object]) -> list[Anomaly]:
+def check_members(reported: Mapping[str, Mapping[str, object]], present: Mapping[str, object]) -> list[Anomaly]:
     """Whom each subscriber takes for present at the end, by the events that it received."""
     findings = _Findings()
-    for name, has in told.items():
+    for name, has in reported.items():
         differing = {each for each in has.keys() | present.keys() if has.get(each) != present.get(each)}
         if differing:
             example = min(differing)
@@ -269,35 +269,35 @@ class _Follower:
         self._indexes: dict[int, dict[Version, int]] = {}
         self._epoch = 0
         self._next = 0
-        self._told: Place | None = None
+        self._reported: Place | None = None
         """Where the gap ends that was reported last."""
 
     def follow(self, handled: Iterable[Handled]) -> None:
         last: Place | None = None
         for place, what in handled:
             if what is None:
-                self._told = place
+                self._reported = place
                 continue
             assert isinstance(what, Version), "tables carry row changes"
             if last is not None and place <= last:
                 self._findings.add("reordered", self._where, f"{what} at {place} after {last}")
             self._take(what, moved=last is not None and place.epoch != last.epoch)
             last = place
-            self._told = None
-        if self._epoch < len(self._expected) - 1 and not self._told and any(self._expected[self._epoch + 1 :]):
-            self._findings.add("unreported gap", self._where, "a backup was restored, and it was never told")
+            self._reported = None
+        if self._epoch < len(self._expected) - 1 and not self._reported and any(self._expected[self._epoch + 1 :]):
+            self._findings.add("unreported gap", self._where, "a backup was restored, and it was never reported")
         elif self._epoch == len(self._expected) - 1:
             self._lose(len(self._expected[self._epoch]))
 
     def _take(self, what: Version, *, moved: bool) -> None:
         """`moved`: its cursor is of another epoch than the one before."""
-        if self._is_next(what) and not (moved and self._told):
+        if self._is_next(what) and not (moved and self._reported):
             self._next += 1
             return
         here = self._index(self._epoch).get(what)
         later = self._later(what)
-        if later is not None and (here is None or (moved and self._told)):
-            if not (self._told or self._has_what_was_kept(later)):
+        if later is not None and (here is None or (moved and self._reported)):
+            if not (self._reported or self._has_what_was_kept(later)):
                 missing = f"from {self._wanted()} to {what}, over a restored backup"
                 self._findings.add("unreported gap", self._where, missing)
             self._epoch, self._next = later
@@ -314,7 +314,7 @@ class _Follower:
 
     def _is_told(self, here: int) -> bool:
         """Whether what is missing up to here is in a gap over a place where the log was interrupted."""
-        gap = self._told
+        gap = self._reported
         if gap is None:
             return False
         for begin, end in self._seams[self._epoch]:

@@ -56,9 +56,9 @@ def read(connection: psycopg.Connection[TupleRow]) -> Iterator[Truth]:
 
 
 def _change(data: str) -> Truth:
-    told = _CHANGE.fullmatch(data)
-    assert told is not None, data
-    operation, cells = told.groups()
+    match = _CHANGE.fullmatch(data)
+    assert match is not None, data
+    operation, cells = match.groups()
     before, _, after = cells.partition(" new-tuple: ") if operation == "UPDATE" else (cells, "", cells)
     old = None if operation == "INSERT" else _cell(before)
     new = None if operation == "DELETE" else _cell(after)

@@ -49,10 +49,10 @@ def main() -> int:
             _say(f"seed {seed} {how}: no result\n{output[-4000:]}")
             continue
         sums = [total + each for total, each in zip(sums, found, strict=True)]
-        _say(f"seed {seed} {how}: {_told(found)}")
+        _say(f"seed {seed} {how}: {_described(found)}")
         if found[3]:
             _say(output)
-    _say(f"all: {_told(sums)}, {broken} runs without a result, {(time.monotonic() - began) / 60:.0f} min")
+    _say(f"all: {_described(sums)}, {broken} runs without a result, {(time.monotonic() - began) / 60:.0f} min")
     return 1 if sums[3] or broken else 0
 
 
@@ -72,7 +72,7 @@ def _figures(output: str) -> list[int] | None:
     return [int(faults[1]), int(acknowledged[1]), int(acknowledged[2]), int(anomalies[1])]
 
 
-def _told(figures: list[int]) -> str:
+def _described(figures: list[int]) -> str:
     faults, messages, rows, anomalies = figures
     return f"{faults} faults, {messages:,} messages and {rows:,} row changes acknowledged, {anomalies} anomalies"
 

@@ -303,7 +303,7 @@ class Stage:
         for name in (*PUBLISHERS, *WRITERS):
             await self.within(self.actors[name].done.wait(), f"{name} to finish")
         async with self.sdk() as sdk:
-            await self.within(self._gathered(sdk), "the members to be those who are present")
+            await self.within(self._gathered(sdk), "the list of members to be complete")
             await self.within(self._mark_end(sdk), "the end to be marked")
         for name in SUBSCRIBERS:
             await self._end_seen(name)
@@ -332,7 +332,7 @@ class Stage:
         return {name: actor.life for name, actor in self.actors.items() if name in (*SHOWN, STEADY)}
 
     async def _gathered(self, sdk: Aerostack) -> None:
-        """Wait until the server's members are those who are present; each join and leave is an event."""
+        """Wait until the server's members are the present ones; each join and leave is an event."""
         channel = sdk.realtime.channel(PEOPLE)
         async for _ in channel:
             if {each.user_id: each.state["life"] for each in await channel.presence()} == self.present():

@@ -55,9 +55,9 @@ def test_a_history_without_an_anomaly() -> None:
 
 
 def test_a_restore_under_a_running_server_excuses_a_reported_gap() -> None:
-    told = topic(saw(1), gap(10), saw(3), saw(4), kept=[2])
-    told.undone = [(place(15), place(25))]
-    assert check_topic(told) == []
+    observed = topic(saw(1), gap(10), saw(3), saw(4), kept=[2])
+    observed.undone = [(place(15), place(25))]
+    assert check_topic(observed) == []
     silent = topic(saw(1), saw(3), saw(4), kept=[2])
     silent.undone = [(place(15), place(25))]
     assert kinds(check_topic(silent)) == ["lost"]
@@ -150,10 +150,10 @@ def test_a_message_nobody_published_is_a_phantom() -> None:
     assert kinds(check_topic(topic(saw(1), saw(2), saw(3), saw(4), saw(5)))) == ["phantom"]
 
 
-def test_a_restored_backup_may_take_messages_back_if_that_is_told() -> None:
-    told = topic(saw(1), gap(0, 1), saw(4, 1), kept=[1, 2, 3, 4])
-    told.acknowledged[message(4)] = place(40, 1)
-    assert check_topic(told) == []
+def test_a_restored_backup_may_take_messages_back_if_reported() -> None:
+    observed = topic(saw(1), gap(0, 1), saw(4, 1), kept=[1, 2, 3, 4])
+    observed.acknowledged[message(4)] = place(40, 1)
+    assert check_topic(observed) == []
     silent = topic(saw(1), saw(4, 1), kept=[1, 2, 3, 4])
     silent.acknowledged[message(4)] = place(40, 1)
     assert kinds(check_topic(silent)) == ["lost"]
@@ -233,9 +233,9 @@ def test_changed_places_are_found() -> None:
 def test_a_restored_backup_that_is_not_reported_is_found() -> None:
     after = [RowChange(3, None, Cell(200, 5)), RowChange(1, Cell(100, 0), None)]
     versions = [Version("I", 3, 200), Version("D", 1, 100)]
-    told = table(*ALL[:3], GAP, *versions, moved=3)
-    told.committed = [COMMITTED, after]
-    assert check_table(told) == []
+    observed = table(*ALL[:3], GAP, *versions, moved=3)
+    observed.committed = [COMMITTED, after]
+    assert check_table(observed) == []
     later = table(*ALL[:3], GAP, *versions[1:], moved=3)
     later.committed = [COMMITTED, after]
     assert check_table(later) == [], "what was skipped is part of the gap"
@@ -259,9 +259,9 @@ def test_a_client_that_has_just_the_backup_resumes_without_a_gap() -> None:
 
 
 def test_a_gap_of_an_interrupted_log_covers_what_precedes_its_end() -> None:
-    told = table(*ALL[:2], GAP, *ALL[3:])
-    told.seams = [[(2, 3)]]
-    assert check_table(told) == []
+    observed = table(*ALL[:2], GAP, *ALL[3:])
+    observed.seams = [[(2, 3)]]
+    assert check_table(observed) == []
     silent = table(*ALL[:2], *ALL[3:])
     silent.seams = [[(2, 3)]]
     assert kinds(check_table(silent)) == ["lost"]

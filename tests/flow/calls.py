@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Http:
-    """Calls to a server, with its secret key unless told otherwise; answers are (status, JSON)."""
+    """Calls to a server, with its secret key unless another is given; answers are (status, JSON)."""
 
     def __init__(self, session: aiohttp.ClientSession, server: "ServerProcess") -> None:
         self._session = session

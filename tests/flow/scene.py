@@ -125,7 +125,7 @@ class Scene:
         return wire
 
     async def refused(self, name: str, query: Mapping[str, str] = {}, seconds: float = 3_600) -> None:
-        """Connect as a user who is refused."""
+        """Connect as a user, and be refused."""
         protocols = ["aerostack-v1", f"aerostack-token.{self.token(name, seconds)}"]
         wire = await Wire.open(self.server.url, query=query, protocols=protocols)
         self._wires.append(wire)

@@ -82,7 +82,7 @@ OTHERS: Final = ["salaries", "room_members", "sqlite_master", "sqlite_schema", "
 
 
 class Scene:
-    """The server; ann, who has something; and everything that was sent to somebody who has nothing of it."""
+    """The server; ann, the owner of data; and everything that was sent to users without a right to it."""
 
     def __init__(self, server: ServerProcess, session: aiohttp.ClientSession) -> None:
         self.server = server

@@ -119,7 +119,7 @@ async def test_a_wrong_field_is_a_bad_message_that_names_its_id(
     assert await wire.settled() == []
 
 
-async def test_an_unknown_type_is_told(node: "ServerProcess", dial: Dial) -> None:
+async def test_an_unknown_type_gets_an_error(node: "ServerProcess", dial: Dial) -> None:
     wire = await dial(node)
     error = await wire.ask("subscirbe", topic="a/b")
     assert (error["code"], error["retryable"], error["topic"]) == ("unknown_type", False, "a/b")

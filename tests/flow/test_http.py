@@ -152,7 +152,7 @@ async def test_an_unknown_path_is_not_found(http: Http) -> None:
     assert (status, answer["error"]["code"]) == (404, "not_found")
 
 
-async def test_a_wrong_method_is_told(http: Http) -> None:
+async def test_a_wrong_method_gets_an_error(http: Http) -> None:
     status, answer = await http.get(PUBLISH)
     assert (status, answer["error"]["code"]) == (405, "bad_message")
 

@@ -133,7 +133,7 @@ async def test_rooms_are_not_mixed_up(house: House) -> None:
 
 
 async def test_a_subscribe_that_races_with_the_delete_ends_outside(house: House) -> None:
-    """Whichever comes first: who is not in the table afterwards hears nothing that is published afterwards."""
+    """Whichever comes first: a user without a row receives nothing that is published afterwards."""
     await house.add("bob")
     bob, ann = await house.user("bob"), await house.user("ann")
     await house.admitted(bob)

@@ -99,10 +99,10 @@ async def test_the_tour_prints_what_the_readme_shows(tmp_path: Path) -> None:
     tour = Tour(tmp_path)
     shown = README[README.index("## Tour") :]
     shown = shown[: shown.index("\n## ")]
-    told = [each for block in blocks("console", shown) for each in commands(block)]
-    assert len(told) > 5
+    documented = [each for block in blocks("console", shown) for each in commands(block)]
+    assert len(documented) > 5
     try:
-        for command, expected in told:
+        for command, expected in documented:
             await tour.run(command, expected)
     finally:
         await tour.end()

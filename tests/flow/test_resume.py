@@ -117,18 +117,18 @@ async def test_a_restore_during_a_history_replay_is_a_gap_of_its_own(
     epoch = heard[0]["cursor"].split(".")[0]
     while (await http.post("/v1/db/query", {"sql": "SELECT 1"}))[1]["cursor"].startswith(epoch):
         pass
-    told = False
+    refused = False
     while heard[-1]["data"] != ["end"]:
         message = await back.next()
         if message["type"] == "event":
             heard.append(message)
-        elif message["type"] == "error":  # asked in the very moment, and told to ask again
+        elif message["type"] == "error":  # requested at that moment, to be requested again
             assert message["code"] == "unavailable"
             back.say("subscribe", topic=TOPIC, since=heard[-1]["cursor"])
         else:
             assert message["recovered"] is False
-            told = True
-    assert told
+            refused = True
+    assert refused
     assert [each["data"][0] for each in heard] == [*range(2_500), "end"], "and nothing is sent twice"
 
 

@@ -185,9 +185,9 @@ async def test_a_failing_rule_denies_only_its_own_subscriber(scene: Scene) -> No
     await scene.http.sql("INSERT INTO bids VALUES(3, 12)")
     await scene.http.sql("INSERT INTO orders VALUES(1, 'bob', 'new', 0)")
     heard = await scene.settled()
-    told = [each for each in heard[ann] if each["type"] != "db_change"]
+    notices = [each for each in heard[ann] if each["type"] != "db_change"]
     assert [data["id"] for _, data, _ in seen(heard[ann])] == [1]
-    assert [(each["type"], each.get("code"), each.get("reason")) for each in told] == [
+    assert [(each["type"], each.get("code"), each.get("reason")) for each in notices] == [
         ("error", "forbidden", None),
         ("unsubscribed", None, "forbidden"),
     ]

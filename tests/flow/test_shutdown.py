@@ -122,9 +122,9 @@ async def test_connections_during_shutdown_are_refused(server: "ServerProcess", 
     writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert b" 200 " in await reader.readline()
     ending = asyncio.create_task(server.terminate())
-    with pytest.raises(Closed) as told:
+    with pytest.raises(Closed) as closed:
         await silent.next()
-    assert told.value.code == 1012
+    assert closed.value.code == 1012
     writer.write(
         f"GET /api/realtime HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()

@@ -45,7 +45,7 @@ async def test_latest_brings_the_newest_of_each_key_and_keeps_the_connection(ser
     assert len(numbers) < MANY / 2
 
 
-async def test_drop_says_how_many_events_are_missing_and_goes_on(serve: Serve, dial: Dial) -> None:
+async def test_drop_reports_how_many_events_are_missing_and_continues(serve: Serve, dial: Dial) -> None:
     server = await serve(SETTINGS)
     slow, speaker = await dial(server), await dial(server)
     await slow.subscribe("slow/drop", slow="drop")

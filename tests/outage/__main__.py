@@ -26,12 +26,12 @@ def main() -> int:
     _say(f"the line is {options.kind} for {options.seconds:.0f} s")
     with tempfile.TemporaryDirectory(prefix="outage-") as place:
         report = asyncio.run(run(Path(place), options))
-    for line in told(report):
+    for line in lines(report):
         _say(line)
     return 1 if report.wrong else 0
 
 
-def told(report: Report) -> Iterator[str]:
+def lines(report: Report) -> Iterator[str]:
     """The report in lines."""
     before, during, after = report.before, report.outage, report.after
     yield f"{report.rows} rows, {report.missed} of them while the line was away; {report.messages} messages"

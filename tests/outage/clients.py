@@ -119,8 +119,8 @@ class Publisher:
             asyncio.create_task(self._again(work))
             for work in (
                 lambda number: self.publish(self._sdk, f"kept {number}"),
-                lambda number: self._told("ephemeral", light.publish("m", number)),
-                lambda number: self._told("query", self._sdk.db.query("SELECT 1")),
+                lambda number: self._answered("ephemeral", light.publish("m", number)),
+                lambda number: self._answered("query", self._sdk.db.query("SELECT 1")),
             )
         ]
 
@@ -133,7 +133,9 @@ class Publisher:
     async def publish(self, sdk: Aerostack, text: str) -> bool:
         """Publish a persisted message; whether it was acknowledged."""
         began = time.monotonic()
-        acknowledged = await self._told("persisted", sdk.realtime.channel(KEPT).publish("m", text, persist=True))
+        acknowledged = await self._answered(
+            "persisted", sdk.realtime.channel(KEPT).publish("m", text, persist=True)
+        )
         (self.stored if acknowledged else self.refused).append(text)
         if not acknowledged:
             self.slowest = max(self.slowest, time.monotonic() - began)
@@ -146,7 +148,7 @@ class Publisher:
                 return
             await work(number)
 
-    async def _told(self, what: str, asked: Awaitable[object]) -> bool:
+    async def _answered(self, what: str, asked: Awaitable[object]) -> bool:
         try:
             await asked
         except AerostackError as error:

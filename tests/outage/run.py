@@ -25,7 +25,7 @@ DATABASE: Final = "shop"
 SETTINGS: Final = {"wal_sender_timeout": "60s"}
 """PostgreSQL's default."""
 WAITING: Final = 5
-"""Messages that the one who is away publishes meanwhile."""
+"""Messages that the disconnected client publishes meanwhile."""
 _NOTICED: Final = re.compile(r"([\d-]+T[\d:.]+Z) warning .*: row changes are not received")
 
 
@@ -215,8 +215,8 @@ async def _wrong(stage: _Stage) -> list[str]:
         wrong += reader.wrong
         if reader.rows != stage.writer.rows:
             wrong.append(f"{reader.name}: {reader.rows} rows instead of {stage.writer.rows}")
-        told = [text for text in reader.messages if text in sure]
-        if missing := sure - set(told):
+        received = [text for text in reader.messages if text in sure]
+        if missing := sure - set(received):
             wrong.append(f"{reader.name}: acknowledged messages are missing: {missing}")
         if invented := set(reader.messages) - sure - set(stage.publisher.refused):
             wrong.append(f"{reader.name}: messages that nobody published: {invented}")
@@ -225,7 +225,7 @@ async def _wrong(stage: _Stage) -> list[str]:
         numbers = [int(text.split()[1]) for text in reader.messages if text.startswith("kept")]
         if numbers != sorted(numbers):
             wrong.append(f"{reader.name}: messages came out of order")
-        if told != [text for text in stage.here[0].messages if text in sure]:
+        if received != [text for text in stage.here[0].messages if text in sure]:
             wrong.append(f"{reader.name}: messages came in another order than to others")
         if reader in stage.here and reader.lost:
             wrong.append(f"{reader.name}: the connection was lost {reader.lost} times")
@@ -241,7 +241,7 @@ async def _differs(stage: _Stage, sure: set[str]) -> list[str]:
     if row["rows"] != stage.writer.rows:
         wrong.append(f"the table holds {row['rows']} rows instead of {stage.writer.rows}")
     kept = [message.data for message in reversed(newest) if message.data in sure]
-    told = [text for text in stage.here[0].messages if text in sure]
-    if not kept or kept != told[-len(kept) :]:
+    received = [text for text in stage.here[0].messages if text in sure]
+    if not kept or kept != received[-len(kept) :]:
         wrong.append("the history is not what the readers were given")
     return wrong

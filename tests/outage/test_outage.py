@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outage.__main__ import told
+from tests.outage.__main__ import lines
 from tests.outage.run import Kind, Options, run
 
 SECONDS = 4.0
@@ -17,7 +17,7 @@ MEMORY: dict[str, float] = {"log_bytes": 1 << 20, "silence_seconds": 2.0}
 async def test_an_outage_loses_and_repeats_nothing(tmp_path: Path, kind: Kind) -> None:
     options = Options(SECONDS, kind, rate=100.0, burst=ROWS, published=20.0, look_seconds=0.2, postgres=MEMORY)
     report = await run(tmp_path, options)
-    assert report.wrong == [], "\n".join(told(report))
+    assert report.wrong == [], "\n".join(lines(report))
     assert report.missed >= ROWS, "rows were written meanwhile, more than memory holds"
     assert report.outcomes["persisted unavailable"] > 0
     assert report.outcomes["persisted done"] > 0

@@ -1,5 +1,6 @@
 """The documentation follows the code, and its links lead somewhere."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from aerostack_realtime.protocol import close_codes
 from scripts import reference, stage_docs
 
 ROOT = Path(__file__).parents[2]
+SOURCE = "src/aerostack_realtime"
 
 
 @pytest.mark.parametrize("name", reference.pages())
@@ -26,6 +28,14 @@ def test_the_protocol_lists_every_close_code_that_is_sent() -> None:
 def test_the_menu_has_every_page(tmp_path: Path) -> None:
     stage_docs.stage(tmp_path / "site")
     assert stage_docs.misplaced(tmp_path / "site") == []
+
+
+def test_the_places_where_to_add_things_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("## Where to add things")[2].partition("\n## ")[0]
+    paths = re.findall(r"`([\w.-]+/[\w/.-]*)", section)
+    assert len(re.findall(r"^\| an? ", section, re.MULTILINE)) == 10
+    assert [each for each in paths if not any((ROOT / base / each).exists() for base in ("", SOURCE))] == []
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,19 @@ export function Composer(props: {
   const { room, onSend, onTyping } = props
   const [text, setText] = useState('')
   const [underWay, setUnderWay] = useState(0)
-  const told = useRef(0)
+  const announced = useRef(0)
 
   const write = (next: string) => {
     setText(next)
-    if (!next || Date.now() - told.current < TYPING_EVERY) return
-    told.current = Date.now()
+    if (!next || Date.now() - announced.current < TYPING_EVERY) return
+    announced.current = Date.now()
     onTyping()
   }
   const send = async (event: FormEvent) => {
     event.preventDefault()
     if (!text.trim()) return
     setText('')
-    told.current = 0
+    announced.current = 0
     setUnderWay((count) => count + 1)
     try {
       await onSend(text.trim())

@@ -11,7 +11,7 @@ interface Typist {
   at: number
 }
 
-/** The names of those who are typing on `topic`. Typing events are not stored: they are worth nothing later. */
+/** The names of the users who type on `topic`. Typing events are not stored: they are worth nothing later. */
 export function useTyping(topic: string): string[] {
   const [typists, setTypists] = useState<readonly Typist[]>([])
   const without = (userId: string) => typists.filter((typist) => typist.userId !== userId)

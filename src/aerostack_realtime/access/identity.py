@@ -11,7 +11,7 @@ from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import SECRET_ALGORITHM, Tokens
 from aerostack_realtime.protocol.errors import InvalidKey, Unauthorized
 
-Kind = Literal["anonymous", "user", "server", "operator"]
+IdentityKind = Literal["anonymous", "user", "server", "operator"]
 
 
 class Identity(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Identity(Struct, frozen=True):
     `key` is the fingerprint of the API key that was used.
     """
 
-    kind: Kind
+    kind: IdentityKind
     user_id: str | None = None
     expires: float | None = None
     claims: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Kind = Literal["token", "user"]
+RevocationKind = Literal["token", "user"]
 
 
 class Revocation(Struct, frozen=True):
@@ -14,7 +14,7 @@ class Revocation(Struct, frozen=True):
     It need not be kept beyond `until` (s since the Unix epoch), when nothing is left that it concerns.
     """
 
-    kind: Kind
+    kind: RevocationKind
     subject: str
     at: float
     until: float

@@ -1,7 +1,7 @@
 """Snapshots under writers of every kind: each, with the changes that follow it, is the table at the end.
 
 What follows is applied strictly: an INSERT of a row that is there, an UPDATE or DELETE of one that is not or that
-was another, would be a change told twice, or one that was missed.
+was another, would be a change delivered twice, or one that was missed.
 """
 
 import asyncio

@@ -89,8 +89,10 @@ async def of_version(version: str) -> AsyncIterator[str]:
                 if asked[:2] == b"\0\3":  # the version of the protocol; else it asks for encryption
                     break
                 writer.write(b"N")
-            told = b"".join(part.encode() + b"\0" for part in ("server_version", version))
-            writer.write(struct.pack(">cII", b"R", 8, 0) + struct.pack(">cI", b"S", 4 + len(told)) + told)
+            parameter = b"".join(part.encode() + b"\0" for part in ("server_version", version))
+            writer.write(
+                struct.pack(">cII", b"R", 8, 0) + struct.pack(">cI", b"S", 4 + len(parameter)) + parameter
+            )
             writer.write(b"Z\0\0\0\5I")
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)

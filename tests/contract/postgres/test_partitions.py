@@ -17,7 +17,7 @@ LOG = (
 )
 
 
-def told(changes: list[Change]) -> dict[str, list[Any]]:
+def by_table(changes: list[Change]) -> dict[str, list[Any]]:
     """The changes of each table: operation and id."""
     found: dict[str, list[Any]] = {}
     for change in changes:
@@ -40,7 +40,7 @@ async def test_a_row_is_a_change_of_its_table_and_of_its_partition(
             "DELETE FROM log_2 WHERE id = 2",
         )
         await recorder.until_changes(12)
-        assert told(recorder.changes) == {
+        assert by_table(recorder.changes) == {
             "log": [("INSERT", 1), ("INSERT", 2), ("INSERT", 3), ("DELETE", 3), ("INSERT", 3), ("DELETE", 2)],
             "log_1": [("INSERT", 1), ("INSERT", 3), ("DELETE", 3)],
             "log_2": [("INSERT", 2), ("INSERT", 3), ("DELETE", 2)],
@@ -61,15 +61,15 @@ async def test_missed_changes_of_tables_and_partitions_are_replayed(
         days = "('2026-01-05'), ('2026-02-05')"
         shop.execute(*[f"INSERT INTO log SELECT {n}, day::date FROM (VALUES {days}) d(day)" for n in range(200)])
         await recorder.until_changes(600)
-        live = told(recorder.changes)
+        live = by_table(recorder.changes)
         for name, cursor in since.items():
             changes, parts = await replay(database, name, cursor)
             assert all(part.recovered for part in parts)
-            assert {name: live[name]} == told(changes)
+            assert {name: live[name]} == by_table(changes)
     later = Recorder()
     async with opened(shop, later, log_bytes=log_bytes) as database:
         changes, parts = await replay(database, "log", since["log"])
-        assert ({"log": live["log"]}, {part.recovered for part in parts}) == (told(changes), {True})
+        assert ({"log": live["log"]}, {part.recovered for part in parts}) == (by_table(changes), {True})
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_nested_partitions_are_changes_of_each_parent(shop: Shop, recorder
             await database.changes.watch(name)
         shop.execute("INSERT INTO log VALUES (1, '2026-01-05'), (2, '2026-01-05')")
         await recorder.until_changes(5)
-        assert told(recorder.changes) == {
+        assert by_table(recorder.changes) == {
             "log_1": [("INSERT", 1), ("INSERT", 2)],
             "log": [("INSERT", 1), ("INSERT", 2)],
             "log_1_x": [("INSERT", 2)],
@@ -166,4 +166,4 @@ async def test_publishing_via_the_partition_root_is_turned_off(shop: Shop, recor
         await database.changes.watch("log_1")
         shop.execute("INSERT INTO log VALUES (1, '2026-01-05')")
         await recorder.until_changes(2)
-        assert told(recorder.changes) == {"log": [("INSERT", 1)], "log_1": [("INSERT", 1)]}
+        assert by_table(recorder.changes) == {"log": [("INSERT", 1)], "log_1": [("INSERT", 1)]}

@@ -175,8 +175,8 @@ def test_a_partitioned_table_is_one_table(log: Make) -> None:
         "UPDATE parts SET region = 's' WHERE region = 'n'",
     )
     messages = parts.read()
-    told = {each.name: each.oid for each in messages if isinstance(each, Relation)}
-    assert told["parts"] == oid, "the partitions are described, too, but their rows are not sent"
+    decoded = {each.name: each.oid for each in messages if isinstance(each, Relation)}
+    assert decoded["parts"] == oid, "the partitions are described, too, but their rows are not sent"
     assert [each for each in messages if isinstance(each, Insert | Update | Delete)] == [
         Insert(oid, (b"1", b"n")),
         Insert(oid, (b"2", b"s")),
@@ -233,12 +233,12 @@ def test_an_altered_relation_is_sent_again(log: Make) -> None:
         "ALTER TABLE orders DROP words",
         "INSERT INTO orders VALUES (3)",
     )
-    told = [
+    decoded = [
         [column.name for column in each.columns] if isinstance(each, Relation) else each.new
         for each in orders.read()
         if isinstance(each, Relation | Insert)
     ]
-    assert told == [
+    assert decoded == [
         ["id", "text"],
         (b"1", b"a"),
         ["id", "words", "flag"],

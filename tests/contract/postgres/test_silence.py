@@ -127,7 +127,7 @@ async def test_a_publish_fails_when_the_database_does_not_reply(
         assert stored == [4, 1], "what was swallowed is not there"
 
 
-async def test_the_end_of_a_stream_may_be_there_when_the_database_does_not_reply(
+async def test_a_stream_may_have_ended_when_the_database_does_not_reply(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:
     async with watching(shop, line, recorder) as database:

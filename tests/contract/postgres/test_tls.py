@@ -163,18 +163,18 @@ async def test_a_burst_is_delivered_in_batches(server: EncryptedServer, shop: Sh
                 number += 1
                 shop.execute(f"INSERT INTO orders VALUES (-{number}, {state})")
             number += 40
-            await told(stream, rows=50, commits=11)
+            await received(stream, rows=50, commits=11)
         shop.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1000001, 1020000) i")
-        await told(stream, rows=20_000, commits=1)
+        await received(stream, rows=20_000, commits=1)
         async with await psycopg.AsyncConnection.connect(server.socket_dsn("shop"), autocommit=True) as writer:
             for number in range(2_000_000, 2_002_000):
                 await writer.execute("INSERT INTO orders VALUES (%s, 'new')", (number,))
-        await told(stream, rows=2_000, commits=2_000)
+        await received(stream, rows=2_000, commits=2_000)
     finally:
         await stream.close()
 
 
-async def told(stream: ReplicationStream, *, rows: int, commits: int) -> None:
+async def received(stream: ReplicationStream, *, rows: int, commits: int) -> None:
     """Read until so many rows and commits have come."""
     async with asyncio.timeout(PATIENCE):
         while rows or commits:

@@ -66,7 +66,7 @@ async def test_a_file_of_another_kind_is_named_with_what_to_do(backend: SqliteBa
         await SqliteDatabase.open(backend.path, recorder)
 
 
-async def test_a_corrupt_database_is_told(backend: SqliteBackend, recorder: Recorder) -> None:
+async def test_a_corrupt_database_is_reported(backend: SqliteBackend, recorder: Recorder) -> None:
     backend.write("PRAGMA page_size=1024", TABLE)
     content = bytearray(backend.path.read_bytes())
     content[100:140] = b"\xff" * 40
@@ -352,7 +352,7 @@ async def test_a_closed_feed_answers_that_it_is_closing(backend: SqliteBackend, 
         await feed.watch("t")
 
 
-async def test_a_thread_that_dies_is_told(backend: SqliteBackend, recorder: Recorder) -> None:
+async def test_a_thread_that_dies_is_reported(backend: SqliteBackend, recorder: Recorder) -> None:
     class Broken(BaseException):
         pass
 

@@ -39,8 +39,8 @@ async def test_join_update_and_leave(connect: Connect, recorder: "type[EventReco
     await room.track({"userId": "bob", "name": "Bob"})
     await room.track({"userId": "bob", "name": "Bob", "cursor": 42})
     await room.untrack()
-    told = [(each.name, each.user_id, each.data) for each in await listener.first(3)]
-    assert told == [
+    received = [(each.name, each.user_id, each.data) for each in await listener.first(3)]
+    assert received == [
         ("presence:join", "bob", {"userId": "bob", "name": "Bob"}),
         ("presence:update", "bob", {"userId": "bob", "name": "Bob", "cursor": 42}),
         ("presence:leave", "bob", {"userId": "bob", "name": "Bob", "cursor": 42}),

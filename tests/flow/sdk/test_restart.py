@@ -74,8 +74,8 @@ async def test_rows_written_while_the_server_was_down_arrive_once(
     await server.start()
     await ann.realtime.connect()
     await ann.db.query("INSERT INTO orders VALUES (3, 'after')")
-    told = [(each.name, each.data["id"]) for each in await listener.first(4)]
-    assert told == [("INSERT", 1), ("INSERT", 2), ("UPDATE", 1), ("INSERT", 3)]
+    received = [(each.name, each.data["id"]) for each in await listener.first(4)]
+    assert received == [("INSERT", 1), ("INSERT", 2), ("UPDATE", 1), ("INSERT", 3)]
 
 
 async def test_presence_returns_without_a_second_join(
@@ -95,12 +95,12 @@ async def test_presence_returns_without_a_second_join(
 
     await bob.realtime.channel("room/1").track({"userId": "bob", "back": True})
 
-    def both_told(payloads: list[Payload]) -> bool:
+    def both_received(payloads: list[Payload]) -> bool:
         left = any(each.name == "presence:leave" and each.user_id == "cat" for each in payloads)
         return left and any(each.data == {"userId": "bob", "back": True} for each in payloads)
 
     present: set[str | None] = set()
-    for each in await listener.until(both_told):
+    for each in await listener.until(both_received):
         if each.name == "presence:join":
             assert each.user_id not in present
             present.add(each.user_id)

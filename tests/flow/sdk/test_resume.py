@@ -87,7 +87,9 @@ async def test_a_cancelled_publish_is_not_sent_again(peer: "Peer") -> None:
         await kept
 
 
-async def test_a_subscription_that_is_not_restored_is_told(peer: "Peer", recorder: "type[EventRecorder]") -> None:
+async def test_a_subscription_that_is_not_restored_is_reported(
+    peer: "Peer", recorder: "type[EventRecorder]"
+) -> None:
     listener = recorder()
     errors: asyncio.Queue[AerostackError] = asyncio.Queue()
     async with peer.client() as realtime:
@@ -233,5 +235,5 @@ async def test_a_reconnect_reports_the_difference_in_presence(
         frame = await line.receive("presence")
         members = [{"userId": user, "state": {"userId": user}, "since": 1} for user in ("bob", "dan")]
         await line.send("presence", topic=line.room, members=members, id=frame["id"])
-        told = [(each.name, each.user_id) for each in (await listener.first(4))[2:]]
-        assert told == [("presence:join", "dan"), ("presence:leave", "cat")]
+        received = [(each.name, each.user_id) for each in (await listener.first(4))[2:]]
+        assert received == [("presence:join", "dan"), ("presence:leave", "cat")]

@@ -79,8 +79,8 @@ async def test_a_filter_limits_the_rows(connect: Connect, recorder: "type[EventR
             {"sql": "UPDATE orders SET status = ? WHERE id = 1", "params": ["paid"]},
         ]
     )
-    told = [(each.operation, each.data["id"]) for each in await listener.first(2)]
-    assert told == [("INSERT", 1), ("DELETE", 1)]
+    received = [(each.operation, each.data["id"]) for each in await listener.first(2)]
+    assert received == [("INSERT", 1), ("DELETE", 1)]
 
 
 async def test_another_process_continues_after_a_cursor(connect: Connect, recorder: "type[EventRecorder]") -> None:

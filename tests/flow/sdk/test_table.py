@@ -16,8 +16,8 @@ Connect = Callable[..., Awaitable[Aerostack]]
 MAKE = "CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT, total INTEGER)"
 
 
-class Told:
-    """Waits for what a table tells."""
+class RecordedChanges:
+    """Keeps the changes that a table reports, and waits for more."""
 
     def __init__(self) -> None:
         self.changes: list[RowChange] = []
@@ -42,9 +42,9 @@ async def sdk(connect: Connect) -> Aerostack:
 
 
 async def test_the_rows_are_there_and_follow_every_change(sdk: Aerostack) -> None:
-    told = Told()
+    recorded = RecordedChanges()
     async with sdk.realtime.table("orders", filter={"status": "open"}) as rows:
-        rows.on_change(told)
+        rows.on_change(recorded)
         assert dict(rows) == {
             1: {"id": 1, "status": "open", "total": 10},
             3: {"id": 3, "status": "open", "total": 30},
@@ -53,14 +53,14 @@ async def test_the_rows_are_there_and_follow_every_change(sdk: Aerostack) -> Non
         await sdk.db.query("UPDATE orders SET status = 'paid' WHERE id = 1")
         await sdk.db.query("UPDATE orders SET total = 31 WHERE id = 3")
         await sdk.db.query("UPDATE orders SET id = 4 WHERE id = 3")
-        await told.until(lambda: 4 in rows)
+        await recorded.until(lambda: 4 in rows)
         assert {key: row["total"] for key, row in rows.items()} == {2: 20, 4: 31}
-        assert [(each.operation, each.key) for each in told.changes[:3]] == [
+        assert [(each.operation, each.key) for each in recorded.changes[:3]] == [
             ("INSERT", 2),
             ("DELETE", 1),
             ("UPDATE", 3),
         ]
-        assert {(each.operation, each.key) for each in told.changes[3:]} == {("DELETE", 3), ("INSERT", 4)}
+        assert {(each.operation, each.key) for each in recorded.changes[3:]} == {("DELETE", 3), ("INSERT", 4)}
 
 
 async def test_a_limit_keeps_the_first_and_replaces_one_that_leaves(sdk: Aerostack) -> None:
@@ -68,16 +68,16 @@ async def test_a_limit_keeps_the_first_and_replaces_one_that_leaves(sdk: Aerosta
         "WITH RECURSIVE c(i) AS (VALUES(10) UNION ALL SELECT i + 1 FROM c WHERE i < 100) "
         "INSERT INTO orders SELECT i, 'open', i * 10 FROM c"
     )
-    told = Told()
+    recorded = RecordedChanges()
     async with sdk.realtime.table("orders", order="-total", limit=3) as rows:
-        rows.on_change(told)
+        rows.on_change(recorded)
         assert list(rows) == [100, 99, 98]
         await sdk.db.query("DELETE FROM orders WHERE id = 99")
-        await told.until(lambda: list(rows) == [100, 98, 97])
+        await recorded.until(lambda: list(rows) == [100, 98, 97])
         await sdk.db.query("UPDATE orders SET total = 5000 WHERE id = 1")
-        await told.until(lambda: list(rows) == [1, 100, 98])
+        await recorded.until(lambda: list(rows) == [1, 100, 98])
         await sdk.db.query("DELETE FROM orders WHERE id > 50")
-        await told.until(lambda: list(rows) == [1, 50, 49])
+        await recorded.until(lambda: list(rows) == [1, 50, 49])
         assert len(rows) == 3
 
 
@@ -88,14 +88,14 @@ async def test_equal_rows_are_ordered_by_key_at_any_limit(sdk: Aerostack, order:
     for id in range(60, 0, -1):
         await sdk.db.query("INSERT INTO orders VALUES (?, 'open', 0)", [id])
     async with sdk.realtime.table("orders", order=order, limit=3) as rows:
-        told = Told()
-        rows.on_change(told)
+        recorded = RecordedChanges()
+        rows.on_change(recorded)
         assert list(rows) == [1, 2, 3]
         await sdk.db.query("UPDATE orders SET total = 1 WHERE id = 2")
         await sdk.db.query("DELETE FROM orders WHERE id = 1")
-        await told.until(lambda: list(rows) == [2, 3, 4])
+        await recorded.until(lambda: list(rows) == [2, 3, 4])
         await sdk.db.query("DELETE FROM orders WHERE id > 2 AND id < 40")
-        await told.until(lambda: list(rows) == [2, 40, 41])
+        await recorded.until(lambda: list(rows) == [2, 40, 41])
 
 
 async def test_it_continues_after_a_kill_of_the_server(sdk: Aerostack, server: "ServerProcess") -> None:
@@ -112,18 +112,18 @@ async def test_it_continues_after_a_kill_of_the_server(sdk: Aerostack, server: "
 async def test_a_gap_loads_the_rows_again_and_reports_the_changes(
     sdk: Aerostack, shell: Callable[[str], Awaitable[str]]
 ) -> None:
-    told = Told()
+    recorded = RecordedChanges()
     async with sdk.realtime.table("orders") as rows:
-        rows.on_change(told)
+        rows.on_change(recorded)
         await sdk.db.query("INSERT INTO orders VALUES (4, 'open', 40)")
-        await told.until(lambda: len(told.changes) == 1)
+        await recorded.until(lambda: len(recorded.changes) == 1)
         await shell(
             f"{MAKE.replace('orders', 'replacement')}; INSERT INTO replacement SELECT * FROM orders WHERE id < 4; "
             "UPDATE replacement SET total = 0 WHERE id = 1; BEGIN; DROP TABLE orders; "
             "ALTER TABLE replacement RENAME TO orders; COMMIT"
         )
-        await told.until(lambda: len(told.changes) == 3)
-        assert {(each.operation, each.key) for each in told.changes[1:]} == {("DELETE", 4), ("UPDATE", 1)}
+        await recorded.until(lambda: len(recorded.changes) == 3)
+        assert {(each.operation, each.key) for each in recorded.changes[1:]} == {("DELETE", 4), ("UPDATE", 1)}
         assert {key: row["total"] for key, row in rows.items()} == {1: 0, 2: 20, 3: 30}
 
 
@@ -131,16 +131,16 @@ async def test_a_gap_loads_the_rows_again_and_reports_the_changes(
 async def test_a_restored_file_is_loaded_again_and_reported_as_changes(
     sdk: Aerostack, shell: Callable[[str], Awaitable[str]], tmp_path: Any
 ) -> None:
-    told = Told()
+    recorded = RecordedChanges()
     async with sdk.realtime.table("orders") as rows:
-        rows.on_change(told)
+        rows.on_change(recorded)
         await shell(f".backup {tmp_path / 'backup.db'}")
         await sdk.db.query("INSERT INTO orders VALUES (4, 'open', 40)")
         await sdk.db.query("UPDATE orders SET total = 0 WHERE id = 1")
-        await told.until(lambda: len(told.changes) == 2)
+        await recorded.until(lambda: len(recorded.changes) == 2)
         await shell(f".restore {tmp_path / 'backup.db'}")
-        await told.until(lambda: len(told.changes) == 4)
-        assert {(each.operation, each.key) for each in told.changes[2:]} == {("DELETE", 4), ("UPDATE", 1)}
+        await recorded.until(lambda: len(recorded.changes) == 4)
+        assert {(each.operation, each.key) for each in recorded.changes[2:]} == {("DELETE", 4), ("UPDATE", 1)}
         assert {key: row["total"] for key, row in rows.items()} == {1: 10, 2: 20, 3: 30}
 
 
@@ -171,8 +171,8 @@ async def test_a_duplicate_key_ends_the_table_but_a_reused_key_does_not(
                 ("UPDATE visits SET page = 'home' WHERE at = 2", []),
             ]
         )
-        told = [await anext(changes), await anext(changes)]
-        assert {(each.operation, each.key) for each in told} == {("UPDATE", "home"), ("UPDATE", "shop")}
+        recorded = [await anext(changes), await anext(changes)]
+        assert {(each.operation, each.key) for each in recorded} == {("UPDATE", "home"), ("UPDATE", "shop")}
         assert {key: row["at"] for key, row in rows.items()} == {"shop": 1, "home": 2}
         await sdk.db.query("INSERT INTO visits VALUES ('home', 3)")
         with pytest.raises(InvalidFilter, match="same 'page'"):
@@ -183,12 +183,12 @@ async def test_a_limit_alone_keeps_the_first_rows_by_any_key(sdk: Aerostack) -> 
     await sdk.db.query("CREATE TABLE pages(id INTEGER PRIMARY KEY, slug TEXT NOT NULL)")
     for number in range(60):
         await sdk.db.query("INSERT INTO pages VALUES (?, ?)", [number, f"p{59 - number:02}"])
-    told = Told()
+    recorded = RecordedChanges()
     async with sdk.realtime.table("pages", key="slug", limit=3) as rows:
-        rows.on_change(told)
+        rows.on_change(recorded)
         assert list(rows) == ["p00", "p01", "p02"]
         await sdk.db.query("DELETE FROM pages WHERE slug = 'p01'")
-        await told.until(lambda: list(rows) == ["p00", "p02", "p03"])
+        await recorded.until(lambda: list(rows) == ["p00", "p02", "p03"])
 
 
 async def test_what_cannot_be_loaded_is_raised_at_the_door(sdk: Aerostack) -> None:

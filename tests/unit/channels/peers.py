@@ -1,4 +1,4 @@
-"""What a channel test needs: a subscriber that keeps what it is sent, and a tick that ends when told."""
+"""What a channel test needs: a subscriber that keeps what it is sent, and a tick that ends on request."""
 
 from collections.abc import Callable
 from typing import Any

@@ -314,7 +314,7 @@ class Commits:
 
 
 class Node:
-    """One node: its hub, journal and store, and a peer subscribed to TOPIC unless told otherwise."""
+    """One node: its hub, journal and store, and a peer subscribed to TOPIC by default."""
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ def test_anything_heard_answers_the_ping() -> None:
     assert heartbeat.due() == "ping"
 
 
-def test_sending_does_not_hide_that_nothing_comes_back() -> None:
+def test_sending_does_not_hide_that_nothing_arrives() -> None:
     clock = Clock()
     heartbeat = Heartbeat(25, clock)
     clock.now = 125

@@ -1,4 +1,4 @@
-"""Rosters: all members that the connections of one node make, told to the others in parts."""
+"""Rosters: all members that the connections of one node make, sent to the others in parts."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice

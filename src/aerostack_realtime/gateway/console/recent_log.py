@@ -13,7 +13,7 @@ KEPT: Final = 500
 """Lines that are kept of each log."""
 ROOT: Final = "aerostack_realtime"
 
-Kind = Literal["audit", "server"]
+LogKind = Literal["audit", "server"]
 
 
 class Line(Struct, frozen=True):
@@ -34,7 +34,7 @@ class RecentLog(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._numbers = count(1)
-        self._lines: dict[Kind, deque[Line]] = {"audit": deque(maxlen=KEPT), "server": deque(maxlen=KEPT)}
+        self._lines: dict[LogKind, deque[Line]] = {"audit": deque(maxlen=KEPT), "server": deque(maxlen=KEPT)}
 
     def attach(self) -> None:
         """Take in what is logged from now on."""
@@ -48,7 +48,7 @@ class RecentLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         facts = getattr(record, audit.FACTS, None)
-        kind: Kind = "server" if facts is None else "audit"
+        kind: LogKind = "server" if facts is None else "audit"
         self._lines[kind].append(
             Line(
                 next(self._numbers),
@@ -60,7 +60,7 @@ class RecentLog(logging.Handler):
             )
         )
 
-    def newest(self, kind: Kind, search: str, limit: int) -> list[Line]:
+    def newest(self, kind: LogKind, search: str, limit: int) -> list[Line]:
         """The newest lines that contain `search`, newest first."""
         found = []
         wanted = search.lower()

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.counters import Counters, Histogram
 from aerostack_realtime.database.base import Change, Database
-from aerostack_realtime.gateway.http.metrics_list import METRICS, PREFIX, Kind
+from aerostack_realtime.gateway.http.metrics_list import METRICS, PREFIX, MetricType
 from aerostack_realtime.protocol import close_codes
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -39,7 +39,7 @@ _CLOSE_CODES: Final = frozenset(
 DATABASE_SECONDS: Final = 2.0
 """How long a scrape waits for the database: less than Prometheus waits for a scrape."""
 
-_FAMILIES: Final[dict[Kind, Callable[..., Metric]]] = {
+_FAMILIES: Final[dict[MetricType, Callable[..., Metric]]] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "info": InfoMetricFamily,

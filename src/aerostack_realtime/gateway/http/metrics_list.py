@@ -6,13 +6,13 @@ from msgspec import Struct
 
 PREFIX: Final = "aerostack_"
 
-Kind = Literal["counter", "gauge", "histogram", "info"]
+MetricType = Literal["counter", "gauge", "histogram", "info"]
 
 
 class Described(Struct, frozen=True):
     """A metric: its type, its meaning, and its labels with the values that they take."""
 
-    kind: Kind
+    kind: MetricType
     help: str
     labels: dict[str, str] = {}
 
@@ -159,7 +159,7 @@ client library.
 """
 
 
-def exposed(name: str, kind: Kind) -> str:
+def exposed(name: str, kind: MetricType) -> str:
     """The name as queries use it."""
     return PREFIX + name + {"counter": "_total", "info": "_info"}.get(kind, "")
 

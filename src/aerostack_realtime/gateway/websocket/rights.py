@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from aerostack_realtime.access.identity import Identity, Kind
+from aerostack_realtime.access.identity import Identity, IdentityKind
 from aerostack_realtime.access.permissions import Permissions, Undecided
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.access.rules import Rules
@@ -14,10 +14,13 @@ from aerostack_realtime.channels.tables.memberships import Holder, Memberships
 from aerostack_realtime.protocol import topics
 from aerostack_realtime.protocol.errors import AerostackError, Forbidden, RateLimited, Unauthorized
 
-HELD: Final[tuple[Action, ...]] = ("subscribe", "presence")
 _DOING: Final = {
     actions: actions
-    for actions in (frozenset[Action](HELD[:1]), frozenset[Action](HELD[1:]), frozenset[Action](HELD))
+    for actions in (
+        frozenset[Action](("subscribe",)),
+        frozenset[Action](("presence",)),
+        frozenset[Action](("subscribe", "presence")),
+    )
 }
 """The sets of actions that a place can have, one object for all places."""
 
@@ -28,7 +31,7 @@ class Guard(Struct):
     rules: Rules
     memberships: Memberships
     now: Callable[[], float]
-    _shared: dict[Kind, Permissions] = field(default_factory=dict)
+    _shared: dict[IdentityKind, Permissions] = field(default_factory=dict)
 
     def change(self, rules: Rules, memberships: Memberships) -> None:
         """Apply other rules, from now on. Permissions that were made before keep to theirs."""

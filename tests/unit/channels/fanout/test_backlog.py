@@ -186,7 +186,7 @@ JOIN, UPDATE, LEAVE = "presence:join", "presence:update", "presence:leave"
 
 @pytest.mark.parametrize("asked", [LATEST, DROP])
 @pytest.mark.parametrize(
-    ("waiting", "told"),
+    ("waiting", "delivered"),
     [
         ([JOIN, UPDATE], [(JOIN, 2)]),
         ([JOIN, UPDATE, LEAVE], []),
@@ -197,14 +197,14 @@ JOIN, UPDATE, LEAVE = "presence:join", "presence:update", "presence:leave"
     ],
 )
 def test_of_each_member_what_became_of_it_is_kept(
-    asked: Policy, waiting: list[str], told: list[tuple[str, int]]
+    asked: Policy, waiting: list[str], delivered: list[tuple[str, int]]
 ) -> None:
     sent = after(
         asked,
         event(9, 0, JOIN, "bob"),
         *(event(10 + n, {"userId": "ann", "n": n}, name, "ann") for n, name in enumerate(waiting, 1)),
     )
-    assert [(each["event"], each["data"]["n"]) for each in sent if each["userId"] == "ann"] == told
+    assert [(each["event"], each["data"]["n"]) for each in sent if each["userId"] == "ann"] == delivered
     assert [each["event"] for each in sent if each["userId"] == "bob"] == [JOIN]
 
 

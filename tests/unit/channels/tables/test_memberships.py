@@ -200,7 +200,7 @@ async def test_an_interruption_admits_nobody_and_evicts_former_members(tmp_path:
         ann, bob = Held(), Held()
         memberships.hold(member("1", "ann"), ann, "rooms/1")
         memberships.hold(member("1", "bob"), bob, "rooms/1")
-        feed.memberships = None  # what happens now is not told, as when a database is restored from a backup
+        feed.memberships = None  # what happens now is not reported, as when a database is restored from a backup
         heard = feed.heard
         await database.query("DELETE FROM room_members WHERE user_id = 'ann'")
         await feed.until(heard + 1)

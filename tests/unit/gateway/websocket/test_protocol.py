@@ -44,14 +44,14 @@ class FrameHandler:
     """Records its calls; frames that begin with `wait` have to be awaited until `release` is called."""
 
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.received: list[object] = []
         self.shown: list[object] = []
         self.closed: int | None = None
         self.gone = 0
         self._release = asyncio.Event()
 
     def receive(self, frame: bytes) -> Awaitable[None] | None:
-        self.told.append(frame)
+        self.received.append(frame)
         if frame == b"fail":
             raise RuntimeError("the peer is broken")
         return self._wait() if frame.startswith(b"wait") else None
@@ -59,7 +59,7 @@ class FrameHandler:
     async def _wait(self) -> None:
         await self._release.wait()
         self._release.clear()
-        self.told.append("waited")
+        self.received.append("waited")
 
     async def release(self) -> None:
         """Let what waits continue, up to its end."""
@@ -74,13 +74,13 @@ class FrameHandler:
         self.shown.append("leaving")
 
     def binary(self, _payload: bytes) -> None:
-        self.told.append("binary")
+        self.received.append("binary")
 
     def pong(self, payload: bytes) -> None:
-        self.told.append(("ping", payload))
+        self.received.append(("ping", payload))
 
     def control(self) -> None:
-        self.told.append("pong")
+        self.received.append("pong")
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code
@@ -111,14 +111,14 @@ def numbered(count: int) -> list[bytes]:
 
 async def test_a_frame_is_handled_in_the_step_in_which_it_is_read(connection: Connection) -> None:
     connection.socket.data_received(frame(b"one") + frame(b"p", PING) + frame(b"", PONG) + frame(b"b", BINARY))
-    assert connection.peer.told == [b"one", ("ping", b"p"), "pong", "binary"]
+    assert connection.peer.received == [b"one", ("ping", b"p"), "pong", "binary"]
 
 
 async def test_what_came_with_the_handshake_is_heard_after_the_answer(connection: Connection) -> None:
     late = WebSocketProtocol(cast(Any, connection.network), Limits(), connection.left.append)
     late.serve(connection.peer, b"answer", frame(b"early")[:4])
     late.data_received(frame(b"early")[4:])
-    assert (connection.network.written, connection.peer.told) == ([b"first", b"answer"], [b"early"])
+    assert (connection.network.written, connection.peer.received) == ([b"first", b"answer"], [b"early"])
 
 
 @pytest.mark.parametrize("size", [1, 7, PART, 100_000])
@@ -127,16 +127,16 @@ async def test_frames_arrive_whole_and_in_order_however_they_are_cut(connection:
     data = b"".join(frame(each) for each in said)
     for at in range(0, len(data), size):
         connection.socket.data_received(data[at : at + size])
-    assert connection.peer.told == said
+    assert connection.peer.received == said
 
 
 async def test_what_comes_after_a_command_that_takes_time_waits_for_it(connection: Connection) -> None:
     connection.socket.data_received(frame(b"wait") + frame(b"two"))
     connection.socket.data_received(frame(b"three"))
-    assert connection.peer.told == [b"wait"]
+    assert connection.peer.received == [b"wait"]
     assert connection.peer.shown == [b"two", b"three"], "it may be known beforehand"
     await connection.peer.release()
-    assert connection.peer.told == [b"wait", "waited", b"two", b"three"]
+    assert connection.peer.received == [b"wait", "waited", b"two", b"three"]
 
 
 async def test_no_more_than_a_part_of_what_has_to_wait_is_read(connection: Connection) -> None:
@@ -150,16 +150,16 @@ async def test_no_more_than_a_part_of_what_has_to_wait_is_read(connection: Conne
     assert connection.network.done == ["pause"]
     assert connection.peer.shown == [large, large]
     await connection.peer.release()
-    assert connection.peer.told == [b"wait", "waited", large, large, b"y" * 10_000, b"late"]
+    assert connection.peer.received == [b"wait", "waited", large, large, b"y" * 10_000, b"late"]
     assert connection.network.done == ["pause", "resume"]
 
 
 async def test_signs_of_life_are_heard_during_a_command_that_takes_time(connection: Connection) -> None:
     connection.socket.data_received(frame(b"wait") + frame(b"two"))
     connection.socket.data_received(frame(b"", PONG) + frame(b"p", PING))
-    assert connection.peer.told == [b"wait", "pong", ("ping", b"p")]
+    assert connection.peer.received == [b"wait", "pong", ("ping", b"p")]
     await connection.peer.release()
-    assert connection.peer.told[3:] == ["waited", b"two"]
+    assert connection.peer.received[3:] == ["waited", b"two"]
 
 
 async def test_what_waits_for_two_commands_is_shown_to_each(connection: Connection) -> None:
@@ -185,24 +185,24 @@ async def test_a_command_that_takes_time_learns_that_its_client_is_leaving(
 async def test_several_that_take_time_are_carried_out_one_by_one(connection: Connection) -> None:
     connection.socket.data_received(b"".join(frame(each) for each in (b"wait 1", b"a", b"wait 2", b"b")))
     await connection.peer.release()
-    assert connection.peer.told == [b"wait 1", "waited", b"a", b"wait 2"]
+    assert connection.peer.received == [b"wait 1", "waited", b"a", b"wait 2"]
     await connection.peer.release()
-    assert connection.peer.told == [b"wait 1", "waited", b"a", b"wait 2", "waited", b"b"]
+    assert connection.peer.received == [b"wait 1", "waited", b"a", b"wait 2", "waited", b"b"]
 
 
 async def test_a_flood_of_frames_lets_the_others_have_their_turn(connection: Connection) -> None:
     said = numbered(10_000)
     data = b"".join(frame(each) for each in said)
     connection.socket.data_received(data)
-    at_once = len(connection.peer.told)
+    at_once = len(connection.peer.received)
     assert at_once == TURN
     connection.socket.data_received(frame(b"last"))
     while connection.network.done == ["pause"]:
-        before = len(connection.peer.told)
+        before = len(connection.peer.received)
         await asyncio.sleep(0)
-        assert len(connection.peer.told) - before <= TURN
+        assert len(connection.peer.received) - before <= TURN
     assert connection.network.done == ["pause", "resume"]
-    assert connection.peer.told == [*said, b"last"]
+    assert connection.peer.received == [*said, b"last"]
 
 
 async def test_one_read_may_hold_more_than_a_turn(connection: Connection) -> None:
@@ -210,11 +210,11 @@ async def test_one_read_may_hold_more_than_a_turn(connection: Connection) -> Non
     data = b"".join(frame(each) for each in said)
     assert len(data) < PART
     connection.socket.data_received(data)
-    assert connection.peer.told == said[:TURN]
+    assert connection.peer.received == said[:TURN]
     connection.socket.connection_lost(None)
     assert connection.peer.gone == 0
     await asyncio.sleep(0)
-    assert (connection.peer.told, connection.peer.gone) == (said, 1)
+    assert (connection.peer.received, connection.peer.gone) == (said, 1)
 
 
 async def test_a_flood_is_not_listened_to_any_more_once_the_peer_has_closed(connection: Connection) -> None:
@@ -222,7 +222,7 @@ async def test_a_flood_is_not_listened_to_any_more_once_the_peer_has_closed(conn
     connection.socket.data_received(b"".join(frame(each) for each in numbered(10_000)))
     await asyncio.sleep(0)
     connection.socket.data_received(frame(b"more"))
-    assert len(connection.peer.told) == TURN
+    assert len(connection.peer.received) == TURN
     assert connection.network.done == []
 
 
@@ -245,7 +245,7 @@ async def test_what_was_said_before_the_connection_was_lost_is_handled(connectio
     connection.socket.connection_lost(None)
     assert connection.peer.gone == 0
     await connection.peer.release()
-    assert connection.peer.told == [b"wait", "waited", b"two"]
+    assert connection.peer.received == [b"wait", "waited", b"two"]
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
@@ -258,7 +258,7 @@ async def test_a_lost_connection_is_reported_at_once_when_idle(connection: Conne
 async def test_a_close_frame_ends_it_and_nothing_after_it_is_heard(connection: Connection) -> None:
     connection.socket.data_received(frame(b"\x03\xe9", CLOSE) + frame(b"late"))
     connection.socket.data_received(frame(b"later"))
-    assert (connection.peer.closed, connection.network.done, connection.peer.told) == (1001, ["close"], [])
+    assert (connection.peer.closed, connection.network.done, connection.peer.received) == (1001, ["close"], [])
 
 
 @pytest.mark.parametrize(
@@ -268,12 +268,12 @@ async def test_a_close_frame_ends_it_and_nothing_after_it_is_heard(connection: C
 async def test_an_invalid_frame_ends_it_with_its_code(connection: Connection, data: bytes, code: int) -> None:
     connection.socket.data_received(frame(b"one") + data)
     connection.socket.data_received(frame(b"two"))
-    assert (connection.peer.told, connection.peer.closed) == ([b"one"], code)
+    assert (connection.peer.received, connection.peer.closed) == ([b"one"], code)
 
 
 async def test_a_peer_that_fails_ends_its_own_connection(connection: Connection) -> None:
     connection.socket.data_received(frame(b"fail") + frame(b"two"))
-    assert (connection.peer.told, connection.peer.closed) == ([b"fail"], 1011)
+    assert (connection.peer.received, connection.peer.closed) == ([b"fail"], 1011)
 
 
 @pytest.mark.parametrize("lost_before", [True, False])
@@ -285,7 +285,7 @@ async def test_one_that_waits_can_be_cut(connection: Connection, *, lost_before:
     if not lost_before:
         connection.socket.connection_lost(None)
     await connection.peer.release()
-    assert (connection.network.done, connection.peer.told) == (["abort"], [b"wait"])
+    assert (connection.network.done, connection.peer.received) == (["abort"], [b"wait"])
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
@@ -300,7 +300,7 @@ async def test_an_end_behind_a_slow_command_is_reported_once(
     await connection.peer.release()
     if not lost_before:
         connection.socket.connection_lost(None)
-    assert connection.peer.told[:2] == [b"wait", "waited"]
+    assert connection.peer.received[:2] == [b"wait", "waited"]
     assert (connection.peer.gone, connection.left) == (1, [connection.socket])
 
 
@@ -320,10 +320,10 @@ async def turns() -> None:
 async def test_compressed_messages_are_handled_in_order_with_the_others() -> None:
     connection = Connection(compression=True)
     connection.socket.data_received(packed(b"one") + frame(b"two") + packed(b"wait") + packed(b"three"))
-    assert connection.peer.told == [b"one", b"two", b"wait"]
+    assert connection.peer.received == [b"one", b"two", b"wait"]
     assert connection.peer.shown == [b"three"]
     await connection.peer.release()
-    assert connection.peer.told == [b"one", b"two", b"wait", "waited", b"three"]
+    assert connection.peer.received == [b"one", b"two", b"wait", "waited", b"three"]
 
 
 async def test_compressed_messages_that_wait_stay_compressed() -> None:
@@ -336,22 +336,22 @@ async def test_compressed_messages_that_wait_stay_compressed() -> None:
     assert held - sum(len(each) for each in connection.peer.shown if isinstance(each, bytes)) < 1_000_000
     await connection.peer.release()
     await turns()
-    assert connection.peer.told[2:] == [b"0" * 1_000_000] * 50
+    assert connection.peer.received[2:] == [b"0" * 1_000_000] * 50
 
 
 async def test_a_message_takes_longer_turns_the_more_it_is_inflated() -> None:
     connection = Connection(compression=True)
     connection.socket.data_received(packed(b"0" * 1_000_000) + frame(b"later"))
-    assert connection.peer.told == [b"0" * 1_000_000]
+    assert connection.peer.received == [b"0" * 1_000_000]
     await turns()
-    assert connection.peer.told[1] == b"later"
+    assert connection.peer.received[1] == b"later"
 
 
 async def test_a_bomb_ends_the_connection() -> None:
     connection = Connection(compression=True)
     connection.socket.data_received(packed(b"0" * 10_000_000) + frame(b"late"))
     assert connection.peer.closed == 1009
-    assert connection.peer.told == []
+    assert connection.peer.received == []
 
 
 async def test_large_frames_are_written_compressed_if_that_was_negotiated() -> None:

@@ -51,6 +51,6 @@ def test_a_stream_beyond_the_change_is_another_log() -> None:
 
 
 def test_a_change_without_a_known_time_is_checked_by_position() -> None:
-    told = Cursor(Position(20, 2))
-    assert Continuity(told).see(change(20, 2))
-    assert Continuity(told).see(OpaqueChange(Position(20, 2), (7,)))
+    known = Cursor(Position(20, 2))
+    assert Continuity(known).see(change(20, 2))
+    assert Continuity(known).see(OpaqueChange(Position(20, 2), (7,)))
