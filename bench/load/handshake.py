@@ -20,18 +20,10 @@ class Refused(ConnectionError):
 class Handshake(asyncio.Protocol):
     """`done` holds until the steps are through; from then on `successor` receives what the server sends."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        host: str,
-        port: int,
-        channel: str | None,
-        successor: asyncio.Protocol,
-        extensions: str | None = None,
-    ) -> None:
+    def __init__(self, dialect: Dialect, request: bytes, channel: str | None, successor: asyncio.Protocol) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dialect = dialect
-        self._request = websocket.request(host, port, dialect.target, dialect.subprotocols, extensions)
+        self._request = request
         self._steps = dialect.setup(channel)
         self._successor = successor
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -114,12 +106,11 @@ async def enter(
 
     Raises Refused when the server says no, TimeoutError after 20 s.
     """
-    loop = asyncio.get_running_loop()
+    request = websocket.request(host, port, dialect.target, dialect.subprotocols, extensions)
+    handshake = Handshake(dialect, request, channel, successor)
     try:
         async with asyncio.timeout(_SETUP_S):
-            _, handshake = await loop.create_connection(
-                lambda: Handshake(dialect, host, port, channel, successor, extensions), host, port
-            )
+            await asyncio.get_running_loop().create_connection(lambda: handshake, host, port)
             await handshake.done
     except TimeoutError:
         raise TimeoutError(f"not connected and subscribed within {_SETUP_S:.0f} s") from None

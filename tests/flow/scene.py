@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 
 GUIDE: Final = Path(__file__).parents[2] / "docs/guides/explain.md"
 SECRET: Final = "the token secret of all these causes"
+RULES: Final = """
+[[channels]]
+topic = "rooms/{room}"
+subscribe = "authenticated"
+publish = "authenticated"
+members = { table = "members", room = "{room}", person = "{user.id}" }
+[[channels]]
+topic = "open/**"
+subscribe = "authenticated"
+publish = "authenticated"
+presence = "authenticated"
+history = "authenticated"
+[[tables]]
+name = "orders"
+rows = { owner = "user.id" }
+columns = ["id", "owner", "status"]
+"""
+"""Members of rooms, everything for users in `open/**`, and their own rows of `orders`."""
 SETTINGS: Final = f"""
 token_secret = "{SECRET}"
 [console]
@@ -31,17 +49,7 @@ heartbeat_seconds = 600
 topic = "chat/{{room}}"
 subscribe = "user.claims.level > 1 && user.claims.staff"
 publish = "user.id == 'editor'"
-[[channels]]
-topic = "rooms/{{room}}"
-subscribe = "authenticated"
-publish = "authenticated"
-members = {{ table = "members", room = "{{room}}", person = "{{user.id}}" }}
-[[channels]]
-topic = "open/**"
-subscribe = "authenticated"
-publish = "authenticated"
-presence = "authenticated"
-history = "authenticated"
+{RULES}
 [[logs]]
 pattern = "open/*/two"
 max_count = 2
@@ -49,10 +57,6 @@ max_age = "30m"
 [[logs]]
 pattern = "**"
 max_age = "30m"
-[[tables]]
-name = "orders"
-rows = {{ owner = "user.id" }}
-columns = ["id", "owner", "status"]
 [[tables]]
 name = "bids"
 rows = "row.amount > 10"
@@ -65,9 +69,10 @@ name = "emptied"
 [[tables]]
 name = "moved"
 """
-TABLES: Final = """
+ORDERS: Final = "CREATE TABLE orders(id INTEGER PRIMARY KEY, owner TEXT, status TEXT, margin INTEGER)"
+TABLES: Final = f"""
 CREATE TABLE members(room TEXT, person TEXT);
-CREATE TABLE orders(id INTEGER PRIMARY KEY, owner TEXT, status TEXT, margin INTEGER);
+{ORDERS};
 CREATE TABLE bids(id INTEGER PRIMARY KEY, amount INTEGER);
 CREATE TABLE emptied(id INTEGER PRIMARY KEY);
 CREATE TABLE moved(id INTEGER PRIMARY KEY);

@@ -10,6 +10,7 @@ import pytest
 from aerostack_realtime import Aerostack, Explanation
 from tests.flow.calls import Http
 from tests.flow.command import aerostack
+from tests.flow.scene import ORDERS, RULES
 from tests.flow.scene import Scene as Users
 
 if TYPE_CHECKING:
@@ -27,30 +28,15 @@ subscribe = "user.claims.level > 1 && user.claims.staff"
 publish = "user.id == 'ann'"
 history = "authenticated"
 presence = "authenticated"
-[[channels]]
-topic = "rooms/{{room}}"
-subscribe = "authenticated"
-publish = "authenticated"
-members = {{ table = "members", room = "{{room}}", person = "{{user.id}}" }}
-[[channels]]
-topic = "open/**"
-subscribe = "authenticated"
-publish = "authenticated"
-presence = "authenticated"
-history = "authenticated"
+{RULES}
 [[logs]]
 pattern = "open/short"
 max_count = 2
-[[tables]]
-name = "orders"
-rows = {{ owner = "user.id" }}
-columns = ["id", "owner", "status"]
 [[tables]]
 name = "bids"
 rows = "row.amount > 10 && row.secret < 5"
 columns = ["id", "amount"]
 """
-ORDERS: Final = "CREATE TABLE orders(id INTEGER PRIMARY KEY, owner TEXT, status TEXT, margin INTEGER)"
 
 
 class Scene(Users):
