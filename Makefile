@@ -23,7 +23,7 @@ WEB := src/aerostack_realtime/web
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
-install: $(VENV)/.installed node_modules/.installed $(WEB)/.built ## the virtual environment, the npm packages, the built pages
+install: $(VENV)/.installed $(VENV)/.native node_modules/.installed $(WEB)/.built ## the virtual environment, the npm packages, the built pages
 
 demo: install ## the server on a SQLite file, with the examples and sample data; PORT=8788
 	@exec $(BIN)/aerostack demo --no-browser --db $(DB) $(if $(PORT),--port $(PORT))
@@ -129,6 +129,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	@touch $@
+
+$(VENV)/.native: $(VENV)/.installed $(addprefix native/,pyproject.toml setup.py src/aerostack_batched_writes/__init__.py src/aerostack_batched_writes/_native.c)
+	@scripts/build_native $(BIN)/python
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json $(wildcard packages/*/package.json examples/*/package.json)

@@ -21,6 +21,7 @@ from aerostack_realtime.gateway.http.metrics import MetricsCall, Sources
 from aerostack_realtime.gateway.http.middleware import surrounding
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot
 from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch, path_of
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.session import Session
@@ -54,6 +55,7 @@ class ApplicationBuilder(Struct, frozen=True):
     reloader: Reloader
     tracing: "Tracing | None"
     documents: Documents | None
+    batch: WriteBatch | None
 
     def build(self) -> Application:
         settings, parts = self.settings, self.parts
@@ -110,6 +112,7 @@ class ApplicationBuilder(Struct, frozen=True):
             project=settings.project,
             query_credentials=settings.query_credentials,
             compression=settings.compression,
+            batch=self.batch,
             proxies=self.proxies,
             pending_sockets=parts.pending_sockets,
             open_session=self._open_session,
@@ -151,7 +154,11 @@ class ApplicationBuilder(Struct, frozen=True):
                 database=self.parts.database,
                 connections=lambda: endpoint.connections,
                 refused_sockets=lambda: pending_sockets.refused,
-                build={"version": VERSION, "python": platform.python_version()},
+                build={
+                    "version": VERSION,
+                    "python": platform.python_version(),
+                    "writes": path_of(self.batch),
+                },
             )
         )
 

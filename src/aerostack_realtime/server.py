@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -36,6 +37,7 @@ from aerostack_realtime.gateway.limits.token_bucket import HttpRateLimiter
 from aerostack_realtime.gateway.listener import Listener
 from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
+from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch, open_batch
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.node import Node, open_unless
 from aerostack_realtime.protocol import close_codes
@@ -101,7 +103,8 @@ async def _run(
         if node is None:
             return
         opened.push_async_callback(node.close)
-        hub = _hub(settings, node, Counters(rule_of=rules.rule_of))
+        batch = open_batch(settings.batched_writes, asyncio.get_running_loop().call_soon)
+        hub = _hub(settings, node, Counters(rule_of=rules.rule_of), batch)
         if tracing is not None:
             hub.trace(tracing)
         documents = _documents(settings, hub, node.database)
@@ -124,7 +127,7 @@ async def _run(
             sessions=lambda: application.endpoint.sessions,
         )
         reloader = Reloader(settings, access, parts, reread)
-        application = ApplicationBuilder(settings, parts, proxies, reloader, tracing, documents).build()
+        application = ApplicationBuilder(settings, parts, proxies, reloader, tracing, documents, batch).build()
         if settings.console.enabled:
             await application.console.start()
         service = _Service(settings, node, parts, application, reloader, documents)
@@ -230,14 +233,18 @@ async def _any(*events: asyncio.Event) -> None:
             task.cancel()
 
 
-def _hub(settings: Settings, node: Node, counters: Counters) -> Hub:
+def _hub(settings: Settings, node: Node, counters: Counters, batch: WriteBatch | None) -> Hub:
     loop = asyncio.get_running_loop()
+    # What a deferred call writes is sent in the same step, and not one iteration of the event loop later.
+    defer: Callable[[Callable[[], None]], object] = loop.call_soon
+    if batch is not None:
+        defer = partial(loop.call_soon, batch.run)
     return Hub(
         HubOptions(
             journal=node.journal,
             changes=node.database.changes,
             store=node.database.messages,
-            defer=loop.call_soon,
+            defer=defer,
             later=loop.call_later,
             buffer_limit=settings.limits.buffer_bytes,
             presence_limit=settings.limits.presence_members,

@@ -1,7 +1,7 @@
 """The settings of a server. The docstring of a field is its description wherever settings are shown."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -167,6 +167,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether keys and tokens are accepted in the URL of a WebSocket."""
     compression: bool = True
     """Whether frames above 1 KiB are compressed for clients that offer it (permessage-deflate)."""
+    batched_writes: Literal["auto", "send", "off"] = "auto"
+    """Whether frames of many connections are sent together. `auto`: if the package `aerostack-batched-writes` is
+    installed, by io_uring where the kernel allows it. `send`: without io_uring. `off`: one by one."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`."""
     tls_cert: str | None = None

@@ -22,7 +22,15 @@ _STREAM: Final = {"rule": _RULE, "kind": "`event`, `change`"}
 _CODE: Final = "an error code of [protocol.md §7](../protocol.md)"
 
 METRICS: Final[dict[str, Described]] = {
-    "build": Described("info", "What runs", {"version": "of Aerostack Realtime", "python": "of the interpreter"}),
+    "build": Described(
+        "info",
+        "What runs",
+        {
+            "version": "of Aerostack Realtime",
+            "python": "of the interpreter",
+            "writes": "how frames are written: `io_uring`, `send` or `transport`",
+        },
+    ),
     "connections": Described("gauge", "WebSocket connections now"),
     "connections_opened": Described("counter", "WebSocket connections that were accepted"),
     "connections_refused": Described("counter", "WebSocket connections that were refused", {"code": _CODE}),

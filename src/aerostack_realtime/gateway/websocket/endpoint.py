@@ -16,6 +16,7 @@ from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.origins import ORIGIN_REFUSED, Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket import extensions, handshake
+from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch
 from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
 from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
 from aerostack_realtime.gateway.websocket.session import Session
@@ -81,6 +82,7 @@ class WebSocketEndpoint:
         project: str,
         query_credentials: bool,
         compression: bool,
+        batch: WriteBatch | None,
         proxies: Proxies,
         pending_sockets: PendingSockets,
         open_session: OpenSession,
@@ -95,6 +97,7 @@ class WebSocketEndpoint:
         self._project = project
         self._query_credentials = query_credentials
         self._compression = compression
+        self._batch = batch
         self._proxies = proxies
         self._lobby = pending_sockets
         self._connections = ConnectionCounter(limits)
@@ -145,7 +148,7 @@ class WebSocketEndpoint:
     def open(self, request: Upgrade, transport: asyncio.Transport) -> None:
         """Accept a WebSocket that is admitted, and take its transport over."""
         extension = self._extension(request)
-        socket = WebSocketProtocol(transport, self._limits, self._left, compression=extension is not None)
+        socket = self._socket(transport, extension)
         transport.set_protocol(cast(asyncio.BaseProtocol, socket))
         accepted = handshake.answer(request, select(protocols := offered(request)), extension)
         self._serve(socket, request, protocols, accepted, request.rest, self._identify, self._project, None)
@@ -185,7 +188,7 @@ class WebSocketEndpoint:
             return handshake.Taken()
         # Another protocol may send what is not text, and its translator writes frames of its own.
         extension = self._extension(request) if translator is None else None
-        socket = WebSocketProtocol(transport, self._limits, self._left, compression=extension is not None)
+        socket = self._socket(transport, extension)
         accepted = handshake.answer(request, select(protocols), extension)
         rest = handshake.take_over(request, transport, cast(asyncio.BaseProtocol, socket))
         between = None if translator is None else translator(socket)
@@ -237,6 +240,11 @@ class WebSocketEndpoint:
             between.serve(session)
             socket.serve(between, accepted, rest)
         return session
+
+    def _socket(self, transport: asyncio.Transport, extension: str | None) -> WebSocketProtocol:
+        return WebSocketProtocol(
+            transport, self._limits, self._left, compression=extension is not None, batch=self._batch
+        )
 
     def _leave(self, socket: WebSocketProtocol) -> None:
         session = self._sessions.pop(socket, None)

@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType
 from aiohttp.http import WebSocketError, WebSocketReader
 
 from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch, writer_of
 from aerostack_realtime.gateway.websocket.framing import Framing
 from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
 from aerostack_realtime.gateway.websocket.inflating import SHARE_BYTES, CompressedText, InflatingReader, Message
@@ -64,7 +65,8 @@ _OPEN, _LOST = State.OPEN, State.LOST
 
 class WebSocketProtocol(WebSocketDataQueue):
     """An asyncio protocol that is also the queue which aiohttp's parser writes to; normally nothing is queued.
-    `left` is called when the connection is gone. With `compression` it was negotiated.
+    `left` is called when the connection is gone. With `compression` it was negotiated. With `batch` frames are
+    sent together with those of other connections.
 
     A command that has to be awaited delays the frames after it, except pings and pongs: the handler sees the next
     frames ahead, and receives them afterwards. Above `AHEAD` bytes they stay here unparsed, and reading is paused.
@@ -91,6 +93,9 @@ class WebSocketProtocol(WebSocketDataQueue):
         "_task",
         "_transport",
         "_turn",
+        "_write",
+        "_writer",
+        "buffered",
         "is_stalled",
     )
 
@@ -101,9 +106,14 @@ class WebSocketProtocol(WebSocketDataQueue):
         left: "Callable[[WebSocketProtocol], None]",
         *,
         compression: bool = False,
+        batch: WriteBatch | None = None,
     ) -> None:
         # The parser's own queue is not made: it would be half a KiB for every connection, and never be used.
         self._transport = transport
+        self._writer = writer = writer_of(batch, transport)
+        self._write: Callable[[bytes], None] = transport.write if writer is None else writer.write
+        self.buffered: Callable[[], int] = transport.get_write_buffer_size if writer is None else writer.buffered
+        """See channels.audience.Subscriber."""
         self._handler: FrameHandler = NULL_HANDLER
         self._left = left
         self._close_seconds = limits.close_seconds
@@ -140,17 +150,12 @@ class WebSocketProtocol(WebSocketDataQueue):
     @property
     def write(self) -> Callable[[bytes], None]:
         """See channels.audience.Subscriber."""
-        return self._write_compressed if self._compression else self._transport.write
+        return self._write_compressed if self._compression else self._write
 
     @property
     def write_shared(self) -> Callable[[bytes], None] | None:
         """See channels.audience.Subscriber."""
-        return self._transport.write if self._compression else None
-
-    @property
-    def buffered(self) -> Callable[[], int]:
-        """See channels.audience.Subscriber."""
-        return self._transport.get_write_buffer_size
+        return self._write if self._compression else None
 
     def hang_up(self) -> None:
         """End it once the client has answered the close frame, or after a while if it does not."""
@@ -185,6 +190,7 @@ class WebSocketProtocol(WebSocketDataQueue):
 
     def eof_received(self) -> None:
         """The transport closes itself."""
+        self._flush()
 
     def pause_writing(self) -> None:
         """Slow consumers are found by the size of the transport's buffer, which is empty once the connection is
@@ -196,6 +202,8 @@ class WebSocketProtocol(WebSocketDataQueue):
         self.is_stalled = False
 
     def connection_lost(self, _error: Exception | None) -> None:
+        if self._writer is not None:
+            self._writer.lose()
         if self._state is _OPEN and (self._task is not None or self._rest is not None or self._parsed):
             self._state = _LOST
             self._handler.leaving()
@@ -208,6 +216,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._state = State.CLOSING
         if self._task is not None:
             self._task.cancel()
+        self._flush()
         self._transport.abort()
         if lost:
             self._leave()
@@ -247,7 +256,11 @@ class WebSocketProtocol(WebSocketDataQueue):
     # --- inside ------------------------------------------------------------------------------------------
 
     def _write_compressed(self, data: bytes) -> None:
-        self._transport.write(compressed(data))
+        self._write(compressed(data))
+
+    def _flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
 
     def _handle(self, message: Message) -> None:
         """A control frame, or a compressed message."""
@@ -261,6 +274,7 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._handler.control()
         else:
             self._end(message.data or WSCloseCode.OK)
+            self._flush()
             self._transport.close()
 
     def _inflate(self, message: CompressedText) -> None:
