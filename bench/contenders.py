@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aerostack_realtime.gateway.websocket.batched_writes import open_batch, path_of
 from bench.machine import BENCH, ROOT, free_port, version
 from bench.servers import NotStarted, Plan, Running, running, scratch
 
@@ -76,7 +77,8 @@ def await_port(port: int) -> None:
 
 def _aerostack_version() -> str:
     found = importlib.metadata.version
-    return f"{found('aerostack-realtime')} (aiohttp {found('aiohttp')})"
+    batch = open_batch("auto", lambda _: None)
+    return f"{found('aerostack-realtime')} (aiohttp {found('aiohttp')}, frames by {path_of(batch)})"
 
 
 def _aerostack(directory: Path) -> Plan:

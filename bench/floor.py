@@ -7,6 +7,7 @@ in it is the kernel's, which includes the receivers' side of loopback TCP. Ours 
 """
 
 import argparse
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -43,8 +44,15 @@ def contenders(directory: Path) -> list[Contender]:
         Contender("floor: send(2) in a loop, C", "plain", lambda: "", plan("send")),
         Contender("floor: io_uring in batches, C", "plain", lambda: "", plan("uring")),
         OURS,
+        dataclasses.replace(OURS, name="this server, writes = send", plan=_writing("send")),
+        dataclasses.replace(OURS, name="this server, writes = off", plan=_writing("off")),
         WS,
     ]
+
+
+def _writing(mode: str) -> Callable[[Path], Plan]:
+    """How to start this server with a value of `batched_writes`."""
+    return lambda place: dataclasses.replace(OURS.plan(place), environment={"AEROSTACK_BATCHED_WRITES": mode})
 
 
 def measure(contender: Contender, rate: float, subscribers: int, seconds: float) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -238,7 +238,7 @@ def _hub(settings: Settings, node: Node, counters: Counters, batch: WriteBatch |
     # What a deferred call writes is sent in the same step, and not one iteration of the event loop later.
     defer: Callable[[Callable[[], None]], object] = loop.call_soon
     if batch is not None:
-        defer = partial(loop.call_soon, batch.run)
+        defer = partial(cast(Callable[..., object], loop.call_soon), batch.run)
     return Hub(
         HubOptions(
             journal=node.journal,

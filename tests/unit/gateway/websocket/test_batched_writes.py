@@ -168,7 +168,7 @@ def test_what_a_deferred_call_writes_is_sent(mode: Mode) -> None:
 def test_a_peer_that_does_not_read_receives_everything_later(mode: Mode) -> None:
     async def scenario(network: Network) -> None:
         (slow, its_peer), (quick, quick_peer) = await network.connect(), await network.connect()
-        sent = []
+        sent: list[bytes] = []
         while not slow.buffered():
             sent.append(b"%08d" % len(sent) * 4096)
             slow.write(sent[-1])
@@ -313,8 +313,9 @@ def test_tls_and_unix_sockets_are_written_by_their_transport(mode: Mode) -> None
 
 def test_without_the_package_frames_are_written_by_transports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, PACKAGE, None)
-    for mode in ("auto", "send", "off"):
-        assert path_of(open_batch(cast(Mode, mode), lambda _: None)) == "transport"
+    modes: list[Mode] = ["auto", "send", "off"]
+    for mode in modes:
+        assert path_of(open_batch(mode, lambda _: None)) == "transport"
 
 
 FORKED = """
