@@ -56,13 +56,23 @@ class Listener:
 
     def __init__(self, node: str) -> None:
         self._node = node
+        self._expected = -1
+        self._complete = asyncio.Event()
         self.count = 0
         self.times: list[int] = []
 
     def entered(self, position: int, at: int, node: str, item: AnyItem) -> None:  # noqa: ARG002
         self.count += 1
+        if self.count == self._expected:
+            self._complete.set()
         if node != self._node and isinstance(item, Publish):
             self.times.append(monotonic_ns() - int(item.data[1 : 1 + DIGITS]))
+
+    async def until(self, count: int) -> None:
+        """Return when so many events have entered."""
+        self._expected = count
+        if self.count < count:
+            await self._complete.wait()
 
     def began(self, since: int, until: int) -> None:
         """Once, at the start."""
@@ -93,12 +103,13 @@ async def run_node(name: str, url: str, arbiter: str, per_tick: float, tick: flo
         pause = (number + 1) * tick - (monotonic_ns() - begin) / 1e9
         await asyncio.sleep(max(pause, 0.0))
     cpu = process_time() - cpu
-    await asyncio.to_thread(sys.stdin.readline)
+    print(appended, flush=True)
+    await listener.until(int(await asyncio.to_thread(sys.stdin.readline)))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await journal.close()
     listener.times.sort()
-    print(json.dumps({"cpu": cpu, "appended": appended, "entered": listener.count, "times": listener.times[::10]}))
+    print(json.dumps({"cpu": cpu, "entered": listener.count, "times": listener.times[::10]}))
 
 
 async def measure(work: Work) -> list[str]:
@@ -133,15 +144,15 @@ async def _measured(work: Work, server: RedisServer, arbiter: Path) -> list[str]
     cpu = server.cpu_seconds()
     for _, stdin, _ in nodes:
         stdin.write(b"go\n")
-    await asyncio.sleep(SECONDS + 1)
+    events = sum([int(await stdout.readline()) for _, _, stdout in nodes])
+    await asyncio.sleep(0.5)
     cpu = server.cpu_seconds() - cpu
     calls = int(server.command("INFO", "stats").partition(b"total_commands_processed:")[2].split()[0]) - calls
     for _, stdin, _ in nodes:
-        stdin.write(b"stop\n")
+        stdin.write(b"%d\n" % events)
     results = [json.loads(await stdout.readline()) for _, _, stdout in nodes]
     for node, _, _ in nodes:
         await node.wait()
-    events = sum(result["appended"] for result in results)
     assert {result["entered"] for result in results} == {events}, "every node gets every event"
     times = sorted(time for result in results for time in result["times"])
     return [
