@@ -184,16 +184,25 @@ class RedisServer:
 class Sentinel(RedisServer):
     """Watches the master `name`. `quorum` Sentinels have to agree that it is down."""
 
-    def __init__(self, name: str, master: RedisServer, *, quorum: int, down_after_ms: int = 500) -> None:
+    def __init__(
+        self,
+        name: str,
+        master: RedisServer,
+        *,
+        quorum: int,
+        down_after_ms: int = 500,
+        host: str = "127.0.0.1",
+    ) -> None:
+        """`host`: the address of this machine by which everybody is known."""
         super().__init__()
         watch = {
-            "monitor": f"{name} 127.0.0.1 {master.port} {quorum}",
+            "monitor": f"{name} {host} {master.port} {quorum}",
             "down-after-milliseconds": f"{name} {down_after_ms}",
             "failover-timeout": f"{name} 3000",
             "parallel-syncs": f"{name} 1",
         }
         self._settings = {
-            "bind": "127.0.0.1",
+            "bind": host,
             "port": str(self.port),
             "unixsocket": str(self.socket),
             "dir": str(self.directory),
@@ -208,10 +217,13 @@ class WatchedRedis:
 
     NAME = "main"
 
-    def __init__(self) -> None:
-        self.master = RedisServer.started()
-        self.replica = RedisServer.started(replicaof=f"127.0.0.1 {self.master.port}")
-        self.sentinels = [Sentinel(self.NAME, self.master, quorum=2) for _ in range(3)]
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """`host`: the address of this machine by which the servers know each other and clients find them."""
+        self._host = host
+        how = {"bind": host, "protected_mode": "no"}
+        self.master = RedisServer.started(**how)
+        self.replica = RedisServer.started(**how, replicaof=f"{host} {self.master.port}")
+        self.sentinels = [Sentinel(self.NAME, self.master, quorum=2, host=host) for _ in range(3)]
         for sentinel in self.sentinels:
             sentinel.start()
         for sentinel in self.sentinels:
@@ -219,7 +231,7 @@ class WatchedRedis:
 
     @property
     def url(self) -> str:
-        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        places = ",".join(f"{self._host}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{places}/{self.NAME}"
 
     @property

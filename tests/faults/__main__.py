@@ -36,8 +36,8 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.sentinel:
         asked.nodes = max(3, asked.nodes)
-    if asked.namespaces and (asked.nodes == 1 or asked.sentinel):
-        parser.error("--namespaces needs several nodes on one Redis")
+    if asked.namespaces and asked.nodes == 1:
+        parser.error("--namespaces needs several nodes")
     if asked.namespaces and not cable.possible():
         parser.error("--namespaces needs root, unshare, nsenter and ip, and a kernel that allows them")
     if asked.nodes > 1:

@@ -14,6 +14,8 @@ from typing import Final, Literal
 CableName = Literal["clients", "redis", "postgres"]
 CABLES: Final[tuple[CableName, ...]] = ("clients", "redis", "postgres")
 Direction = Literal["both", "to node", "from node"]
+SHARED: Final = "10.220.0.1"
+"""An address of the run's namespace that every node reaches by its cable to Redis: Sentinels name one address."""
 _NOBODY: Final = "02:00:00:00:00:fe"
 """A link address that no interface has."""
 
@@ -43,6 +45,7 @@ class Host:
             ):
                 _run(*prefix, "ip", "address", "add", f"{address}/30", "dev", interface)
                 _run(*prefix, "ip", "link", "set", interface, "up")
+        _run(*self.prefix(), "ip", "route", "add", f"{SHARED}/32", "via", self.near("redis"))
 
     @property
     def namespace(self) -> str:
@@ -91,6 +94,11 @@ class Host:
     @staticmethod
     def _address(prefix: Sequence[str], interface: str, other: str, link: str) -> None:
         _run(*prefix, "ip", "neigh", "replace", other, "lladdr", link, "dev", interface, "nud", "permanent")
+
+
+def share_address() -> None:
+    """Give the run's namespace the address that all nodes reach."""
+    _run("ip", "address", "add", f"{SHARED}/32", "dev", "lo")
 
 
 def _run(*command: str) -> None:

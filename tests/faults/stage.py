@@ -16,7 +16,7 @@ from tests.faults.cable import HERE, Cable
 from tests.faults.child import END, END_ROW, PEOPLE, SECRET_KEY, STEADY, TABLE, TOPICS
 from tests.faults.disk import Disk
 from tests.faults.history import Shown
-from tests.faults.hosts import Host
+from tests.faults.hosts import SHARED, Host, share_address
 from tests.faults.network import Network
 from tests.faults.plan import AFAR, PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
 from tests.faults.postgres import Postgres
@@ -153,7 +153,9 @@ class Stage:
         else:
             self.address = str(self.disk.directory / "aerostack.db")
             self.vault = Vault(place, Path(self.address))
-        self.watched = WatchedRedis() if sentinel else None
+        if sentinel and namespaces:
+            share_address()
+        self.watched = WatchedRedis(*([SHARED] if namespaces else [])) if sentinel else None
         self.redis = RedisServer() if nodes > 1 and not sentinel else None
         self.ways = [Network(self.redis.port) for _ in range(nodes)] if self.redis is not None else []
         names = [f"node-{number}" for number in range(nodes)] if nodes > 1 else ["server"]
@@ -214,7 +216,8 @@ class Stage:
             await host.open()
             assert self.postgres is not None, "a cluster has PostgreSQL"
             server.address = self.postgres.address_by_cable(host.near("postgres"))
-            server.backplane = f"redis://{host.near('redis')}:{self.ways[number].port}"
+            if self.ways:
+                server.backplane = f"redis://{host.near('redis')}:{self.ways[number].port}"
             server.host, server.namespace = host.far("clients"), host.namespace
             server.open_to_others = ("--host", "0.0.0.0", "--unsafe-public")
 
