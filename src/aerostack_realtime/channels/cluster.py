@@ -51,6 +51,8 @@ class Cluster:
         self.digests = Digests()
         self.is_learning = True
         """Whether this node still lacks members that other nodes make. It announces no changes meanwhile."""
+        self.joined_at = 0
+        """The position at which this node joined last."""
         self._journal = journal
         self._nodes = nodes
         self._publishing = publishing
@@ -151,6 +153,7 @@ class Cluster:
             self._expected = {each.node for each in self._nodes.present()} - {node}
             if self._joining:
                 self._joining = False
+                self.joined_at = self._journal.last
                 self._streams.joined(self._expected)
             if not self._expected:
                 self._publishing.be_sure()

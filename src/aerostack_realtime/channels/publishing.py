@@ -264,6 +264,8 @@ class Publishing:
 
     def _hold(self, position: int, node: str, item: Publish, done: Done | None) -> None:
         if not self._nodes.alive(node):
+            if node == self._journal.node:  # a newcomer that has not read of the death waits for it
+                self.report(Settlement(position, "refused"))
             if done is not None:
                 done(Unavailable("This node was cut off from the cluster; retry in a moment."))
             return

@@ -141,12 +141,15 @@ class Resolver:
                 del self._doubtful[node]
 
     async def _settle_orphans(self) -> None:
-        """Find out what dead nodes had stored, and release everything that waits for it."""
-        if self._commits is None or self._nodes.lowest() != self._journal.node:
+        """Find out what dead nodes had stored, and release everything that waits for it. One node does that; but
+        of what came before a node joined, the others may have refused what it holds, so it does that itself."""
+        if self._commits is None:
             return
+        is_first = self._nodes.lowest() == self._journal.node
         orphans: dict[str, list[PendingEvent]] = {}
         for event in self._publishing.orphans(self._nodes.is_ended):
-            orphans.setdefault(event.node, []).append(event)
+            if is_first or event.position <= self._cluster.joined_at:
+                orphans.setdefault(event.node, []).append(event)
         for node, events in orphans.items():
             await self._settle(node, events)
             log.warning("settled %d persisted publishes that the dead node %s left behind", len(events), node)

@@ -8,7 +8,7 @@ from aerostack_realtime.channels.hub import Outcome
 from aerostack_realtime.database.message_store import OutcomeUnknown
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Subscribe
-from tests.unit.channels.replicas import TOPIC, Replicas, events
+from tests.unit.channels.replicas import TOPIC, Node, Replicas, events
 
 
 @pytest.fixture
@@ -200,3 +200,42 @@ def test_a_node_alone_stores_nothing_behind_a_message_in_doubt(is_stored: bool) 
     kept = [each for each in nodes.messages.stored.values() if each.topic == TOPIC]
     assert sorted(kept, key=lambda each: each.created_at) == sorted(kept, key=lambda each: each.position)
     nodes.close()
+
+
+def a_late_publish(cluster: Replicas, newcomer: str) -> tuple[Node, Node]:
+    """The first node publishes after the other one has declared it dead, and a newcomer has read only of the
+    publish. Returns the first node and the newcomer."""
+    a = cluster.nodes[0]
+    cluster.beat()
+    cluster.nodes.remove(a)
+    cluster.beat(7)
+    a.journal.read()  # it knows, and has not joined again yet
+    cluster.log.trim(cluster.log.last + 1)
+    a.publish("late", persist=True)
+    a.journal.flush()
+    found = cluster.start(newcomer)
+    cluster.settle()
+    return a, found
+
+
+def test_a_newcomer_does_not_wait_for_a_publish_that_the_others_refused(cluster: Replicas) -> None:
+    a, newcomer = a_late_publish(cluster, "c")
+    peer = newcomer.peer()
+    cluster.nodes.insert(0, a)
+    cluster.settle()
+    b = cluster.nodes[1]
+    b.publish("after it")
+    cluster.settle()
+    assert [data for _, data in events(peer.take())] == ["after it"]
+
+
+@pytest.mark.parametrize("name", ["c", "0"])
+def test_a_newcomer_settles_what_a_dead_node_left_before_it_joined(cluster: Replicas, name: str) -> None:
+    """Whether it is the first node of the cluster or not."""
+    _, newcomer = a_late_publish(cluster, name)
+    peer = newcomer.peer()
+    cluster.nodes[0].publish("after it")
+    cluster.settle()
+    assert events(peer.take()) == [], "the dead node may have stored what comes before it"
+    cluster.beat(7)
+    assert [data for _, data in events(peer.take())] == ["after it"]
