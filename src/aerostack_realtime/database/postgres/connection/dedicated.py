@@ -18,6 +18,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.waiting import wait_async
 
+from aerostack_realtime.database.postgres.connection.cancellation import cancellable
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections, looks_disconnected
 
 _SESSION: Final = {
@@ -87,7 +88,7 @@ async def exchange(connection: Connection, sql: str, params: Sequence[bytes | No
     pgconn = connection.pgconn
     pgconn.send_query_params(sql.encode(), params, None, [_BINARY] * len(params), _BINARY)
     result: PGresult
-    (result,) = await wait_async(generators.execute(pgconn), pgconn.socket)
+    (result,) = await cancellable(wait_async(generators.execute(pgconn), pgconn.socket))
     if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
         raise error_from_result(result)
     return result

@@ -21,6 +21,11 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.address import parameters, shown
+from aerostack_realtime.database.postgres.connection.cancellation import (
+    cancellable,
+    cancellations,
+    raise_if_cancelled,
+)
 from aerostack_realtime.database.postgres.connection.errors import translate, unusable
 from aerostack_realtime.protocol.errors import Overloaded, ServerClosing, Unavailable
 
@@ -51,7 +56,7 @@ class TimeoutConnection(Connection):
 
     async def wait(self, gen: PQGen[Result], *how: Any, **more: Any) -> Result:
         try:
-            return await super().wait(self._heard(gen), *how, **more)
+            return await cancellable(super().wait(self._heard(gen), *how, **more))
         except _Silence:
             await self.close()
             raise
@@ -164,11 +169,13 @@ class Connections:
         inside as `translate` maps them.
         """
         self._check_open()
+        before = cancellations()
         try:
             async with (
                 self._yield_if_due() as until,
                 self._pool.connection(until - time.monotonic()) as connection,
             ):
+                raise_if_cancelled(before)
                 self._lent.add(connection)
                 try:
                     yield connection
@@ -209,7 +216,14 @@ class Connections:
         """
         self._check_open()
         try:
-            return await AsyncConnection.connect(**parameters(self._dsn, session=session), autocommit=True)
+            before = cancellations()
+            made = await AsyncConnection.connect(**parameters(self._dsn, session=session), autocommit=True)
+            try:
+                raise_if_cancelled(before)
+            except asyncio.CancelledError:
+                await made.close()
+                raise
+            return made
         except psycopg.Error as error:
             raise Unavailable(str(unusable(error, self._dsn))) from error
 
