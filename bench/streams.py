@@ -131,6 +131,11 @@ def frame(**fields: object) -> bytes:
     return websocket.encode(msgspec.json.encode(fields))
 
 
+def tokens(way: Way, topic: str, *, persist: bool = False) -> Iterator[bytes]:
+    """The frames of one token each."""
+    return (way.token(topic, n, persist=persist) for n in count_up())
+
+
 async def paced(writers: list[tuple[Listener, Iterator[bytes]]], rate: float, seconds: float) -> None:
     """Each writer sends `rate` frames per second."""
     began = monotonic()
@@ -144,7 +149,7 @@ async def paced(writers: list[tuple[Listener, Iterator[bytes]]], rate: float, se
 async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: float) -> Cost:
     """As many writers as topics, each to so many readers; a connection writes to fifty topics at most."""
     count = Count()
-    names = [f"bench/{way.title[:6]}-{number}" for number in range(topics)]
+    names = [f"bench/{way.title[:6]}-{topics}-{number}" for number in range(topics)]
     listeners = [await way.read(server, topic, count) for topic in names for _ in range(readers)]
     writers: list[tuple[Listener, Iterator[bytes]]] = []
     for number, topic in enumerate(names):
@@ -154,7 +159,7 @@ async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: fl
         opening = way.open(topic)
         if opening is not None:
             writer.send(opening)
-        writers.append((writer, (way.token(topic, n) for n in count_up())))
+        writers.append((writer, tokens(way, topic)))
     await asyncio.sleep(0.5)
     before = proctree.cpu_seconds(server.pid)
     await paced(writers, rate, SECONDS)
@@ -172,7 +177,7 @@ async def answer(server: Running, way: Way, *, is_stored: bool) -> Answer:
     opening, end = way.open(topic, persist=True), way.end(topic)
     if opening is not None:
         writer.send(opening)
-    await paced([(writer, (way.token(topic, n, persist=True) for n in count_up()))], 50.0, TOKENS / 50.0)
+    await paced([(writer, tokens(way, topic, persist=True))], 50.0, TOKENS / 50.0)
     if end is not None:
         writer.send(end)
     await asyncio.sleep(1.0)
