@@ -214,6 +214,22 @@ async def test_an_opening_without_an_id_is_refused(node: "ServerProcess", dial: 
     assert (await writer.hear("error"))["code"] == "bad_message"
 
 
+async def test_a_vendor_client_that_sends_stream_opens_one(node: "ServerProcess", dial: Dial) -> None:
+    vendor, other = await dial(node, protocols=()), await dial(node, protocols=())
+    for wire in (vendor, other):
+        await wire.subscribe("streams/vendors")
+    vendor.say("publish", topic="streams/vendors", event="e", data={"text": "x"}, id="s", stream=True)
+    assert (await answer(vendor, "s"))["code"] == "bad_message"
+    vendor.say("publish", topic="streams/vendors", event="e", data="x", id="s", stream=True)
+    assert (await answer(vendor, "s"))["state"] == "open"
+    for wire in (vendor, other):
+        assert await wire.settled() == []
+    other.say("cancel", topic="streams/vendors", id="s", ref="c")
+    for wire in (vendor, other):
+        event = await wire.hear("event")
+        assert (event["data"], "stream" in event) == ("x", False)
+
+
 async def test_the_id_of_an_open_stream_is_taken(node: "ServerProcess", dial: Dial) -> None:
     writer = await dial(node, "bot")
     await open_stream(writer, "streams/taken")

@@ -90,6 +90,16 @@ def test_a_repeated_piece_changes_nothing() -> None:
     assert json.loads(stream.data) == "a"
 
 
+def test_of_two_writers_of_one_stream_each_piece_counts_once() -> None:
+    streams, stream = opened()
+    assert isinstance(streams.append(11, "n1", piece(0, '"first"')), Appended)
+    assert streams.append(12, "n2", piece(0, '"second"')) == Repeated(1, "open")
+    assert isinstance(streams.append(13, "n2", piece(1, '" and on"')), Appended)
+    refused = streams.append(14, "n1", piece(3, '"ahead"'))
+    assert isinstance(refused, OutOfStep)
+    assert (refused.n, json.loads(stream.data)) == (2, "first and on")
+
+
 def test_a_piece_after_a_missing_one_is_refused_with_its_number() -> None:
     streams, _ = opened()
     refused = streams.append(11, "n1", piece(3, '"d"'))
