@@ -35,7 +35,7 @@ async function start(settings: Record<string, string>): Promise<string> {
 
 test.beforeAll(async () => {
   await server.query('DROP TABLE IF EXISTS tasks')
-  app.url = await start({ ASSISTANT_PIECES_PER_SECOND: '20' })
+  app.url = await start({ ASSISTANT_PIECES_PER_SECOND: '4' })
 })
 
 test.afterAll(async () => {
