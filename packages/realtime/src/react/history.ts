@@ -1,4 +1,4 @@
-import type { AerostackError, HistoryMessage, RealtimePayload } from 'aerostack-realtime'
+import type { AerostackError, Channel, HistoryMessage, RealtimePayload } from 'aerostack-realtime'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { eachFrame } from './frames.js'
 import { useAerostack } from './provider.js'
@@ -43,7 +43,7 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
   const begins = useRef<Begins>(() => {})
   const channel = useMemo(() => {
     const live: Begins = (stored) => begins.current(stored)
-    const options = { streams: true, history: pageSize, live }
+    const options = { ...STREAMS, history: Math.min(pageSize, LONGEST), live }
     return realtime.channel(topic, options)
   }, [realtime, topic, pageSize])
   const [pages, setPages] = useState<Pages<T>>(EMPTY)
@@ -84,13 +84,13 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
     begins.current = (history) => {
       if (stored !== undefined) return
       stored = history ?? 0
-      full = history === pageSize
+      full = history === Math.min(pageSize, LONGEST)
       if (history === undefined)
         reload() // another channel of the topic was first, or the server is older
       else if (!history) setPages((pages) => ({ ...pages, loading: false, hasMore: false }))
     }
     const wanted = new Set(names.split('\n'))
-    channel.on('*', (payload) => {
+    const listen = (payload: RealtimePayload) => {
       const { event = '' } = payload
       if (event === 'gap') {
         stored = 0
@@ -99,14 +99,24 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
         frames.add(payload)
         if (!--stored) begun = { loading: false, hasMore: full }
       } else if (wanted.has(event)) frames.add(payload)
-    })
-    channel.subscribe().catch(reload)
+    }
+    let withoutHistory: Channel | undefined
+    channel
+      .on('*', listen)
+      .subscribe()
+      .catch(({ code }: AerostackError) => {
+        reload()
+        if (!mounted || code !== 'forbidden') return
+        withoutHistory = realtime.channel(topic, STREAMS).on('*', listen) // the user may not read it, or nothing
+        withoutHistory.subscribe().catch(() => {})
+      })
     return () => {
       mounted = false
       frames.stop()
       channel.unsubscribe()
+      withoutHistory?.unsubscribe()
     }
-  }, [channel, load, names, pageSize])
+  }, [channel, load, names, pageSize, realtime, topic])
 
   const loadMore = useCallback(() => load(oldest, () => true), [load, oldest])
   const stop = useCallback(
@@ -117,6 +127,10 @@ export function useHistory<T = any>(topic: string, options: HistoryOptions = {})
   )
   return useMemo(() => ({ ...pages, loadMore, stop }), [pages, loadMore, stop])
 }
+
+const STREAMS = { streams: true }
+/** Messages that a subscription begins with at most. */
+const LONGEST = 1_000
 
 /** Called when the server has said how many stored messages the subscription begins with. */
 type Begins = (stored: number | undefined) => void

@@ -108,6 +108,33 @@ describe('useHistory', () => {
     expect(second.result.current.messages.map(({ data }) => data)).toEqual([3, 4])
   })
 
+  test('without the right to the history new messages are shown, with the error', async () => {
+    const refusal = { error: { code: 'forbidden', message: 'No.' } }
+    const fetch = async () => new Response(JSON.stringify(refusal), { status: 403 })
+    const made = await connected({ fetch })
+    const { result } = renderHook(() => useHistory('chat/1', { live: 'message' }), { wrapper: within(made) })
+    await eventually(() => made.socket.last('subscribe'))
+    await act(settled)
+    const { id } = made.socket.last('subscribe')
+    const error = {
+      type: 'error',
+      code: 'forbidden',
+      message: 'No.',
+      retryable: false,
+      id,
+      topic: CHAT,
+    } as const
+    act(() => made.socket.say(error))
+    await eventually(() => expect(made.socket.last('subscribe').history).toBeUndefined())
+    await act(settled)
+    act(() => made.socket.subscribed())
+    await waitFor(() => expect(result.current.error).toMatchObject({ code: 'forbidden' }), {
+      timeout: 40_000,
+    })
+    say(made, 'message', 'new', 'e:1')
+    await waitFor(() => expect(result.current.messages.map(({ data }) => data)).toEqual(['new']))
+  })
+
   test('loadMore loads older pages until the last one', async () => {
     const pages = [[message(4), message(3)], [message(2), message(1)], []]
     const asked: (string | null)[] = []
