@@ -21,7 +21,7 @@ from aerostack_realtime.application import VERSION, Application, ApplicationBuil
 from aerostack_realtime.channels.custom.logs import Logs
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.parts import HubOptions
-from aerostack_realtime.channels.streaming import StreamLimits
+from aerostack_realtime.channels.stream_limits import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.config import Settings

@@ -26,7 +26,8 @@ from aerostack_realtime.channels.replica import Replica
 from aerostack_realtime.channels.resolver import RETRY_SECONDS, Resolver
 from aerostack_realtime.channels.slow_readers import SlowReaders
 from aerostack_realtime.channels.stream_commands import StreamCommands
-from aerostack_realtime.channels.streaming import DEFAULT_LIMITS, Streaming, StreamLimits
+from aerostack_realtime.channels.stream_limits import DEFAULT_LIMITS, StreamLimits
+from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.channels.subscriptions import Subscriptions
 from aerostack_realtime.database.base import ChangeFeed
 from aerostack_realtime.database.message_store import MessageStore

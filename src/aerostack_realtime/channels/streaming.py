@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Append, CancelStream, Publish, Settlement
@@ -17,6 +17,7 @@ from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
+from aerostack_realtime.channels.stream_limits import StreamLimits
 from aerostack_realtime.channels.stream_recovery import StreamRecovery
 from aerostack_realtime.channels.stream_rows import StreamRows
 from aerostack_realtime.channels.stream_storage import StreamStorage
@@ -35,18 +36,6 @@ from aerostack_realtime.protocol.errors import (
 LACKING_COUNT: Final = 1_000
 """Streams for which a gap was reported, so that it is reported once."""
 _NOT_STORED: Final = "The end of the stream could not be stored; send it again."
-
-
-class StreamLimits(Struct, frozen=True):
-    """The bytes of one stream's content in JSON, the open streams of one connection, and the seconds after which
-    the stream of a writer that is gone ends."""
-
-    bytes: int = 1024 * 1024
-    per_connection: int = 100
-    seconds: int = 60
-
-
-DEFAULT_LIMITS: Final = StreamLimits()
 
 
 class Streaming:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aerostack_realtime.channels.streaming import DEFAULT_LIMITS
+from aerostack_realtime.channels.stream_limits import DEFAULT_LIMITS
 from tests.unit.gateway.websocket.stage import Connection, Stage, stage
 
 TOPIC = "chat/1"
