@@ -15,7 +15,7 @@ WORKERS ?= 4
 # Python keeps what it compiles, also on machines that say otherwise: each test process would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-PY := src tests bench examples scripts
+PY := src tests bench examples scripts native
 WEB := src/aerostack_realtime/web
 
 .PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart test-caddy fuzz clean
