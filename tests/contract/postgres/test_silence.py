@@ -127,6 +127,24 @@ async def test_a_publish_fails_when_the_database_does_not_reply(
         assert stored == [4, 1], "what was swallowed is not there"
 
 
+async def test_a_repeated_commit_keeps_its_place_in_the_history(
+    shop: Shop, line: Network, recorder: Recorder
+) -> None:
+    async with watching(shop, line, recorder) as database:
+        await append(database.messages, message(1))
+        line.silence()
+        async with asyncio.timeout(PATIENCE):
+            (sent,) = await append(database.messages, message(2))
+        assert isinstance(sent, OutcomeUnknown)
+        line.heal()
+        await append(database.messages, message(3))
+        (again,) = await append(database.messages, message(2))
+        assert not isinstance(again, AerostackError)
+        assert again.message.position == 2
+        stored = [found.position for found in await database.messages.history(TOPIC, 10)]
+        assert stored == [3, 2, 1], "it was accepted before the third message"
+
+
 async def test_a_stream_may_have_ended_when_the_database_does_not_reply(
     shop: Shop, line: Network, recorder: Recorder
 ) -> None:

@@ -27,6 +27,7 @@ from aerostack_realtime.database.postgres.connection.dedicated import (
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.messages import compaction, failures, streams
+from aerostack_realtime.database.postgres.messages.stamps import Stamps
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
     HIGH_WATER,
@@ -42,7 +43,6 @@ from aerostack_realtime.database.postgres.messages.table import (
     Write,
     first_column,
     integer,
-    last_stamps,
     messages_in,
     stored_at,
     text,
@@ -68,8 +68,6 @@ RETRY_SECONDS = 0.1
 COLLISIONS = 10
 """How often another node may use the same `created_at` before it is an error."""
 PRUNE_GAP_SECONDS = 0.01
-REMEMBERED_TOPICS = 10_000
-"""Topics whose last `created_at` is cached; others are read from the table."""
 
 _RESTORED = "The database was restored from a backup just now. Try again in a moment."
 _INT64_MAX = 2**63 - 1
@@ -88,8 +86,7 @@ class PostgresMessageStore:
         died: Callable[[BaseException], None],
     ) -> None:
         self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
-        self._now = now
-        self._last: dict[bytes, int] = {}
+        self._stamps = Stamps(now)
         self._waiting: deque[AnyWrite] = deque()
         self._waiting_bytes = 0
         self._under_way = 0
@@ -339,6 +336,8 @@ class PostgresMessageStore:
         except (psycopg.Error, OSError, Unavailable) as error:
             self._down = not isinstance(error, LicenceLost)
             unsent = failures.unsent(failures.unavailable(error))
+            if self._licence is None:  # a single node repeats them
+                self._stamps.keep(writes)
             return {write.key: failures.unknown() if write.is_sent else unsent for write in writes}
 
     async def _persist(self, writes: Sequence[Write]) -> dict[Key, Outcome]:
@@ -354,7 +353,7 @@ class PostgresMessageStore:
                 async with self._writer.use(self._commit_seconds) as connection:
                     self._down = False
                     if not stamped:
-                        await self._stamp(connection, writes)
+                        await self._stamps.stamp(connection, writes)
                         stamped = True
                     _mark_sent(writes)
                     stored = await compaction.store(connection, writes, self._licence)
@@ -363,8 +362,7 @@ class PostgresMessageStore:
                 if collisions > COLLISIONS:
                     raise
                 _mark_sent(writes, sent=False)
-                for write in writes:
-                    self._last.pop(write.key[0], None)
+                self._stamps.collided(writes)
                 stamped = False
                 continue
             except LicenceLost as error:
@@ -377,20 +375,9 @@ class PostgresMessageStore:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             outcomes |= stored
+            self._stamps.answered(writes)
             writes = [write for write in writes if write.key not in stored]  # pruned before it could be read
         return outcomes
-
-    async def _stamp(self, connection: Connection, writes: Sequence[Write]) -> None:
-        """Set the `created_at` of each, above all earlier ones of its topic."""
-        if len(self._last) > REMEMBERED_TOPICS:
-            self._last.clear()
-        if unknown := list({write.key[0] for write in writes} - self._last.keys()):
-            self._last |= await last_stamps(connection, unknown)
-        for write in writes:
-            topic = write.key[0]
-            given, last = write.message.created_at, self._last[topic]
-            now = max(self._now(), write.message.position // 1000, last + 1)
-            write.created_at = self._last[topic] = given if given > last else now
 
 
 def _outcome(outcome: Outcome, *, repeats: bool) -> Outcome:

@@ -106,6 +106,11 @@ class Write(Struct, gc=False):
     created_at: int = 0
     is_sent: bool = False
 
+    @property
+    def place(self) -> tuple[Key, int]:
+        """The same for each attempt to insert it."""
+        return self.key, self.message.position
+
 
 def write_of(message: NewMessage) -> Write:
     """Raises BadMessage for a character that PostgreSQL cannot store."""
