@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := src tests bench examples scripts native
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart test-caddy fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart test-caddy fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -50,9 +50,15 @@ coverage: install ## lines that the unit tests alone cover, above 90 % in channe
 	$(BIN)/pytest tests/unit -n $(WORKERS) -q --cov=aerostack_realtime --cov-report=term:skip-covered
 	for part in channels protocol access; do $(BIN)/coverage report --include="*/aerostack_realtime/$$part/*" --format=total --fail-under=90; done
 
-test: check ## all checks and tests; Node's tests run beside Python's, which mostly wait
-	@$(MAKE) -j2 --output-sync=line test-python test-node
+# Beside the longest check the tests are compiled once, for all processes that run them.
+test: install ## all checks and tests; Node's tests run beside Python's
+	@$(MAKE) -j2 --output-sync=target check-python check-pages compile-tests
+	@$(MAKE) -j2 --output-sync=line test-python test-node .tools/nextjs/.installed
 	@$(MAKE) test-browser
+
+compile-tests:
+	@mkdir -p .tools
+	@$(BIN)/pytest --collect-only -q >.tools/collected || { tail -40 .tools/collected; exit 1; }
 
 test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus .tools/nginx .tools/haproxy
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
