@@ -2,6 +2,9 @@
 import { type ColumnTypes, type Comparable, comparable, comparableOfFilter } from './column-types.js'
 import type { Filter, Operation, Row } from './protocol.js'
 
+/** All but `in`, which is `eq` with one of several values. */
+type Operator = 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte'
+
 /** Whether `row` is in the view. Order comparisons with NULL never hold; `eq` and `ne` accept null itself. */
 export function matches(filter: Filter, row: Row, types: ColumnTypes = {}): boolean {
   return Object.entries(filter).every(([column, condition]) => {
@@ -11,12 +14,12 @@ export function matches(filter: Filter, row: Row, types: ColumnTypes = {}): bool
     return Object.entries(operators).every(([operator, wanted]) =>
       operator === 'in'
         ? (wanted as readonly unknown[]).some((each) => holds('eq', value, comparableOfFilter(each, type)))
-        : holds(operator, value, comparableOfFilter(wanted, type)),
+        : holds(operator as Operator, value, comparableOfFilter(wanted, type)),
     )
   })
 }
 
-function holds(operator: string, value: Comparable, wanted: Comparable): boolean {
+function holds(operator: Operator, value: Comparable, wanted: Comparable): boolean {
   const order = compare(value, wanted)
   const ordered = order !== undefined && value.group !== 'null'
   switch (operator) {
@@ -33,6 +36,7 @@ function holds(operator: string, value: Comparable, wanted: Comparable): boolean
     case 'gte':
       return ordered && order >= 0
     default:
+      operator satisfies never // the server refuses it
       return false
   }
 }
