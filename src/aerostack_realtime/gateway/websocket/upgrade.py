@@ -21,12 +21,11 @@ _HEAD: Final = re.compile(
 )
 """Printable ASCII, names of letters and digits, lines that end in CR LF, no fragment. No part can match in two
 ways, so its cost is linear in the length."""
-_FIELD: Final = re.compile(r"([A-Za-z0-9-]+):([ -~\t]*)\r\n")
 _PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9._~=&:@/-]*")
 """Queries in which nothing is escaped."""
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 """The base64 of 16 bytes."""
-_WITH_BODY: Final = ("Content-Length", "Transfer-Encoding", "Expect")
+_WITH_BODY: Final = frozenset({"content-length", "transfer-encoding", "expect"})
 
 
 class ConnectRequest(Protocol):
@@ -71,25 +70,26 @@ def read(data: bytes, limits: Limits, remote: str | None, scheme: str = "http") 
     found = _HEAD.match(data)
     if found is None:
         return None
-    fields = [(name, value.strip(" \t")) for name, value in _FIELD.findall(found[2].decode("ascii"))]
-    headers = CIMultiDict(fields)
-    if len(fields) > limits.headers or len({name.lower() for name, _ in fields}) < len(fields):
-        return None
-    if not _is_upgrade(headers):
+    lines = [line.partition(":") for line in found[2].decode("ascii").split("\r\n")[:-1]]
+    fields = [(name, value.strip(" \t")) for name, _, value in lines]
+    headers = {name.lower(): value for name, value in fields}
+    if len(fields) > limits.headers or len(headers) < len(fields) or not _is_upgrade(headers):
         return None
     query = b"" if found[1] is None else found[1]
-    return Upgrade(headers, _parsed(query.decode("ascii")), remote, scheme, data[found.end() :])
+    return Upgrade(CIMultiDict(fields), _parsed(query.decode("ascii")), remote, scheme, data[found.end() :])
 
 
-def _is_upgrade(headers: MultiMapping[str]) -> bool:
+def _is_upgrade(headers: dict[str, str]) -> bool:
+    """Whether headers, by their names in lower case, are those of a plain upgrade."""
     value = headers.get
+    connection = value("connection", "").lower()
     return (
-        value("Upgrade", "").lower() == "websocket"
-        and "upgrade" in [each.strip() for each in value("Connection", "").lower().split(",")]
-        and value("Sec-WebSocket-Version") == VERSION
-        and _KEY.fullmatch(value("Sec-WebSocket-Key", "")) is not None
-        and bool(value("Host"))
-        and not any(name in headers for name in _WITH_BODY)
+        value("upgrade", "").lower() == "websocket"
+        and (connection == "upgrade" or "upgrade" in [each.strip() for each in connection.split(",")])
+        and value("sec-websocket-version") == VERSION
+        and _KEY.fullmatch(value("sec-websocket-key", "")) is not None
+        and bool(value("host"))
+        and _WITH_BODY.isdisjoint(headers)
     )
 
 
