@@ -1,8 +1,15 @@
 """The protocols the generator speaks: how to get subscribed, how to publish, what is a heartbeat."""
 
-from typing import ClassVar, NamedTuple
+from itertools import count
+from typing import ClassVar, Final, NamedTuple
+
+import jwt
 
 from bench.load import websocket
+
+TOKEN_SECRET: Final = "the benchmark's secret, which signs tokens"
+_EXPIRES: Final = 4_102_444_800
+"""2100-01-01."""
 
 
 class Exchange(NamedTuple):
@@ -25,6 +32,10 @@ class Dialect:
     opcode: ClassVar[int] = websocket.TEXT
     framed: ClassVar[bool] = True
     terminator: ClassVar[bytes] = b""
+
+    def offered(self) -> str | None:
+        """The subprotocols that the next connection offers."""
+        return self.subprotocols
 
     def setup(self, channel: str | None) -> list[Exchange]:
         """The steps until `channel` is subscribed, or for None until publishing is possible."""
@@ -68,6 +79,37 @@ class AerostackPersisted(Aerostack):
 
     def publish(self, channel: str, data: bytes) -> bytes:
         return super().publish(channel, data)[:-1] + b',"persist":true}'
+
+
+class OneToken(Aerostack):
+    """Ours, where every connection has the same token."""
+
+    name = "aerostack, one token"
+
+    def __init__(self) -> None:
+        self._token: str | None = None
+
+    def offered(self) -> str | None:
+        if self._token is None:
+            self._token = signed("ann")
+        return f"{self.subprotocols}, aerostack-token.{self._token}"
+
+
+class TokenEach(Aerostack):
+    """Ours, where every connection has a token of its own."""
+
+    name = "aerostack, a token each"
+
+    def __init__(self) -> None:
+        self._numbers = count()
+
+    def offered(self) -> str | None:
+        return f"{self.subprotocols}, aerostack-token.{signed(f'user-{next(self._numbers)}')}"
+
+
+def signed(user: str) -> str:
+    """A token of a user."""
+    return jwt.encode({"sub": user, "exp": _EXPIRES, "role": "member"}, TOKEN_SECRET, algorithm="HS256")
 
 
 class Plain(Dialect):
@@ -168,5 +210,14 @@ class Centrifugo(Dialect):
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
-    for dialect in (Aerostack(), AerostackPersisted(), Plain(), SocketIO(), Nats(), Centrifugo())
+    for dialect in (
+        Aerostack(),
+        AerostackPersisted(),
+        OneToken(),
+        TokenEach(),
+        Plain(),
+        SocketIO(),
+        Nats(),
+        Centrifugo(),
+    )
 }

@@ -106,7 +106,7 @@ async def enter(
 
     Raises Refused when the server says no, TimeoutError after 20 s.
     """
-    request = websocket.request(host, port, dialect.target, dialect.subprotocols, extensions)
+    request = websocket.request(host, port, dialect.target, dialect.offered(), extensions)
     handshake = Handshake(dialect, request, channel, successor)
     try:
         async with asyncio.timeout(_SETUP_S):
