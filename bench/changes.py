@@ -131,6 +131,11 @@ async def by_foreign_process(server: Running) -> Histogram:
     return result
 
 
+async def listen_to_all(server: Running) -> Listener:
+    """A subscriber of the whole table."""
+    return await listen(server.host, server.port, _subscribe({}), lambda _content, _now: None)
+
+
 class _Tally:
     """Counts the changes of all watchers; each customer's must come in order and only to its watcher."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import cluster_faults
 from bench.cluster_floor import floors
-from bench.clusters import CLUSTERS, Cluster
+from bench.clusters import CLUSTERS, OURS, SOCKETIO_STREAMS, Cluster
 from bench.databases import started
 from bench.generator import Failed, Outcome, run_workload
 from bench.load.latency import Histogram
@@ -39,6 +39,9 @@ WORK = (
     PAIRS,
     ONE_TO_ONE,
 )
+SHORT = (OURS, CLUSTERS[2], SOCKETIO_STREAMS)
+"""Those that recover after a fault."""
+SHORT_WORK = (FANOUT, WORK[2], ONE_TO_ONE)
 
 Cell = Callable[[Outcome], str]
 
@@ -118,9 +121,13 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="a name of a cluster (may be repeated)")
     parser.add_argument("--seconds", type=float, help="of each measurement; without it 5 to 10")
     parser.add_argument("--without-faults", action="store_true", help="only measure what works")
+    parser.add_argument("--short", action="store_true", help="one cluster of each server, three workloads")
     chosen = parser.parse_args()
     clusters = [each for each in CLUSTERS if not chosen.only or each.name in chosen.only]
-    work = [shortened(each, chosen.seconds) if chosen.seconds else each for each in WORK]
+    work: Sequence[Workload] = WORK
+    if chosen.short:
+        clusters, work = [each for each in clusters if each in SHORT], SHORT_WORK
+    work = [shortened(each, chosen.seconds) if chosen.seconds else each for each in work]
     print("\n".join(f"- {line}" for line in describe()))
     for cluster in clusters:
         with contextlib.suppress(NotStarted):
@@ -129,7 +136,7 @@ def main() -> int:
         outcomes = measure(clusters, work)
     print("\n" + report(outcomes, [each.name for each in clusters], work), flush=True)
     failed = not all(each.correct for each in outcomes.values())
-    if not chosen.without_faults:
+    if not (chosen.without_faults or chosen.short):
         print("\n## Under faults\n")
         failed |= cluster_faults.run(chosen.only or ()) > 0
     return int(failed)

@@ -19,14 +19,15 @@ from bench.workloads import FANOUT, FANOUT_5000, ONE_TO_ONE, ROOMS, SMALL_ROOMS,
 
 Figure = Callable[[Outcome], float]
 _PYTHON = ROOT / ".venv/bin/python"
-_STARTS = "from aerostack_realtime.cli import main; main()"
+PROGRAM = (str(_PYTHON), "-c", "from aerostack_realtime.cli import main; main()")
+"""`aerostack`, with the sources that come first on PYTHONPATH."""
 
 
 def _version(source: Path) -> Callable[[Path], Plan]:
     """How to start the server whose sources are in `source`."""
 
     def plan(directory: Path) -> Plan:
-        command = [str(_PYTHON), "-c", _STARTS, "dev", "--port", "0", "--db", str(directory / "bench.db")]
+        command = [*PROGRAM, "dev", "--port", "0", "--db", str(directory / "bench.db")]
         return Plan(command, cwd=directory, environment={"PYTHONPATH": str(source)})
 
     return plan

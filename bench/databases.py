@@ -40,6 +40,8 @@ class Database:
     """Columns of the benchmarks' table."""
     new: Callable[[], AbstractContextManager[str]]
     execute: Callable[[str, str], Sequence[tuple[Any, ...]]]
+    serve: Callable[[str], AbstractContextManager[Running]] | None = None
+    """Runs another server than this checkout's on the database at a place."""
 
     @contextlib.contextmanager
     def serving(self, place: str) -> Iterator[Running]:
@@ -56,7 +58,7 @@ class Database:
     @contextlib.contextmanager
     def running(self) -> Iterator[Running]:
         """Our server on a fresh database."""
-        with self.new() as place, self.serving(place) as server:
+        with self.new() as place, (self.serve or self.serving)(place) as server:
             yield server
 
 

@@ -5,6 +5,7 @@ The edits are one person's typing: runs of letters at changing places, with corr
 editor sends it. The round trip of a ping is measured while nothing happens and while the document is compacted.
 """
 
+import argparse
 import asyncio
 import random
 import sys
@@ -178,6 +179,9 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
-    if "--peers" in sys.argv:
-        sys.exit(documents_peers.main())
-    sys.exit(main(int((sys.argv[1:] or ["100000"])[0])))
+    parser = argparse.ArgumentParser(prog="python -m bench.documents", description=__doc__)
+    parser.add_argument("edits", type=int, nargs="?", default=100_000)
+    parser.add_argument("--peers", action="store_true", help="beside Hocuspocus")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the work beside the peers")
+    chosen = parser.parse_args()
+    sys.exit(documents_peers.main(chosen.scale) if chosen.peers else main(chosen.edits))

@@ -87,7 +87,7 @@ class Report:
             parts += [
                 "## Latency, ms: p50 / p99 / p99.9\n\n"
                 "From the time at which a message was due until it reached each subscriber, including the"
-                " generator's own cost. The wide workload runs at half of what the slowest contender can do.",
+                " generator's own cost. The wide workload is about half of what the slowest contender can do.",
                 self._table(latency, _latency),
             ]
         if latency and by_shape["half"]:

@@ -19,7 +19,7 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 
-from bench import proctree
+from bench import proctree, summary
 from bench.changes import on_fresh_server, write
 from bench.databases import DATABASES, Database, about, add_choice, started
 from bench.load.latency import Histogram
@@ -153,13 +153,18 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=READERS)
     parser.add_argument("--quick", type=int, default=QUICK)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--publish", action="store_true", help="write the table into docs/performance.md")
     add_choice(parser)
     chosen = parser.parse_args()
     databases = [DATABASES[each] for each in chosen.database]
-    print("\n".join([*describe(), *about(chosen.database)]), end="\n\n", flush=True)
+    machine = [*describe(), *about(chosen.database)]
+    print("\n".join(machine), end="\n\n", flush=True)
     os.sched_setaffinity(0, {LOAD_CORE})
     with started():
-        print(report(databases, chosen.rows, chosen.readers, chosen.quick, chosen.seconds))
+        rows = report(databases, chosen.rows, chosen.readers, chosen.quick, chosen.seconds)
+    print(rows)
+    if chosen.publish:
+        summary.write(summary.PERFORMANCE, "python -m bench.steady", f"{rows}\n\n({'; '.join(machine)}.)")
     print("Each slow client got its changes once and in order, each quick one all of its rows.")
     return 0
 

@@ -4,6 +4,7 @@ CPU is that of the server per token that reaches a reader, in the same run one a
 are those of one answer of 200 tokens with one reader, persisted here; Centrifugo stores nothing.
 """
 
+import argparse
 import asyncio
 import sys
 from collections.abc import Iterator
@@ -146,7 +147,7 @@ async def paced(writers: list[tuple[Listener, Iterator[bytes]]], rate: float, se
     await asyncio.sleep(0.5)
 
 
-async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: float) -> Cost:
+async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: float, seconds: float) -> Cost:
     """As many writers as topics, each to so many readers; a connection writes to fifty topics at most."""
     count = Count()
     names = [f"bench/{way.title[:6]}-{topics}-{number}" for number in range(topics)]
@@ -162,11 +163,11 @@ async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: fl
         writers.append((writer, tokens(way, topic)))
     await asyncio.sleep(0.5)
     before = proctree.cpu_seconds(server.pid)
-    await paced(writers, rate, SECONDS)
+    await paced(writers, rate, seconds)
     cpu = proctree.cpu_seconds(server.pid) - before
     for listener in listeners:
         listener.close()
-    return Cost(cpu / max(1, count.tokens) * 1e6, count.tokens, int(rate * SECONDS) * topics * readers)
+    return Cost(cpu / max(1, count.tokens) * 1e6, count.tokens, int(rate * seconds) * topics * readers)
 
 
 async def answer(server: Running, way: Way, *, is_stored: bool) -> Answer:
@@ -205,7 +206,7 @@ def _written(server: Running) -> tuple[int, int]:
     return rows, next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
-async def measure(ours: Running, peer: Running | None) -> None:
+async def measure(ours: Running, peer: Running | None, seconds: float) -> None:
     """Print the figures of both servers."""
     ways: list[tuple[Running, Way]] = [(ours, AsStream()), (ours, Way())]
     if peer is not None:
@@ -215,7 +216,7 @@ async def measure(ours: Running, peer: Running | None) -> None:
         ("1 to 1,000 readers, 50/s", 1, 1_000, 50.0),
         ("1,000 × 20/s, one reader each", 1_000, 1, 20.0),
     ):
-        costs = [await fan_out(server, way, topics, readers, rate) for server, way in ways]
+        costs = [await fan_out(server, way, topics, readers, rate, seconds) for server, way in ways]
         rows.append([title, *(f"{each.cpu_us:.2f} µs ({each.delivered / each.due:.0%})" for each in costs)])
     titles = [way.title for _, way in ways]
     print(table(["server CPU per delivery (delivered)", *titles], rows), end="\n\n")
@@ -234,7 +235,10 @@ async def measure(ours: Running, peer: Running | None) -> None:
 
 def main() -> int:
     """Print the figures."""
-    print("\n".join(describe()), end="\n\n")
+    parser = argparse.ArgumentParser(prog="python -m bench.streams", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each is measured")
+    seconds = parser.parse_args().seconds
+    print("\n".join(describe()), end="\n\n", flush=True)
     with ExitStack() as servers:
         ours = servers.enter_context(SQLITE.running())
         peer = None
@@ -242,7 +246,7 @@ def main() -> int:
             peer = servers.enter_context(CENTRIFUGO.running())
         except NotStarted as reason:
             print(f"Centrifugo: {reason}", end="\n\n")
-        asyncio.run(measure(ours, peer))
+        asyncio.run(measure(ours, peer, seconds))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.contenders import Contender
@@ -28,11 +28,18 @@ class Results:
 class Suite:
     """A run over `contenders`; each workload is done by all of them in turn, each time by a fresh server.
 
-    With several rounds the one in the middle counts (by CPU per delivery, or by median latency).
+    With several rounds the one in the middle counts (by CPU per delivery, or by median latency). `omitted` are
+    workloads that contenders, by their names, are not measured on.
     """
 
-    def __init__(self, contenders: Sequence[Contender], rounds: int = 1) -> None:
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        rounds: int = 1,
+        omitted: Mapping[str, Sequence[Workload]] = {},
+    ) -> None:
         self._rounds = rounds
+        self._omitted = {(each.title, name) for name, workloads in omitted.items() for each in workloads}
         self.contenders = contenders
         self.results = Results()
         for contender in contenders:
@@ -40,6 +47,11 @@ class Suite:
                 self.results.versions[contender.name] = contender.prepare()
             except NotStarted as reason:
                 self.results.versions[contender.name] = f"not started: {reason}"
+
+    @property
+    def correct(self) -> bool:
+        """Whether every message was delivered once and in order."""
+        return all(each.correct for each in self.results.outcomes.values())
 
     def run(self, workloads: Iterable[Workload]) -> None:
         """Do each workload."""
@@ -56,7 +68,7 @@ class Suite:
 
     def _once(self, workload: Workload, contender: Contender) -> Outcome | None:
         key = workload.title, contender.name
-        if key in self.results.reasons:
+        if key in self.results.reasons or key in self._omitted:
             return None
         say(f"{workload.title}: {contender.name} … ")
         try:

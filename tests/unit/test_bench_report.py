@@ -1,0 +1,61 @@
+"""What `make bench` writes besides its own tables: other benchmarks' tables, and README's."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import summary
+from bench.contenders import CONTENDERS
+from bench.parts import PARTS, Result, report, tables
+from bench.suite import Results
+
+PRINTED = """AMD EPYC, 2 cores
+server on core 0
+
+| what | µs |
+| --- | ---: |
+| a row | 1.5 |
+
+## More
+
+Each came once."""
+
+
+def test_the_output_of_a_part_is_its_tables_without_the_machine() -> None:
+    assert tables(PRINTED) == "| what | µs |\n| --- | ---: |\n| a row | 1.5 |\n\n### More\n\nEach came once."
+    assert tables("nothing but text") == ""
+
+
+def test_a_part_that_was_left_out_says_how_to_measure_it() -> None:
+    [part, *_] = PARTS
+    text = report([Result(part, "Left out: no time.", measured=False, seconds=0.0)])
+    assert text.splitlines()[0] == f"## {part.title}"
+    assert part.command in text
+    assert text.endswith("Left out: no time.")
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        (summary.README, "make bench"),
+        (summary.PERFORMANCE, "python -m bench.steady"),
+        (summary.PERFORMANCE, "python -m bench.before"),
+    ],
+)
+def test_the_table_in_a_page_can_be_renewed(page: Path, command: str) -> None:
+    text = page.read_text()
+    renewed = summary.renewed(text, command, "| a |")
+    assert renewed.count("| a |") == 1
+    assert renewed.count(summary.END) == text.count(summary.END)
+    assert summary.renewed(renewed, command, "| a |") == renewed
+
+
+def test_the_table_of_the_readme_names_every_contender_once() -> None:
+    rows = summary.table_of(Results(), CONTENDERS)
+    assert "1,000 rooms × 2, saturated" in rows
+    assert rows.splitlines()[0].count("|") == len(CONTENDERS) + 2
+
+
+def test_a_text_without_the_place_of_the_table_is_not_renewed() -> None:
+    with pytest.raises(AssertionError, match="written by"):
+        summary.renewed("no place", "make bench", "| a |")
