@@ -132,7 +132,7 @@ function draw({ title, panels, width, row, gap }) {
       ticks: { show: false },
       font: '11px sans-serif',
     }
-    const axes = [{ ...style, space: 70, size: 28, values: '{HH}:{mm}:{ss}' }]
+    const axes = [{ ...style, space: 55, size: 28, values: '{HH}:{mm}:{ss}' }]
     const scales = { x: { time: true }, left: { range }, right: { range } }
     for (const right of [false, true]) {
       const name = unit(right)
