@@ -80,7 +80,7 @@ class Users:
         while not self.is_over:
             async with self.client() as sdk:
                 room = await sdk.realtime.channel(topic, since=cursor).subscribe()
-                room.on("*", lambda event: None)  # only what was handled moves the cursor
+                room.on("*", lambda _: None)  # only what was handled moves the cursor
                 await room.track({"name": f"user {number}"})
                 await self._talk(room)
                 cursor = room.cursor
