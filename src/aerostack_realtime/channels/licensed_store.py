@@ -3,9 +3,6 @@
 The database grants the licence, and ends it when the others declare this node dead. A node that was away may not
 know yet that it was declared dead, and the others have decided by what was stored then. So a licence counts only
 from an item on that this node appends after it was granted: what enters before is refused.
-
-A node that is alone stores a message again whose commit has no answer. Later ones of its channel are refused
-until that has an answer, so that the history is in the order of the channel.
 """
 
 import asyncio
@@ -18,11 +15,10 @@ from aerostack_realtime.database.message_store import (
     LicenceLost,
     MessageStore,
     NewMessage,
-    OutcomeUnknown,
     Stored,
     StoredMessage,
 )
-from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError
 
 
 class LicensedStore:
@@ -39,8 +35,6 @@ class LicensedStore:
         self._marks = 0
         self._writing = 0
         self._idle = asyncio.Event()
-        self._in_doubt: dict[int, str] = {}
-        """By position, the topics of the messages that may be stored, while this node is alone."""
 
     # --- the licence -------------------------------------------------------------------------------------
 
@@ -72,15 +66,8 @@ class LicensedStore:
     def append(self, message: NewMessage, done: Callable[[Stored | AerostackError], None]) -> None:
         """See `MessageStore.append`. Raises also LicenceLost."""
 
-        if self._in_doubt and message.position not in self._in_doubt and message.topic in self._in_doubt.values():
-            raise Unavailable("An earlier message of this channel waits for the database. Try again in a moment.")
-
         def stored(result: Stored | AerostackError) -> None:
             self._ended(result)
-            if isinstance(result, OutcomeUnknown) and self._alone:
-                self._in_doubt[message.position] = message.topic
-            elif not isinstance(result, Unavailable | Overloaded):
-                self._in_doubt.pop(message.position, None)
             done(result)
 
         with self._write():
