@@ -45,7 +45,7 @@ PASTE: Final = 60_000
 """Characters of a large paste, which is sent in pieces."""
 PATIENCE_SECONDS: Final = 120.0
 NODES: Final = 3
-STARTS: Final = 5
+STARTS: Final = 20
 """How often a server is started until it runs."""
 
 
