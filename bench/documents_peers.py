@@ -1,8 +1,8 @@
 """Documents beside Hocuspocus with its SQLite extension: `python -m bench.documents --peers`.
 
 The editors are headless: both run Yjs in Node (peers/documents/), each with the provider of its server.
-Ours is measured with its default, which joins the edits of 20 ms, and with each edit sent at once, as the peer
-does.
+Ours is measured with its default, which sends an update at most every 20 ms, and with each edit sent at once, as
+the peer does.
 """
 
 import json
@@ -26,7 +26,7 @@ from tests.flow.conftest import SERVE_KEY
 Kind = Literal["ours", "batched", "hocuspocus"]
 KINDS: Final[dict[Kind, str]] = {
     "ours": "Aerostack, each edit",
-    "batched": "Aerostack, default (joins 20 ms)",
+    "batched": "Aerostack, default",
     "hocuspocus": "Hocuspocus",
 }
 FOLDER: Final = PEERS / "documents"

@@ -17,7 +17,10 @@ export interface ProviderOptions {
   awareness?: Awareness
   /** `false`: connect later, by `connect()`. */
   connect?: boolean
-  /** Local edits within so many milliseconds are sent as one update. Default 20. */
+  /**
+   * The least time between two updates, in milliseconds. An edit after a pause is sent at once; those that follow
+   * sooner are sent as one update. Default 20.
+   */
   interval?: number
 }
 
@@ -75,6 +78,7 @@ export class AerostackProvider extends ObservableV2<ProviderEvents> {
   /** Continue after this event. */
   #cursor: string | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
+  #flushedAt = Number.NEGATIVE_INFINITY
   #moved = false
 
   constructor(client: Client, topic: string, doc: Y.Doc, options: ProviderOptions = {}) {
@@ -206,13 +210,16 @@ export class AerostackProvider extends ObservableV2<ProviderEvents> {
   }
 
   #schedule(): void {
-    if (this.#subscriber) this.#timer ??= setTimeout(() => this.#flush(), this.#interval)
+    if (!this.#subscriber) return
+    const wait = Math.max(0, this.#flushedAt + this.#interval - performance.now())
+    this.#timer ??= setTimeout(() => this.#flush(), wait)
   }
 
   /** Send edits first, so that cursors are at places that the others know. */
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#flushedAt = performance.now()
     if (this.#synced) this.#outgoing.send()
     if (this.#moved && this.#subscriber) this.#cursors.announce()
     this.#moved = false

@@ -2,8 +2,11 @@
 import { cleanup, render, screen, waitFor } from '@testing-library/react'
 import { type ReactNode, StrictMode } from 'react'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import * as Y from 'yjs'
 import type { Client } from '../../src/index.js'
 import { AerostackProvider, useTable } from '../../src/react/index.js'
+import { AerostackProvider as DocumentProvider } from '../../src/yjs/index.js'
+import { eventually } from '../support/eventually.js'
 import { reference } from '../support/reference.js'
 import { clientOf, Server } from '../support/server.js'
 
@@ -43,6 +46,27 @@ test('ChatRoom shows a message of another client once', async () => {
   await ada.channel('chat/1').subscribe() // shares the component's subscription: it is certain now
   await client('bob').channel('chat/1').publish('message', { id: 1, user: 'Bob', text: 'hello' })
   expect(await screen.findAllByText('Bob: hello')).toHaveLength(1)
+})
+
+test('ChatRoom ignores a document that two tabs edit on its topic', async () => {
+  const ada = client('ada')
+  render(page(ada, 'ada', <ChatRoom roomId="2" />))
+  await ada.channel('chat/2').subscribe()
+  const [tab, other] = [client('bob'), client('bob')]
+  const editors = [tab, other].map((of) => new DocumentProvider(of, 'chat/2', new Y.Doc()))
+  for (const [number, editor] of editors.entries()) {
+    editor.awareness.setLocalStateField('user', { name: `Bob ${number}` })
+    editor.doc.getText('text').insert(0, 'Hello')
+  }
+  await eventually(() => {
+    for (const editor of editors) {
+      expect([editor.saved, editor.doc.getText('text').length]).toEqual([true, 10])
+      expect(editor.awareness.states.size).toBe(2)
+    }
+  })
+  await tab.channel('chat/2').publish('message', { id: 1, user: 'Bob', text: 'hello' })
+  expect(await screen.findAllByText(/:/)).toHaveLength(1)
+  for (const editor of editors) editor.destroy()
 })
 
 test('OnlineUsers shows the members in two pages at once', async () => {

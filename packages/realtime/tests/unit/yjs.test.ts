@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import * as Y from 'yjs'
 import { AerostackError } from '../../src/index.js'
 import { AerostackProvider } from '../../src/yjs/index.js'
@@ -94,6 +94,33 @@ test('edits of a moment are one update, saved when acknowledged', async () => {
   await settled()
   expect([made.provider.saved, saved]).toEqual([true, [false, true]])
   made.provider.destroy()
+})
+
+test('an edit after a pause is sent at once, and those that follow soon together', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const doc = new Y.Doc()
+  const made = await opened(doc)
+  const text = doc.getText('text')
+  const updates = () => made.socket.sent.flatMap((frame) => (frame.type === 'publish' ? [frame.data] : []))
+  made.provider.destroy()
+  const provider = new AerostackProvider(made.client, 'docs/plan', doc, { interval: 1_000 })
+  made.socket.subscribed()
+  made.socket.answer()
+  await vi.advanceTimersByTimeAsync(1_000)
+  text.insert(0, 'a')
+  await vi.advanceTimersByTimeAsync(0)
+  expect(updates()).toHaveLength(1)
+  text.insert(1, 'b')
+  await vi.advanceTimersByTimeAsync(500)
+  text.insert(2, 'c')
+  expect(updates()).toHaveLength(1)
+  await vi.advanceTimersByTimeAsync(500)
+  expect(updates()).toHaveLength(2)
+  const received = new Y.Doc()
+  for (const update of updates()) Y.applyUpdate(received, Buffer.from(update as string, 'base64'))
+  expect(received.getText('text').toString()).toBe('abc')
+  provider.destroy()
 })
 
 test('a stored document is saved only when the server has it', async () => {
