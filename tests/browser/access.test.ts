@@ -1,6 +1,5 @@
 /** What a machine can check of accessibility, with people on the page; keyboards are used in the other files. */
-import { AxeBuilder } from '@axe-core/playwright'
-import { expect, test } from './people.ts'
+import { expectAccessible, test } from './people.ts'
 import { serverOfThisFile } from './server.ts'
 
 const server = serverOfThisFile()
@@ -23,13 +22,5 @@ for (const path of PAGES)
   }) => {
     await server.publish('chat/general', 'message', { userId: 'otto', userName: 'Otto', text: 'Hello' })
     const { page } = await arrive(server, path, 'Amelia')
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme })
-      const { violations } = await new AxeBuilder({ page }).analyze()
-      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-      expect(found, colorScheme).toEqual([])
-    }
-    await page.setViewportSize({ width: 390, height: 844 })
-    const width = await page.evaluate(() => document.documentElement.scrollWidth)
-    expect(width).toBeLessThanOrEqual(390)
+    await expectAccessible(page)
   })

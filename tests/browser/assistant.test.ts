@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
-import { expect, expectPresent, type Person, test } from './people.ts'
+import { expect, expectAccessible, expectPresent, type Person, test } from './people.ts'
 import { serverOfThisFile } from './server.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -67,6 +67,7 @@ test('a tool changes rows that both see beside the answer', async ({ arrive }) =
   }
   await ask(bob, 'Finish oats')
   await expect(ada.page.locator('#tasks li.done')).toHaveText('buy oats')
+  await expectAccessible(ada.page)
 })
 
 test('an answer survives a reload, late joiners see it, and either stops it', async ({ arrive }) => {

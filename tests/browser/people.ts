@@ -1,4 +1,5 @@
 /** People in front of browsers: each has a context of their own, as on a machine of their own. */
+import { AxeBuilder } from '@axe-core/playwright'
 import { type BrowserContext, test as base, expect, type Page } from '@playwright/test'
 import type { Server } from './server.ts'
 
@@ -48,6 +49,19 @@ export async function expectPresent(page: Page, list: string, names: string[]): 
   const there = page.getByRole('list', { name: list }).getByRole('listitem')
   await expect(there).toHaveCount(names.length)
   for (const name of names) await expect(there.filter({ hasText: name })).toHaveCount(1)
+}
+
+/** What a machine can check of accessibility holds, in the light and in the dark, and the page fits a phone. */
+export async function expectAccessible(page: Page): Promise<void> {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    const { violations } = await new AxeBuilder({ page }).analyze()
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+    expect(found, colorScheme).toEqual([])
+  }
+  await page.setViewportSize({ width: 390, height: 844 })
+  const width = await page.evaluate(() => document.documentElement.scrollWidth)
+  expect(width).toBeLessThanOrEqual(390)
 }
 
 /** Keep what `page` writes on its way until the function returned is called. */

@@ -47,32 +47,37 @@ document.querySelector('#ask').addEventListener('submit', async (event) => {
 function show() {
   const list = document.querySelector('#messages')
   for (const id of changed) {
-    const item = itemOf(messages.get(id))
-    const before = document.getElementById(id)
-    if (before) before.replaceWith(item)
-    else {
-      const next = [...list.children].find((each) => Number(each.dataset.at) > Number(item.dataset.at))
+    const message = messages.get(id)
+    let item = document.getElementById(id)
+    if (!item) {
+      item = element('li', '', message.event)
+      item.id = id
+      const next = [...list.children].find((each) => Number(each.dataset.at) > message.timestamp)
       list.insertBefore(item, next ?? null)
     }
+    item.dataset.at = message.timestamp
+    fill(item, message)
   }
   changed.clear()
-  list.scrollTop = list.scrollHeight
+  const log = document.querySelector('#log')
+  log.scrollTop = log.scrollHeight
 }
 
-function itemOf({ id, event, data, state, timestamp }) {
-  const item = element('li', '', event)
-  item.id = id
-  item.dataset.at = timestamp
-  item.append(element('b', event === 'answer' ? 'Assistant' : data.name))
-  item.append(...(event === 'answer' ? partsOf(data) : [element('p', data.text)]))
-  if (state) item.append(element('small', STATES[state], state))
-  if (state === 'open') {
-    const stop = element('button', 'Stop')
+/** Show a message in its item. The button stays in place: a piece that arrives must not take a click or the focus. */
+function fill(item, { id, event, data, state }) {
+  let stop = item.querySelector('button')
+  for (const each of [...item.children]) if (each !== stop || state !== 'open') each.remove()
+  if (state === 'open' && !stop) {
+    stop = element('button', 'Stop')
     stop.type = 'button'
     stop.onclick = () => room.cancel(id, `Stopped by ${name}`)
     item.append(stop)
   }
-  return item
+  item.prepend(
+    element('b', event === 'answer' ? 'Assistant' : data.name),
+    ...(event === 'answer' ? partsOf(data) : [element('p', data.text)]),
+    ...(state ? [element('small', STATES[state], state)] : []),
+  )
 }
 
 const STATES = { open: 'writing…', complete: '', cancelled: 'stopped', failed: 'interrupted' }
