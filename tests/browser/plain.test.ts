@@ -1,4 +1,5 @@
 import { expect, test } from '@playwright/test'
+import { expectAccessible } from './people.ts'
 import { serverOfThisFile } from './server.ts'
 
 const server = serverOfThisFile()
@@ -18,6 +19,7 @@ test('a plain page without npm talks, with the client that the server hands out'
   await expect(other.getByRole('log')).toHaveText('Hello from one file')
   await one.close()
   await expect(other.locator('#online')).toHaveText('1')
+  await expectAccessible(other)
   await Promise.all(contexts.map((context) => context.close()))
 })
 
