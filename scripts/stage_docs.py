@@ -29,7 +29,7 @@ _BLOB: Final = f"{REPOSITORY}/blob/main/"
 def stage(target: Path) -> None:
     """Write every page and picture of the site below `target`."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", target, ignore=shutil.ignore_patterns("*.png"))  # those are the README's
+    shutil.copytree(ROOT / "docs", target, ignore=shutil.ignore_patterns("*.webp"))  # those are the README's
     for source, place in ELSEWHERE.items():
         (target / place).write_text((ROOT / source).read_text())
     (target / "decisions" / "index.md").write_text(decisions())

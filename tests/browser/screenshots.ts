@@ -1,4 +1,7 @@
-/** Takes the pictures of `docs/images/`: every page with people in it, on a desk and on a phone. */
+/**
+ * Takes the pictures of `docs/images/`: every page with people in it, on a desk and on a phone, as WebP of a few
+ * kilobytes. With LOOK=folder all of them go there, in the light and in the dark, and nothing else changes.
+ */
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,6 +14,7 @@ const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
 const server = serverOfThisFile()
 const IMAGES = join(import.meta.dirname, '../../docs/images')
 const PICTURES = join(import.meta.dirname, '../../examples/home/pictures')
+const LOOK = process.env.LOOK
 const DESK = { width: 1280, height: 800 }
 const PHONE = { width: 390, height: 844 }
 
@@ -22,34 +26,46 @@ interface Options {
 }
 
 async function take(page: Page, name: string, { dark = false, from }: Options = {}): Promise<void> {
+  const schemes = dark || LOOK ? (['light', 'dark'] as const) : (['light'] as const)
   for (const [device, size] of Object.entries({ desktop: DESK, phone: PHONE })) {
     await page.setViewportSize(size)
-    for (const scheme of dark ? (['light', 'dark'] as const) : (['light'] as const)) {
-      await page.emulateMedia({ colorScheme: scheme })
+    for (const scheme of schemes) {
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
       const overflow = await page.evaluate(
         () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
       )
       expect(overflow, `${name} is wider than a ${device}`).toBe(false)
       if (from)
         await page.getByRole('heading', { name: from }).evaluate((heading) => heading.scrollIntoView())
-      const suffix = scheme === 'dark' ? '-dark' : ''
-      const path = join(IMAGES, `${name}-${device}${suffix}.png`)
-      await page.screenshot({ path, animations: 'disabled', caret: 'hide' })
+      const file = `${name}-${device}${scheme === 'dark' ? '-dark' : ''}`
+      if (LOOK) await page.screenshot({ path: join(LOOK, `${file}.png`), caret: 'hide' })
+      else await write(page, join(IMAGES, `${file}.webp`), 80)
     }
   }
-  await page.emulateMedia({ colorScheme: null })
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null })
   await page.setViewportSize(DESK)
+}
+
+/** Write what the page shows. */
+async function write(page: Page, path: string, quality: number, scale = 1): Promise<void> {
+  const { width, height } = page.viewportSize() ?? DESK
+  const session = await page.context().newCDPSession(page)
+  const { data } = await session.send('Page.captureScreenshot', {
+    format: 'webp',
+    quality,
+    ...(scale !== 1 && { clip: { x: 0, y: 0, width, height, scale } }),
+  })
+  writeFileSync(path, data, 'base64')
+  await session.detach()
 }
 
 /** The small picture of an example on the home page, in the light and in the dark. */
 async function picture(page: Page, name: string): Promise<void> {
-  const session = await page.context().newCDPSession(page)
-  const clip = { x: 0, y: 0, ...DESK, scale: 0.5 }
+  if (LOOK) return
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.mouse.move(0, 0)
-    const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: 70, clip })
-    writeFileSync(join(PICTURES, `${name}-${colorScheme}.webp`), data, 'base64')
+    await write(page, join(PICTURES, `${name}-${colorScheme}.webp`), 70, 0.5)
   }
   await page.emulateMedia({ colorScheme: null, reducedMotion: null })
 }
@@ -223,7 +239,9 @@ test('plain', async ({ browser }) => {
   }
   await expect(page.getByRole('log').getByRole('listitem')).toHaveCount(2)
   await page.setViewportSize(DESK)
+  await take(page, 'plain')
   await picture(page, 'plain')
+  await page.close()
 })
 
 test('home', async ({ arrive }) => {
