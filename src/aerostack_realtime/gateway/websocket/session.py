@@ -133,9 +133,8 @@ class Session:
         """The frame that its peer gets first."""
         heartbeat = self._limits.heartbeat_seconds
         limits = messages.Limits(self._limits.frame_bytes, self._limits.nesting)
-        return frames.encode(
-            messages.Connected(self.connection_id, self.user_id, heartbeat, self._version, limits)
-        )
+        connected = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version, limits)
+        return frames.encode(connected)
 
     @property
     def address(self) -> str:
@@ -354,8 +353,7 @@ class Session:
             try_write(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
-        error = RateLimited("Message rate limit exceeded; retry in a moment.")
-        self.send(messages.error_for(frame, error))
+        self.send(messages.error_for(frame, RateLimited("Message rate limit exceeded; retry in a moment.")))
         if self._throttle.abusive:
             self.close(close_codes.LIMIT, "too many messages")
 

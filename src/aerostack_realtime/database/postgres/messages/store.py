@@ -11,19 +11,8 @@ import psycopg
 from psycopg import errors
 from psycopg.pq.abc import PGresult
 
-from aerostack_realtime.database.message_store import (
-    LicenceLost,
-    NewMessage,
-    Retention,
-    Stored,
-    StoredMessage,
-)
-from aerostack_realtime.database.postgres.connection.dedicated import (
-    DedicatedConnection,
-    bigint,
-    exchange,
-    texts,
-)
+from aerostack_realtime.database.message_store import LicenceLost, NewMessage, Retention, Stored, StoredMessage
+from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange, texts
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.messages import compaction, failures, streams
