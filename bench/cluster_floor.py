@@ -44,7 +44,7 @@ class _Appender(asyncio.Protocol):
 
 
 class _Reader(asyncio.Protocol):
-    """Sends the messages of the log to whoever connects."""
+    """Sends the messages of the log to each client that connects."""
 
     def __init__(self, redis: Connection) -> None:
         self._redis = redis

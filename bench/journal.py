@@ -69,7 +69,7 @@ class Listener:
             self.times.append(monotonic_ns() - int(item.data[1 : 1 + DIGITS]))
 
     async def until(self, count: int) -> None:
-        """Return when so many events have entered."""
+        """Return when `count` events have entered."""
         self._expected = count
         if self.count < count:
             await self._complete.wait()

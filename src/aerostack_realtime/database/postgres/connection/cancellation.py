@@ -1,7 +1,7 @@
 """Cancellation that is not lost while psycopg waits.
 
 psycopg waits by `asyncio.wait_for`. Before Python 3.12 that returns normally when a cancellation comes in the same
-turn as what it waits for (bpo-37658), and the task goes on as if nobody had cancelled it: a server that stops
+turn as what it waits for (bpo-37658), and the task continues as if nobody had cancelled it: a server that stops
 would wait for it for ever.
 """
 

@@ -39,7 +39,7 @@ class Stamps:
         self._unanswered |= {write.place: write.created_at for write in writes if write.is_sent}
 
     def answered(self, writes: Sequence[Write]) -> None:
-        """What became of their commits is known."""
+        """The result of their commits is known."""
         if self._unanswered:
             for write in writes:
                 self._unanswered.pop(write.place, None)

@@ -25,7 +25,7 @@ async def test_a_cancellation_that_is_swallowed_is_raised() -> None:
         await task
 
 
-async def test_a_time_limit_is_a_time_limit_also_when_its_cancellation_is_swallowed() -> None:
+async def test_a_time_limit_holds_when_its_cancellation_is_swallowed() -> None:
     async def swallows() -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.get_running_loop().create_future()
