@@ -8,16 +8,24 @@ import struct
 import time
 from collections.abc import Callable
 
+from aerostack_realtime.channels.fanout.audience import Audience
+from aerostack_realtime.channels.tables.channel import TableChannel
+from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.postgres.feed.epochs import Position
+from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.feed.transactions import Transactions
 from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert
-from bench.hotpath import cost
+from aerostack_realtime.database.postgres.wal.stream import Received
+from bench.hotpath import Nowhere, cost
 from bench.report import table
 
 ROW = (b"4711", b"ann", b"open", b"19.90", b"2026-11-25 07:00:00.123456+00", None)
 OLD = (b"4711", b"ann", b"new", b"19.90", b"2026-11-25 07:00:00.123456+00", None)
 
 
+START = Position(0, 0)
+TOPIC = "orders/default"
 ROWS = 1_000
 """Of one transaction."""
 
@@ -37,6 +45,23 @@ def through_transactions(messages: list[bytes]) -> Callable[[], None]:
 
     def feed() -> None:
         for message in messages:
+            for _ in transactions.feed(message):
+                pass
+
+    return feed
+
+
+def through_runs(messages: list[bytes]) -> Callable[[], None]:
+    """The same as the server reads them: the rows of a transaction in runs."""
+    transactions = Transactions()
+    [described] = transactions.feed(relation_message())
+    assert isinstance(described, LoggedTable)
+
+    def feed() -> None:
+        waiting: list[Received] = [None, *reversed(messages)]
+        entries: list[Entry] = []
+        while (message := transactions.read_rows(waiting.pop, entries, START)[0]) is not None:
+            assert isinstance(message, bytes)
             for _ in transactions.feed(message):
                 pass
 
@@ -63,26 +88,34 @@ def steps() -> list[tuple[str, float]]:
     relation = struct.pack(">I", 16_385)
     insert = b"I" + relation + b"N" + values(ROW)
     update = b"U" + relation + b"O" + values(OLD) + b"N" + values(ROW)
-    wire = memoryview(b"w" + bytes(24) + insert)
     begin, commit = b"B" + bytes(20), b"C" + bytes(25)
-    bulk = through_transactions([begin, *[insert] * ROWS, commit])
+    bulk = through_runs([begin, *[insert] * ROWS, commit])
     single = through_transactions([begin, insert, commit])
     decode = Decoder().decode
     columns = ("id", 20), ("name", 25), ("status", 25), ("total", 1700), ("at", 1184), ("note", 25)
-    to_row = Types().layout(columns).to_row
+    to_row = Types().layout(columns).compiled().to_row
     row = decode(insert)
     assert isinstance(row, Insert)
     types = Types()
     document = types.converter(3802)
     numbers = types.converter(1007)
+    channel = TableChannel(TOPIC, "orders", lambda: Audience(lambda _: None, 1 << 20, lambda _: None), 1 << 20)
+    view = channel.views.view({"id": 4711}, [name for name, _ in columns])
+    channel.add(Nowhere(), view, None, presence=True)
+    change = Change("orders", "INSERT", to_row(row.new), None, 1_764_412_345_123, f"3f9a.{begin.hex()}", "3e8")
+
+    def deliver() -> None:
+        channel.deliver(change)
+        view.audience.flush()
+
     return [
         ("BEGIN", cost(lambda: decode(begin))),
         ("INSERT", cost(lambda: decode(insert))),
-        ("INSERT, behind the header of its copy-data message", cost(lambda: decode(wire[25:]))),
         (f"INSERT in a transaction of {ROWS:,}, to an entry of the log", bulk_cost(bulk)),
         ("BEGIN, INSERT, COMMIT, to an entry of the log", cost(single)),
         ("UPDATE with its old row", cost(lambda: decode(update))),
         ("its row as the wire's: bigint, text, text, numeric, timestamptz, NULL", cost(lambda: to_row(row.new))),
+        ("its change to one subscriber's buffer, and its flush", cost(deliver)),
         ("a jsonb of four values", cost(lambda: document(b'{"a": 1, "b": [true, "x"], "c": null, "d": 2.5}'))),
         ("a jsonb with an integer beyond 2^53", cost(lambda: document(b'{"a": 12345678901234567890, "b": "x"}'))),
         ("an int[] of six", cost(lambda: numbers(b"{1,2,3,4,NULL,6}"))),
