@@ -108,7 +108,7 @@ describe('useHistory', () => {
     expect(second.result.current.messages.map(({ data }) => data)).toEqual([3, 4])
   })
 
-  test('without the right to the history new messages are shown, with the error', async () => {
+  test('without the right to the history new messages are shown', async () => {
     const refusal = { error: { code: 'forbidden', message: 'No.' } }
     const fetch = async () => new Response(JSON.stringify(refusal), { status: 403 })
     const made = await connected({ fetch })

@@ -96,7 +96,7 @@ test('edits of a moment are one update, saved when acknowledged', async () => {
   made.provider.destroy()
 })
 
-test('an edit after a pause is sent at once, and those that follow soon together', async () => {
+test('an edit after a pause is sent at once, those soon after it together', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
   const doc = new Y.Doc()
