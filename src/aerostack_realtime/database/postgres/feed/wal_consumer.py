@@ -214,7 +214,8 @@ class WalConsumer:
         return since
 
     async def _begin(self, identity: SystemIdentity, since: int, *, discontinuous: bool) -> None:
-        mark, known_mark = await self._high_water(), self._known_mark()
+        known_mark = self._known_mark()  # before the other, which may be raised at any moment
+        mark = await self._high_water()
         before, switches, restored = self._identity, self._switches, False
         if before is None or identity.timeline != before.timeline:
             switches = await self._timeline_switches(identity)
