@@ -31,7 +31,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Cluster:
-    """`prepare` installs what is missing and tells the version; `plan` says how to start one node."""
+    """`prepare` installs what is missing and gives the version; `plan` says how to start one node."""
 
     name: str
     dialect: str

@@ -28,7 +28,7 @@ BUILD_S = 1800
 
 @dataclass(frozen=True)
 class Contender:
-    """`prepare` installs what is missing and tells the version; `plan` says how to start it, given a
+    """`prepare` installs what is missing and gives the version; `plan` says how to start it, given a
     directory.
     """
 

@@ -11,13 +11,7 @@ from contextlib import contextmanager
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Settle
-from aerostack_realtime.database.message_store import (
-    LicenceLost,
-    MessageStore,
-    NewMessage,
-    Stored,
-    StoredMessage,
-)
+from aerostack_realtime.database.message_store import LicenceLost, MessageStore, NewMessage, Stored, StoredMessage
 from aerostack_realtime.protocol.errors import AerostackError
 
 

@@ -1,4 +1,4 @@
-"""What a node says of its streams to others: those whose writers it waits for, and all that they may have lost."""
+"""What a node announces of its streams: those whose writers it waits for, and what other nodes may have lost."""
 
 from collections.abc import Collection, Iterator
 
