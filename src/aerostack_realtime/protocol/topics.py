@@ -55,6 +55,11 @@ def without_project(canonical_topic: str) -> str:
     return canonical_topic.rpartition("/")[0]
 
 
+def project_of(canonical_topic: str) -> str:
+    """The project that a canonical topic ends with: `P` of `chat/general/P`."""
+    return canonical_topic.rpartition("/")[2]
+
+
 def is_console(canonical_topic: str) -> bool:
     """Whether a canonical topic is one of the console's own."""
     return canonical_topic.endswith(CONSOLE_END)

@@ -3,7 +3,7 @@
 import pytest
 
 from aerostack_realtime.protocol.errors import InvalidTopic
-from aerostack_realtime.protocol.topics import canonical, table_of
+from aerostack_realtime.protocol.topics import canonical, project_of, table_of, without_project
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,10 @@ def test_a_table_topic_names_its_table_and_a_custom_one_none() -> None:
     assert table_of("table/orders/P") == "orders"
     assert table_of("chat/general/P") is None
     assert table_of("table/a/b/P") is None
+
+
+@pytest.mark.parametrize("written", ["orders", "chat/general", "a/b/c"])
+def test_a_canonical_topic_is_its_written_form_and_its_project(written: str) -> None:
+    topic = canonical(written, "shop")
+    assert project_of(topic) == "shop"
+    assert canonical(without_project(topic), "shop") == topic

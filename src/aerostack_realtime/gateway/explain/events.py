@@ -178,7 +178,7 @@ def without_subscription(user: str, topic: str, at: int, connection: ConnectionR
             facts |= {"subscribed": other}
             written = topics.without_project(other)
             if names_project(written, name):
-                project = topic.rpartition("/")[2]
+                project = topics.project_of(topic)
                 sentence = f"{user} subscribed to {written}: its client names another project than {project}."
                 return Outcome(35, Finding("other_project", sentence, facts))
             sentence = (
