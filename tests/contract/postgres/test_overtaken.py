@@ -2,12 +2,15 @@
 
 import asyncio
 import shutil
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Selection
-from tests.contract.conftest import Recorder, replay
+from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.protocol.errors import Unavailable
+from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import Shop, opened, watching
 from tests.contract.test_snapshot import everything, rows_of
 
@@ -56,16 +59,58 @@ async def test_running_servers_detect_a_restored_log_by_its_changes(own: Shop, r
         own.server.start()
         own.insert(2)
         await recorder.until_changes(2)
-        before = own.value("SELECT pg_current_wal_lsn()::text")
-        await asyncio.to_thread(own.server.stop)
-        (backup / "pg_hba.conf").write_text("local postgres all trust\nlocal all writer trust\n")
-        own.restore(backup)
-        overtake(own, before, "writer")
-        (own.server.data / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
-        own.server.execute("SELECT pg_reload_conf()")
+        await restore_and_overtake(own, backup)
         await recorder.until_interruptions(1)
         own.insert(5_000)
         await recorder.until(lambda: recorder.changes[-1].data["id"] == 5_000)
+
+
+@pytest.mark.parametrize("inserted", [0, 1])
+async def test_changes_before_the_position_reached_reveal_a_restored_log(
+    own: Shop, recorder: Recorder, inserted: int
+) -> None:
+    """No row was changed between the backup and its restoration, and the log has grown by other things."""
+    backup = own.server.directory / "backup"
+    own.execute("CREATE ROLE writer SUPERUSER LOGIN")
+    heard = asyncio.Queue[bytes]()
+    async with watching(own, recorder) as database:
+        database.listen(lambda _, payload: heard.put_nowait(payload))
+        for number in range(inserted):
+            own.insert(number)
+        await recorder.until_changes(inserted)
+        await asyncio.to_thread(own.server.stop)
+        shutil.copytree(own.server.data, backup)
+        own.server.start()
+        for payload in (bytes(100_000), b"the commit of the one before has been read"):
+            await announced(database, payload)
+            async with asyncio.timeout(PATIENCE):
+                while await heard.get() != payload:
+                    pass
+        await restore_and_overtake(own, backup)
+        await recorder.until_interruptions(1)
+        own.insert(5_000)
+        await recorder.until(lambda: recorder.changes[-1:] != [] and recorder.changes[-1].data["id"] == 5_000)
+
+
+async def announced(database: PostgresDatabase, payload: bytes) -> None:
+    """Its connections may still be those to the server that was stopped."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await database.announce("test", payload)
+            except Unavailable:
+                pass
+
+
+async def restore_and_overtake(shop: Shop, backup: Path) -> None:
+    """Keep the running server away from the restored database until its log has grown beyond the other's end."""
+    before = shop.value("SELECT pg_current_wal_lsn()::text")
+    await asyncio.to_thread(shop.server.stop)
+    (backup / "pg_hba.conf").write_text("local postgres all trust\nlocal all writer trust\n")
+    shop.restore(backup)
+    overtake(shop, before, "writer")
+    (shop.server.data / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
+    shop.server.execute("SELECT pg_reload_conf()")
 
 
 def overtake(shop: Shop, lsn: str, user: str = "postgres") -> None:

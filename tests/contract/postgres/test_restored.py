@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder
 from tests.postgres import PostgresServer
@@ -46,6 +47,33 @@ async def test_raising_the_mark_does_not_hide_a_restored_backup(postgres_dsn: st
                 pass
         await database.messages.raise_high_water(1_100)
         assert await database.messages.high_water() == 1_100
+
+
+async def test_raising_the_mark_while_it_is_read_reports_no_gap(
+    postgres_dsn: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a node of a cluster does, by another connection."""
+    backend = PostgresBackend(postgres_dsn)
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
+    read = PostgresMessageStore.high_water
+    found: list[int] = []
+
+    async def high_water(store: PostgresMessageStore) -> int:
+        mark = await read(store)
+        if mark == 1_000:
+            backend.write("UPDATE aerostack.meta SET value = '2000' WHERE key = 'high_water'")
+            store.raised(2_000)
+            found.append(mark)
+        return mark
+
+    monkeypatch.setattr(PostgresMessageStore, "high_water", high_water)
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        await database.messages.raise_high_water(1_000)
+        backend.write(CUT, "INSERT INTO t VALUES(1)")
+        await recorder.until_changes(1)
+    assert found == [1_000]
+    assert recorder.interruptions == []
 
 
 @pytest.fixture

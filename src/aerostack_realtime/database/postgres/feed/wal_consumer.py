@@ -82,9 +82,13 @@ class WalConsumer:
         """The last change that was handed on."""
         self._last_message = (0, 0)
         """The last message that was handed on. If the stream ends before its commit, it is sent again."""
+        self._start = self._seen = Position(0, 0)
+        """Where the log was read from, and the last change in it, also one that was not handed on."""
         self._continuity: Continuity | None = None
-        """Its check, until the stream has passed it."""
-        self._diverged = False
+        """The check that a new stream sends the log that was read, until the stream has passed it."""
+        self._diverged = self._interrupted = False
+        """What a stream has shown and no epoch has begun for yet: that it sends another log, and that it does not
+        continue ours."""
         self._identity: SystemIdentity | None = None
         self._switches: Mapping[int, int] = {}
         self._epochs: Epochs | None = None
@@ -150,11 +154,11 @@ class WalConsumer:
         try:
             self._stream = stream
             identity = await stream.identify()
-            discontinuous, since, name = await self._sink.reconnect(lambda: self._resume_point(stream))
+            self._interrupted, since, name = await self._sink.reconnect(lambda: self._resume_point(stream))
             if self._epochs is None:
                 since = await self._adopt(identity, since)
             await stream.start(name, since, self._options)
-            await self._begin(identity, since, discontinuous=discontinuous)
+            await self._begin(identity, since, discontinuous=self._interrupted)
             if self._reported:
                 log.warning("row changes are received, from %s on", lsn_text(self.position.lsn))
             self._reported = False
@@ -188,12 +192,15 @@ class WalConsumer:
             return True, slot.wal_end, slot.name
         if slot.created or slot.confirmed > self.position.lsn:  # the latter: advanced by somebody else
             return True, slot.confirmed, slot.name
-        if self._diverged:  # another log that was beyond ours when we connected
+        if self._diverged or self._interrupted:  # another log that was beyond ours when we connected
             return True, slot.wal_end, slot.name
-        if self._last is not None and self._last.position.lsn >= slot.confirmed:
-            self._continuity = Continuity(self._last)
-            return False, self._last.position.lsn, slot.name
-        return False, self.position.lsn, slot.name
+        last = self._last
+        since = self._start.lsn if last is None else last.position.lsn
+        if since < slot.confirmed:
+            since, last = slot.confirmed, None
+        # A restored log may have grown beyond our position: changes that it has before it would not be handed on.
+        self._continuity = Continuity(last, self._seen, self.position)
+        return False, since, slot.name
 
     async def _adopt(self, identity: SystemIdentity, since: int) -> int:
         """At the first start, join the epoch of a live node, if the log turns out to hold its last change; returns
@@ -207,9 +214,9 @@ class WalConsumer:
             raise ReplicationEnded("another epoch has just started")
         last = continuation(epochs, peer.cursor)
         if last is not None and last.position.lsn >= since:
-            self._continuity = Continuity(last)
+            self._continuity = Continuity.at(last)
         self._epochs, self._identity = epochs, identity
-        self.position = Position(since, 0)
+        self.position = self._start = self._seen = Position(since, 0)
         self._sink.epoch_started(epochs, self.position, discontinuous=False)
         return since
 
@@ -230,7 +237,6 @@ class WalConsumer:
                 or self._diverged
             )
             discontinuous = discontinuous or restored
-        self._identity, self._switches = identity, switches
         if discontinuous or before is None or identity.timeline != before.timeline:
             known = None if self._epochs is None else self._epochs.current.id
             self._epochs = await self._epoch_table.start(
@@ -238,11 +244,12 @@ class WalConsumer:
             )
             self._last_message = (0, 0)
             if discontinuous or before is None:
-                self.position = Position(since, 0)
-                self._last, self._continuity, self._diverged = None, None, False
+                self.position = self._start = self._seen = Position(since, 0)
+                self._last, self._continuity, self._diverged, self._interrupted = None, None, False, False
                 if discontinuous:
                     self._confirmations.restart_window(since)
             self._sink.epoch_started(self._epochs, self.position, discontinuous=discontinuous)
+        self._identity, self._switches = identity, switches
         if mark < known_mark:  # reported by now, and not to be reported at every connection that follows
             await self._raise_mark(known_mark)
 
@@ -307,6 +314,7 @@ class WalConsumer:
                 if item.position > self.position:
                     if not item.fits:
                         self._flush(batch)
+                        self._seen = item.position
                         if not await self._sink.types_changed(item):
                             return
                     self._take(item, batch)
@@ -319,6 +327,7 @@ class WalConsumer:
             case OpaqueChange():
                 self._flush(batch)
                 if item.position > self.position:
+                    self._seen = item.position
                     self._sink.opaque_change(item.relations, item.position)
             case Emitted():
                 await self._emitted(item, batch)
@@ -343,7 +352,7 @@ class WalConsumer:
         if batch.entries:
             last = batch.entries[-1]
             position = max(position, last.position)
-            self._last = Cursor(last.position, stamp(last.timestamp))
+            self._last, self._seen = Cursor(last.position, stamp(last.timestamp)), last.position
         if position > self.position:  # else what ended the last session may come next
             self.position = position
             self._pause = RETRY_SECONDS[0]
@@ -353,8 +362,8 @@ class WalConsumer:
         self._sink.committed(entries, self.position, xids)
 
     def _keepalive(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
-        if self._continuity is not None and between:
-            self._continuity.reached(message.wal_end)
+        if self._continuity is not None and between and self._continuity.reached(message.wal_end):
+            self._continuity = None
         if (
             between
             and message.wal_end > self.position.lsn

@@ -158,7 +158,7 @@ class _Reader:
         self.lost = False
         self._silence_seconds = silence_seconds
         self._stream = stream
-        self._continuity = Continuity(since) if since.position.index > 0 else None
+        self._continuity = Continuity.at(since) if since.position.index > 0 else None
         self._after = since.position
         self._position = since.position
         self._describe = describe

@@ -1,4 +1,4 @@
-"""A log is recognized by the change that was delivered last."""
+"""A log is recognized by the change that was delivered last, and by holding no other up to where it was read."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def change(lsn: int, index: int, timestamp: int = NOW) -> Entry:
 
 
 def test_items_before_the_change_decide_nothing() -> None:
-    continuity = Continuity(DELIVERED)
+    continuity = Continuity.at(DELIVERED)
     early: list[Item] = [
         TABLE,
         change(20, 1),
@@ -42,15 +42,43 @@ def test_items_before_the_change_decide_nothing() -> None:
 )
 def test_another_change_at_the_position_means_another_log(item: Item) -> None:
     with pytest.raises(LogDiverged, match="other changes"):
-        Continuity(DELIVERED).see(item)
+        Continuity.at(DELIVERED).see(item)
 
 
 def test_a_stream_beyond_the_change_is_another_log() -> None:
     with pytest.raises(LogDiverged):
-        Continuity(DELIVERED).reached(21)
+        Continuity.at(DELIVERED).reached(21)
 
 
 def test_a_change_without_a_known_time_is_checked_by_position() -> None:
     known = Cursor(Position(20, 2))
-    assert Continuity(known).see(change(20, 2))
-    assert Continuity(known).see(OpaqueChange(Position(20, 2), (7,)))
+    assert Continuity.at(known).see(change(20, 2))
+    assert Continuity.at(known).see(OpaqueChange(Position(20, 2), (7,)))
+
+
+def test_a_change_that_was_not_there_means_another_log() -> None:
+    continuity = Continuity(DELIVERED, DELIVERED.position, until=Position(40, 0))
+    assert not continuity.see(change(20, 2))
+    assert not continuity.see(Committed(1, 20, Position(25, 0))), "a transaction without changes may be sent again"
+    with pytest.raises(LogDiverged):
+        continuity.see(change(30, 1))
+
+
+def test_without_a_change_to_find_none_may_be_there() -> None:
+    with pytest.raises(LogDiverged):
+        Continuity(None, Position(10, 0), until=Position(40, 0)).see(OpaqueChange(Position(30, 1), (7,)))
+
+
+def test_changes_that_were_seen_and_not_delivered_are_expected() -> None:
+    continuity = Continuity(DELIVERED, Position(30, 1), until=Position(40, 0))
+    assert [continuity.see(change(*place)) for place in ((20, 2), (20, 3), (30, 1))] == [False] * 3
+    with pytest.raises(LogDiverged):
+        continuity.see(change(30, 2))
+
+
+def test_the_check_is_passed_where_the_log_was_read_to() -> None:
+    continuity = Continuity(None, Position(10, 0), until=Position(40, 0))
+    assert not continuity.reached(39)
+    assert continuity.reached(40)
+    assert continuity.see(Committed(1, 35, Position(40, 0)))
+    assert continuity.see(change(40, 1))
