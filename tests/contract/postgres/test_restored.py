@@ -3,10 +3,13 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from psycopg.pq.abc import PGresult
 
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
+from aerostack_realtime.database.postgres.messages.table import RAISE_NEXT_MARK, Marks
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder
 from tests.postgres import PostgresServer
@@ -49,24 +52,58 @@ async def test_raising_the_mark_does_not_hide_a_restored_backup(postgres_dsn: st
         assert await database.messages.high_water() == 1_100
 
 
+async def test_a_raise_without_an_answer_does_not_hide_a_restored_backup(
+    postgres_dsn: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup is older than the mark, and the raise is sent again to the database that was restored from it."""
+    backend = PostgresBackend(postgres_dsn)
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
+    read = PostgresMessageStore._read
+    restored: list[int] = []
+
+    async def read_and_restore(store: PostgresMessageStore, sql: str, *params: bytes) -> PGresult:
+        result = await read(store, sql, *params)
+        if sql == RAISE_NEXT_MARK and store.known_marks.stored == 1_000 and not restored:
+            restored.append(1_000)
+            backend.write("UPDATE aerostack.meta SET value = '1000' WHERE key = 'next_mark'")
+        return result
+
+    monkeypatch.setattr(PostgresMessageStore, "_read", read_and_restore)
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        await database.messages.raise_high_water(1_000)
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.raise_high_water(2_000)
+        with pytest.raises(Unavailable, match="restored"):
+            await database.messages.after("room", 0, 500, 10)
+        assert await database.messages.high_water() == 1_000
+        backend.write(CUT, "INSERT INTO t VALUES(1)")
+        await recorder.until_interruptions(1)
+        async with asyncio.timeout(PATIENCE):
+            while await database.messages.high_water() < 2_000:
+                with suppress(Unavailable):
+                    await database.messages.raise_high_water(2_000)
+    assert len(recorder.interruptions) == 1
+
+
 async def test_raising_the_mark_while_it_is_read_reports_no_gap(
     postgres_dsn: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a node of a cluster does, by another connection."""
     backend = PostgresBackend(postgres_dsn)
     backend.write("CREATE TABLE t(id int PRIMARY KEY)")
-    read = PostgresMessageStore.high_water
+    read = PostgresMessageStore.marks
     found: list[int] = []
 
-    async def high_water(store: PostgresMessageStore) -> int:
-        mark = await read(store)
-        if mark == 1_000:
+    async def marks(store: PostgresMessageStore) -> Marks:
+        marks = await read(store)
+        if marks.stored == 1_000:
             backend.write("UPDATE aerostack.meta SET value = '2000' WHERE key = 'high_water'")
             store.raised(2_000)
-            found.append(mark)
-        return mark
+            found.append(marks.stored)
+        return marks
 
-    monkeypatch.setattr(PostgresMessageStore, "high_water", high_water)
+    monkeypatch.setattr(PostgresMessageStore, "marks", marks)
     async with backend.open(recorder) as database:
         await database.changes.watch("t")
         await database.messages.raise_high_water(1_000)

@@ -114,9 +114,9 @@ class PostgresDatabase:
             Window(settings.resume_seconds, settings.resume_bytes, 2 * settings.log_bytes),
             self._feed,
             self._epoch_table,
-            self._messages.high_water,
-            lambda: self._messages.known_mark,
-            self._messages.restore_mark,
+            self._messages.marks,
+            lambda: self._messages.known_marks,
+            self._messages.restore_marks,
             self._unreachable,
         )
         self._retention_monitor = RetentionMonitor(

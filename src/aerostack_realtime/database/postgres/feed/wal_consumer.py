@@ -30,6 +30,7 @@ from aerostack_realtime.database.postgres.feed.transactions import (
     OpaqueChange,
     Transactions,
 )
+from aerostack_realtime.database.postgres.messages.table import Marks
 from aerostack_realtime.database.postgres.wal.stream import (
     Keepalive,
     ReplicationEnded,
@@ -61,13 +62,13 @@ class WalConsumer:
         window: Window,
         sink: ChangeSink,
         epochs: EpochTable,
-        high_water: Callable[[], Awaitable[int]],
-        known_mark: Callable[[], int],
-        raise_mark: Callable[[int], Awaitable[None]],
+        marks: Callable[[], Awaitable[Marks]],
+        known_marks: Callable[[], Marks],
+        restore_marks: Callable[[Marks], Awaitable[None]],
         unreachable: Callable[[], None],
     ) -> None:
-        """`high_water` reads the stored mark of positions, and `known_mark` is the mark that is known to be
-        stored: a database with a lower one was restored from a backup, and `raise_mark` stores it there again.
+        """`marks` reads the stored marks of positions, and `known_marks` are those that are known to be stored: a
+        database that lacks them was restored from a backup, and `restore_marks` stores them there again.
         `unreachable` is called when the server does not reply for too long."""
         self.position = Position(0, 0)
         self._connections = connections
@@ -75,9 +76,9 @@ class WalConsumer:
         self._options = options
         self._sink = sink
         self._epoch_table = epochs
-        self._high_water = high_water
-        self._known_mark = known_mark
-        self._raise_mark = raise_mark
+        self._marks = marks
+        self._known_marks = known_marks
+        self._restore_marks = restore_marks
         self._last: Cursor | None = None
         """The last change that was handed on."""
         self._last_message = (0, 0)
@@ -221,8 +222,8 @@ class WalConsumer:
         return since
 
     async def _begin(self, identity: SystemIdentity, since: int, *, discontinuous: bool) -> None:
-        known_mark = self._known_mark()  # before the other, which may be raised at any moment
-        mark = await self._high_water()
+        known_marks = self._known_marks()  # before the others, which may be raised at any moment
+        marks = await self._marks()
         before, switches, restored = self._identity, self._switches, False
         if before is None or identity.timeline != before.timeline:
             switches = await self._timeline_switches(identity)
@@ -233,14 +234,14 @@ class WalConsumer:
             restored = (
                 identity.system != before.system
                 or min(left, identity.wal_end) < self.position.lsn
-                or mark < known_mark
+                or marks.lack(known_marks)
                 or self._diverged
             )
             discontinuous = discontinuous or restored
         if discontinuous or before is None or identity.timeline != before.timeline:
             known = None if self._epochs is None else self._epochs.current.id
             self._epochs = await self._epoch_table.start(
-                identity.timeline, mark, switches, forget=restored, known=known
+                identity.timeline, marks.stored, switches, forget=restored, known=known
             )
             self._last_message = (0, 0)
             if discontinuous or before is None:
@@ -250,8 +251,8 @@ class WalConsumer:
                     self._confirmations.restart_window(since)
             self._sink.epoch_started(self._epochs, self.position, discontinuous=discontinuous)
         self._identity, self._switches = identity, switches
-        if mark < known_mark:  # reported by now, and not to be reported at every connection that follows
-            await self._raise_mark(known_mark)
+        if marks.lack(known_marks):  # reported by now, and not to be reported at every connection that follows
+            await self._restore_marks(known_marks)
 
     async def _timeline_switches(self, identity: SystemIdentity) -> dict[int, int]:
         stream = await self._connect()

@@ -19,19 +19,23 @@ from aerostack_realtime.database.postgres.messages import compaction, failures, 
 from aerostack_realtime.database.postgres.messages.stamps import Stamps
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
-    HIGH_WATER,
     HISTORY,
-    MARK_COLUMN,
+    MARKS,
+    MARKS_COLUMN,
     PRUNE,
     PRUNE_BY_AGE,
-    RAISE_HIGH_WATER,
+    RAISE_MARK,
+    RAISE_NEXT_MARK,
+    RESTORE_MARKS,
     TOPICS,
     WITH_MESSAGES,
     Key,
     Licence,
+    Marks,
     Write,
     first_column,
     integer,
+    marks_in,
     messages_in,
     stored_at,
     text,
@@ -87,8 +91,8 @@ class PostgresMessageStore:
         self._reader = DedicatedConnection(connections)
         self._down = False
         self._licence: Licence | None = None
-        self.known_mark = 0
-        """The highest mark that is known to be stored: a database with a lower one was restored from a backup."""
+        self.known_marks = Marks()
+        """The highest marks that are known to be stored: a database that lacks them was restored from a backup."""
         self._task = asyncio.create_task(self._run(), name="aerostack-messages")
         self._task.add_done_callback(lambda task: _report(task, died))
 
@@ -109,9 +113,9 @@ class PostgresMessageStore:
         return integer(await self._read(compaction.NEWEST, text(topic)), 0, 0)
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        known_mark = self.known_mark
+        known_marks = self.known_marks
         page = await self._read(AFTER, text(topic), *map(bigint, (position, until, limit)))
-        if integer(page, 0, MARK_COLUMN) < known_mark:
+        if marks_in(page, MARKS_COLUMN).lack(known_marks):
             raise Unavailable(_RESTORED)
         return messages_in(page)
 
@@ -131,7 +135,7 @@ class PostgresMessageStore:
 
     def raised(self, position: int) -> None:
         """The mark is stored at `position` or above."""
-        self.known_mark = max(self.known_mark, position)
+        self.known_marks = self.known_marks.raised(Marks(stored=position))
 
     async def prune(self, now: int) -> int:
         deleted = 0
@@ -144,20 +148,23 @@ class PostgresMessageStore:
         return deleted
 
     async def high_water(self) -> int:
-        found = await self._read(HIGH_WATER)
-        return integer(found, 0, 0) if found.ntuples else 0
+        return (await self.marks()).stored
+
+    async def marks(self) -> Marks:
+        return marks_in(await self._read(MARKS))
 
     async def raise_high_water(self, position: int) -> None:
         """As in the contract. Also raises Unavailable until subscribers know that the database was restored
         from a backup, because raising the mark would hide it."""
-        raised = await self._read(RAISE_HIGH_WATER, bigint(position), bigint(self.known_mark))
-        if not raised.command_tuples:
-            raise Unavailable(_RESTORED)
-        self.known_mark = max(self.known_mark, position)
+        for sql, known in (RAISE_NEXT_MARK, Marks(next=position)), (RAISE_MARK, Marks(stored=position)):
+            raised = await self._read(sql, bigint(position), *map(bigint, self.known_marks))
+            if not raised.command_tuples:
+                raise Unavailable(_RESTORED)
+            self.known_marks = self.known_marks.raised(known)
 
-    async def restore_mark(self, position: int) -> None:
-        """Raise the mark of a database that was restored from a backup, once subscribers know it."""
-        await self._read(RAISE_HIGH_WATER, bigint(position), bigint(0))
+    async def restore_marks(self, marks: Marks) -> None:
+        """Raise the marks of a database that was restored from a backup, once subscribers know it."""
+        await self._read(RESTORE_MARKS, *map(bigint, marks))
 
     async def close(self) -> None:
         """Store what was accepted, then close the connections. Idempotent."""
