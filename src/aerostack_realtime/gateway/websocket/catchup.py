@@ -7,7 +7,7 @@ else and costs no more memory than any other. `CatchUp.subscribe` is a coroutine
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import NUMBERS, Database, Row, Selection
+from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.database.base import NUMBERS, ChangeFeed, Database, Row, Selection
 from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import messages, topics
 from aerostack_realtime.protocol.answers import Answer
@@ -39,8 +40,30 @@ class _SnapshotOptions(Struct, forbid_unknown_fields=True):
     order: str | None = None
 
 
+_snapshot_options: Final = msgspec.json.Decoder(bool | _SnapshotOptions | None)
+
+
+def takes_steps(command: messages.Subscribe, subscriptions: Subscriptions, changes: ChangeFeed) -> bool:
+    """Whether a subscription (its topic canonical) needs a `CatchUp`. Raises BadMessage."""
+    table = topics.table_of(command.topic)
+    if table is None:
+        if _options(command) is not None:
+            raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
+        if waits(command, subscriptions):
+            return True
+        if command.history is not None and subscriptions.resumes(command):
+            return False
+        return command.history is not None or subscriptions.gap(command) is not None
+    return command.since is not None or _options(command) is not None or not changes.watches(table)
+
+
+def waits(command: messages.Subscribe, subscriptions: Subscriptions) -> bool:
+    """Whether a command has to wait until its channel's subscribers, or this node, have what they lack."""
+    return subscriptions.replay(command.topic) is not None or subscriptions.is_ahead(command)
+
+
 class CatchUp:
-    """Carries out one peer's subscriptions that take more than one step.
+    """Carries out one subscription that takes more than one step.
 
     `drain` waits until the peer has taken most of what was written to it. A snapshot may take `seconds` (0: any
     time).
@@ -74,25 +97,6 @@ class CatchUp:
         self._seconds = seconds
         self.sends_rows = False
         """Whether the rows of a snapshot are being sent: its command is answered, so it may end early."""
-
-    def needed(self, command: messages.Subscribe) -> bool:
-        """Whether a command (its topic canonical) takes more than one step. Raises BadMessage."""
-        table = topics.table_of(command.topic)
-        if table is None:
-            if _options(command) is not None:
-                raise BadMessage("A snapshot needs a table topic: a custom channel has history instead.")
-            if self.waits(command):
-                return True
-            if command.history is not None and self._subscriptions.resumes(command):
-                return False
-            return command.history is not None or self._subscriptions.gap(command) is not None
-        return (
-            command.since is not None or _options(command) is not None or not self._database.changes.watches(table)
-        )
-
-    def waits(self, command: messages.Subscribe) -> bool:
-        """Whether a command has to wait until its channel's subscribers, or this node, have what they lack."""
-        return self._subscriptions.replay(command.topic) is not None or self._subscriptions.is_ahead(command)
 
     async def subscribe(self, command: messages.Subscribe, *, stored: bool = True) -> None:
         """Subscribe, in as many steps as it takes; `stored`: with the messages of a custom channel that its log no
@@ -308,7 +312,7 @@ def _place(message: StoredMessage) -> int:
 def _options(command: messages.Subscribe) -> _SnapshotOptions | None:
     """The snapshot that a command asks for. Raises BadMessage."""
     try:
-        asked: Any = msgspec.json.decode(command.snapshot, type=bool | _SnapshotOptions | None)
+        asked = _snapshot_options.decode(command.snapshot)
     except msgspec.ValidationError as invalid:
         raise BadMessage(f'snapshot is true or {{"limit", "order"}}: {invalid}.') from None
     if isinstance(asked, _SnapshotOptions):

@@ -17,7 +17,7 @@ from aerostack_realtime.channels.hub import CHAT_MESSAGE, Hub, Outcome
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket import streams
-from aerostack_realtime.gateway.websocket.catchup import CatchUp
+from aerostack_realtime.gateway.websocket.catchup import CatchUp, takes_steps, waits
 from aerostack_realtime.gateway.websocket.client import CommandClient
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.protocol import messages, topics, trace_context
@@ -59,6 +59,7 @@ class _Catching(Struct):
     """A subscription that takes several steps, one at a time per connection."""
 
     topic: str
+    catch_up: CatchUp
     task: asyncio.Task[None]
     ending: _Ending | None = None
 
@@ -73,11 +74,10 @@ class Commands:
     present under the user id that it claims."""
 
     __slots__ = (
-        "_catch_up",
         "_catching",
-        "_changes",
         "_claimed_ids",
         "_client",
+        "_database",
         "_hub",
         "_limits",
         "_project",
@@ -98,12 +98,11 @@ class Commands:
     ) -> None:
         self._client = client
         self._hub = hub
-        self._changes = database.changes
+        self._database = database
         self._rights = rights
         self._limits = limits
         self._project = project
         self._claimed_ids = claimed_ids
-        self._catch_up = CatchUp(client, hub, database, client.drain, limits.snapshot_seconds)
         self._catching: _Catching | None = None
         self.pinged = False
         """Whether a ping waits behind a catch-up: its sender checks whether the server is alive."""
@@ -135,7 +134,7 @@ class Commands:
             if isinstance(command, messages.Ping):
                 self.pinged = True
             elif (
-                self._catch_up.sends_rows
+                catching.catch_up.sends_rows
                 and isinstance(command, messages.Subscribe | messages.Unsubscribe)
                 and self._topic(command.topic) == catching.topic
             ):
@@ -253,12 +252,11 @@ class Commands:
         before = self._rights.on(command.topic)
         self._rights.take(command.topic, "subscribe")
         try:
-            stored = self._catch_up.needed(command) and self._may_catch_up(command)
-            if stored or self._catch_up.waits(command):
-                task = asyncio.ensure_future(self._catch_up.subscribe(command, stored=stored))
-                self._catching = _Catching(command.topic, task)
-                return self._caught_up(command, self._catching, before=before)
-            self._hub.subscriptions.subscribe(self._client, command)
+            subscriptions = self._hub.subscriptions
+            stored = takes_steps(command, subscriptions, self._database.changes) and self._may_catch_up(command)
+            if stored or waits(command, subscriptions):
+                return self._catch_up(command, stored=stored, before=before)
+            subscriptions.subscribe(self._client, command)
         except (AerostackError, Undecided):
             self._keep(command.topic, before=before)
             raise
@@ -268,7 +266,7 @@ class Commands:
         """An operator looks on, and does not change which tables are watched."""
         table, identity = topics.table_of(topic), self._client.identity
         looks_on = identity is not None and identity.kind == "operator"
-        if looks_on and table is not None and not self._changes.watches(table):
+        if looks_on and table is not None and not self._database.changes.watches(table):
             raise NotFound(f"The table {table!r} is not watched.")
 
     def _check_history(self, command: messages.Subscribe) -> None:
@@ -283,6 +281,13 @@ class Commands:
         """Events that a channel's log no longer has are history, and need the right to it."""
         topic = command.topic
         return topics.table_of(topic) is not None or self._rights.permissions.allows(topic, "history")
+
+    def _catch_up(self, command: messages.Subscribe, *, stored: bool, before: bool) -> Awaitable[None]:
+        client, seconds = self._client, self._limits.snapshot_seconds
+        catch_up = CatchUp(client, self._hub, self._database, client.drain, seconds)
+        task = asyncio.ensure_future(catch_up.subscribe(command, stored=stored))
+        self._catching = _Catching(command.topic, catch_up, task)
+        return self._caught_up(command, self._catching, before=before)
 
     async def _caught_up(self, command: messages.Subscribe, catching: _Catching, *, before: bool) -> None:
         try:
