@@ -1,7 +1,7 @@
 """Authentication: API keys and tokens in, an `Identity` out."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jwt
 from msgspec import Struct
@@ -28,6 +28,10 @@ class Identity(Struct, frozen=True):
     expires: float | None = None
     claims: dict[str, Any] = {}
     key: str | None = None
+
+
+NOBODY: Final = Identity("anonymous")
+"""Of all clients without credentials and without an id: one object, since there may be many of them."""
 
 
 class Authenticator:
@@ -77,7 +81,8 @@ class Authenticator:
             return self._user(token, known)
         if not self.anonymous and known is None:
             return None
-        return Identity("anonymous", (user_id or None) if self.claimed_ids else None, key=known)
+        claimed = (user_id or None) if self.claimed_ids else None
+        return NOBODY if claimed is None and known is None else Identity("anonymous", claimed, key=known)
 
     def has_key(self, fingerprint: str) -> bool:
         """Whether a key with this fingerprint is accepted now."""
