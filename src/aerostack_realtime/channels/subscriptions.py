@@ -14,6 +14,7 @@ from aerostack_realtime.channels.custom.members import Members
 from aerostack_realtime.channels.delivery import Delivery
 from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, Subscriber, try_write
+from aerostack_realtime.channels.joined_topics import JoinedTopics
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.channels.tables.views import View, visible
@@ -59,7 +60,7 @@ class Subscriptions:
         self._presence_limit = presence_limit
         self._records = records
         self._reached = reached
-        self._joined: dict[Subscriber, set[str]] = {}
+        self._joined = JoinedTopics()
         self._using_chat: set[Subscriber] = set()
 
     @property
@@ -70,20 +71,20 @@ class Subscriptions:
     @property
     def total(self) -> int:
         """How many subscriptions all connections have together."""
-        return sum(map(len, self._joined.values()))
+        return self._joined.total
 
     def of(self, subscriber: Subscriber) -> Collection[str]:
         """The topics that a connection is subscribed to."""
-        return self._joined.get(subscriber, ())
+        return self._joined.of(subscriber)
 
     def join(self, subscriber: Subscriber) -> None:
         """A connection is there."""
-        self._joined[subscriber] = set()
+        self._joined.join(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
         """A connection is gone, with its subscriptions. Idempotent."""
         self._using_chat.discard(subscriber)
-        for topic in self._joined.pop(subscriber, ()):
+        for topic in self._joined.leave(subscriber):
             channel = self._registry.find(topic)
             if channel is not None:
                 self._records.ended(subscriber.connection_id, topic, self._end(channel), "closed")
@@ -96,7 +97,7 @@ class Subscriptions:
         if subscriber in self._using_chat or subscriber not in self._joined:
             return
         self._using_chat.add(subscriber)
-        for topic in self._joined[subscriber]:
+        for topic in self._joined.of(subscriber):
             channel = self._registry.find(topic)
             if isinstance(channel, CustomChannel):
                 channel.use_chat(subscriber)
@@ -140,7 +141,7 @@ class Subscriptions:
             missed = [each for each in entries if _is_new(each, place[0], command)]
             if not confirmed:
                 _count_resume(channel.log.counters, recovered)
-        self._joined[subscriber].add(command.topic)
+        self._joined.add(subscriber, command.topic)
         self._records.subscribed(subscriber.connection_id, command, end, recovered)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
         subscribed = b"" if confirmed else frames.encode(reply)
@@ -275,7 +276,7 @@ class Subscriptions:
         if channel is not None:
             self._records.ended(subscriber.connection_id, topic, self._end(channel), "unsubscribed")
             channel.remove(subscriber)
-            self._joined[subscriber].discard(topic)
+            self._joined.discard(subscriber, topic)
             self._registry.tidy(channel)
 
     def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
@@ -283,7 +284,7 @@ class Subscriptions:
             return
         channel, view = self._view(subscriber, command, table)
         channel.add(subscriber, view, policy(command), presence=command.presence)
-        self._joined[subscriber].add(command.topic)
+        self._joined.add(subscriber, command.topic)
         cursor = self._changes.cursor(table)
         self._records.subscribed(subscriber.connection_id, command, cursor, None)
         subscribed = messages.Subscribed(
@@ -311,7 +312,7 @@ class Subscriptions:
             channel.views.discard(view)
             self._write_to(subscriber, missed)
             return
-        self._joined[subscriber].add(command.topic)
+        self._joined.add(subscriber, command.topic)
         self._records.subscribed(subscriber.connection_id, command, part.cursor, part.recovered)
         channel.add(subscriber, view, policy(command), presence=command.presence)
         self._write_to(subscriber, missed)

@@ -50,9 +50,10 @@ class Guard(Struct):
         return shared
 
 
-class _Place(Struct):
+class _Place(Struct, gc=False):
     """A topic a session is on: by which membership, doing what."""
 
+    topic: str
     member: Membership | None
     actions: frozenset[Action]
 
@@ -67,7 +68,8 @@ class Rights:
         self._holder = holder
         self._limit = limit
         self._permissions: Permissions | None = None
-        self._places: dict[str, _Place] = {}
+        self._places: _Place | dict[str, _Place] | None = None
+        """One place is kept as itself: a dict of one takes 184 bytes."""
 
     def become(self, identity: Identity) -> None:
         """Have the rights of `identity` from now on. What is held stays until `lost` is asked."""
@@ -87,17 +89,15 @@ class Rights:
     def take(self, topic: str, action: Action) -> None:
         """Require it, and be on the topic by it from now on. Raises as `require`, and RateLimited."""
         member = self.permissions.check(topic, action)
-        place = self._places.get(topic)
+        place = self._find(topic)
         if place is None:
-            if len(self._places) >= self._limit:
-                raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
-            place = self._places[topic] = _Place(member, frozenset())
+            place = self._add(_Place(topic, member, frozenset()))
         place.actions = _DOING[place.actions | {action}]
         self._depend(topic, place, member)
 
     def release(self, topic: str, action: Action) -> None:
         """Stop using a right on the topic. Idempotent."""
-        place = self._places.get(topic)
+        place = self._find(topic)
         if place is not None:
             place.actions -= {action}
             if not place.actions:
@@ -105,44 +105,78 @@ class Rights:
 
     def leave(self, topic: str) -> bool:
         """Be on the topic no more; whether it was."""
-        place = self._places.pop(topic, None)
+        place = self._find(topic)
         if place is None:
             return False
+        if isinstance(self._places, dict):
+            del self._places[topic]
+        else:
+            self._places = None
         if place.member is not None:
             self._guard.memberships.release(place.member, self._holder, topic)
         return True
 
     def leave_all(self) -> None:
-        for topic in list(self._places):
-            self.leave(topic)
+        for place in self._all():
+            self.leave(place.topic)
 
     def on(self, topic: str) -> bool:
-        return topic in self._places
+        return self._find(topic) is not None
 
     def scope(self, table: str) -> Scope:
         return self.permissions.scope(table)
 
     def forget_memberships(self) -> None:
         """The memberships that places depend on are followed no more; `lost` finds those of now."""
-        for place in self._places.values():
+        for place in self._all():
             place.member = None
 
     async def lost(self, before: Permissions) -> list[str]:
         """The places that the identity of now has no right to be on, or sees otherwise than that of before. Those
         it may stay on depend on the memberships of now."""
         found = []
-        for topic, place in list(self._places.items()):
+        for place in self._all():
+            topic = place.topic
             try:
                 for action in place.actions:
                     await self.permissions.settle(topic, action)
                 if (table := topics.table_of(topic)) is not None and before.scope(table) != self.scope(table):
                     raise Forbidden("The row rule selects other rows for the new token.")
                 for action in place.actions:
-                    if self._places.get(topic) is place:  # it may have been evicted meanwhile
+                    if self._find(topic) is place:  # it may have been evicted meanwhile
                         self._depend(topic, place, self.permissions.check(topic, action))
             except (AerostackError, Undecided):
                 found.append(topic)
         return found
+
+    def _find(self, topic: str) -> _Place | None:
+        places = self._places
+        if isinstance(places, dict):
+            return places.get(topic)
+        return places if places is not None and places.topic == topic else None
+
+    def _all(self) -> list[_Place]:
+        places = self._places
+        if places is None:
+            return []
+        return list(places.values()) if isinstance(places, dict) else [places]
+
+    def _count(self) -> int:
+        places = self._places
+        return len(places) if isinstance(places, dict) else int(places is not None)
+
+    def _add(self, place: _Place) -> _Place:
+        """Be on one topic more. Raises RateLimited."""
+        places = self._places
+        if self._count() >= self._limit:
+            raise RateLimited(f"A connection is on at most {self._limit} topics; unsubscribe from some first.")
+        if places is None:
+            self._places = place
+        elif isinstance(places, dict):
+            places[place.topic] = place
+        else:
+            self._places = {places.topic: places, place.topic: place}
+        return place
 
     def _depend(self, topic: str, place: _Place, member: Membership | None) -> None:
         """Be on a topic by this membership, and by no other."""

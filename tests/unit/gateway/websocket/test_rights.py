@@ -53,6 +53,21 @@ async def test_a_place_lasts_while_it_is_used(tmp_path: Path) -> None:
         assert not ann.leave("a/b/default")
 
 
+async def test_places_are_bounded_and_left_one_by_one(tmp_path: Path) -> None:
+    async with stage(tmp_path, sql=SQL, channels=RULES) as node:
+        ann = rights(node, Holder(), limit=3)
+        topics = [f"a/{name}/default" for name in "bcd"]
+        for topic in topics:
+            ann.take(topic, "subscribe")
+        with pytest.raises(RateLimited):
+            ann.take("a/e/default", "subscribe")
+        assert ann.leave(topics[0])
+        assert [ann.on(topic) for topic in topics] == [False, True, True]
+        ann.take("a/e/default", "subscribe")
+        ann.leave_all()
+        assert not any(ann.on(topic) for topic in [*topics, "a/e/default"])
+
+
 async def test_a_membership_that_ends_evicts(tmp_path: Path) -> None:
     async with stage(tmp_path, sql=SQL, channels=RULES) as node:
         holder = Holder()
