@@ -6,9 +6,10 @@ taken for an HMAC secret, keys smuggled in by the header, and what else RFC 8725
 
 import hashlib
 import json
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal, TypeGuard
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -24,19 +25,28 @@ LEEWAY_SECONDS: Final = 30
 MAX_TOKEN_BYTES: Final = 8192
 MAX_REMEMBERED: Final = 50_000
 """Verified tokens that are remembered, at about 150 bytes each: clients that reconnect bring the same one."""
+REMEMBERED_HEADERS: Final = 64
+"""Headers of tokens that are remembered: an issuer gives the same one to all of its tokens."""
 MIN_SECRET: Final = 32  # RFC 7518 §3.2: a key of the hash's size for HS256
 MIN_RSA_BITS: Final = 2048  # RFC 7518 §3.3
 _SMUGGLED: Final = frozenset({"crit", "jwk", "jku", "x5u", "x5c", "b64", "zip"})
 """Headers that bring keys or change what is signed: a token with one is refused, not interpreted."""
+
+_NO_OBJECT: Final = "The token is not a JWT: a part of it is not a JSON object."
+_NO_BASE64: Final = "The token is not a JWT: a part of it is not base64url."
+_ALGORITHMS: Final = {name: jwt.get_algorithm_by_name(name) for name in get_args(Algorithm)}
+"""PyJWT verifies signatures and prepares secrets. Its `decode` would prepare the secret for every token again, and
+read the claims a second time: 40 µs of a connect."""
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Claims = dict[str, Any]
 
 
 class TokenKey(Struct, frozen=True):
-    """One key and the one algorithm it is for. With `kid`, it checks only tokens that name it or no key."""
+    """One key, prepared by PyJWT, and the one algorithm it is for. With `kid`, it checks only tokens that name it
+    or no key."""
 
-    key: str | PublicKey
+    key: bytes | PublicKey
     algorithm: Algorithm
     kid: str | None = None
     issuer: str | None = None
@@ -53,7 +63,11 @@ def secret_key(
         raise ValueError(
             f"a token secret has at least {MIN_SECRET} characters: make one by `openssl rand -hex 32`"
         )
-    return TokenKey(secret, SECRET_ALGORITHM, kid, issuer, audience)
+    try:
+        prepared = _ALGORITHMS[SECRET_ALGORITHM].prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise ValueError("a secret is random text, and not a key or a certificate in another form") from None
+    return TokenKey(prepared, SECRET_ALGORITHM, kid, issuer, audience)
 
 
 def public_key(
@@ -97,6 +111,13 @@ def claimed_subject(token: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
+class _Header(NamedTuple):
+    """What selects the keys for a token."""
+
+    algorithm: str
+    kid: str | None
+
+
 class Tokens:
     """Checks tokens. `keys` gives the keys as they are now; `now` is in seconds since the Unix epoch.
 
@@ -130,7 +151,7 @@ class Tokens:
         known = self._remembered.get(digest)
         claims: Claims
         if known is not None and any(known is key for key in keys):
-            claims = json.loads(_decoded(token.split(".")[1]))
+            claims = _parse(token.split(".")[1])
         else:
             claims, self._remembered[digest] = _verified(token, self._named(token, keys))
             if len(self._remembered) > MAX_REMEMBERED:
@@ -140,12 +161,14 @@ class Tokens:
 
     def _named(self, token: str, keys: Sequence[TokenKey]) -> list[TokenKey]:
         """The keys that may be for a token."""
-        header = _header(token)
-        kid = header.get("kid")
+        parts = token.split(".")
+        if len(parts) != 3 or not all(parts):
+            raise Unauthorized("The token is not a signed JWT of three parts.")
+        algorithm, kid = _header(parts[0])
         named = [
             key
             for key in keys
-            if key.algorithm == header.get("alg") and (key.kid is None or kid is None or key.kid == kid)
+            if key.algorithm == algorithm and (key.kid is None or kid is None or key.kid == kid)
         ]
         if not named:
             self._unknown()
@@ -170,64 +193,75 @@ def is_token(credential: str) -> bool:
 
 
 def _verified(token: str, keys: Sequence[TokenKey]) -> tuple[Claims, TokenKey]:
-    reason = "its signature is wrong"
+    """The claims of a token, and the key that verified it. They are read only after that."""
+    signed, _, last = token.rpartition(".")
+    message, reason = signed.encode(errors="surrogatepass"), "its signature is wrong"
+    signature = _decoded(last)
     for key in keys:
-        try:
-            claims: Claims = jwt.decode(
-                token,
-                key.key,
-                algorithms=[key.algorithm],
-                audience=key.audience,
-                issuer=key.issuer,
-                options={
-                    "verify_aud": key.audience is not None,
-                    "verify_iss": key.issuer is not None,
-                    "verify_exp": False,  # checked by our own clock, with a message for the client
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                    "verify_sub": False,
-                    "verify_jti": False,
-                },
-            )
-        except jwt.InvalidAudienceError:
-            reason = "it is for another audience"
-        except jwt.MissingRequiredClaimError as missing:
-            reason = f"it has no {missing.claim}"
-        except jwt.InvalidIssuerError:
-            reason = "it is of another issuer"
-        except (jwt.InvalidTokenError, ValueError, TypeError):
+        if not _ALGORITHMS[key.algorithm].verify(message, key.key, signature):
             continue
-        else:
-            _parse(token.split(".")[1])
+        claims = _parse(signed.partition(".")[2])
+        misfit = _misfit(claims, key)
+        if misfit is None:
             return claims, key
+        reason = misfit
     raise Unauthorized(f"The token is not valid: {reason}. Sign in again for a new one.")
 
 
-def _header(token: str) -> dict[str, Any]:
-    parts = token.split(".")
-    if len(parts) != 3 or not all(parts):
-        raise Unauthorized("The token is not a signed JWT of three parts.")
-    header = _parse(parts[0])
+def _misfit(claims: Claims, key: TokenKey) -> str | None:
+    """Why a key is not for claims of this issuer and audience (RFC 7519 §4.1), or None."""
+    if key.issuer is not None:
+        if "iss" not in claims:
+            return "it has no iss"
+        if claims["iss"] != key.issuer:
+            return "it is of another issuer"
+    if key.audience is not None:
+        named = claims.get("aud")
+        if not named:
+            return "it has no aud"
+        audiences = [named] if isinstance(named, str) else named
+        if not isinstance(audiences, list) or not all(isinstance(each, str) for each in audiences):
+            return "it is for another audience"
+        if key.audience not in audiences:
+            return "it is for another audience"
+    return None
+
+
+@lru_cache(REMEMBERED_HEADERS)
+def _header(part: str) -> _Header:
+    """The header in the first part of a token. Raises Unauthorized."""
+    header = _parse(part)
     if header.keys() & _SMUGGLED:
         raise Unauthorized("The token's header names keys or extensions; that is refused.")
-    if not isinstance(header.get("alg"), str) or not isinstance(header.get("kid", ""), str):
+    algorithm, kid = header.get("alg"), header.get("kid", "")
+    if not isinstance(algorithm, str) or not isinstance(kid, str):
         raise Unauthorized("The token's header is not that of a JWT.")
-    return header
+    return _Header(algorithm, header.get("kid"))
 
 
 def _parse(part: str) -> dict[str, Any]:
     """The JSON object in a part of a token; a name given twice would mean two things to two readers."""
     try:
-        found = json.loads(_decoded(part), object_pairs_hook=_object)
+        found = _decode_json(_decoded(part).decode())
     except (ValueError, RecursionError):
-        raise Unauthorized("The token is not a JWT: a part of it is not a JSON object.") from None
+        raise Unauthorized(_NO_OBJECT) from None
     if not isinstance(found, dict):
-        raise Unauthorized("The token is not a JWT: a part of it is not a JSON object.")
+        raise Unauthorized(_NO_OBJECT)
     return found
 
 
 def _decoded(part: str) -> bytes:
-    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    """The bytes that a part of a token stands for: base64url in its one canonical form (RFC 7515 §2), or with the
+    padding that some issuers add. Raises Unauthorized."""
+    bare = part.rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    try:
+        data = urlsafe_b64decode(padded)
+    except ValueError:
+        raise Unauthorized(_NO_BASE64) from None
+    if part not in (bare, padded) or urlsafe_b64encode(data).decode() != padded:
+        raise Unauthorized(_NO_BASE64)
+    return data
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -235,6 +269,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a name is given twice")
     return found
+
+
+_decode_json: Final = json.JSONDecoder(object_pairs_hook=_object).decode
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from jwt.algorithms import HMACAlgorithm
 
 from aerostack_realtime.access.tokens import (
     LEEWAY_SECONDS,
@@ -219,6 +220,9 @@ def test_a_public_key_as_secret_is_refused_where_it_is_configured() -> None:
         secret_key(pem("RS256"))
     with pytest.raises(ValueError, match="32 characters"):
         secret_key("short")
+    for other_form in ("ssh-ed25519 " + "A" * 40, json.dumps({"kty": "oct", "k": part(b"x" * 32)})):
+        with pytest.raises(ValueError, match="random text"):
+            secret_key(other_form)
 
 
 def test_keys_of_other_algorithms_weak_and_private_ones_are_refused() -> None:
@@ -266,6 +270,60 @@ def test_whatever_is_sent_as_a_token_is_refused(sent: str) -> None:
         tokens().check(sent)
 
 
+characters = st.sampled_from("AQgwx019_-+/=. é\n")
+edits = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), st.text(characters, max_size=3)), max_size=2)
+audiences = st.sampled_from(
+    ["mine", "other", "", ["mine"], ["x", "mine"], ["x"], [7, "mine"], {"mine": 1}, 7, None]
+)
+issuers = st.sampled_from(["https://issuer.example", "https://issuer.example/", "", 7, None, ["x"]])
+
+
+def decoded(token: str, algorithm: Algorithm, issuer: str | None, audience: str | None) -> Any:
+    """The claims by PyJWT alone, None for a token that it refuses."""
+    key = SECRET if algorithm == "HS256" else private(algorithm).public_key()
+    options = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "sub", "jti")}
+    checked = {"verify_aud": audience is not None, "verify_iss": issuer is not None}
+    try:
+        return jwt.decode(
+            token,
+            key,
+            [algorithm],
+            issuer=issuer,
+            audience=audience,
+            options=options | checked,  # type: ignore[arg-type]
+        )
+    except (jwt.PyJWTError, ValueError):
+        return None
+
+
+@given(
+    st.sampled_from(["HS256", "RS256", "ES256", "EdDSA"]),
+    st.fixed_dictionaries({}, optional={"iss": issuers, "aud": audiences}),
+    st.sampled_from([None, "https://issuer.example"]),
+    st.sampled_from([None, "mine"]),
+    edits,
+)
+def test_no_token_is_accepted_that_pyjwt_alone_refuses(
+    algorithm: Algorithm, claims: dict[str, Any], issuer: str | None, audience: str | None, edits: Any
+) -> None:
+    whole = isinstance(claims.get("iss", ""), str)  # PyJWT signs no other
+    key = SECRET if algorithm == "HS256" else private(algorithm)
+    token = made(key, algorithm, **claims) if whole else by_hand({"alg": "HS256"}, {**CLAIMS, **claims})
+    for at, removed, added in edits:
+        token = token[:at] + added + token[at + removed :]
+    if algorithm == "HS256":
+        checks = tokens(secret_key(SECRET, issuer=issuer, audience=audience))
+    else:
+        checks = tokens(public_key(pem(algorithm), algorithm, issuer=issuer, audience=audience))
+    expected = decoded(token, algorithm, issuer, audience)
+    try:
+        found = checks.check(token)
+    except Unauthorized:
+        assert edits or expected is None, "an untouched token is refused only where PyJWT refuses it"
+    else:
+        assert found == expected
+
+
 class CountedKeys:
     """Keys of one secret that can be replaced."""
 
@@ -278,22 +336,27 @@ class CountedKeys:
 
 @pytest.fixture
 def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens whose signature was verified."""
+    """The tokens, without their signature, whose signature was verified."""
     seen: list[str] = []
-    decode = jwt.decode
+    verify = HMACAlgorithm.verify
 
-    def counted(token: str, *context: Any, **options: Any) -> Any:
-        seen.append(token)
-        return decode(token, *context, **options)
+    def counted(algorithm: HMACAlgorithm, message: bytes, key: bytes, signature: bytes) -> bool:
+        seen.append(message.decode())
+        return verify(algorithm, message, key, signature)
 
-    monkeypatch.setattr(jwt, "decode", counted)
+    monkeypatch.setattr(HMACAlgorithm, "verify", counted)
     return seen
+
+
+def signed(token: str) -> str:
+    """The part of a token that its signature is for."""
+    return token.rpartition(".")[0]
 
 
 def test_the_signature_of_a_token_is_verified_once(verifications: list[str]) -> None:
     checks, token = Tokens(CountedKeys(), lambda: NOW), made()
     assert checks.check(token) == checks.check(token) == CLAIMS
-    assert verifications == [token]
+    assert verifications == [signed(token)]
 
 
 def test_a_remembered_token_expires(verifications: list[str]) -> None:
@@ -332,7 +395,7 @@ def test_as_many_tokens_are_remembered_as_there_is_room_for(
     first, second, third = (made(n=n) for n in range(3))
     for token in (first, second, third, third, second, first):
         checks.check(token)
-    assert verifications == [first, second, third, first]
+    assert verifications == [signed(token) for token in (first, second, third, first)]
 
 
 def test_remembered_claims_are_a_copy_each_time(verifications: list[str]) -> None:
