@@ -32,6 +32,7 @@ from aerostack_realtime.gateway.limits.settings import UNLIMITED
 from aerostack_realtime.gateway.websocket.framing import Framing
 from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
 from aerostack_realtime.gateway.websocket.rights import Guard
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.interpreter import freeze_garbage_collector
 from aerostack_realtime.protocol import frames, messages, topics
@@ -164,21 +165,16 @@ async def publisher(
     door = Authenticator(
         secret_keys=Keys(()), publishable_keys=Keys(()), tokens=None, now=time.time, open_access=True
     )
+    services = Services(hub, database, door, guard, UNLIMITED, time.monotonic, "")
     connections = ConnectionCounter(UNLIMITED)
 
     def connection(transport: Callable[[], object] = transport) -> WebSocketProtocol:
         socket = WebSocketProtocol(cast(asyncio.Transport, transport()), UNLIMITED, lambda _: None)
         session = Session(
+            services=services,
             transport=socket,
             identity=door.identify(None, None),
             project="default",
-            version="",
-            hub=hub,
-            database=database,
-            authenticator=door,
-            guard=guard,
-            limits=UNLIMITED,
-            now=time.monotonic,
             slot=connections.enter("127.0.0.1", None, unauthenticated=False),
         )
         socket.serve(session, session.greeting(), b"")

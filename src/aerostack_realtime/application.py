@@ -2,6 +2,7 @@
 
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch, path_of
 from aerostack_realtime.gateway.websocket.endpoint import WebSocketEndpoint
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
@@ -105,6 +107,15 @@ class ApplicationBuilder(Struct, frozen=True):
 
     def _endpoint(self) -> WebSocketEndpoint:
         settings, parts = self.settings, self.parts
+        services = Services(
+            hub=parts.hub,
+            database=parts.database,
+            authenticator=parts.authenticator,
+            guard=parts.guard,
+            limits=settings.limits,
+            now=time.monotonic,
+            version=VERSION,
+        )
         return WebSocketEndpoint(
             authenticator=parts.authenticator,
             origins=parts.origins,
@@ -115,13 +126,14 @@ class ApplicationBuilder(Struct, frozen=True):
             batch=self.batch,
             proxies=self.proxies,
             pending_sockets=parts.pending_sockets,
-            open_session=self._open_session,
+            open_session=partial(self._open_session, services),
             counters=parts.hub.counters,
             records=parts.hub.records,
         )
 
     def _open_session(
         self,
+        services: Services,
         transport: Transport,
         identity: Identity | None,
         slot: ConnectionSlot,
@@ -132,16 +144,10 @@ class ApplicationBuilder(Struct, frozen=True):
         if self.settings.open_access:
             links = ExplanationLinks.of(request.scheme, request.headers.get("Host"))
         return Session(
+            services=services,
             transport=transport,
             identity=identity,
             project=project,
-            version=VERSION,
-            hub=self.parts.hub,
-            database=self.parts.database,
-            authenticator=self.parts.authenticator,
-            guard=self.parts.guard,
-            limits=self.settings.limits,
-            now=time.monotonic,
             slot=slot,
             links=links,
         )

@@ -135,9 +135,15 @@ class ConnectionRecords:
 
     # --- recording ---------------------------------------------------------------------------------------
 
-    def connected(self, id: str) -> None:
+    def connected(self, id: str, person: Person | None = None) -> None:
+        """A connection is there, of this person if it has authenticated."""
         now = self._ms()
-        self._live[id] = ConnectionRecord(id, "anonymous", None, {}, now, now)
+        if person is None:
+            self._live[id] = ConnectionRecord(id, "anonymous", None, {}, now, now)
+            return
+        record = ConnectionRecord(id, person.kind, person.user_id, person.claims, now, now)
+        self._live[id] = record
+        self._add_to_user(record)
 
     def identified(self, id: str, identity: Person | None) -> None:
         """A connection has this identity from now on."""
@@ -146,14 +152,7 @@ class ConnectionRecords:
             return
         self._remove_from_user(record)
         record.kind, record.user, record.claims = identity.kind, identity.user_id, identity.claims
-        if record.user is not None:
-            known = self._by_user.get(record.user)
-            if known is None:
-                self._by_user[record.user] = record
-            elif isinstance(known, ConnectionRecord):
-                self._by_user[record.user] = {known.id: known, id: record}
-            else:
-                known[id] = record
+        self._add_to_user(record)
 
     def subscribed(self, id: str, command: Subscribe, cursor: str, recovered: bool | None) -> None:
         record = self._live.get(id)
@@ -274,6 +273,17 @@ class ConnectionRecords:
     def _forget(self, record: ConnectionRecord) -> None:
         del self._ended[record.id]
         self._remove_from_user(record)
+
+    def _add_to_user(self, record: ConnectionRecord) -> None:
+        if record.user is None:
+            return
+        known = self._by_user.get(record.user)
+        if known is None:
+            self._by_user[record.user] = record
+        elif isinstance(known, ConnectionRecord):
+            self._by_user[record.user] = {known.id: known, record.id: record}
+        else:
+            known[record.id] = record
 
     def _remove_from_user(self, record: ConnectionRecord) -> None:
         if record.user is None:

@@ -24,6 +24,7 @@ from aerostack_realtime.channels.totals import Totals, totals
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
+from aerostack_realtime.records import Person
 
 
 class Hub:
@@ -129,10 +130,10 @@ class Hub:
 
     # --- connections -------------------------------------------------------------------------------------
 
-    def join(self, subscriber: Subscriber) -> None:
-        """A connection is there."""
+    def join(self, subscriber: Subscriber, person: Person | None = None) -> None:
+        """A connection is there, of this person if it has authenticated."""
         self._connections[subscriber.connection_id] = subscriber
-        self.records.connected(subscriber.connection_id)
+        self.records.connected(subscriber.connection_id, person)
         self.subscriptions.join(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:

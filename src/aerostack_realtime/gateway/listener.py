@@ -11,7 +11,7 @@ from aerostack_realtime.gateway import audit
 from aerostack_realtime.gateway.http_protocol import HttpProtocol, merging_slashes
 from aerostack_realtime.gateway.limits.connections import PendingSockets
 from aerostack_realtime.gateway.limits.settings import Limits
-from aerostack_realtime.gateway.opening import Opening, Upgrades
+from aerostack_realtime.gateway.opening import Opening, Upgrades, Waiting
 from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
@@ -41,7 +41,8 @@ class Listener:
         self._limits = limits
         self._lobby = pending_sockets
         self._upgrades = upgrades
-        self._opening: set[Opening] = set()
+        loop = asyncio.get_running_loop()
+        self._waiting = Waiting(limits, loop.time, loop.call_at)
         self._server: asyncio.Server | None = None
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
@@ -85,12 +86,11 @@ class Listener:
     async def close(self) -> None:
         self.stop_accepting()
         self.tick()
-        for each in list(self._opening):
-            each.close()
+        self._waiting.close()
         await self._runner.cleanup()
 
     def _protocol(self) -> asyncio.Protocol:
-        return Opening(self._limits, self._lobby, self._upgrades, self._http, self._opening)
+        return Opening(self._limits, self._lobby, self._upgrades, self._http, self._waiting)
 
     def _http(self, address: str, deadline: asyncio.TimerHandle) -> asyncio.Protocol:
         server = self._runner.server

@@ -138,6 +138,8 @@ class PendingSockets:
 
 
 def _count(counter: Counter[str], key: str, by: int) -> None:
-    counter[key] += by
-    if counter[key] <= 0:
-        del counter[key]
+    count = counter.get(key, 0) + by
+    if count > 0:
+        counter[key] = count
+    else:
+        counter.pop(key, None)

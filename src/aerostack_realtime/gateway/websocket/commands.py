@@ -13,13 +13,12 @@ from msgspec.structs import replace
 from aerostack_realtime.access.permissions import Undecided
 from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.fanout.backlog import policy
-from aerostack_realtime.channels.hub import CHAT_MESSAGE, Hub, Outcome
-from aerostack_realtime.database.base import Database
-from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.channels.hub import CHAT_MESSAGE, Outcome
 from aerostack_realtime.gateway.websocket import streams
 from aerostack_realtime.gateway.websocket.catchup import CatchUp, takes_steps, waits
 from aerostack_realtime.gateway.websocket.client import CommandClient
 from aerostack_realtime.gateway.websocket.rights import Rights
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.protocol import messages, topics, trace_context
 from aerostack_realtime.protocol.errors import (
     AerostackError,
@@ -70,39 +69,27 @@ class _Catching(Struct):
 
 
 class Commands:
-    """Carries out one session's commands, as far as its rights allow. With `claimed_ids` an anonymous client is
-    present under the user id that it claims."""
+    """Carries out one session's commands, as far as its rights allow. An anonymous client is present under the
+    user id that it claims, if the server believes claimed ids."""
 
     __slots__ = (
         "_catching",
         "_claimed_ids",
         "_client",
-        "_database",
         "_hub",
-        "_limits",
         "_project",
         "_rights",
+        "_services",
         "pinged",
     )
 
-    def __init__(
-        self,
-        *,
-        client: CommandClient,
-        hub: Hub,
-        database: Database,
-        rights: Rights,
-        limits: Limits,
-        project: str,
-        claimed_ids: bool,
-    ) -> None:
+    def __init__(self, client: CommandClient, services: Services, rights: Rights, project: str) -> None:
         self._client = client
-        self._hub = hub
-        self._database = database
+        self._services = services
+        self._hub = services.hub
         self._rights = rights
-        self._limits = limits
         self._project = project
-        self._claimed_ids = claimed_ids
+        self._claimed_ids = services.authenticator.claimed_ids
         self._catching: _Catching | None = None
         self.pinged = False
         """Whether a ping waits behind a catch-up: its sender checks whether the server is alive."""
@@ -130,7 +117,7 @@ class Commands:
         if catching is None or not (b"subscribe" in frame or b"ping" in frame):
             return
         with suppress(messages.InvalidCommand, InvalidTopic):
-            command = messages.decode_command(frame, self._limits.nesting)
+            command = messages.decode_command(frame, self._services.limits.nesting)
             if isinstance(command, messages.Ping):
                 self.pinged = True
             elif (
@@ -240,8 +227,8 @@ class Commands:
         self._publish(messages.Publish(topic, CHAT_MESSAGE, Raw(messages.encode(data)), persist=True), topic)
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
-        if command.filter and len(messages.encode(command.filter)) > self._limits.filter_bytes:
-            raise InvalidFilter(f"A filter has at most {self._limits.filter_bytes} bytes.")
+        if command.filter and len(messages.encode(command.filter)) > self._services.limits.filter_bytes:
+            raise InvalidFilter(f"A filter has at most {self._services.limits.filter_bytes} bytes.")
         policy(command)
         self._rights.require(command.topic, "subscribe")
         self._check_watched(command.topic)
@@ -253,7 +240,9 @@ class Commands:
         self._rights.take(command.topic, "subscribe")
         try:
             subscriptions = self._hub.subscriptions
-            stored = takes_steps(command, subscriptions, self._database.changes) and self._may_catch_up(command)
+            stored = takes_steps(command, subscriptions, self._services.database.changes) and self._may_catch_up(
+                command
+            )
             if stored or waits(command, subscriptions):
                 return self._catch_up(command, stored=stored, before=before)
             subscriptions.subscribe(self._client, command)
@@ -266,13 +255,13 @@ class Commands:
         """An operator looks on, and does not change which tables are watched."""
         table, identity = topics.table_of(topic), self._client.identity
         looks_on = identity is not None and identity.kind == "operator"
-        if looks_on and table is not None and not self._database.changes.watches(table):
+        if looks_on and table is not None and not self._services.database.changes.watches(table):
             raise NotFound(f"The table {table!r} is not watched.")
 
     def _check_history(self, command: messages.Subscribe) -> None:
         if topics.table_of(command.topic) is not None:
             raise BadMessage("A table has no history; ask for a snapshot.")
-        limit = self._limits.history_page
+        limit = self._services.limits.history_page
         if command.history != "all" and (command.history or 0) > limit:
             raise BadMessage(f'history is 1 to {limit}, or "all".')
         self._rights.require(command.topic, "history")
@@ -283,8 +272,8 @@ class Commands:
         return topics.table_of(topic) is not None or self._rights.permissions.allows(topic, "history")
 
     def _catch_up(self, command: messages.Subscribe, *, stored: bool, before: bool) -> Awaitable[None]:
-        client, seconds = self._client, self._limits.snapshot_seconds
-        catch_up = CatchUp(client, self._hub, self._database, client.drain, seconds)
+        client, services = self._client, self._services
+        catch_up = CatchUp(client, services.hub, services.database, client.drain, services.limits.snapshot_seconds)
         task = asyncio.ensure_future(catch_up.subscribe(command, stored=stored))
         self._catching = _Catching(command.topic, catch_up, task)
         return self._caught_up(command, self._catching, before=before)
@@ -314,8 +303,8 @@ class Commands:
             self._rights.release(topic, "subscribe")
 
     def _track(self, command: messages.Track) -> None:
-        if len(messages.encode(command.state)) > self._limits.state_bytes:
-            raise TooLarge(f"A state has at most {self._limits.state_bytes} bytes.")
+        if len(messages.encode(command.state)) > self._services.limits.state_bytes:
+            raise TooLarge(f"A state has at most {self._services.limits.state_bytes} bytes.")
         if topics.table_of(command.topic) is not None:
             raise Forbidden("A table topic has no presence: track on a topic with a slash.")
         self._rights.take(command.topic, "presence")

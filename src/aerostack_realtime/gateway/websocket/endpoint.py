@@ -49,8 +49,8 @@ Identify = Callable[[ConnectRequest, list[str]], Identity | None]
 
 def offered(request: ConnectRequest) -> list[str]:
     """The sub-protocols a client offers, in its order."""
-    header = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
-    return [each for each in (part.strip() for part in header.split(",")) if each]
+    headers = request.headers.getall("Sec-WebSocket-Protocol", ())
+    return [stripped for header in headers for each in header.split(",") if (stripped := each.strip())]
 
 
 def select(protocols: Iterable[str]) -> str | None:
@@ -281,7 +281,10 @@ class WebSocketEndpoint:
 
 
 def _credential(protocols: list[str], prefix: str) -> str | None:
-    return next((each[len(prefix) :] for each in protocols if each.startswith(prefix)), None)
+    for each in protocols:
+        if each.startswith(prefix):
+            return each[len(prefix) :]
+    return None
 
 
 def _refused(refusal: AerostackError, *, translated: bool) -> bytes:

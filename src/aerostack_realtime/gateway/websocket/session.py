@@ -2,24 +2,22 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
-from aerostack_realtime.access.identity import Authenticator, Identity
+from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.permissions import Denied, Permissions
 from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, try_write
-from aerostack_realtime.channels.hub import Hub
-from aerostack_realtime.database.base import Database
 from aerostack_realtime.gateway import audit, failures
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot
-from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
 from aerostack_realtime.gateway.websocket.commands import Commands
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.protocol import STALLED_BYTES
 from aerostack_realtime.gateway.websocket.replies import failed
-from aerostack_realtime.gateway.websocket.rights import Guard, Rights
+from aerostack_realtime.gateway.websocket.rights import Rights
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.protocol import close_codes, frames, messages
 from aerostack_realtime.protocol.errors import (
@@ -42,28 +40,23 @@ _UNPROVEN: Final = (messages.Auth, messages.Ping)
 class Session:
     """One connection. It is a channels.audience.Subscriber.
 
-    `now` is in seconds. A session without an identity may only authenticate. The endpoint writes its `greeting`.
+    A session without an identity may only authenticate. The endpoint writes its `greeting`.
     With `links`, refused and silent subscriptions get the address of an explanation.
     """
 
     __slots__ = (
-        "_authenticator",
         "_bad_messages",
         "_commands",
-        "_counters",
         "_heard",
-        "_hub",
         "_identity",
-        "_limits",
-        "_now",
         "_opened",
         "_pinged_at",
         "_project",
         "_rights",
+        "_services",
         "_slot",
         "_throttle",
         "_transport",
-        "_version",
         "_waited",
         "_warned_at",
         "buffered",
@@ -78,19 +71,14 @@ class Session:
     def __init__(
         self,
         *,
+        services: Services,
         transport: Transport,
         identity: Identity | None,
         project: str,
-        version: str,
-        hub: Hub,
-        database: Database,
-        authenticator: Authenticator,
-        guard: Guard,
-        limits: Limits,
-        now: Callable[[], float],
         slot: ConnectionSlot,
         links: ExplanationLinks | None = None,
     ) -> None:
+        self._services = services
         self.links = links
         self.connection_id = secrets.token_urlsafe(12)
         self.write = transport.write
@@ -101,39 +89,24 @@ class Session:
         self._identity = identity
         self.user_id = None if identity is None else identity.user_id
         self._project = project
-        self._hub = hub
-        self._counters = hub.counters
-        self._rights = Rights(guard, self, limits.subscriptions)
-        self._commands = Commands(
-            client=self,
-            hub=hub,
-            database=database,
-            rights=self._rights,
-            limits=limits,
-            project=project,
-            claimed_ids=authenticator.claimed_ids,
-        )
-        self._throttle = ConnectionRateLimiter(limits, now)
-        self._throttle.exempt = identity is not None and identity.kind == "server"
+        self._rights = Rights(services.guard, self, services.limits.subscriptions)
+        self._commands = Commands(self, services, self._rights, project)
+        self._throttle = ConnectionRateLimiter(services.limits, services.now)
         self._slot = slot
-        self._authenticator = authenticator
-        self._limits = limits
-        self._now = now
-        self._opened = self._heard = now()
+        self._opened = self._heard = services.now()
         self._pinged_at: float | None = None
         self._warned_at: float | None = None
         self._bad_messages = self._waited = 0
         if identity is not None:
+            self._throttle.exempt = identity.kind == "server"
             self._rights.become(identity)
-        self._version = version
-        hub.join(self)
-        hub.records.identified(self.connection_id, identity)
+        services.hub.join(self, identity)
 
     def greeting(self) -> bytes:
         """The frame that its peer gets first."""
-        heartbeat = self._limits.heartbeat_seconds
-        limits = messages.Limits(self._limits.frame_bytes, self._limits.nesting)
-        connected = messages.Connected(self.connection_id, self.user_id, heartbeat, self._version, limits)
+        limits, version = self._services.limits, self._services.version
+        sizes = messages.Limits(limits.frame_bytes, limits.nesting)
+        connected = messages.Connected(self.connection_id, self.user_id, limits.heartbeat_seconds, version, sizes)
         return frames.encode(connected)
 
     @property
@@ -149,8 +122,8 @@ class Session:
         well."""
         if self.closed is None:
             if type(reply) is messages.Error:
-                self._counters.errors[reply.code] += 1
-                self._hub.records.refused(self.connection_id, reply)
+                self._services.hub.counters.errors[reply.code] += 1
+                self._services.hub.records.refused(self.connection_id, reply)
             self._write(frames.encode(reply if written is None else written))
 
     def overflow(self) -> None:
@@ -179,7 +152,7 @@ class Session:
         """End everything on a topic at once: the right to be there is gone."""
         if self.closed is None and self._commands.leave(topic):
             self._audit("evicted", topic=topic)
-            self._hub.records.evicted(self.connection_id, topic)
+            self._services.hub.records.evicted(self.connection_id, topic)
             self.send(messages.Unsubscribed(topic, reason="forbidden"))
 
     def close(self, code: int, reason: str) -> None:
@@ -187,13 +160,13 @@ class Session:
         if self.closed is not None:
             return
         self.closed = code
-        self._counters.closes[code] += 1
+        self._services.hub.counters.closes[code] += 1
         self._commands.stop()
         if code in audit.CLOSES:
             self._audit("closed", reason=reason)
         self._rights.leave_all()
-        self._hub.leave(self)
-        self._hub.records.closed(self.connection_id, code, reason, self.buffered())
+        self._services.hub.leave(self)
+        self._services.hub.records.closed(self.connection_id, code, reason, self.buffered())
         try_write(self, frames.close(code, reason))
         self._transport.hang_up()
 
@@ -202,11 +175,11 @@ class Session:
         self._slot.leave()
         if self.closed is None:
             self.closed = close_codes.ABNORMAL
-            self._counters.closes[close_codes.ABNORMAL] += 1
+            self._services.hub.counters.closes[close_codes.ABNORMAL] += 1
             self._rights.leave_all()
-            self._hub.leave(self)
+            self._services.hub.leave(self)
             unread = STALLED_BYTES if self._transport.is_stalled else self.buffered()
-            self._hub.records.closed(self.connection_id, close_codes.ABNORMAL, "", unread)
+            self._services.hub.records.closed(self.connection_id, close_codes.ABNORMAL, "", unread)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -214,7 +187,7 @@ class Session:
         """Heartbeat and deadlines; call it about once a second. A silent client is pinged before it is closed."""
         if self.closed is not None:
             return
-        limits = self._limits
+        limits = self._services.limits
         if self._commands.pinged:
             self.send(messages.Pong())
         if self._identity is None:
@@ -234,7 +207,7 @@ class Session:
 
     def heard(self) -> None:
         """The peer gave a sign of life."""
-        self._heard = self._now()
+        self._heard = self._services.now()
         self._pinged_at = None
 
     # --- commands ----------------------------------------------------------------------------------------
@@ -256,21 +229,22 @@ class Session:
 
     def receive(self, frame: bytes) -> Awaitable[None] | None:
         """Handle a text frame. What is returned has to be awaited before the next frame is handled."""
-        self._heard = self._now()
+        services = self._services
+        self._heard = services.now()
         self._pinged_at = None
         if self.closed is not None:
             return None
-        counters = self._counters
+        counters = services.hub.counters
         counters.bytes_in += len(frame)
         if not self._throttle.message():
             self._slow_down(frame)
             return None
-        if len(frame) > self._limits.frame_bytes:
-            error = TooLarge(f"A frame is at most {self._limits.frame_bytes} bytes; this one has {len(frame)}.")
+        if len(frame) > services.limits.frame_bytes:
+            error = TooLarge(f"A frame is at most {services.limits.frame_bytes} bytes; this one has {len(frame)}.")
             self._bad(messages.error_for(frame, error))
             return None
         try:
-            command = messages.decode_command(frame, self._limits.nesting)
+            command = messages.decode_command(frame, services.limits.nesting)
         except messages.InvalidCommand as refused:
             self._bad(refused.reply)
             return None
@@ -296,11 +270,11 @@ class Session:
 
     def _authenticate(self, token: str) -> Awaitable[None] | None:
         try:
-            identity = self._authenticator.identify(None, token) if token else None
+            identity = self._services.authenticator.identify(None, token) if token else None
             if identity is None:
                 raise Unauthorized("The token is empty.")
         except AerostackError as error:
-            self._counters.authentication_failures["auth"] += 1
+            self._services.hub.counters.authentication_failures["auth"] += 1
             self._audit("refused", reason=error.code)
             self.send(messages.Error.of(error))
             if self._identity is None:
@@ -320,7 +294,7 @@ class Session:
         before = None if known is None else self._rights.permissions
         self._identity = identity
         self.user_id = identity.user_id
-        self._hub.records.identified(self.connection_id, identity)
+        self._services.hub.records.identified(self.connection_id, identity)
         self._warned_at = None
         self._throttle.exempt = identity.kind == "server"
         self._rights.become(identity)
@@ -346,10 +320,10 @@ class Session:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self.buffered() > self._limits.buffer_bytes * REPLY_SHARE:
+        if self.buffered() > self._services.limits.buffer_bytes * REPLY_SHARE:
             self.overflow()
         else:
-            self._counters.bytes_out += len(data)
+            self._services.hub.counters.bytes_out += len(data)
             try_write(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
@@ -363,7 +337,7 @@ class Session:
     def _bad(self, reply: messages.Error) -> None:
         self.send(reply)
         self._bad_messages += 1
-        if self._bad_messages >= self._limits.bad_messages:
+        if self._bad_messages >= self._services.limits.bad_messages:
             self.close(close_codes.BAD_MESSAGES, "too many bad messages")
 
     def fail(self, command: messages.Command, failure: Exception) -> None:
@@ -382,19 +356,19 @@ class Session:
 
     def _watch_expiry(self) -> None:
         """Warn of an expired token, then end the connection unless a new one came within the grace."""
-        if self._identity is None or not self._authenticator.expired(self._identity):
+        if self._identity is None or not self._services.authenticator.expired(self._identity):
             return
         if self._warned_at is None:
-            self._warned_at = self._now()
-            grace = self._limits.token_grace_seconds
+            self._warned_at = self._services.now()
+            grace = self._services.limits.token_grace_seconds
             error = TokenExpired(f"The token has expired; send an auth command with a new one within {grace:g} s.")
             self.send(messages.Error.of(error))
-        elif self._now() - self._warned_at > self._limits.token_grace_seconds:
+        elif self._services.now() - self._warned_at > self._services.limits.token_grace_seconds:
             self.close(close_codes.UNAUTHORIZED, "token expired")
 
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was written to it."""
-        mark = self._limits.buffer_bytes // 4
+        mark = self._services.limits.buffer_bytes // 4
         while self.buffered() > mark:  # noqa: ASYNC110 - a transport has no event for it
             await asyncio.sleep(DRAIN_CHECK_SECONDS)
         self.heard()  # what it takes is a sign of life, and its frames wait meanwhile

@@ -24,6 +24,7 @@ from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter
 from aerostack_realtime.gateway.limits.settings import UNLIMITED, Limits
 from aerostack_realtime.gateway.websocket.rights import Guard
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.session import Session
 from tests.unit.channels.peers import unframed
 
@@ -148,6 +149,7 @@ class Stage:
             now=clock,
             anonymous=True,
         )
+        self.services = Services(self.hub, database, self.authenticator, self.guard, limits, clock, "1")
         self._connections = ConnectionCounter(limits)
 
     def token(self, user: str = "ann", lives: float = 3600, **claims: Any) -> str:
@@ -164,16 +166,10 @@ class Stage:
         """A connection with this identity, to a project."""
         line = Line()
         session = Session(
+            services=self.services,
             transport=line,
             identity=identity,
             project=project,
-            version="1",
-            hub=self.hub,
-            database=self.database,
-            authenticator=self.authenticator,
-            guard=self.guard,
-            limits=self.limits,
-            now=self.clock,
             slot=self._connections.enter("10.0.0.1", user, unauthenticated=identity is None),
         )
         return Connection(self, session, line)
