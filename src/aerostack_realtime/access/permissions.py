@@ -76,6 +76,11 @@ class Permissions:
             raise _denied(topic, action, verdict, "members")
         return verdict.member
 
+    def is_settled(self, topic: str, action: Action) -> bool:
+        """Whether the rules alone have decided, so that `check` will have the same result again."""
+        verdict = self._verdicts.get((topic, action))
+        return verdict is not None and verdict.hook is None and verdict.member is None
+
     def allows(self, topic: str, action: Action) -> bool:
         """Whether `check` succeeds. Raises Undecided, Unavailable."""
         try:

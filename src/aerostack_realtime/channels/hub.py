@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.counts import ChannelStatus
@@ -169,7 +170,6 @@ class Hub:
         event: str,
         data: Raw,
         done: Done | None,
-        *,
         user_id: str | None = None,
         id: str | None = None,
         persist: bool = False,
@@ -199,12 +199,10 @@ class Hub:
                 )
         if persist and done is not None and (tracing := self._publishing.tracing) is not None:
             traceparent, done = tracing.publish(topic, id, traceparent, done)
-        item = Publish(
-            *(topic, event, bytes(data), user_id, id, persist, without),
-            traceparent=traceparent,
-            compacts=until,
-            keeps=keeps,
-        )
+        # By position: with names it takes four times as long.
+        item = Publish(topic, event, bytes(data), user_id, id, persist, without, False, False, traceparent)
+        if until:
+            item = replace(item, compacts=until, keeps=keeps)
         self._replica.append(item, done)
 
     # --- the change feed's listener ----------------------------------------------------------------------

@@ -366,7 +366,7 @@ def check_event(topic: str, event: str, id: str | None) -> None:
         raise BadMessage("Events named presence:… are the server's own; use track and untrack.")
     if id is not None and not 1 <= len(id) <= MAX_ID:
         raise BadMessage(f"The id of a publish is 1 to {MAX_ID} characters long.")
-    if topics.table_of(topic) is not None:
+    if topics.is_table(topic):
         raise Forbidden(
             "Row changes come from the database alone: write to the table, or use a topic with a slash."
         )

@@ -8,6 +8,7 @@ from aerostack_realtime.protocol.errors import InvalidTopic
 
 MAX_BYTES: Final = 256
 TABLE: Final = "table"
+_TABLE_BEGINNING: Final = f"{TABLE}/"
 CONSOLE: Final = "_console"
 """The reserved project whose topics carry what the console shows; no setting can name it."""
 CONSOLE_END: Final = f"/{CONSOLE}"
@@ -63,6 +64,11 @@ def project_of(canonical_topic: str) -> str:
 def is_console(canonical_topic: str) -> bool:
     """Whether a canonical topic is one of the console's own."""
     return canonical_topic.endswith(CONSOLE_END)
+
+
+def is_table(canonical_topic: str) -> bool:
+    """Whether a canonical topic carries the row changes of a table."""
+    return canonical_topic.startswith(_TABLE_BEGINNING)
 
 
 @lru_cache(REMEMBERED)

@@ -97,6 +97,9 @@ class Commands:
     def handle(self, command: Command) -> Awaitable[None] | None:
         """Handle a command. A result has to be awaited before the next command. Raises AerostackError."""
         try:
+            if type(command) is messages.Publish:  # almost every command is one: without another call and a match
+                self._publish(command)
+                return None
             return self._carry_out(command)
         except Undecided as undecided:
             return self._decide(command, undecided)
@@ -146,14 +149,7 @@ class Commands:
     def _carry_out(self, command: Command) -> Awaitable[None] | None:
         match command:
             case messages.Publish():
-                topic = self._topic(command.topic)
-                self._rights.require(topic, "publish")
-                if command.compacts is not UNSET:
-                    self._rights.require(topic, "compact")
-                if command.stream:
-                    streams.open_stream(self._hub, self._client, command, topic)
-                else:
-                    self._publish(command, topic)
+                self._publish(command)
             case messages.Append():
                 streams.append(self._hub, self._client, self._rights, command, self._topic(command.topic))
             case messages.Cancel():
@@ -185,19 +181,28 @@ class Commands:
                 assert_never(command)
         return None
 
-    def _publish(self, command: messages.Publish, topic: str) -> None:
+    def _publish(self, command: messages.Publish) -> None:
+        topic = self._rights.publishing(command.topic, self._project)
+        if command.compacts is not UNSET:
+            self._rights.require(topic, "compact")
+        if command.stream:
+            streams.open_stream(self._hub, self._client, command, topic)
+        else:
+            self._publish_event(command, topic)
+
+    def _publish_event(self, command: messages.Publish, topic: str) -> None:
         id, client = command.id, self._client
         self._hub.publish(
             topic,
             command.event,
             command.data,
             None if id is UNSET and not command.persist else self._answer_publish(command, topic),
-            user_id=client.user_id,
-            id=None if id is UNSET else id,
-            persist=command.persist,
-            without=None if command.echo else client.connection_id,
-            traceparent=None if command.traceparent is UNSET else trace_context.valid(command.traceparent),
-            compacts=None if command.compacts is UNSET else command.compacts,
+            client.user_id,
+            None if id is UNSET else id,
+            command.persist,
+            None if command.echo else client.connection_id,
+            None if command.traceparent is UNSET else trace_context.valid(command.traceparent),
+            None if command.compacts is UNSET else command.compacts,
         )
 
     def _answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:
@@ -224,7 +229,7 @@ class Commands:
         topic = self._topic(f"chat/{command.room_id}")
         self._rights.require(topic, "publish")
         self._hub.subscriptions.use_chat(self._client)
-        self._publish(messages.Publish(topic, CHAT_MESSAGE, Raw(messages.encode(data)), persist=True), topic)
+        self._publish_event(messages.Publish(topic, CHAT_MESSAGE, Raw(messages.encode(data)), persist=True), topic)
 
     def _subscribe(self, command: messages.Subscribe) -> Awaitable[None] | None:
         if command.filter and len(messages.encode(command.filter)) > self._services.limits.filter_bytes:

@@ -61,7 +61,7 @@ class _Place(Struct, gc=False):
 class Rights:
     """The rights of `holder`, which `become` gives to it. At most `limit` places."""
 
-    __slots__ = ("_guard", "_holder", "_limit", "_permissions", "_places")
+    __slots__ = ("_guard", "_holder", "_limit", "_permissions", "_places", "_published", "_written")
 
     def __init__(self, guard: Guard, holder: Holder, limit: int) -> None:
         self._guard = guard
@@ -70,10 +70,15 @@ class Rights:
         self._permissions: Permissions | None = None
         self._places: _Place | dict[str, _Place] | None = None
         """One place is kept as itself: a dict of one takes 184 bytes."""
+        self._written: str | None = None
+        self._published = ""
+        """The topic of the last publish, as written and canonical, if the rules alone allow it: most clients
+        publish to one topic only."""
 
     def become(self, identity: Identity) -> None:
         """Have the rights of `identity` from now on. What is held stays until `lost` is asked."""
         self._permissions = self._guard.permissions(identity)
+        self._written = None
 
     @property
     def permissions(self) -> Permissions:
@@ -85,6 +90,16 @@ class Rights:
         """Raises Forbidden, Undecided, Unavailable."""
         permissions = self._permissions or self.permissions  # without a call for every publish
         permissions.check(topic, action)
+
+    def publishing(self, written: str, project: str) -> str:
+        """The canonical form of a topic that a client publishes to. Raises InvalidTopic, and as `require`."""
+        if written == self._written:
+            return self._published
+        topic = topics.canonical(written, project)
+        self.require(topic, "publish")
+        if self.permissions.is_settled(topic, "publish"):
+            self._written, self._published = written, topic
+        return topic
 
     def take(self, topic: str, action: Action) -> None:
         """Require it, and be on the topic by it from now on. Raises as `require`, and RateLimited."""

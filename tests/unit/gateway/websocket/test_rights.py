@@ -7,7 +7,7 @@ import pytest
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.rules import ChannelRule, Rules, TableRule
 from aerostack_realtime.gateway.websocket.rights import Guard, Rights
-from aerostack_realtime.protocol.errors import Forbidden, RateLimited, Unauthorized
+from aerostack_realtime.protocol.errors import Forbidden, InvalidTopic, RateLimited, Unauthorized
 from tests.unit.gateway.websocket.stage import Stage, stage
 
 ROOM = ChannelRule("room/{room}", members={"table": "members", "room": "{room}", "user": "{user.id}"})
@@ -68,6 +68,22 @@ async def test_places_are_bounded_and_left_one_by_one(tmp_path: Path) -> None:
         assert not any(ann.on(topic) for topic in [*topics, "a/e/default"])
 
 
+async def test_a_topic_is_published_to_as_long_as_its_rule_allows(tmp_path: Path) -> None:
+    async with stage(tmp_path, sql=SQL, channels=RULES) as node:
+        ann = rights(node, Holder())
+        for _ in range(2):
+            assert ann.publishing("a/b", "default") == "a/b/default"
+            assert ann.publishing("a/c/default", "default") == "a/c/default"
+            with pytest.raises(Forbidden):
+                ann.publishing("room/2", "default")
+            with pytest.raises(InvalidTopic):
+                ann.publishing("", "default")
+        ann.publishing("a/b", "default")
+        ann.become(Identity("anonymous"))
+        with pytest.raises(Forbidden):
+            ann.publishing("a/b", "default")
+
+
 async def test_a_membership_that_ends_evicts(tmp_path: Path) -> None:
     async with stage(tmp_path, sql=SQL, channels=RULES) as node:
         holder = Holder()
@@ -75,12 +91,15 @@ async def test_a_membership_that_ends_evicts(tmp_path: Path) -> None:
         with pytest.raises(Forbidden):
             ann.take("room/2/default", "subscribe")
         ann.take("room/1/default", "subscribe")
+        assert ann.publishing("room/1", "default") == "room/1/default"
         connection = node.connect("ann")
         await connection.ask(type="subscribe", topic="room/1")
         await node.rows("DELETE FROM members")
         await connection.written()
         assert connection.types() == ["unsubscribed"]
         assert holder.evicted == ["room/1/default"]
+        with pytest.raises(Forbidden):
+            ann.publishing("room/1", "default")
         ann.leave_all()
 
 
