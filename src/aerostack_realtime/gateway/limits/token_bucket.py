@@ -26,14 +26,16 @@ class TokenBucket:
         self._now = now
         self._seen = now()
 
-    def take(self, amount: float = 1.0) -> bool:
-        """Use some of it; False when there is not enough, and then nothing is used.
+    def take(self, amount: float = 1.0, now: float | None = None) -> bool:
+        """Use some of it; False when there is not enough, and then nothing is used. `now` is the time, where the
+        caller knows it.
 
         What is more than the whole burst is allowed when the burst is full, and has to be waited off.
         """
         if not self._rate:
             return True
-        now = self._now()
+        if now is None:
+            now = self._now()
         self._left = min(self._burst, self._left + (now - self._seen) * self._rate)
         self._seen = now
         if self._left < min(amount, self._burst):
@@ -81,27 +83,28 @@ class ConnectionRateLimiter:
         self._refusals: TokenBucket | None = None
         self._refused_bytes: TokenBucket | None = None
 
-    def message(self) -> bool:
+    def message(self, now: float) -> bool:
         """Whether one more message is allowed."""
         if self.exempt:
             return True
-        if self._messages is None:
-            self._messages = self._bucket(self._limits.messages_per_second, self._limits.messages_burst)
-        if self._messages.take():
+        bucket = self._messages
+        if bucket is None:
+            bucket = self._messages = self._bucket(self._limits.messages_per_second, self._limits.messages_burst)
+        if bucket is _UNLIMITED or bucket.take(1.0, now):
             return True
         if self._refusals is None:
             self._refusals = self._bucket(self._limits.messages_per_second, self._limits.refused_messages)
         self.abusive = not self._refusals.take()
         return False
 
-    def published(self, size: int) -> bool:
+    def published(self, size: int, now: float) -> bool:
         """Whether publishing `size` more bytes is allowed."""
         if self.exempt:
             return True
-        limits = self._limits
-        if self._bytes is None:
-            self._bytes = self._bucket(limits.publish_bytes_per_second, limits.publish_bytes_burst)
-        if self._bytes.take(size):
+        limits, bucket = self._limits, self._bytes
+        if bucket is None:
+            bucket = self._bytes = self._bucket(limits.publish_bytes_per_second, limits.publish_bytes_burst)
+        if bucket is _UNLIMITED or bucket.take(size, now):
             return True
         if self._refused_bytes is None:
             self._refused_bytes = self._bucket(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst)

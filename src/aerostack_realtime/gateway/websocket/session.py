@@ -230,13 +230,13 @@ class Session:
     def receive(self, frame: bytes) -> Awaitable[None] | None:
         """Handle a text frame. What is returned has to be awaited before the next frame is handled."""
         services = self._services
-        self._heard = services.now()
+        self._heard = now = services.now()
         self._pinged_at = None
         if self.closed is not None:
             return None
         counters = services.hub.counters
         counters.bytes_in += len(frame)
-        if not self._throttle.message():
+        if not self._throttle.message(now):
             self._slow_down(frame)
             return None
         if len(frame) > services.limits.frame_bytes:
@@ -254,7 +254,7 @@ class Session:
         else:
             counters.commands[kind] += 1
         try:
-            if kind in _PUBLISHING and not self._throttle.published(len(frame)):
+            if kind in _PUBLISHING and not self._throttle.published(len(frame), now):
                 self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
                 if self._throttle.abusive:
                     self.close(close_codes.LIMIT, "too many bytes")

@@ -89,7 +89,7 @@ def test_twice_the_message_rate_becomes_abusive() -> None:
         )
         for number in range(int(rate * seconds)):
             clock.now += 1 / rate
-            throttle.message()
+            throttle.message(clock())
             if throttle.abusive:
                 return number / rate
         return None
@@ -108,7 +108,7 @@ def test_twice_the_byte_rate_becomes_abusive() -> None:
         throttle = ConnectionRateLimiter(limits, clock)
         for number in range(int(rate * seconds / 500)):
             clock.now += 500 / rate
-            throttle.published(500)
+            throttle.published(500, clock())
             if throttle.abusive:
                 return number * 500
         return None
