@@ -3,6 +3,7 @@ of fragments, also empty ones, and frames without a mask."""
 
 from typing import Final
 
+from aiohttp._websocket.helpers import websocket_mask
 from msgspec import Struct
 
 from aerostack_realtime.protocol import close_codes
@@ -11,6 +12,9 @@ _FIN, _CONTROL, _MASKED = 0x80, 0x08, 0x80
 _LONG: Final = 126
 """This length says that the length follows in two bytes, the one above it in eight."""
 _MASK_BYTES: Final = 4
+_TEXT: Final = 0x81
+_SHORTEST: Final = 8
+"""Bytes of a frame with the shortest JSON, `{}`, which is also a header whose length takes two bytes."""
 
 
 class ProtocolViolation(Struct, frozen=True):
@@ -29,11 +33,13 @@ class Framing:
     It holds no payload: what it keeps is a count and at most nine bytes of a header that is not all there.
     """
 
-    __slots__ = ("_ahead", "_begun", "_limit", "_open")
+    __slots__ = ("_ahead", "_begun", "_limit", "_open", "is_between")
 
     def __init__(self, fragments: int) -> None:
         """A message may come in so many `fragments`."""
         self._limit = fragments
+        self.is_between = True
+        """Whether every message that has begun is complete."""
         self._open = 0
         self._ahead = 0
         self._begun = b""
@@ -74,4 +80,26 @@ class Framing:
             self._ahead = 0
         else:
             self._ahead = at - end
+        self.is_between = at == end and not unfinished
         return None
+
+
+def whole_texts(data: bytes) -> list[bytes] | None:
+    """The texts in bytes that are nothing but whole text messages of a client, each in one frame below 64 KiB.
+    Almost every read brings such bytes. None for any others."""
+    texts = []
+    at, end = 0, len(data)
+    while at + _SHORTEST <= end and data[at] == _TEXT:
+        mask, length = at + 2, data[at + 1] - _MASKED
+        if length == _LONG:
+            mask, length = at + 4, data[at + 2] << 8 | data[at + 3]
+        elif not 0 <= length < _LONG:
+            return None
+        begin = mask + _MASK_BYTES
+        at = begin + length
+        if at > end:
+            return None
+        text = bytearray(data[begin:at])
+        websocket_mask(data[mask:begin], text)
+        texts.append(bytes(text))
+    return texts if at == end else None

@@ -1,22 +1,22 @@
 """A connection once its request is upgraded: bytes in, frames to its session, in the same step.
 
-aiohttp's compiled parser checks the frames and calls `feed_data` for each, so a frame costs no task, no future and
-no wake-up.
+A read that brings whole texts takes a short way. aiohttp's compiled parser checks all other frames and calls
+`feed_data` for each. So a frame costs no task, no future and no wake-up.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
 from aiohttp.http import WebSocketError, WebSocketReader
 
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.batched_writes import WriteBatch, writer_of
-from aerostack_realtime.gateway.websocket.framing import Framing
+from aerostack_realtime.gateway.websocket.connection_state import State
+from aerostack_realtime.gateway.websocket.framing import Framing, whole_texts
 from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
 from aerostack_realtime.gateway.websocket.inflating import SHARE_BYTES, CompressedText, InflatingReader, Message
 from aerostack_realtime.protocol.deflate import compressed
@@ -47,19 +47,6 @@ STALLED_BYTES: Final = 64 * 1024
 """From how many bytes on a transport calls `pause_writing`, by default."""
 
 
-class State(Enum):
-    """The life of a connection; it moves down this list only."""
-
-    OPEN = auto()
-    """Frames are handled."""
-    LOST = auto()
-    """The connection is lost, and frames that came before are still handled."""
-    CLOSING = auto()
-    """A close frame was sent; what comes is read and dropped."""
-    OVER = auto()
-    """The session knows that the connection is gone."""
-
-
 _OPEN, _LOST = State.OPEN, State.LOST
 
 
@@ -81,6 +68,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         "_compression",
         "_deadline",
         "_dropped",
+        "_fragments",
         "_framing",
         "_handler",
         "_largest",
@@ -108,7 +96,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         compression: bool = False,
         batch: WriteBatch | None = None,
     ) -> None:
-        # The parser's own queue is not made: it would be half a KiB for every connection, and never be used.
+        # The parser's own queue is not made: half a KiB for every connection.
         self._transport = transport
         self._writer = writer = writer_of(batch, transport)
         self._write: Callable[[bytes], None] = transport.write if writer is None else writer.write
@@ -120,12 +108,10 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._deadline: asyncio.TimerHandle | None = None
         self._compression = compression
         self._largest = limits.frame_bytes_hard
-        self._parser: WebSocketReader | InflatingReader = (
-            InflatingReader(self, self._largest)
-            if compression
-            else WebSocketReader(cast(Any, self), self._largest, compress=False, decode_text=False)
-        )
-        self._framing = Framing(limits.fragments)
+        self._parser: WebSocketReader | InflatingReader | None
+        self._parser = InflatingReader(self, self._largest) if compression else None
+        self._framing: Framing | None = None
+        self._fragments = limits.fragments
         self._turn = TURN
         self._rest: memoryview | None = None
         self._parsed: deque[Message] | None = None
@@ -171,8 +157,41 @@ class WebSocketProtocol(WebSocketDataQueue):
             if self._dropped > DROPPED:
                 self._transport.abort()
             return
-        breach = self._framing.feed(data)
-        if breach is not None:
+        framing = self._framing
+        if (
+            (framing is None or framing.is_between)
+            and len(data) <= PART
+            and len(data) < self._largest
+            and not (self._task or self._rest or self._parsed)
+            and (texts := whole_texts(data))
+        ):
+            self._receive(texts)
+        else:
+            self._parse(data)
+
+    def _receive(self, texts: list[bytes]) -> None:
+        """Handle the texts of a read, or put them off, as `feed_data` does."""
+        self._turn = TURN
+        for text in texts:
+            if self._task is not None or self._turn <= 0 or self._state is not _OPEN:
+                self._put_off(WSMessage(WSMsgType.TEXT, text, None))
+                continue
+            self._turn -= 1
+            try:
+                pending = self._handler.receive(text)
+                if pending is not None:
+                    self._hold(pending)
+            except Exception as error:
+                self.set_exception(error)
+        if self._parsed and self._task is None:
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def _parse(self, data: bytes) -> None:
+        """Feed bytes to the parser, at once or later."""
+        framing = self._framing = self._framing or Framing(self._fragments)
+        if self._parser is None:
+            self._parser = WebSocketReader(cast(Any, self), self._largest, compress=False, decode_text=False)
+        if (breach := framing.feed(data)) is not None:
             self._end(breach.code, breach.reason)
         elif self._task is not None and self._rest is None and self._ahead + len(data) <= AHEAD:
             self._ahead += len(data)
@@ -187,6 +206,8 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._parser.feed_data(data)
             if self._parsed and self._task is None:
                 asyncio.get_running_loop().call_soon(self._continue)
+            elif framing.is_between and not self._compression:
+                self._framing = self._parser = None  # they are rarely needed, and half a KiB
 
     def eof_received(self) -> None:
         """The transport closes itself."""
@@ -233,13 +254,9 @@ class WebSocketProtocol(WebSocketDataQueue):
             return
         self._turn -= 1
         if message.type is WSMsgType.TEXT:
-            pending = self._handler.receive(cast(bytes, message.data))
-            if pending is not None:
-                self._hold(pending)
+            self._hold(self._handler.receive(cast(bytes, message.data)))
         elif message.type is WSMsgType.BINARY:
-            pending = self._handler.binary(bytes(message.data))
-            if pending is not None:
-                self._hold(pending)
+            self._hold(self._handler.binary(bytes(message.data)))
         else:
             self._handle(message)
 
@@ -265,7 +282,9 @@ class WebSocketProtocol(WebSocketDataQueue):
     def _handle(self, message: Message) -> None:
         """A control frame, or a compressed message."""
         if isinstance(message, CompressedText):
-            self._inflate(message)
+            frame = message.inflated(self._largest)
+            self._turn -= len(frame) // SHARE_BYTES  # its turn is longer the more it is inflated
+            self._hold(self._handler.receive(frame))
             return
         kind = message.type
         if kind is WSMsgType.PING:
@@ -276,14 +295,6 @@ class WebSocketProtocol(WebSocketDataQueue):
             self._end(message.data or WSCloseCode.OK)
             self._flush()
             self._transport.close()
-
-    def _inflate(self, message: CompressedText) -> None:
-        """Handle a compressed message, whose turn is longer the more it is inflated."""
-        frame = message.inflated(self._largest)
-        self._turn -= len(frame) // SHARE_BYTES
-        pending = self._handler.receive(frame)
-        if pending is not None:
-            self._hold(pending)
 
     def _put_off(self, message: Message) -> None:
         if self._state is _OPEN or self._state is _LOST:
@@ -301,7 +312,10 @@ class WebSocketProtocol(WebSocketDataQueue):
         elif message.type is WSMsgType.CLOSE:
             self._handler.leaving()
 
-    def _hold(self, pending: Awaitable[None]) -> None:
+    def _hold(self, pending: Awaitable[None] | None) -> None:
+        """Handle no more messages before what is `pending` has ended."""
+        if pending is None:
+            return
         self._task = asyncio.ensure_future(pending)
         self._task.add_done_callback(self._waited)
         for message in self._parsed or ():
@@ -334,6 +348,7 @@ class WebSocketProtocol(WebSocketDataQueue):
                 except Exception as error:
                     self.set_exception(error)
             elif self._rest is not None:
+                assert self._parser is not None, "the rest is behind what it was fed"
                 part, rest = self._rest[:PART], self._rest[PART:]
                 self._rest = rest or None
                 self._parser.feed_data(part)
@@ -378,7 +393,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         if self._state is State.OVER:
             return
         self._state = State.OVER
-        del self._parser  # it refers to its queue, which is this object
+        self._parser = None  # it refers to its queue, which is this object
         if self._deadline is not None:
             self._deadline.cancel()  # it would keep this object in memory, and a flood makes thousands of them
         self._handler.lost()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.gateway.websocket.framing import UNMASKED, Framing, ProtocolViolation
+from aerostack_realtime.gateway.websocket.framing import UNMASKED, Framing, ProtocolViolation, whole_texts
 from tests.flow.wire import BINARY, CONTINUATION, PING, TEXT, frame
 
 LIMIT = 4
@@ -87,3 +87,31 @@ def test_a_frame_that_claims_to_be_endless_is_waited_for(length: int) -> None:
     framing = Framing(LIMIT)
     assert framing.feed(b"\x82\xff" + length.to_bytes(8) + b"\0\0\0\0") is None
     assert framing.feed(b"\x00\x00" * 1000) is None
+
+
+@given(st.lists(st.sampled_from([2, 3, 125, 126, 127, 255, 256, 4_096, 65_535]), min_size=1, max_size=3))
+def test_whole_texts_are_unmasked(sizes: list[int]) -> None:
+    texts = [b"0123456789a" * (size // 11) + b"x" * (size % 11) for size in sizes]
+    assert whole_texts(b"".join(map(frame, texts))) == texts
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"\x81",
+        frame(b"part")[:-1],
+        frame(b"x" * 300)[:7],
+        frame(b"first", fin=False),
+        frame(b"next", CONTINUATION),
+        frame(b"bytes", BINARY),
+        frame(b"", PING),
+        frame(b"compressed", 0x40 | TEXT),
+        frame(b"not masked", masked=False),
+        frame(b"x" * 300, masked=False),
+        frame(b"x" * 65_536),
+        b"\x81\xff" + (1 << 63).to_bytes(8) + b"mask",
+    ],
+)
+def test_bytes_that_are_not_whole_texts_are_left_to_the_parser(other: bytes) -> None:
+    assert whole_texts(other) is None
+    assert whole_texts(frame(b"text") + other) is None

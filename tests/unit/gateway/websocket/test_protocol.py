@@ -1,18 +1,21 @@
 """An upgraded connection: every frame to its peer, in order, whatever has to be waited for."""
 
 import asyncio
+import gc
 import tracemalloc
 import zlib
 from collections.abc import Awaitable
 from typing import Any, cast
 
 import pytest
+from aiohttp.http import WebSocketReader
 
 from aerostack_realtime.gateway.limits.settings import Limits
+from aerostack_realtime.gateway.websocket.framing import Framing
 from aerostack_realtime.gateway.websocket.protocol import PART, TURN, WebSocketProtocol
 from aerostack_realtime.protocol import frames
 from aerostack_realtime.protocol.deflate import RSV1, compressed
-from tests.flow.wire import BINARY, CLOSE, PATIENCE_SECONDS, PING, PONG, TEXT, frame
+from tests.flow.wire import BINARY, CLOSE, CONTINUATION, PATIENCE_SECONDS, PING, PONG, TEXT, frame
 
 
 class Network:
@@ -340,6 +343,28 @@ async def test_compressed_messages_that_wait_stay_compressed() -> None:
     await connection.peer.release()
     await turns()
     assert connection.peer.received[2:] == [b"0" * 1_000_000] * 50
+
+
+async def test_bytes_may_be_cut_anywhere() -> None:
+    stream = (
+        frame(b"one") + frame(b"two") + frame(b"", PONG) + frame(b"th", fin=False) + frame(b"ree", CONTINUATION)
+    )
+    stream += frame(b"bytes", BINARY) + frame(b"four") + frame(b"now", PING) + frame(b"x" * 130) + frame(b"last")
+    for place in range(len(stream)):
+        connection = Connection()
+        for part in filter(None, (stream[:place], stream[place : place + 9], stream[place + 9 :])):
+            connection.socket.data_received(part)
+        assert connection.peer.received == [
+            *(b"one", b"two", "pong", b"three", "binary", b"four", ("ping", b"now"), b"x" * 130, b"last")
+        ]
+
+
+async def test_an_idle_connection_keeps_no_parser() -> None:
+    connection = Connection()
+    for each in (frame(b"text"), frame(b"", PONG), frame(b"a ", fin=False), frame(b"text", CONTINUATION)):
+        connection.socket.data_received(each)
+    assert connection.peer.received == [b"text", "pong", b"a text"]
+    assert not any(isinstance(each, WebSocketReader | Framing) for each in gc.get_referents(connection.socket))
 
 
 async def test_a_message_takes_longer_turns_the_more_it_is_inflated() -> None:
