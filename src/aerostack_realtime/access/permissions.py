@@ -61,7 +61,7 @@ class Permissions:
         self._is_member = is_member
         self._now = now
         self._verdicts: dict[tuple[str, Action], Verdict] = {}
-        self._answers: dict[tuple[str, Action], _Answer] = {}
+        self._answers: dict[tuple[str, Action], _Answer] | None = None
 
     def check(self, topic: str, action: Action) -> Membership | None:
         """The membership that the permission depends on, if any. Raises Denied, Undecided, Unavailable."""
@@ -95,8 +95,8 @@ class Permissions:
         assert hook is not None, "only a hook leaves something undecided"
         topic, action = undecided.topic, undecided.action
         allowed = await hook.ask(self.identity, topics.without_project(topic), action)
-        if len(self._answers) >= MAX_REMEMBERED:
-            self._answers.clear()
+        if self._answers is None or len(self._answers) >= MAX_REMEMBERED:
+            self._answers = {}
         self._answers[topic, action] = _Answer(allowed, self._now() + ANSWER_SECONDS)
 
     async def settle(self, topic: str, action: Action) -> None:
@@ -122,7 +122,7 @@ class Permissions:
         return verdict
 
     def _answered(self, topic: str, action: Action, verdict: Verdict) -> bool:
-        answer = self._answers.get((topic, action))
+        answer = None if self._answers is None else self._answers.get((topic, action))
         if answer is None or answer.until < self._now():
             raise Undecided(topic, action, verdict)
         return answer.allowed

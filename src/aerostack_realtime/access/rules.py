@@ -4,6 +4,7 @@ The first rule whose pattern matches a topic decides. Where no rule matches, onl
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -119,6 +120,7 @@ class Rules:
                 table.keep_rows(before._tables.get(name))
         if len(self._tables) != len(tables):
             raise RuleError("[[tables]]: two rules are for the same table; keep one of them")
+        self._of_topic = lru_cache(topics.REMEMBERED)(self._match)
         self.memberships: frozenset[tuple[str, tuple[str, ...]]] = frozenset(
             (channel.members.table, channel.members.columns) for channel in self._channels if channel.members
         )
@@ -129,34 +131,30 @@ class Rules:
             return ALLOWED
         if identity.kind == "operator":
             return ALLOWED if _operator_may(topic, action) else DENIED
-        user = bindings(identity)
         if (table := topics.table_of(topic)) is not None:
             rule = self._of_table(table)
-            return DENIED if rule is None else rule.hits.count(rule.decide(identity, user, action))
-        written = topics.without_project(topic)
-        for channel in self._channels:
-            variables = channel.pattern.match(written)
-            if variables is not None:
-                known = {**user, **variables, "topic": written, "action": action}
-                return channel.hits.count(channel.decide(identity, known, action))
-        return DENIED
+            return DENIED if rule is None else rule.hits.count(rule.decide(identity, bindings(identity), action))
+        matched = self._of_topic(topic)
+        if matched is None:
+            return DENIED
+        channel, variables = matched
+        return channel.hits.count(channel.decide(identity, topic, variables, action))
 
     def explain(self, identity: Identity, topic: str, action: Action) -> Explanation:
         """The same verdict with its reason. It evaluates expressions again, so it is for operators, not for
         the hot path."""
         if identity.kind in ("server", "operator"):
             return Explanation(self.decide(identity, topic, action), "server")
-        user = bindings(identity)
         if (table := topics.table_of(topic)) is not None:
             rule = self._of_table(table)
-            return Explanation(DENIED, "no_rule") if rule is None else rule.explain(identity, user, action)
-        written = topics.without_project(topic)
-        for channel in self._channels:
-            variables = channel.pattern.match(written)
-            if variables is not None:
-                known = {**user, **variables, "topic": written, "action": action}
-                return channel.explain(identity, known, action, variables)
-        return Explanation(DENIED, "no_rule")
+            if rule is None:
+                return Explanation(DENIED, "no_rule")
+            return rule.explain(identity, bindings(identity), action)
+        matched = self._of_topic(topic)
+        if matched is None:
+            return Explanation(DENIED, "no_rule")
+        channel, variables = matched
+        return channel.explain(identity, topic, variables, action)
 
     def rule_of(self, topic: str) -> str:
         """The pattern or table of the rule that decides about a canonical topic; `none` where none does. The
@@ -165,15 +163,21 @@ class Rules:
             return topics.CONSOLE
         if (table := topics.table_of(topic)) is not None:
             return table if table in self._tables else "*" if "*" in self._tables else NO_RULE
-        written = topics.without_project(topic)
-        for channel in self._channels:
-            if channel.pattern.match(written) is not None:
-                return channel.pattern.written
-        return NO_RULE
+        matched = self._of_topic(topic)
+        return NO_RULE if matched is None else matched[0].pattern.written
 
     def hits(self) -> list["Hits"]:
         """How often each rule has decided, in the order of the settings."""
         return [each.hits for each in self._channels] + [each.hits for each in self._tables.values()]
+
+    def _match(self, topic: str) -> "tuple[_Channel, dict[str, str]] | None":
+        """The first rule whose pattern matches a custom channel's topic, and what its variables stand for."""
+        written = topics.without_project(topic)
+        for channel in self._channels:
+            variables = channel.pattern.match(written)
+            if variables is not None:
+                return channel, variables
+        return None
 
     def _of_table(self, table: str) -> "_Table | None":
         return self._tables.get(table) or self._tables.get("*")
@@ -223,6 +227,11 @@ def bindings(identity: Identity) -> dict[str, Any]:
     return {USER_ID: identity.user_id, USER_CLAIMS: identity.claims}
 
 
+def _known(identity: Identity, topic: str, variables: Mapping[str, str], action: Action) -> dict[str, Any]:
+    """What the expressions of a channel's rule can name."""
+    return {**bindings(identity), **variables, "topic": topics.without_project(topic), "action": action}
+
+
 class _Word:
     """A word or an expression of a rule."""
 
@@ -237,13 +246,17 @@ class _Word:
         except ExpressionError as error:
             raise RuleError(f"{where}: {error}") from None
 
+    def admits(self, identity: Identity) -> bool:
+        """Whether the word alone allows it."""
+        return self.word == "anyone" or (self.word == "authenticated" and identity.kind == "user")
+
     def allows(self, identity: Identity, known: Mapping[str, Any]) -> bool:
         if self._expression is not None:
             try:
                 return self._expression.holds(known)
             except Failed:
                 return False
-        return self.word == "anyone" or (self.word == "authenticated" and identity.kind == "user")
+        return self.admits(identity)
 
     def explain(self, verdict: Verdict, known: Mapping[str, Any], variables: dict[str, str]) -> Explanation:
         """A verdict for which this word or expression is the reason."""
@@ -298,21 +311,24 @@ class _Channel:
         }
         self._name = RuleName("channels", number, rule.topic)
         self.hits = Hits(self._name, rule)
+        self._allowed = Verdict(True, None, self.hook, self._name)
         self._denied = Verdict(False, rule=self._name)
 
-    def decide(self, identity: Identity, known: Mapping[str, Any], action: Action) -> Verdict:
-        if not self._words[action].allows(identity, known):
-            return self._denied
-        member = None
-        if self.members is not None and (member := self.members.of(known)) is None:
-            return self._denied
-        return Verdict(True, member, self.hook, self._name)
-
-    def explain(
-        self, identity: Identity, known: Mapping[str, Any], action: Action, variables: dict[str, str]
-    ) -> Explanation:
-        verdict = self.decide(identity, known, action)
+    def decide(self, identity: Identity, topic: str, variables: Mapping[str, str], action: Action) -> Verdict:
         word = self._words[action]
+        if word.word is not None and self.members is None:
+            return self._allowed if word.admits(identity) else self._denied
+        known = _known(identity, topic, variables, action)
+        if not word.allows(identity, known):
+            return self._denied
+        if self.members is None:
+            return self._allowed
+        member = self.members.of(known)
+        return self._denied if member is None else Verdict(True, member, self.hook, self._name)
+
+    def explain(self, identity: Identity, topic: str, variables: dict[str, str], action: Action) -> Explanation:
+        verdict = self.decide(identity, topic, variables, action)
+        word, known = self._words[action], _known(identity, topic, variables, action)
         if not verdict.allowed and word.allows(identity, known):
             return Explanation(verdict, "members", variables=variables)
         return word.explain(verdict, known, variables)
