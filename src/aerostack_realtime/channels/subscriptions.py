@@ -132,7 +132,8 @@ class Subscriptions:
             streams=command.streams is not False,
         )
         end = cursor = self._cursors.at(channel.log.last)
-        recovered, missed = None, list[Entry]()
+        recovered: bool | None = None
+        missed: list[Entry] = []
         if command.since is not None:
             channel.log.encode(self._delivery.frame)
             place = self._cursors.place(command.since)
@@ -145,8 +146,9 @@ class Subscriptions:
         self._records.subscribed(subscriber.connection_id, command, end, recovered)
         reply = messages.Subscribed(command.topic, cursor, recovered, command.id)
         subscribed = b"" if confirmed else frames.encode(reply)
-        replayed = self._delivery.replay(channel, missed, command.streams, cursor)
-        self._write_to(subscriber, subscribed + replayed + self._present(channel, command))
+        if missed or command.streams is not False:
+            subscribed += self._delivery.replay(channel, missed, command.streams, cursor)
+        self._write_to(subscriber, subscribed + self._present(channel, command))
 
     def gap(self, command: messages.Subscribe) -> Gap | None:
         """What a custom channel's log no longer has of what a cursor of its asks for; None when it has all,

@@ -3,9 +3,12 @@
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+REMEMBERED: Final = 64
+"""Hosts whose parsing is remembered: in development, clients name few."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ORIGIN_REFUSED: Final = "Pages of this origin may not connect: add it to origins in the settings."
 # Apps that show pages of their own have schemes of their own (capacitor://localhost, tauri://localhost, app://-).
@@ -62,13 +65,7 @@ class Origins:
 
     def serves(self, host: str | None) -> bool:
         """Whether the server answers to a Host header."""
-        if not self._loopback or not host:
-            return True
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
-            return False
-        return name is not None and (name in LOOPBACK or name.endswith(".localhost") or _is_address(name))
+        return not self._loopback or not host or _is_local(host)
 
 
 def _under(origin: str, scheme: str, domain: str) -> bool:
@@ -77,6 +74,16 @@ def _under(origin: str, scheme: str, domain: str) -> bool:
     return (
         origin.startswith(scheme) and origin.endswith(domain) and re.fullmatch(r"[a-z0-9.-]+", label) is not None
     )
+
+
+@lru_cache(REMEMBERED)
+def _is_local(host: str) -> bool:
+    """Whether a Host header names this machine, or is an address."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and (name in LOOPBACK or name.endswith(".localhost") or _is_address(name))
 
 
 def _is_address(name: str) -> bool:

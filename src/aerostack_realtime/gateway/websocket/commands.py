@@ -245,9 +245,8 @@ class Commands:
         self._rights.take(command.topic, "subscribe")
         try:
             subscriptions = self._hub.subscriptions
-            stored = takes_steps(command, subscriptions, self._services.database.changes) and self._may_catch_up(
-                command
-            )
+            changes = self._services.database.changes
+            stored = takes_steps(command, subscriptions, changes) and self._may_catch_up(command)
             if stored or waits(command, subscriptions):
                 return self._catch_up(command, stored=stored, before=before)
             subscriptions.subscribe(self._client, command)

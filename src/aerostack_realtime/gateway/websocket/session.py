@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 from aerostack_realtime.access.identity import Identity
@@ -32,9 +32,23 @@ from aerostack_realtime.protocol.errors import (
 
 DRAIN_CHECK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
+ID_CHARACTERS: Final = 16
+"""Of a connection's id: 96 random bits."""
+_IDS_AT_ONCE: Final = 64
+"""Ids made of one block of random bytes: asking the system for each is a system call per connect."""
 _PUBLISHING: Final = frozenset({messages.Publish, messages.Append, messages.Chat})
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
 """The commands that a client may send before it has authenticated."""
+
+
+def _ids() -> Iterator[str]:
+    """Ids of connections, without an end."""
+    while True:
+        block = secrets.token_urlsafe(ID_CHARACTERS * 3 // 4 * _IDS_AT_ONCE)
+        yield from (block[at : at + ID_CHARACTERS] for at in range(0, len(block), ID_CHARACTERS))
+
+
+_new_id: Final = _ids().__next__
 
 
 class Session:
@@ -80,7 +94,7 @@ class Session:
     ) -> None:
         self._services = services
         self.links = links
-        self.connection_id = secrets.token_urlsafe(12)
+        self.connection_id = _new_id()
         self.write = transport.write
         self.write_shared = transport.write_shared
         self.buffered = transport.buffered

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from aerostack_realtime.access.rules import ChannelRule
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.gateway.limits.settings import UNLIMITED
+from aerostack_realtime.gateway.websocket.session import ID_CHARACTERS
 from aerostack_realtime.protocol import frames
 from aerostack_realtime.protocol.errors import Forbidden
 from tests.unit.gateway.websocket.stage import Stage, stage
@@ -225,3 +226,9 @@ async def test_an_unexpected_failure_is_logged_under_a_reference(
     assert (error["code"], error["id"]) == ("internal", "1")
     assert reference in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_connections_have_ids_of_their_own(node: Stage) -> None:
+    ids = [node.connect("ann").session.connection_id for _ in range(200)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(id) == ID_CHARACTERS and id.isascii() for id in ids)
