@@ -18,6 +18,7 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Done, Outcome
 from aerostack_realtime.channels.stream_limits import StreamLimits
+from aerostack_realtime.channels.stream_openings import StreamOpenings
 from aerostack_realtime.channels.stream_recovery import StreamRecovery
 from aerostack_realtime.channels.stream_rows import StreamRows
 from aerostack_realtime.channels.stream_storage import StreamStorage
@@ -88,8 +89,7 @@ class Streaming:
         """Ends that wait for their commit, with the repeats that wait for them."""
         self._unattended: set[Key] = set()
         """Those of them whose writers are gone."""
-        self._opening: dict[int, Callable[[], None]] = {}
-        """The answers to openings that were not stored as new streams, by position: they follow the Settle."""
+        self._openings = StreamOpenings(holds)
 
     # --- writers of this node ----------------------------------------------------------------------------
 
@@ -185,16 +185,15 @@ class Streaming:
             self.streams.remove(stream)
             self.writers.forget(key)
             self._withdraw_end(stream)
-        answer = None if event.ends else self._opening.pop(event.position, None)
-        if answer is not None:
-            answer()
         if event.ends:
             self._unattended.discard(key)
+        else:
+            at, known = stream.timestamp * 1000, Repeated(stream.n, stream.state)
+            again = partial(self._answer, event.position, at, key, known) if stored else None
+            self._openings.settled(event.position, again)
         for done in self._ending.pop(key, ()) if event.ends else ():
-            if stored:
-                done(self._outcome(event.position, 0, stream.n, stream.state, stream.timestamp))
-            else:
-                done(Unavailable(_NOT_STORED))
+            ended = self._outcome(event.position, 0, stream.n, stream.state, stream.timestamp)
+            done(ended if stored else Unavailable(_NOT_STORED))
 
     def released(self, event: PendingEvent) -> None:
         """Nothing is before this event any more that waits for a commit."""
@@ -294,7 +293,7 @@ class Streaming:
                     done(self._outcome(position, 0, stream.n, "open", stream.timestamp))
                 return
             if done is not None:
-                self._opening[position] = partial(done, outcome)
+                self._openings.answer_later(position, done, lambda: outcome)
 
         self._storage.open(stream, stored)
 
@@ -308,7 +307,9 @@ class Streaming:
             return False
         self._report(Settlement(position, "stored", stored.created_at))
         if done is not None:
-            self._opening[position] = lambda: done(self._outcome(position, 0, stream.n, "open", stored.created_at))
+            self._openings.answer_later(
+                position, done, lambda: self._outcome(position, 0, stream.n, "open", stored.created_at)
+            )
         return True
 
     def _not_stored(self, position: int, failure: AerostackError, *, is_repeated: bool) -> None:
@@ -349,7 +350,7 @@ class Streaming:
     def _answer(
         self, position: int, at: int, key: Key, result: Repeated | AerostackError, done: Done | None
     ) -> None:
-        """Answer an item that changed nothing; the repeat of an end is answered after its commit."""
+        """Answer an item that changed nothing; the repeat of an opening or an end is answered after its commit."""
         if done is None:
             return
         if isinstance(result, AerostackError):
@@ -357,6 +358,9 @@ class Streaming:
             return
         if result.state == "open":
             self.writers.wrote(key, done)
+            stream = self.streams.find(*key)
+            if stream is not None and self._openings.wait(stream.opened, done):
+                return
         elif key in self._ending:
             self._ending[key].append(done)
             return

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec import Raw
 
+from aerostack_realtime.channels.hub import Outcome
+from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.unit.channels.replicas import TOPIC, Node, Replicas
 from tests.unit.channels.stream_peers import StreamReader, Writer
 
@@ -118,3 +121,56 @@ def test_events_behind_an_end_without_an_answer_wait_for_it(nodes: Replicas) -> 
     settle_unknown(nodes)
     kinds = [each.get("state", each.get("data")) for each in reader.take().frames[1:] if "cursor" in each]
     assert kinds[-2:] == ["complete", "after the end"]
+
+
+class Opening:
+    """One opening of the stream "s", and its answers."""
+
+    def __init__(self, node: Node) -> None:
+        self.answers: list[Outcome | AerostackError] = []
+        node.hub.streams.open(
+            TOPIC,
+            "answer",
+            Raw(b'""'),
+            self.answers.append,
+            user_id="bot",
+            id="s",
+            persist=True,
+            connection=node.peer(None).connection_id,
+            by_key=False,
+        )
+
+
+def test_openings_of_one_stream_wait_for_the_same_commit(nodes: Replicas) -> None:
+    openings = [Opening(node) for node in (nodes.nodes[0], nodes.nodes[0], nodes.nodes[-1])]
+    nodes.settle()
+    assert [each.answers for each in openings] == [[], [], []]
+    commit(nodes)
+    found = [answer for each in openings for answer in each.answers]
+    assert [(each.n, each.state) for each in found if isinstance(each, Outcome)] == [(0, "open")] * 3
+    assert len({each.timestamp for each in found if isinstance(each, Outcome)}) == 1
+    assert stored_state(nodes) == "open"
+
+
+def test_openings_of_one_stream_fail_together(nodes: Replicas) -> None:
+    openings = [Opening(node) for node in (nodes.nodes[0], nodes.nodes[0], nodes.nodes[-1])]
+    nodes.settle()
+    nodes.nodes[0].store.commit(Unavailable("The database does not reply."))
+    nodes.settle()
+    found = [answer for each in openings for answer in each.answers]
+    assert [type(each) for each in found] == [Unavailable] * 3
+    assert not any(knows_stream(node) for node in nodes.nodes)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_openings_whose_commit_has_no_answer_are_each_answered_once(nodes: Replicas, is_stored: bool) -> None:
+    openings = [Opening(node) for node in (nodes.nodes[0], nodes.nodes[0], nodes.nodes[-1])]
+    nodes.settle()
+    nodes.nodes[0].store.lose_answers(is_stored=is_stored)
+    nodes.tick_all()
+    assert [each.answers for each in openings[1:]] == [[], []], "whether the stream is there is not known yet"
+    settle_unknown(nodes)
+    assert [len(each.answers) for each in openings] == [1, 1, 1]
+    for each in openings[1:]:
+        answer = each.answers[0]
+        assert isinstance(answer, Outcome) == knows_stream(nodes.nodes[0]), answer

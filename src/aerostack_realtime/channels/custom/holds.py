@@ -35,11 +35,13 @@ class PendingEvent(Struct, gc=False):
 class HoldQueues:
     """The held events of all channels."""
 
-    __slots__ = ("_unsettled", "queues")
+    __slots__ = ("_unsettled", "dropped", "queues")
 
     def __init__(self) -> None:
         self.queues: dict[str, deque[PendingEvent]] = {}
         """By topic. A channel has a queue while an event of it waits for a commit: every later one waits too."""
+        self.dropped: Callable[[int], None] = lambda _position: None
+        """Called with the position of each event of a stream that is dropped without its Settle."""
         self._unsettled: dict[int, PendingEvent] = {}
 
     def reached(self, topic: str, position: int) -> int:
@@ -88,8 +90,9 @@ class HoldQueues:
         """Take out the events of a stream that this node has lost."""
         for event in list(self.queues.get(stream.topic, ())):
             if event.stream is stream:
-                self._unsettled.pop(event.position, None)
                 self.drop(event)
+                if self._unsettled.pop(event.position, None) is not None:
+                    self.dropped(event.position)
 
     def release(self, topic: str) -> list[PendingEvent]:
         """The events of a channel that do not wait any more, in their order."""
