@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import generators
@@ -34,6 +35,9 @@ _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 """An acknowledged message must survive a crash; stricter settings than the local disk are kept."""
+
+_prepared: WeakKeyDictionary[Connection, dict[str, bytes]] = WeakKeyDictionary()
+"""The names of the statements that are prepared on a connection."""
 
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
 _BINARY: Final = 1
@@ -85,8 +89,26 @@ class DedicatedConnection:
 
 async def exchange(connection: Connection, sql: str, params: Sequence[bytes | None] = ()) -> PGresult:
     """Run one statement whose parameters are binary, for its result in binary. Raises psycopg.Error."""
+    connection.pgconn.send_query_params(sql.encode(), params, None, [_BINARY] * len(params), _BINARY)
+    return await _result(connection)
+
+
+async def exchange_prepared(connection: Connection, sql: str, params: Sequence[bytes | None]) -> PGresult:
+    """The same for a statement that is run often: PostgreSQL parses and plans it once per connection."""
     pgconn = connection.pgconn
-    pgconn.send_query_params(sql.encode(), params, None, [_BINARY] * len(params), _BINARY)
+    names = _prepared.setdefault(connection, {})
+    name = names.get(sql)
+    if name is None:
+        name = b"aerostack_%d" % len(names)
+        pgconn.send_prepare(name, sql.encode())
+        await _result(connection)
+        names[sql] = name
+    pgconn.send_query_prepared(name, params, [_BINARY] * len(params), _BINARY)
+    return await _result(connection)
+
+
+async def _result(connection: Connection) -> PGresult:
+    pgconn = connection.pgconn
     result: PGresult
     (result,) = await cancellable(wait_async(generators.execute(pgconn), pgconn.socket))
     if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):

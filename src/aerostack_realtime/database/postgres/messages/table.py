@@ -15,7 +15,14 @@ from aerostack_realtime.database.message_store import (
     StoredMessage,
     StreamProgress,
 )
-from aerostack_realtime.database.postgres.connection.dedicated import bigint, bigints, byteas, exchange, texts
+from aerostack_realtime.database.postgres.connection.dedicated import (
+    bigint,
+    bigints,
+    byteas,
+    exchange,
+    exchange_prepared,
+    texts,
+)
 from aerostack_realtime.database.postgres.connection.pool import Connection
 from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import BadMessage
@@ -173,7 +180,7 @@ async def insert(
     ids = texts([write.key[2] for write in writes])
     streams = [write.message.stream for write in writes]
     fence = [] if licence is None else [licence.node, bigint(licence.generation)]
-    result = await exchange(
+    result = await exchange_prepared(
         connection,
         _INSERT_LICENSED if fence else _INSERT_ALONE,
         [
