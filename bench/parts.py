@@ -85,6 +85,12 @@ PARTS = (
         120.0,
     ),
     Part(
+        "Persisted publishes on two nodes",
+        "From a publish on one node to a subscriber of the other, after the commit in PostgreSQL.",
+        "bench.persisted",
+        ("--short",),
+    ),
+    Part(
         "Documents",
         "Beside Hocuspocus with its SQLite extension.",
         "bench.documents",

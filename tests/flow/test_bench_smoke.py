@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.changes import on_fresh_server, speed
-from bench.clusters import CLUSTERS
+from bench.clusters import CLUSTERS, OURS_PERSISTED
 from bench.contenders import OURS
 from bench.databases import DATABASES, POSTGRES, Database, started
 from bench.generator import Outcome, run_workload
@@ -20,6 +20,7 @@ from bench.load.dialects import DIALECTS
 from bench.load.stream import Faults, Payload, Stream
 from bench.load.subscriber import Subscriber, subscriber
 from bench.load.writer import TABLE
+from bench.persisted import saturate
 from bench.reconnect import reconnect, report
 from bench.servers import Running
 from bench.snapshot import filled, on_filled
@@ -80,6 +81,13 @@ def test_two_nodes_deliver_all_in_order() -> None:
             "aerostack", nodes, subscribers=10, window=8, warm_s=0.1, measure_s=0.5, settle_s=0.0
         )
     assert_all_delivered_in_order(outcome)
+
+
+def test_persisted_publishes_on_two_nodes_are_received_and_stored() -> None:
+    with started(), OURS_PERSISTED.running() as nodes:
+        found = run(saturate(nodes, publishers=4, window=4, seconds=0.5))
+    assert found.rate > 0
+    assert list(found.cpu_us) == ["nodes", "Redis", "PostgreSQL", "generator"]
 
 
 async def test_clients_reconnect_after_a_restart_without_loss(tmp_path: Path) -> None:
