@@ -6,8 +6,7 @@ from an item on that this node appends after it was granted: what enters before 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import Settle
@@ -64,8 +63,12 @@ class LicensedStore:
             self._ended(result)
             done(result)
 
-        with self._write():
+        self._begin()
+        try:
             self._store.append(message, stored)
+        except AerostackError:
+            self._ended(None)
+            raise
 
     def update(self, message: StoredMessage, done: Callable[[AerostackError | None], None]) -> None:
         """See `MessageStore.update`. Raises also LicenceLost."""
@@ -74,23 +77,22 @@ class LicensedStore:
             self._ended(result)
             done(result)
 
-        with self._write():
+        self._begin()
+        try:
             self._store.update(message, stored)
+        except AerostackError:
+            self._ended(None)
+            raise
 
     async def open_streams(self) -> list[StoredMessage]:
         """See `MessageStore.open_streams`."""
         return await self._store.open_streams()
 
-    @contextmanager
-    def _write(self) -> Iterator[None]:
+    def _begin(self) -> None:
+        """A write begins, which ends by `_ended`. Raises LicenceLost."""
         if not self._is_usable:
             raise LicenceLost
         self._writing += 1
-        try:
-            yield
-        except AerostackError:
-            self._ended(None)
-            raise
 
     def _ended(self, result: object) -> None:
         self._writing -= 1
