@@ -1,9 +1,10 @@
 """What counting for /metrics costs a fan-out: `python -m bench.counting`.
 
-A copy of the server's source is made in which nothing is counted: the statements that add to a counter or observe
-a duration are taken out. It is loaded beside a copy that counts, and a hub of each publishes in turn, from the
-bytes that are read to the write to each subscriber (bench/turns.py). The writes go to sockets that another process
-reads. With `--no-sockets` they go nowhere: what is left is the server's own part.
+A copy of the server's source is made in which nothing is counted: the statements that add to a counter, note what
+is added up once a second, or observe a duration are taken out. It is loaded beside a copy that counts, and a hub
+of each publishes in turn, from the bytes that are read to the write to each subscriber (bench/turns.py). The
+writes go to sockets that another process reads. With `--no-sockets` they go nowhere: what is left is the server's
+own part.
 
 `--write DIRECTORY` only writes the copy that does not count, which `python -m bench.compare DIRECTORY` can run.
 """
@@ -33,8 +34,10 @@ BUDGET: Final = 1.0
 """Percent that a fan-out may be slower with the metrics."""
 PACKAGE: Final = "aerostack_realtime"
 COUNTERS: Final = frozenset({"counters", "_counters"})
-COUNTING: Final = frozenset({"observe", "_count_others", "_count_resume"})
+COUNTING: Final = frozenset({"count", "observe", "_count_others", "_count_resume"})
 """Functions that do nothing but count."""
+NOTING: Final = frozenset({"event_size", "noted", "notes_events"})
+"""What is noted, and counted later."""
 
 
 class Uncounted(ast.NodeTransformer):
@@ -50,8 +53,14 @@ class Uncounted(ast.NodeTransformer):
         call = node.value
         if isinstance(call, ast.Call):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if name in COUNTING:
+            if name in COUNTING or _names(call.func) & NOTING:
                 return self._without(node)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.stmt:
+        if _names(node.test) & NOTING:
+            return self._without(node)
+        self.generic_visit(node)
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:

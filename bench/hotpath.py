@@ -46,6 +46,8 @@ TIMES = 50_000
 ROUNDS = 5
 BATCH = 50
 ROOMS = 1_000
+SWEEP = 1_000
+"""After so many publishes the work of once a second is done. A busy server publishes many times as often."""
 UNHEARD = 100_000
 """Events of another node: a second of a busy cluster."""
 TOPIC = "bench/rooms-17/default"
@@ -152,7 +154,7 @@ async def publisher(
     transport: Callable[[], object] = Nowhere,
 ) -> Callable[[], None]:
     """A publish, from the bytes that are read to a write to each of `subscribers`, whose sockets are made by
-    `transport`."""
+    `transport`, with its share of what is done once a second."""
     journal = MemoryJournal(
         store=database.messages,
         now=lambda: time.time_ns() // 1000,
@@ -185,9 +187,16 @@ async def publisher(
         connection().data_received(subscribe)
     speaker, command = connection(Nowhere), websocket.encode(COMMAND)
 
+    published = 0
+
     def publish() -> None:
+        nonlocal published
         speaker.data_received(command)
         hub.flush()
+        published += 1
+        if published == SWEEP:
+            published = 0
+            hub.sweep()
 
     return publish
 

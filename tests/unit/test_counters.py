@@ -19,6 +19,10 @@ class Room:
         self.tick = Tick()
         self.audience = Audience(lambda each: self.tick.defer(each.flush), limit, lambda _: None, self.counters)
 
+    def send(self, frame: bytes, without: Peer | None = None) -> None:
+        """An event of the channel."""
+        self.audience.append(frame, False, without, len(frame))
+
     def add(self, count: int, *, presence: bool = True, policy: Policy | None = None) -> list[Peer]:
         peers = [Peer(f"{presence}{policy}{index}") for index in range(count)]
         for peer in peers:
@@ -53,6 +57,49 @@ def test_an_event_withheld_from_its_sender_is_not_a_delivery() -> None:
     room.audience.append(event(1), without=sender)
     room.tick.end()
     assert room.counters.deliveries == 1
+
+
+def test_events_are_counted_for_those_who_were_sent_them() -> None:
+    room = Room()
+    room.audience.notes_events = True
+    [leaving], [first] = room.add(1), room.add(1)
+    room.send(event(1))
+    room.tick.end()
+    room.send(event(2))
+    room.audience.remove(leaving)
+    room.tick.end()
+    [second] = room.add(1)
+    room.send(event(3))
+    room.tick.end()
+    room.audience.append(event(4))  # not an event of the channel: a gap, for example
+    room.tick.end()
+    room.counters.count()
+    written = sum(len(part) for peer in (leaving, first, second) for part in peer.written)
+    counters = room.counters
+    assert (counters.events, counters.deliveries, counters.bytes) == (3, 2 + 1 + 2 + 2, written)
+
+
+def test_noted_events_are_counted_once_under_any_flushes() -> None:
+    room = Room()
+    room.audience.notes_events = True
+    sender, _, quiet = *room.add(2), *room.add(1, presence=False)
+    room.send(event(1))
+    room.send(event(2), without=sender)
+    room.audience.append(event(3), presence=True)
+    room.tick.end()
+    for _ in range(2):
+        room.counters.count()
+    counters = room.counters
+    assert len(quiet.written) == 1
+    assert (counters.events, counters.deliveries, counters.presence_deliveries) == (2, 3 + 2, 2)
+
+
+def test_publishes_are_counted_with_their_bytes() -> None:
+    counters = Counters()
+    counters.noted += [100, 300]
+    counters.count()
+    counters.count()
+    assert (counters.publishes, counters.bytes_in, counters.noted) == (2, 400, [])
 
 
 def test_slow_consumers_are_counted_by_policy() -> None:

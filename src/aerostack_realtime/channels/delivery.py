@@ -48,16 +48,17 @@ class Delivery:
             item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id, traceparent=trace
         )
         frame = frames.encode(event)
-        log.counters.events += 1
+        size = len(frame)
         if item.without is None:
             without = None
-            log.add(Entry(position, frame, False, len(frame), 0, None, None, None, item.persist))
+            log.add(Entry(position, frame, False, size, 0, None, None, None, item.persist))
         else:
             without = self._connections.get(item.without)
-            log.add(Entry(position, frame, False, len(frame), 0, None, None, item.without, item.persist))
+            log.add(Entry(position, frame, False, size, 0, None, None, item.without, item.persist))
         if replay is not None and not replay.passes(position):
+            log.counters.events += 1
             return
-        channel.audience.append(frame, without=without)
+        channel.audience.append(frame, False, without, size)
         if channel.stream_audience is not None:
             channel.send_pieces()
             channel.stream_audience.append(frame, without=without)

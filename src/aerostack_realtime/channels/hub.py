@@ -232,7 +232,9 @@ class Hub:
     # --- the owner's -------------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Forget what has become too old, and give a sign of life to the other nodes. Call it once a second."""
+        """Forget what has become too old, count what was noted, and give a sign of life to the other nodes. Call
+        it once a second."""
+        self.counters.count()
         self._registry.expire(self._journal.last)
         self._publishing.report_settlements()
         self._streaming.sweep()

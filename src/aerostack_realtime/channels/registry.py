@@ -130,6 +130,7 @@ class Registry:
                 channel.topic, "event" if isinstance(channel, CustomChannel) else "change"
             )
             for audience in channel.audiences():
+                audience.count()
                 audience.counters = counters
 
     def expire(self, now: int) -> None:

@@ -149,6 +149,7 @@ def test_events_are_counted_whether_anybody_hears_them_or_not(node: Node) -> Non
     node.peer()
     node.publish("heard")
     node.cluster.settle()
+    node.hub.counters.count()
     [(_, counters)] = node.hub.counters.channels.items()
     assert (counters.events, counters.deliveries) == (3, 1)
 

@@ -55,6 +55,7 @@ class CustomChannel:
     def __init__(self, topic: str, audience: Callable[[], Audience], log: Log) -> None:
         self.topic = topic
         self.audience = audience()
+        self.audience.notes_events = True
         self.chat_audience: Audience | None = None
         self.stream_audience: Audience | None = None
         self._new_audience = audience

@@ -39,6 +39,10 @@ class Audience:
     `lag` is called when the first of them is. `counters` are those of the channel's rule. Any other subscriber for
     which more than `limit` bytes wait leaves live delivery if `fell_behind` accepts it, until it is added again.
     `records` learn which subscribers with a policy are slow.
+
+    An audience that `notes_events` keeps the sizes of its channel's events. Everyone in live delivery with
+    presence is sent them, so `count` multiplies them by that number: when it changes, and when the counters are
+    read. All other audiences count when they are flushed.
     """
 
     __slots__ = (
@@ -49,6 +53,7 @@ class Audience:
         "_frames",
         "_lag",
         "_limit",
+        "_noted",
         "_presence",
         "_records",
         "_slow",
@@ -56,6 +61,7 @@ class Audience:
         "_withheld",
         "_without_presence",
         "counters",
+        "notes_events",
     )
 
     def __init__(
@@ -80,6 +86,9 @@ class Audience:
         self._without_presence: set[Subscriber] = set()
         self._slow: SlowConsumers | None = None
         self._frames: list[bytes] = []
+        self.notes_events = False
+        self._noted: list[int] | None = None
+        """The sizes of the frames of events since the last `count`, if there were any."""
         self._presence: list[int] = []
         self._withheld: dict[Subscriber, list[int]] = {}
 
@@ -98,13 +107,19 @@ class Audience:
         elif presence and subscriber.write_shared is not None:
             self._compressed[subscriber] = (subscriber.write_shared, subscriber.buffered)
         elif presence:
+            self.count()
             self._with_presence[subscriber] = (subscriber.write, subscriber.buffered)
         else:
             self._without_presence.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Send nothing more to `subscriber`, not even what waits for the end of the tick."""
-        self._with_presence.pop(subscriber, None)
+        if subscriber in self._with_presence:
+            self.count()
+            if self.notes_events and self._frames:  # it is not sent these, which are counted
+                self.counters.deliveries -= len(self._frames)
+                self.counters.bytes -= sum(map(len, self._frames))
+            del self._with_presence[subscriber]
         self._compressed.pop(subscriber, None)
         self._without_presence.discard(subscriber)
         self._withheld.pop(subscriber, None)
@@ -124,8 +139,21 @@ class Audience:
         """Whether a subscriber has neither left nor returned to live delivery since it fell behind."""
         return self._behind.get(subscriber) is behind
 
-    def append(self, frame: bytes, *, presence: bool = False, without: Subscriber | None = None) -> None:
-        """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones."""
+    def append(
+        self, frame: bytes, presence: bool = False, without: Subscriber | None = None, event_size: int = 0
+    ) -> None:
+        """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones. `event_size`
+        is its size if it is to be counted as an event of the channel, whose audience notes events."""
+        if event_size:
+            noted = self._noted
+            if noted is None:
+                noted = self._noted = []
+                self.counters.noting.append(self)
+            noted.append(event_size)
+        elif self.notes_events:
+            everyone = len(self._with_presence)
+            self.counters.deliveries += everyone
+            self.counters.bytes += len(frame) * everyone
         frames = self._frames
         if not frames:
             if not (self._with_presence or self._compressed or self._without_presence or self._slow is not None):
@@ -147,10 +175,11 @@ class Audience:
             return
         self._frames = []
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
-        everyone = len(self._with_presence)
         counters = self.counters
-        counters.deliveries += len(frames) * everyone
-        counters.bytes += len(chunk) * everyone
+        if not self.notes_events:
+            everyone = len(self._with_presence)
+            counters.deliveries += len(frames) * everyone
+            counters.bytes += len(chunk) * everyone
         shared = chunk
         if self._compressed:
             shared = compressed(chunk)
@@ -165,6 +194,15 @@ class Audience:
             self._write_to_all(self._compressed, shared, slow)
         if slow:
             self._leave_live(slow, frames, chunk, [], {})
+
+    def count(self) -> None:
+        """Count the events that were noted."""
+        if self._noted is not None:
+            noted, self._noted = self._noted, None
+            counters, everyone = self.counters, len(self._with_presence)
+            counters.events += len(noted)
+            counters.deliveries += len(noted) * everyone
+            counters.bytes += sum(noted) * everyone
 
     def _write_to_each(self, frames: list[bytes], chunk: bytes, shared: bytes) -> None:
         """Write the buffer, `shared` when it is compressed, where subscribers receive different parts of it."""

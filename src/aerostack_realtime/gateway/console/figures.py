@@ -58,6 +58,7 @@ class Figures:
     def read(self) -> NodeFigures:
         hub = self._hub
         counters, totals = hub.counters, hub.totals()
+        counters.count()
         channels = [each for (rule, _), each in counters.channels.items() if rule != topics.CONSOLE]
         own = sum(topics.is_console(each) for each in hub.inspection.topics())
         return NodeFigures(

@@ -115,6 +115,7 @@ def samples(sources: Sources) -> dict[str, list[Sample]]:
     """Every metric's samples, by its name without the prefix."""
     hub = sources.hub
     counters, totals = hub.counters, hub.totals()
+    counters.count()
     return {
         "build": [(tuple(sources.build.values()), 1)],
         "connections": [((), sources.connections())],

@@ -248,27 +248,31 @@ class Session:
         self._pinged_at = None
         if self.closed is not None:
             return None
+        size = len(frame)
         counters = services.hub.counters
-        counters.bytes_in += len(frame)
         if not self._throttle.message(now):
+            counters.bytes_in += size
             self._slow_down(frame)
             return None
-        if len(frame) > services.limits.frame_bytes:
-            error = TooLarge(f"A frame is at most {services.limits.frame_bytes} bytes; this one has {len(frame)}.")
+        if size > services.limits.frame_bytes:
+            counters.bytes_in += size
+            error = TooLarge(f"A frame is at most {services.limits.frame_bytes} bytes; this one has {size}.")
             self._bad(messages.error_for(frame, error))
             return None
         try:
             command = messages.decode_command(frame, services.limits.nesting)
         except messages.InvalidCommand as refused:
+            counters.bytes_in += size
             self._bad(refused.reply)
             return None
         kind = type(command)
         if kind is messages.Publish:
-            counters.publishes += 1
+            counters.noted.append(size)
         else:
+            counters.bytes_in += size
             counters.commands[kind] += 1
         try:
-            if kind in _PUBLISHING and not self._throttle.published(len(frame), now):
+            if kind in _PUBLISHING and not self._throttle.published(size, now):
                 self.fail(command, RateLimited("Publish byte rate limit exceeded; retry in a moment."))
                 if self._throttle.abusive:
                     self.close(close_codes.LIMIT, "too many bytes")
