@@ -54,3 +54,9 @@ def shortened(workload: Workload, measure_s: float) -> Workload:
     warm_s = min(0.5, workload.fields.get("warm_s", 1.0))
     fields = {**workload.fields, "measure_s": measure_s, "warm_s": warm_s}
     return Workload(workload.title, workload.shape, fields)
+
+
+def deepened(workload: Workload, factor: int) -> Workload:
+    """The same work with `factor` times as many messages in flight, if it is a closed load."""
+    window = workload.fields.get("window", 0) * factor
+    return Workload(workload.title, workload.shape, {**workload.fields, "window": window})
