@@ -44,6 +44,7 @@ class Work(Struct, frozen=True):
 
 WORK: Final = (
     Work("500/s, one node publishes", 500, 1, 0.002),
+    Work("1,000/s, both publish", 1_000, 2, 0.002),
     Work("25,000/s, one node publishes", 25_000, 1, 0.002),
     Work("25,000/s, both publish", 25_000, 2, 0.002),
     Work("25,000/s, both publish, ticks of 1 ms", 25_000, 2, 0.001),

@@ -16,17 +16,18 @@ class _Link:
 
 class LossyProxy:
     """Forwards both ways. After `lose_next_answer`, the connection on which the next append is sent is reset once
-    the server has answered it."""
+    the server has answered it. Without `channels` the server seems to know no RESP3, so nodes read all entries."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, channels: bool = False) -> None:
         self._port = port
+        self._channels = channels
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._armed = False
-        self.lost = 0
+        self._answers_lost = asyncio.Semaphore(0)
         self.port = 0
 
     @property
@@ -48,6 +49,10 @@ class LossyProxy:
 
     def lose_next_answer(self) -> None:
         self._armed = True
+
+    async def until_lost(self) -> None:
+        """Return when an answer was lost."""
+        await self._answers_lost.acquire()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -79,14 +84,14 @@ class LossyProxy:
                     link.doomed = True
                 if b"XREAD" in data:
                     link.reads = True
-                far.write(data)
+                far.write(data if self._channels else data.replace(b"HELLO", b"HELL0"))
         far.close()
 
     async def _answers(self, far: asyncio.StreamReader, near: asyncio.StreamWriter, link: _Link) -> None:
         with suppress(ConnectionError):
             while data := await far.read(CHUNK):
                 if link.doomed:
-                    self.lost += 1
+                    self._answers_lost.release()
                     break
                 if link.reads:
                     await self._flowing.wait()

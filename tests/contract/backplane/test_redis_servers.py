@@ -16,6 +16,7 @@ from tests.contract.backplane.sharing_proxy import SharingProxy
 from tests.redis import RedisServer, Sentinel, free_port
 
 PASSWORD = "s3cret-pa55"
+RIGHTS = ("+@stream", "+@hash", "+@scripting", "+@connection", "+@pubsub", "+time", "+exists", "+info", "+role")
 WRONG = "wr0ng-pa55"
 
 
@@ -55,7 +56,7 @@ async def test_a_password_is_given_where_none_is_set(redis_server: RedisServer, 
 async def test_the_right_password_and_a_user_with_few_rights_are_enough(
     protected: RedisServer, tmp_path: Path
 ) -> None:
-    rights = ("~{ae:*", "+@stream", "+@hash", "+@scripting", "+@connection", "+time", "+exists", "+info", "+role")
+    rights = ("~{ae:*", "&{ae:*", *RIGHTS)
     protected.command("ACL", "SETUSER", "node", "on", f">{PASSWORD}", *rights, user=("default", PASSWORD))
     for login in (f":{PASSWORD}", f"node:{PASSWORD}"):
         async with RedisCluster(f"redis://{login}@127.0.0.1:{protected.port}", tmp_path) as cluster:

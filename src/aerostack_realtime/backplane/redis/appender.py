@@ -44,11 +44,13 @@ class _Batch(Struct):
 
 
 class Target(Struct, frozen=True):
-    """Where batches go. `abandon` is called when the server cannot be used any more, with the reason."""
+    """Where batches go, and the channel on which they are published as well, empty for none. `abandon` is called
+    when the server cannot be used any more, with the reason."""
 
     connection: Connection
     keys: scripts.Keys
     generation: int
+    channel: str
     abandon: Callable[[str], None]
 
 
@@ -165,6 +167,7 @@ class Appender:
             str(self.mark),
             self._headroom,
             str(self.floor),
+            target.channel,
         )
         target.connection.send(lambda reply: self._answered(target, batch, reply), *parts)
 

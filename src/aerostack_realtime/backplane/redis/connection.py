@@ -1,4 +1,5 @@
-"""One connection to one Redis process, in RESP2. Nothing is ever sent twice: a lost connection fails what waits.
+"""One connection to one Redis process, in RESP2 or RESP3. Nothing is ever sent twice: a lost connection fails what
+waits.
 
 A TCP connection is bound to one server process, so what was found out about the server holds as long as the
 connection does.
@@ -45,6 +46,10 @@ class ServerError(Exception):
         return str(self).partition(" ")[0]
 
 
+def _ignore(_: bytes) -> None:
+    """Nothing was subscribed to."""
+
+
 class Connection(asyncio.Protocol):
     """Commands in, replies out, in order. Use `open`."""
 
@@ -57,6 +62,8 @@ class Connection(asyncio.Protocol):
         self.lost: asyncio.Future[ConnectionLost] = self._loop.create_future()
         """Resolved when the connection is gone."""
         self._since = self._loop.time()
+        self.published: Callable[[bytes], None] = _ignore
+        """Gets each message of the channels that the connection has subscribed to, in RESP3; it must not raise."""
 
     @classmethod
     async def open(cls, endpoint: Endpoint, tls: Tls | None = None) -> Self:
@@ -125,6 +132,9 @@ class Connection(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOTHING:
+                if type(reply) is hiredis.PushNotification and reply[0] == b"message":
+                    self.published(reply[2])
+                    continue
                 if not expected:
                     raise hiredis.ProtocolError("a reply that nothing asked for")
                 expected.popleft()(reply)

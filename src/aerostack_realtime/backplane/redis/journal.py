@@ -17,6 +17,7 @@ from aerostack_realtime.backplane.items import AnyItem
 from aerostack_realtime.backplane.redis.address import Address
 from aerostack_realtime.backplane.redis.appender import Appender, Target
 from aerostack_realtime.backplane.redis.connection import ConnectionLost, Reply, ServerError
+from aerostack_realtime.backplane.redis.log import BLOCK_MS, Log
 from aerostack_realtime.backplane.redis.login import ServerUnreachable
 from aerostack_realtime.backplane.redis.reader import LogReader
 from aerostack_realtime.backplane.redis.scripts import Keys
@@ -27,9 +28,6 @@ from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
 
-ENTRIES: Final = 64
-"""Entries per read: at most 16 MiB, as a batch has at most 256 KiB unless a single item is larger."""
-BLOCK_MS: Final = 1_000
 READ_SECONDS: Final = BLOCK_MS / 1000 + 2
 WATCH_SECONDS: Final = 0.5
 """How often a node looks whether the server is still the right one."""
@@ -73,7 +71,7 @@ class RedisJournal:
         self._address = address
         self._arbiter = arbiter
         self._settings = settings
-        self._keys = Keys.of(settings.name)
+        self._keys = Keys.of(settings.name, address.database)
         self._now = now
         self._opener = Opener(address, self._keys, arbiter, node, now)
         self._appender = Appender(node, max_bytes=settings.max_waiting, headroom=HEADROOM_US)
@@ -81,6 +79,7 @@ class RedisJournal:
         self._loop = asyncio.get_running_loop()
         self._listener: JournalListener | None = None
         self._reader: LogReader | None = None
+        self._log: Log | None = None
         self._session: Session | None = None
         self._lost_at = self._loop.time()
         self._cut = False
@@ -133,6 +132,7 @@ class RedisJournal:
     async def start(self, listener: JournalListener) -> None:
         self._listener = listener
         self._reader = LogReader(self._node, listener, self._appender.confirmed, self._appender.unreadable)
+        self._log = Log(self._keys, self._reader, self._window)
         try:
             async with asyncio.timeout(self._settings.start_seconds) as self._starting:
                 await self._connect(starting=True)
@@ -204,7 +204,9 @@ class RedisJournal:
         self._trouble = ""
         log.info("joined the journal at %s, generation %d", session.endpoint, session.generation.number)
         self._appender.mark = session.mark
-        self._appender.attach(Target(session.appends, self._keys, session.generation.number, session.leave))
+        channel = self._keys.entries if session.publishes else ""
+        number = session.generation.number
+        self._appender.attach(Target(session.appends, self._keys, number, channel, session.leave))
         if self._cut:
             self._cut = False
             self._hear().reconnected()
@@ -212,20 +214,22 @@ class RedisJournal:
 
     async def _catch_up(self, session: Session) -> None:
         """Read what was in the log when this was called."""
+        entries = self._entries()
         end = int(await session.tail.call("HGET", self._keys.head, "l") or 0)
         while self.last < end:
-            reply = await session.tail.call(*self._read_from(), seconds=READ_SECONDS)
+            reply = await session.tail.call(*entries.next_read(wait=False), seconds=READ_SECONDS)
             if not reply:
                 break
-            self._take(reply)
+            entries.take(reply)
             if self._starting is not None:  # a long log, or a busy machine, needs more time
                 self._starting.reschedule(self._loop.time() + self._settings.start_seconds)
         if self._reader is not None and not self._reader.generation:  # all of it was trimmed
             self._reader.begin(session.generation.number, end)
 
     async def _follow(self, session: Session) -> None:
+        publications = session.appends if session.publishes else None
         try:
-            await Tail(session.tail, lambda: self._read_from("BLOCK", BLOCK_MS), self._take).run()
+            await Tail(self._entries(), session.tail, publications, self._keys.entries).run()
         except (ConnectionLost, ServerError) as error:
             session.leave(str(error))
 
@@ -255,19 +259,9 @@ class RedisJournal:
                 self._cut = True
                 self._hear().cut_off()
 
-    def _take(self, reply: Reply) -> None:
-        reader, window = self._reader, self._window
-        assert reader is not None, "started"
-        for identifier, fields in reply[0][1]:
-            generation = reader.generation
-            size = reader.read(identifier, fields)
-            if reader.generation != generation:
-                window.cleared()
-            window.read(reader.entry, reader.at, size)
-
-    def _read_from(self, *options: str | int) -> tuple[str | int, ...]:
-        assert self._reader is not None, "started"
-        return ("XREAD", "COUNT", ENTRIES, *options, "STREAMS", self._keys.log, f"{self._reader.entry}-0")
+    def _entries(self) -> Log:
+        assert self._log is not None, "started"
+        return self._log
 
     def _leave(self, session: Session) -> None:
         log.warning("left Redis at %s: %s", session.endpoint, session.left.result())

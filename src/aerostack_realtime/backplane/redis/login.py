@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Mapping
 from typing import Final
@@ -18,6 +19,8 @@ from aerostack_realtime.backplane.redis.connection import (
     Reply,
     ServerError,
 )
+
+log = logging.getLogger(__name__)
 
 LOGIN_SECONDS: Final = 0.5
 """How long a server that Sentinels watch may take for a step of the login; then the Sentinels are asked again."""
@@ -73,6 +76,27 @@ async def connected(address: Address, endpoint: Endpoint) -> Connection:
             f"Redis at {endpoint} cannot be connected to ({error.strerror or error}): check that it runs and "
             "listens there."
         ) from None
+
+
+async def may_publish(connection: Connection, channel: str) -> bool:
+    """Whether this connection can publish on `channel` and subscribe to it beside its commands: the server has to
+    speak RESP3, and the user to have the rights. Raises ConnectionLost."""
+    try:
+        for command in (
+            ("HELLO", "3"),
+            ("SUBSCRIBE", channel),
+            ("PUBLISH", channel, ""),
+            ("UNSUBSCRIBE", channel),
+        ):
+            await connection.call(*command)
+    except ServerError as error:
+        log.warning(
+            "Redis does not let the user of the address publish (%s), so nodes ask for what others append, which "
+            "takes more time and CPU: ACL SETUSER it &{ae:* +@pubsub +hello",
+            str(error)[:120],
+        )
+        return False
+    return True
 
 
 async def authenticate(connection: Connection, credentials: Credentials, endpoint: Endpoint) -> None:

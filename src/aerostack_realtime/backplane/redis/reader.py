@@ -14,6 +14,8 @@ from aerostack_realtime.backplane.redis.connection import Reply
 
 REMEMBERED_NODES: Final = 1024
 """So many starts of nodes are known by their newest batch; above, silent ones are forgotten."""
+PUBLISHED: Final = b"B"
+"""The name of an entry's last field where the entry was published as well."""
 SILENT_US: Final = 600_000_000
 """A node that was silent for ten minutes of the journal's time has ended: it appended a Beat each second."""
 
@@ -67,6 +69,12 @@ class LogReader:
         self.generation = 0
         self.start = 0
         self.items = 0
+        self.unpublished_at: int | None = None
+        """The journal's time of the newest entry that was not published; None where all were."""
+        self.promised = 0
+        """The position of the newest entry that was published and came by `read`."""
+        self.heard = 0
+        """The position of the newest entry that was heard of on the channel."""
 
     def begin(self, generation: int, last: int) -> None:
         """The first thing that is known of the log: it has everything after `last`."""
@@ -74,18 +82,45 @@ class LogReader:
         self.last = self.start = last
         self._began(0, last)
 
-    def read(self, identifier: bytes, fields: list[Reply]) -> int:
-        """Take one entry; its size in bytes. Raises JournalUnusable for an item that must not be skipped."""
+    def read(self, identifier: bytes, fields: list[Reply]) -> int | None:
+        """Take one entry; its size in bytes, None for one that was taken when it was published. Raises
+        JournalUnusable for an item that must not be skipped."""
         position = int(identifier[:-2])
-        _, generation, _, before, _, count, _, at, _, blob = fields
-        number, previous = int(generation), int(before)
-        self.at = max(self.at, int(at))
+        if position <= self.entry:
+            return None
+        _, generation, _, before, _, count, _, at, name, blob = fields
+        positions = int(count)
+        self._enter(position, int(generation), int(before), positions, int(at), blob)
+        if name == PUBLISHED:
+            self.promised = position
+        elif positions:
+            self.unpublished_at = self.at
+        return len(blob)
+
+    def published(self, message: bytes) -> int | None:
+        """Take an entry that was published, if it continues what was read: it is of the same generation and names
+        the last position. Its size in bytes; None where the log has to be read instead."""
+        try:
+            position, generation, before, count, at, blob = message.split(b" ", 5)
+            number, previous = int(position), int(before)
+            continues = previous == self.last and number > previous and 0 < int(generation) == self.generation
+            time, positions = int(at), int(count)
+        except ValueError:
+            return None  # somebody else published it
+        self.heard = max(self.heard, number)
+        if not continues or not positions or not blob:
+            return None
+        self._enter(number, self.generation, previous, positions, time, blob)
+        return len(blob)
+
+    def _enter(self, position: int, number: int, previous: int, count: int, at: int, blob: bytes) -> None:
+        self.at = max(self.at, at)
         self.entry = position
         if not self.generation:
-            self.begin(number, position if count == b"0" else previous)
+            self.begin(number, previous if count else position)
         elif number != self.generation:
             since, self.generation = self.last, number
-            self.last = position if count == b"0" else max(previous, since)
+            self.last = max(previous, since) if count else position
             self.start = position
             self._sequences.clear()  # what a node appends again from here on is in no earlier part of this log
             self._began(since, previous)
@@ -94,12 +129,11 @@ class LogReader:
                 self._skip_to(own - 1)
                 self._take(own, batch)
             self._skip_to(previous)
-        if count == b"0":
-            self.last = position
-        else:
+        if count:
             self._take(position, blob)
-            self.last = position + int(count) - 1
-        return len(blob)
+            self.last = position + count - 1
+        else:
+            self.last = position
 
     def _skip_to(self, position: int) -> None:
         if position != self.last:

@@ -3,7 +3,11 @@
 `{ae:NAME}:log` is a stream. The id of an entry is the position of its first item, followed by `-0`. Fields, in
 this order: `g` generation, `p` the position before it, `n` how many positions it takes, `a` the journal's time in
 µs, `b` the batch (msgpack, backplane.items.Batch). The entry that opens a generation has n = 0 and an empty batch,
-and is itself a position.
+and is itself a position. In an entry that was also published the last field is called `B`; nodes of earlier
+versions do not look at the names.
+
+An append publishes its entry on the channel `{ae:NAME}:entries:DATABASE`: position, g, p, n, a and the batch, with
+spaces between them; without the batch where that is large.
 
 `{ae:NAME}:head` is a hash: `g` generation, `l` last position, `a` the journal's time, `c` the server's clock when
 `a` was computed, `f` floor, `r` run_id of the server, `i` the cluster.
@@ -22,10 +26,13 @@ class Keys(Struct, frozen=True):
 
     log: str
     head: str
+    entries: str
+    """A channel: unlike keys, the databases of a server share theirs, so it names its database."""
 
     @classmethod
-    def of(cls, name: str) -> Keys:
-        return cls(f"{{ae:{name}}}:log", f"{{ae:{name}}}:head")
+    def of(cls, name: str, database: int = 0) -> Keys:
+        prefix = f"{{ae:{name}}}"
+        return cls(f"{prefix}:log", f"{prefix}:head", f"{prefix}:entries:{database}")
 
 
 class Script(Struct, frozen=True):
@@ -57,11 +64,16 @@ end
 local function text(number) return string.format('%.0f', number) end
 """
 
+PUBLISHED_BYTES: Final = 16 * 1024
+"""A larger batch is only announced: what is published waits in the server's memory for a node that is slow."""
+
 # Trimming comes first: a server out of memory refuses writes that need memory, unless the script made room before.
+# Publishing comes last, and cannot fail the append: only what is in the log may be published.
 APPEND: Final = Script.of(
     _TIME
+    + f"local largest = {PUBLISHED_BYTES}"
     + """
--- KEYS log head  ARGV generation count blob mark headroom floor
+-- KEYS log head  ARGV generation count blob mark headroom floor channel, which is empty when nobody may publish
 local head = redis.call('HMGET', KEYS[2], 'g', 'l', 'a', 'c', 'f')
 if head[1] ~= ARGV[1] then return redis.error_reply('GENERATION ' .. tostring(head[1])) end
 local last, count, mark = tonumber(head[2]), tonumber(ARGV[2]), tonumber(ARGV[4])
@@ -72,10 +84,15 @@ if tonumber(ARGV[6]) > tonumber(head[5]) then
   redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[6])
   redis.call('HSET', KEYS[2], 'f', ARGV[6])
 end
-local at = text(time(tonumber(head[3]), tonumber(head[4])))
-redis.call('XADD', KEYS[1], text(position) .. '-0',
-  'g', ARGV[1], 'p', head[2], 'n', ARGV[2], 'a', at, 'b', ARGV[3])
+local first, at = text(position), text(time(tonumber(head[3]), tonumber(head[4])))
+redis.call('XADD', KEYS[1], first .. '-0',
+  'g', ARGV[1], 'p', head[2], 'n', ARGV[2], 'a', at, ARGV[7] == '' and 'b' or 'B', ARGV[3])
 redis.call('HSET', KEYS[2], 'l', text(position + count - 1), 'a', at, 'c', text(now))
+if ARGV[7] ~= '' then
+  local batch = #ARGV[3] <= largest and ARGV[3] or ''
+  redis.pcall('PUBLISH', ARGV[7],
+    first .. ' ' .. ARGV[1] .. ' ' .. head[2] .. ' ' .. ARGV[2] .. ' ' .. at .. ' ' .. batch)
+end
 return position
 """
 )

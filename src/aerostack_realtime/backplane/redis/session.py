@@ -12,7 +12,7 @@ from aerostack_realtime.backplane.base import Generation, Generations, JournalUn
 from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.address import Address, Endpoint
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, ServerError
-from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in, multiplexed
+from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in, may_publish, multiplexed
 from aerostack_realtime.backplane.redis.sentinels import Locator
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -35,16 +35,24 @@ T = TypeVar("T")
 
 
 class Session:
-    """Two connections to one server process, in one generation."""
+    """Two connections to one server process, in one generation; with `publishes`, `appends` may use channels."""
 
     def __init__(
-        self, endpoint: Endpoint, generation: Generation, mark: int, appends: Connection, tail: Connection
+        self,
+        endpoint: Endpoint,
+        generation: Generation,
+        mark: int,
+        appends: Connection,
+        tail: Connection,
+        *,
+        publishes: bool,
     ) -> None:
         self.endpoint = endpoint
         self.generation = generation
         self.mark = mark
         self.appends = appends
         self.tail = tail
+        self.publishes = publishes
         self.left: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Resolved with the reason once the server cannot be used any more."""
         for connection in (appends, tail):
@@ -100,7 +108,8 @@ class Opener:
                 )
             generation, mark = await self._generation(appends, identity, endpoint, last)
             await appends.call("SCRIPT", "LOAD", scripts.APPEND.source)
-            return Session(endpoint, generation, mark, appends, tail)
+            publishes = await may_publish(appends, self._keys.entries)
+            return Session(endpoint, generation, mark, appends, tail, publishes=publishes)
         except (ConnectionLost, ServerError) as error:
             self._abort(opened)
             raise _meaning(error, endpoint) from None
@@ -264,7 +273,7 @@ def _meaning(error: ConnectionLost | ServerError, endpoint: Endpoint) -> Excepti
     words = str(error)[:200]
     if isinstance(error, ServerError) and ("NOPERM" in words or "No permissions" in words or "ACL" in words):
         return JournalUnusable(
-            f"The user of the address lacks rights at {endpoint} ({words}): ACL SETUSER it ~{{ae:* +@all, or at "
-            "least +@stream +@hash +@scripting +@connection +time +exists +info +role."
+            f"The user of the address lacks rights at {endpoint} ({words}): ACL SETUSER it ~{{ae:* &{{ae:* +@all, "
+            "or at least +@stream +@hash +@scripting +@connection +@pubsub +time +exists +info +role."
         )
     return ServerUnreachable(f"Redis at {endpoint} cannot be used now ({words}).")

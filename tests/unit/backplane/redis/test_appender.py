@@ -38,7 +38,7 @@ class Server:
         self.answered.pop(0)(reply)
 
     def target(self) -> Target:
-        return Target(cast(Connection, self), Keys.of("test"), 1, self.abandoned.append)
+        return Target(cast(Connection, self), Keys.of("test"), 1, "entries", self.abandoned.append)
 
 
 @pytest.fixture

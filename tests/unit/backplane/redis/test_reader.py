@@ -72,10 +72,19 @@ def read(
     count: int = 1,
     generation: int = 1,
     at: int = 0,
-) -> None:
-    values = (b"g", generation, b"p", previous, b"n", count, b"a", at or position, b"b", blob)
+    name: bytes = b"b",
+) -> int | None:
+    values = (b"g", generation, b"p", previous, b"n", count, b"a", at or position, name, blob)
     fields = [value if isinstance(value, bytes) else str(value).encode() for value in values]
-    reader.read(f"{position}-0".encode(), fields)
+    return reader.read(f"{position}-0".encode(), fields)
+
+
+def published(
+    reader: LogReader, position: int, previous: int, blob: bytes, *, count: int = 1, generation: int = 1
+) -> bool:
+    """Whether the entry was taken from the channel."""
+    head = f"{position} {generation} {previous} {count} {position} "
+    return reader.published(head.encode() + blob) is not None
 
 
 def test_a_log_begins_with_its_opening_and_numbers_items(reader: LogReader, heard: Heard) -> None:
@@ -164,3 +173,86 @@ def test_ended_nodes_are_forgotten(reader: LogReader) -> None:
         read(reader, position, previous, batch(1, 1, node=f"node{number}"))
         previous = position
     assert len(reader._sequences) <= REMEMBERED_NODES + 1
+
+
+@pytest.fixture
+def begun(reader: LogReader, heard: Heard) -> LogReader:
+    """A reader that has read entry 20, with positions 20 and 21."""
+    read(reader, 20, 15, batch(1, 1, 2), count=2)
+    heard.log.clear()
+    return reader
+
+
+def test_a_published_entry_that_continues_the_log_is_taken(begun: LogReader, heard: Heard) -> None:
+    assert published(begun, 30, 21, batch(2, 7, 8), count=2)
+    assert published(begun, 32, 31, batch(3, 9))
+    assert heard.log == [(30, 30, "other", 7), (31, 30, "other", 8), (32, 32, "other", 9)]
+    assert (begun.last, begun.entry, begun.heard) == (32, 32, 32)
+
+
+@pytest.mark.parametrize("previous", [15, 20, 22, 29])
+def test_a_published_entry_after_another_position_is_left_to_a_read(
+    begun: LogReader, heard: Heard, previous: int
+) -> None:
+    assert not published(begun, 30, previous, batch(2, 7))
+    assert (heard.log, begun.last, begun.heard) == ([], 21, 30)
+
+
+def test_a_published_entry_counts_once(begun: LogReader, heard: Heard) -> None:
+    assert published(begun, 30, 21, batch(2, 7))
+    assert not published(begun, 30, 21, batch(2, 7))
+    assert not published(begun, 20, 15, batch(1, 1, 2), count=2)
+    assert len(heard.log) == 1
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_a_published_entry_of_another_generation_is_left_to_a_read(
+    begun: LogReader, heard: Heard, generation: int
+) -> None:
+    assert not published(begun, 30, 21, batch(2, 7), generation=generation)
+    assert heard.log == []
+
+
+def test_nothing_published_is_taken_before_the_log_has_begun(reader: LogReader, heard: Heard) -> None:
+    assert not published(reader, 20, 0, batch(1, 1), generation=0)
+    assert not published(reader, 20, 15, batch(1, 1))
+    assert heard.log == []
+
+
+def test_a_large_entry_is_announced_and_left_to_a_read(begun: LogReader, heard: Heard) -> None:
+    assert not published(begun, 30, 21, b"")
+    assert read(begun, 30, 21, batch(2, 7)) is not None
+    assert heard.log == [(30, 30, "other", 7)]
+
+
+def test_an_opening_is_never_taken_from_the_channel(begun: LogReader, heard: Heard) -> None:
+    assert not published(begun, 30, 21, b"", count=0)
+    assert not published(begun, 30, 21, batch(2, 7), count=0)
+    assert heard.log == []
+
+
+@pytest.mark.parametrize("message", [b"", b"hello", b"1 2 3 4 5 6", b"a b c d e f", b"30 1 21 x 30 \xff"])
+def test_what_somebody_else_publishes_is_ignored(begun: LogReader, heard: Heard, message: bytes) -> None:
+    assert begun.published(message) is None
+    assert (heard.log, begun.last) == ([], 21)
+
+
+def test_a_read_does_not_repeat_what_was_published(begun: LogReader, heard: Heard, own: Own) -> None:
+    assert published(begun, 30, 21, batch(2, 7))
+    assert read(begun, 30, 21, batch(2, 7), name=b"B") is None
+    assert read(begun, 40, 30, batch(3, 8), name=b"B") is not None
+    assert [entry[3] for entry in heard.log] == [7, 8]
+    assert own.confirmed == []
+
+
+def test_own_published_batches_are_confirmed(begun: LogReader, own: Own) -> None:
+    assert published(begun, 30, 21, batch(5, 7, node="me"))
+    assert own.confirmed == [5]
+
+
+def test_entries_that_were_not_published_are_noted(begun: LogReader) -> None:
+    assert begun.unpublished_at == 20
+    read(begun, 30, 21, batch(2, 7), name=b"B")
+    assert (begun.unpublished_at, begun.promised) == (20, 30)
+    read(begun, 40, 30, batch(3, 7))
+    assert (begun.unpublished_at, begun.promised) == (40, 30)
