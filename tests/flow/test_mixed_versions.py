@@ -36,6 +36,7 @@ async def test_a_node_of_the_previous_commit_runs_beside_one_of_this(
         await wire.subscribe(TOPIC)
         await wire.ask("track", topic=TOPIC, state={})
     for wire in (ann, bob):
+        await wire.publish("room/barrier", 0)  # answered once the node has read it, and so what came before
         members = (await wire.ask("presence", topic=TOPIC))["members"]
         assert {each["userId"] for each in members} == {"ann", "bob"}
     for number in range(20):
