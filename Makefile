@@ -77,6 +77,7 @@ test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and
 	  [ -d $$tools ] || $$python -m venv $$tools; \
 	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt; \
 	  $$tools/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev; \
+	  scripts/build_native $$tools/bin/python; \
 	  $$tools/bin/pytest $(TESTS) -n $(WORKERS) --dist loadfile $(ARGS); \
 	done; echo "tested on Python$$ran"; [ -n "$$ran" ]
 
