@@ -8,8 +8,8 @@ from bench.counting import COUNTERS, PACKAGE, copy
 
 def test_the_copy_counts_nothing(tmp_path: Path) -> None:
     removed = copy(tmp_path, "uncounted", counts=False)
-    assert "channels/fanout/audience.py: counters.bytes += len(shared) * len(self._compressed)" in removed
-    assert "gateway/websocket/session.py: counters.noted.append(size)" in removed
+    assert "channels/fanout/audience.py: self.counters.bytes += len(shared) * len(self._compressed)" in removed
+    assert "gateway/websocket/session.py: services.hub.counters.noted.append(size)" in removed
     left = [
         ast.unparse(node)
         for path in (tmp_path / "uncounted").rglob("*.py")

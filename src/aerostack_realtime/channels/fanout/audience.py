@@ -140,11 +140,15 @@ class Audience:
         return self._behind.get(subscriber) is behind
 
     def append(
-        self, frame: bytes, presence: bool = False, without: Subscriber | None = None, event_size: int = 0
+        self,
+        frame: bytes,
+        presence: bool = False,
+        without: Subscriber | None = None,
+        event_size: int | None = None,
     ) -> None:
         """Send a frame at the end of the tick to all but `without`; `presence` not to the quiet ones. `event_size`
         is its size if it is to be counted as an event of the channel, whose audience notes events."""
-        if event_size:
+        if event_size is not None:
             noted = self._noted
             if noted is None:
                 noted = self._noted = []
@@ -175,16 +179,15 @@ class Audience:
             return
         self._frames = []
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
-        counters = self.counters
         if not self.notes_events:
             everyone = len(self._with_presence)
-            counters.deliveries += len(frames) * everyone
-            counters.bytes += len(chunk) * everyone
+            self.counters.deliveries += len(frames) * everyone
+            self.counters.bytes += len(chunk) * everyone
         shared = chunk
         if self._compressed:
             shared = compressed(chunk)
-            counters.deliveries += len(frames) * len(self._compressed)
-            counters.bytes += len(shared) * len(self._compressed)
+            self.counters.deliveries += len(frames) * len(self._compressed)
+            self.counters.bytes += len(shared) * len(self._compressed)
         if self._presence or self._withheld or self._without_presence or self._slow is not None:
             self._write_to_each(frames, chunk, shared)
             return

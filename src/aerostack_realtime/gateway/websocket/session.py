@@ -249,26 +249,26 @@ class Session:
         if self.closed is not None:
             return None
         size = len(frame)
-        counters = services.hub.counters
         if not self._throttle.message(now):
-            counters.bytes_in += size
+            services.hub.counters.bytes_in += size
             self._slow_down(frame)
             return None
         if size > services.limits.frame_bytes:
-            counters.bytes_in += size
+            services.hub.counters.bytes_in += size
             error = TooLarge(f"A frame is at most {services.limits.frame_bytes} bytes; this one has {size}.")
             self._bad(messages.error_for(frame, error))
             return None
         try:
             command = messages.decode_command(frame, services.limits.nesting)
         except messages.InvalidCommand as refused:
-            counters.bytes_in += size
+            services.hub.counters.bytes_in += size
             self._bad(refused.reply)
             return None
         kind = type(command)
         if kind is messages.Publish:
-            counters.noted.append(size)
+            services.hub.counters.noted.append(size)
         else:
+            counters = services.hub.counters
             counters.bytes_in += size
             counters.commands[kind] += 1
         try:
