@@ -1,14 +1,9 @@
-/* Writes what one iteration of an event loop has to send, in as few system calls as possible. See ../../README.md.
- *
- * A Writer is the writing side of one TCP connection. What is written to it waits until its WriteBatch is flushed, which
- * hands everything that waits to the kernel in one io_uring_enter(2) or, where io_uring is not allowed, in a loop over
- * send(2). What the kernel does not take goes to the transport of the event loop, and the writer writes through the
- * transport until that is empty, so bytes stay in order. No request outlives a call: with MSG_DONTWAIT the kernel
- * completes each while it is submitted. A buffer or a descriptor is therefore never used later.
- */
+/* Writes what one iteration of an event loop has to send in as few system calls as possible (see ../../README.md), and
+ * unmasks what clients send. What is written to a Writer waits until its WriteBatch is flushed. What the kernel does not
+ * take then goes to the transport of the event loop, and the writer writes through that until it is empty, so bytes stay
+ * in order. No request outlives a call: with MSG_DONTWAIT the kernel completes each while it is submitted. */
 
 #define _GNU_SOURCE
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
 #include <linux/io_uring.h>
@@ -18,12 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef IORING_SETUP_DEFER_TASKRUN /* headers older than Linux 6.1, which knows both */
-#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
-#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
-#endif
-
 enum {
+    SINGLE_ISSUER = 1 << 12, DEFER_TASKRUN = 1 << 13, /* of io_uring_setup(2): headers before Linux 6.1 lack them */
     ENTRIES = 512,   /* requests of one submission: 512 cost 1 % of what they send */
     LARGEST = 65536, /* bytes that wait in a writer; more goes to the transport at once */
     UNKNOWN = -EIO   /* the result of a request whose completion was not seen */
@@ -38,8 +29,6 @@ typedef struct {
     unsigned *sq_head, *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask;
 } Ring;
 
-typedef struct Writer Writer;
-
 typedef struct {
     PyObject_HEAD
     Ring ring;
@@ -48,7 +37,7 @@ typedef struct {
     int scheduled;   /* a flush is scheduled with the event loop, or follows `run` */
 } WriteBatch;
 
-struct Writer {
+typedef struct {
     PyObject_HEAD
     WriteBatch *batch;
     PyObject *transport; /* NULL once the connection is lost */
@@ -58,10 +47,10 @@ struct Writer {
     int fd;
     char listed;  /* whether it is in `dirty` */
     char through; /* whether the transport may hold bytes */
-};
+} Writer;
 
 static PyTypeObject WriteBatchType, WriterType;
-static PyObject *name_abort, *name_flush, *name_size, *name_write;
+static PyObject *name_size, *name_write;
 
 static int has_bytes(const Writer *w) { return w->only || w->joined; }
 static const char *bytes_of(const Writer *w, size_t *size) {
@@ -100,7 +89,7 @@ static int append_bytes(Writer *w, PyObject *data) {
 
 static void cut(Writer *w) {
     forget_bytes(w);
-    PyObject *none = PyObject_CallMethodNoArgs(w->transport, name_abort);
+    PyObject *none = PyObject_CallMethod(w->transport, "abort", NULL);
     if (!none) PyErr_WriteUnraisable((PyObject *)w);
     Py_XDECREF(none);
 }
@@ -130,21 +119,18 @@ static void ring_close(Ring *ring) {
     ring->fd = -1;
 }
 
-static void *ring_map(Ring *ring, size_t size, off_t part) {
-    return mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, part);
-}
-
 /* Opens a ring, and closes it again where the kernel, its settings or a filter of system calls do not allow it. */
 static void ring_open(Ring *ring) {
-    struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
+    struct io_uring_params p = {.flags = SINGLE_ISSUER | DEFER_TASKRUN};
     ring->fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &p);
     if (ring->fd < 0) return;
 #define AT(offset) ((unsigned *)(ring->rings + (offset)))
     size_t completions = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
     size_t submissions = p.sq_off.array + p.sq_entries * sizeof(unsigned);
     ring->size = completions > submissions ? completions : submissions;
-    ring->rings = ring_map(ring, ring->size, IORING_OFF_SQ_RING);
-    ring->requests = ring_map(ring, ENTRIES * sizeof *ring->requests, IORING_OFF_SQES);
+    const int access = PROT_READ | PROT_WRITE, shared = MAP_SHARED | MAP_POPULATE;
+    ring->rings = mmap(0, ring->size, access, shared, ring->fd, IORING_OFF_SQ_RING);
+    ring->requests = mmap(0, ENTRIES * sizeof *ring->requests, access, shared, ring->fd, IORING_OFF_SQES);
     if (ring->rings == MAP_FAILED || (void *)ring->requests == MAP_FAILED ||
         syscall(SYS_io_uring_enter, ring->fd, 0, 0, IORING_ENTER_GETEVENTS, 0, 0) < 0)
         return ring_close(ring);
@@ -254,7 +240,7 @@ static PyObject *batch_run(WriteBatch *self, PyObject *callable) {
 
 static int join_batch(WriteBatch *self, Writer *w) {
     if (!self->scheduled) {
-        PyObject *flush = PyObject_GetAttr((PyObject *)self, name_flush);
+        PyObject *flush = PyObject_GetAttrString((PyObject *)self, "flush");
         PyObject *handle = flush ? PyObject_CallOneArg(self->call_soon, flush) : NULL;
         Py_XDECREF(flush);
         Py_XDECREF(handle);
@@ -361,38 +347,52 @@ static PyObject *batch_path(WriteBatch *self, void *Py_UNUSED(closure)) {
     return PyUnicode_FromString(self->ring.fd < 0 ? "send" : "io_uring");
 }
 
+/* The texts in bytes that are nothing but whole texts of a client, each in one frame below 64 KiB; None for others. */
+static PyObject *whole_texts(PyObject *Py_UNUSED(module), PyObject *data) {
+    if (!PyBytes_CheckExact(data)) return PyErr_SetString(PyExc_TypeError, "bytes are expected"), NULL;
+    const uint8_t *at = (const uint8_t *)PyBytes_AS_STRING(data), *end = at + PyBytes_GET_SIZE(data);
+    PyObject *found = PyList_New(0);
+    while (found && end - at >= 8 && at[0] == 0x81 && at[1] >= 0x80 && at[1] < 0xff) {
+        Py_ssize_t size = at[1] == 0xfe ? at[2] << 8 | at[3] : at[1] & 0x7f;
+        const uint8_t *mask = at + (at[1] == 0xfe ? 4 : 2);
+        if (end - mask < 4 + size) break;
+        PyObject *text = PyBytes_FromStringAndSize(NULL, size);
+        for (int i = 0; text && i < size; i++) PyBytes_AS_STRING(text)[i] = (char)(mask[4 + i] ^ mask[i & 3]);
+        if (!text || PyList_Append(found, text)) Py_CLEAR(found);
+        Py_XDECREF(text);
+        at = mask + 4 + size;
+    }
+    if (found && at != end) Py_SETREF(found, Py_NewRef(Py_None));
+    return found;
+}
+
+static PyMethodDef functions[] = {{"whole_texts", whole_texts, METH_O, NULL}, {NULL}};
 static PyMethodDef writer_methods[] = {{"write", (PyCFunction)writer_write, METH_O, NULL},
                                        {"buffered", (PyCFunction)writer_buffered, METH_NOARGS, NULL},
                                        {"flush", (PyCFunction)writer_flush, METH_NOARGS, NULL},
-                                       {"lose", (PyCFunction)writer_lose, METH_NOARGS, NULL},
-                                       {NULL}};
+                                       {"lose", (PyCFunction)writer_lose, METH_NOARGS, NULL}, {NULL}};
 static PyMethodDef batch_methods[] = {{"writer", (PyCFunction)batch_writer, METH_VARARGS, NULL},
                                       {"run", (PyCFunction)batch_run, METH_O, NULL},
-                                      {"flush", (PyCFunction)batch_flush, METH_NOARGS, NULL},
-                                      {NULL}};
-
+                                      {"flush", (PyCFunction)batch_flush, METH_NOARGS, NULL}, {NULL}};
 static PyGetSetDef batch_attributes[] = {{"path", (getter)batch_path, NULL, NULL, NULL}, {NULL}};
 
 static PyTypeObject WriterType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "aerostack_batched_writes.Writer",
-    .tp_basicsize = sizeof(Writer), .tp_methods = writer_methods,
+    .tp_basicsize = sizeof(Writer), .tp_methods = writer_methods, .tp_clear = (inquiry)writer_clear,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)writer_dealloc, .tp_traverse = (traverseproc)writer_traverse,
-    .tp_clear = (inquiry)writer_clear,
 };
 static PyTypeObject WriteBatchType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "aerostack_batched_writes.WriteBatch",
     .tp_basicsize = sizeof(WriteBatch), .tp_methods = batch_methods, .tp_getset = batch_attributes,
     .tp_flags = Py_TPFLAGS_DEFAULT, .tp_new = batch_new, .tp_dealloc = (destructor)batch_dealloc,
 };
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__native(void) {
-    name_abort = PyUnicode_InternFromString("abort");
-    name_flush = PyUnicode_InternFromString("flush");
     name_size = PyUnicode_InternFromString("get_write_buffer_size");
     name_write = PyUnicode_InternFromString("write");
-    if (!name_abort || !name_flush || !name_size || !name_write || PyType_Ready(&WriterType)) return NULL;
+    if (!name_size || !name_write || PyType_Ready(&WriterType)) return NULL;
     PyObject *module = PyType_Ready(&WriteBatchType) ? NULL : PyModule_Create(&definition);
     if (module && PyModule_AddObjectRef(module, "WriteBatch", (PyObject *)&WriteBatchType)) Py_CLEAR(module);
     return module;

@@ -1,11 +1,14 @@
 """How a client frames its messages (RFC 6455 §5), as far as aiohttp's reader does not mind it: it takes any number
 of fragments, also empty ones, and frames without a mask."""
 
-from typing import Final
+import importlib
+from collections.abc import Callable
+from typing import Final, cast
 
 from aiohttp._websocket.helpers import websocket_mask
 from msgspec import Struct
 
+from aerostack_realtime.gateway.websocket.batched_writes import PACKAGE
 from aerostack_realtime.protocol import close_codes
 
 _FIN, _CONTROL, _MASKED = 0x80, 0x08, 0x80
@@ -84,7 +87,7 @@ class Framing:
         return None
 
 
-def whole_texts(data: bytes) -> list[bytes] | None:
+def whole_texts_in_python(data: bytes) -> list[bytes] | None:
     """The texts in bytes that are nothing but whole text messages of a client, each in one frame below 64 KiB.
     Almost every read brings such bytes. None for any others."""
     texts = []
@@ -103,3 +106,14 @@ def whole_texts(data: bytes) -> list[bytes] | None:
         websocket_mask(data[mask:begin], text)
         texts.append(bytes(text))
     return texts if at == end else None
+
+
+def _compiled() -> Callable[[bytes], list[bytes] | None] | None:
+    try:
+        return cast(Callable[[bytes], list[bytes] | None], importlib.import_module(PACKAGE).whole_texts)
+    except (ImportError, AttributeError):
+        return None
+
+
+whole_texts: Final = _compiled() or whole_texts_in_python
+"""The same function of the optional package in native/, if it is installed, which takes a fifth of the time."""

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.gateway.websocket.framing import UNMASKED, Framing, ProtocolViolation, whole_texts
+from aerostack_realtime.gateway.websocket.framing import (
+    UNMASKED,
+    Framing,
+    ProtocolViolation,
+    whole_texts,
+    whole_texts_in_python,
+)
 from tests.flow.wire import BINARY, CONTINUATION, PING, TEXT, frame
 
 LIMIT = 4
@@ -92,7 +98,8 @@ def test_a_frame_that_claims_to_be_endless_is_waited_for(length: int) -> None:
 @given(st.lists(st.sampled_from([2, 3, 125, 126, 127, 255, 256, 4_096, 65_535]), min_size=1, max_size=3))
 def test_whole_texts_are_unmasked(sizes: list[int]) -> None:
     texts = [b"0123456789a" * (size // 11) + b"x" * (size % 11) for size in sizes]
-    assert whole_texts(b"".join(map(frame, texts))) == texts
+    data = b"".join(map(frame, texts))
+    assert whole_texts(data) == whole_texts_in_python(data) == texts
 
 
 @pytest.mark.parametrize(
@@ -113,5 +120,16 @@ def test_whole_texts_are_unmasked(sizes: list[int]) -> None:
     ],
 )
 def test_bytes_that_are_not_whole_texts_are_left_to_the_parser(other: bytes) -> None:
-    assert whole_texts(other) is None
-    assert whole_texts(frame(b"text") + other) is None
+    for found in (whole_texts, whole_texts_in_python):
+        assert found(other) is None
+        assert found(frame(b"text") + other) is None
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 2, 125, 126, 300]), min_size=1, max_size=3),
+    st.integers(0, 700),
+    st.binary(max_size=4),
+)
+def test_the_compiled_function_finds_the_same(sizes: list[int], end: int, more: bytes) -> None:
+    data = b"".join(frame(b"x" * size) for size in sizes)[:end] + more
+    assert whole_texts(data) == whole_texts_in_python(data)
