@@ -11,7 +11,6 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from aerostack_realtime.database.postgres.connection.address import parameters
-from aerostack_realtime.database.postgres.feed.transactions import merged
 from aerostack_realtime.database.postgres.wal.pgoutput import (
     Begin,
     Column,
@@ -30,7 +29,7 @@ from aerostack_realtime.database.postgres.wal.pgoutput import (
     Type,
     Update,
 )
-from aerostack_realtime.database.postgres.wal.rows import UNCHANGED
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, merged
 
 
 class Log:

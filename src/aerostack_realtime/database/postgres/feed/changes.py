@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
@@ -201,17 +203,12 @@ class PostgresChangeFeed:
 
     def committed(self, entries: list[Entry], position: Position, xids: list[tuple[int, int]]) -> None:
         changes: list[Change] = []
-        change, table = self._replays.change, -1
-        names: Sequence[str] = ()
-        relations: Sequence[int] = ()
-        for entry in entries:
-            if entry.table.oid != table:
-                table = entry.table.oid
-                names, relations = self._watches.names(table), self._watches.relations(table)
-            if names:
-                self._log.append(entry, relations)
+        for table, run in groupby(entries, attrgetter("table")):
+            if names := self._watches.names(table.oid):
+                of_table = list(run)
+                self._log.extend(of_table, self._watches.relations(table.oid))
                 if self._live:
-                    changes += [change(entry, name) for name in names]
+                    changes += self._replays.changes(of_table, names)
         partial = (entries[-1].xid, entries[-1].position.lsn) if entries else None
         self._replays.sent(xids, partial)
         if changes:

@@ -98,10 +98,6 @@ class Epochs:
             if epoch.timeline != following.timeline:
                 end = min(end, switches.get(epoch.timeline, 0))
             self._ends[epoch.id] = (end, following.position)
-        self._transaction = (-1, -1)
-        """The position and the commit time of the last cursor's transaction, and what its cursors begin and end
-        with: most changes come in transactions of many."""
-        self._head = self._tail = ""
 
     def knows(self, epoch: str) -> bool:
         """Whether an epoch is one of these."""
@@ -112,14 +108,13 @@ class Epochs:
     ) -> str:
         """A cursor's text. `last`: the commit time of the last change up to the position, in ms, if it is
         known."""
-        if last is None:
-            text = f"{self.current.id}.{position.lsn:x}.{position.index}."
-        else:
-            if self._transaction != (position.lsn, last):
-                self._transaction = position.lsn, last
-                self._head, self._tail = f"{self.current.id}.{position.lsn:x}.", f".{stamp(last):x}"
-            text = f"{self._head}{position.index}{self._tail}"
-        return text if visibility is None else f"{text}.{visibility}"
+        head, tail = self.around(position.lsn, last, visibility)
+        return f"{head}{position.index}{tail}"
+
+    def around(self, lsn: int, last: int | None, visibility: SnapshotVisibility | None) -> tuple[str, str]:
+        """What comes before and after the index in the cursors of one transaction."""
+        tail = "." if last is None else f".{stamp(last):x}"
+        return f"{self.current.id}.{lsn:x}.", tail if visibility is None else f"{tail}.{visibility}"
 
     def decode(self, encode: str) -> Cursor | None:
         """Parse a cursor; None when it does not belong to this log's past."""

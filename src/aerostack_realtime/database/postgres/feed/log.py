@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -9,14 +10,15 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from aerostack_realtime.database.base import Row
 from aerostack_realtime.database.postgres.feed.epochs import Position, stamp
 from aerostack_realtime.database.postgres.types.types import UNKNOWN
-from aerostack_realtime.database.postgres.wal.pgoutput import Relation
-from aerostack_realtime.database.postgres.wal.rows import Values
+from aerostack_realtime.database.postgres.wal.pgoutput import ROW_AT, Decoder, Delete, Insert, Relation, Update
+from aerostack_realtime.database.postgres.wal.rows import SHORT, UNCHANGED, Misread, Values, merged
 from aerostack_realtime.protocol.messages import Operation
 
-ENTRY_BYTES = 400
-"""Bytes of an entry besides its values, measured with two tuples of six values."""
+ENTRY_BYTES = 220
+"""Bytes of an entry besides its message, measured."""
 
 Item = TypeVar("Item")
 
@@ -34,7 +36,8 @@ class LoggedTable:
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One row change of the log. Its values are still text, because most are never read again.
+    """One row change of the log. `message` is that of pgoutput, with whole rows and as it is outside of streamed
+    pieces: most of them are never read again.
 
     `end`: the last change of its transaction. `timestamp`: of the commit, in ms since the Unix epoch.
     """
@@ -44,8 +47,7 @@ class Entry(Struct, frozen=True, gc=False):
     timestamp: int
     table: LoggedTable
     operation: Operation
-    old: Values | None
-    new: Values | None
+    message: bytes | memoryview
     end: bool
     size: int
 
@@ -53,7 +55,46 @@ class Entry(Struct, frozen=True, gc=False):
     def fits(self) -> bool:
         """Whether its values are printed as its table's types print now."""
         layout = self.table.layout
-        return (self.old is None or layout.fits(self.old)) and (self.new is None or layout.fits(self.new))
+        return layout.is_fixed or all(row is None or layout.fits(row) for row in self.values())
+
+    def values(self) -> tuple[Values | None, Values | None]:
+        """The new row and the old one, as the server printed them. Raises MalformedMessage."""
+        new, old = self._decoded()
+        return None if new is None else merged(old, new), old
+
+    def rows(self) -> tuple[Row, Row | None]:
+        """The new row, of a DELETE the deleted one, and the old row, if there is one. Raises MalformedMessage."""
+        message, layout = self.message, self.table.layout
+        read = layout.read
+        if read is not None and isinstance(message, bytes) and len(message) < SHORT:
+            try:
+                data, at = read(message, ROW_AT)
+                old = None if self.operation == "INSERT" else data
+                if self.operation == "UPDATE":
+                    data, at = read(message, at + 1)
+                if at == len(message):
+                    return data, old
+            except (ValueError, Misread, IndexError, struct.error):
+                pass  # a value that its type does not print, an unchanged one, or a malformed message
+        new, old_values = self._decoded()
+        old = None if old_values is None else layout.to_row(old_values)
+        found = old if new is None else layout.to_row(new)
+        assert found is not None, "a change has an old row or a new one"
+        if new is not None and old is not None and UNCHANGED in new:
+            found = old | found  # its unchanged values are left out, and those of the old row may be large
+        return found, old
+
+    def _decoded(self) -> tuple[Values | None, Values | None]:
+        """The rows of the message: the new one, in which values may be UNCHANGED, and the old one."""
+        match Decoder().decode(self.message):
+            case Insert(new=new):
+                return new, None
+            case Update(new=new, old=old):
+                return new, old
+            case Delete(old=old):
+                return None, old
+            case _:
+                raise AssertionError("an entry is made of a message with rows")
 
 
 class Log:
@@ -65,30 +106,31 @@ class Log:
         self._before: int | None = None
         """The commit time of the change at `start`, if there is one."""
         self._bytes = 0
-        self._entries: deque[tuple[Entry, Sequence[int]]] = deque()
+        self._entries: deque[Entry] = deque()
         self._tables: dict[int, deque[Entry]] = {}
+        self._within: dict[int, set[int]] = {}
+        """For the OID of an entry's table, the OIDs of the watched tables that contain its rows, or did."""
 
-    def append(self, entry: Entry, tables: Sequence[int]) -> None:
-        """`tables`: the OIDs of the watched tables that contain its rows."""
-        self._entries.append((entry, tables))
+    def extend(self, entries: Sequence[Entry], tables: Sequence[int]) -> None:
+        """Append entries of one table; `tables`: the OIDs of the watched tables that contain its rows."""
+        self._entries.extend(entries)
+        self._within.setdefault(entries[0].table.oid, set()).update(tables)
         for table in tables:
-            of_table = self._tables.get(table)
-            if of_table is None:
-                of_table = self._tables[table] = deque()
-            of_table.append(entry)
-        self._bytes += entry.size
+            self._tables.setdefault(table, deque()).extend(entries)
+        self._bytes += sum([entry.size for entry in entries])
         while self._bytes > self._max_bytes:
             self._drop()
 
     def expire(self, before: int) -> None:
         """Remove what was committed before the position `before`."""
-        while self._entries and self._entries[0][0].position.lsn < before:
+        while self._entries and self._entries[0].position.lsn < before:
             self._drop()
 
     def clear(self, start: Position) -> None:
         """Start again: what comes from now on does not continue the entries."""
         self._entries.clear()
         self._tables.clear()
+        self._within.clear()
         self._bytes = 0
         self._before = None
         self.start = start
@@ -106,8 +148,8 @@ class Log:
 
     def last(self, position: Position) -> int | None:
         """The commit time of the last change at or before a position, if it is known."""
-        if self._entries and self._entries[-1][0].position <= position:  # the usual case
-            return self._entries[-1][0].timestamp
+        if self._entries and self._entries[-1].position <= position:  # the usual case
+            return self._entries[-1].timestamp
         return self._newest(position)[1]
 
     def holds(self, position: Position, last: int | None) -> bool:
@@ -121,33 +163,30 @@ class Log:
     def forget(self, table: int) -> None:
         """Remove a table's entries."""
         if self._tables.pop(table, None):
-            left = ((entry, [each for each in tables if each != table]) for entry, tables in self._entries)
-            self._entries = deque(each for each in left if each[1])
-            self._bytes = sum(entry.size for entry, _ in self._entries)
+            for tables in self._within.values():
+                tables.discard(table)
+            self._entries = deque(each for each in self._entries if self._within[each.table.oid])
+            self._bytes = sum(entry.size for entry in self._entries)
 
     def _newest(self, position: Position) -> tuple[Position, int | None]:
         """The position of the last change at or before a position, and its commit time; the start if there is
         none."""
-        found = _count_until(self._entries, lambda each: each[0].position > position)
+        found = _count_until(self._entries, lambda each: each.position > position)
         if found == 0:
             return self.start, self._before if position >= self.start else None
-        entry, _ = self._entries[found - 1]
+        entry = self._entries[found - 1]
         return entry.position, entry.timestamp
 
     def _drop(self) -> None:
-        entry, tables = self._entries.popleft()
+        entry = self._entries.popleft()
         self._bytes -= entry.size
         self.start, self._before = entry.position, entry.timestamp
-        for table in tables:
-            of_table = self._tables[table]
-            of_table.popleft()
-            if not of_table:
-                del self._tables[table]
-
-
-def bytes_of(values: Values | None) -> int:
-    """The bytes of a row's values."""
-    return 0 if values is None else sum([len(value) for value in values if type(value) is bytes])
+        for table in self._within[entry.table.oid]:
+            of_table = self._tables.get(table)
+            if of_table and of_table[0] is entry:  # else it was not among the table's rows yet, or not any more
+                of_table.popleft()
+                if not of_table:
+                    del self._tables[table]
 
 
 def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from aerostack_realtime.database.base import LARGE_BYTES, Change, Replay
@@ -44,8 +44,6 @@ class ReplayReader:
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._partial: tuple[int, int] | None = None
         """The transaction of which a part was handed on last."""
-        self._commit = (0, "0")
-        """The last change's commit, and how changes name it."""
 
     def sent(self, transactions: Iterable[tuple[int, int]], partial: tuple[int, int] | None) -> None:
         """These transactions were handed on, and a part of `partial`: their numbers and commit positions."""
@@ -103,14 +101,16 @@ class ReplayReader:
             and max(self._log.start, watch.start) <= position <= max(here, watch.start)
             and (position == watch.start or self._log.holds(position, known.last))  # a TRUNCATE has no entry
         )
-        changes: list[Change] = []
+        entries: list[Entry] = []
         room = PART_BYTES
         for entry in self._log.after(watch.relation, max(position, watch.readable)):
-            if len(changes) == PART or room <= 0:
+            if len(entries) == PART or room <= 0:
+                changes = self.changes(entries, [table], visibility)
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
             if not _was_seen(entry, visibility):
-                changes.append(self.change(entry, table, visibility))
+                entries.append(entry)
                 room -= entry.size
+        changes = self.changes(entries, [table], visibility)
         return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
 
     async def _reread(self, table: str, since: Cursor) -> Replay | None:
@@ -119,32 +119,31 @@ class ReplayReader:
         if part is None:
             return None
         visibility = since.visibility
-        changes = [
-            self.change(entry, table, visibility) for entry in part.entries if not _was_seen(entry, visibility)
-        ]
+        unseen = [entry for entry in part.entries if not _was_seen(entry, visibility)]
+        changes = self.changes(unseen, [table], visibility)
         return Replay(changes, self._cursor(part.position, visibility), not part.lost, more=True)
 
-    def change(self, entry: Entry, name: str, visibility: SnapshotVisibility | None = None) -> Change:
-        """An entry as a change of the watched name."""
-        position, to_row = entry.position, entry.table.layout.to_row
-        old = None if entry.old is None else to_row(entry.old)
-        data = old if entry.new is None else to_row(entry.new)
-        assert data is not None, "a change has an old row or a new one"
-        seen = None if visibility is None else _within(position, visibility)
-        cursor = self._epochs().encode(position, entry.timestamp, seen)
-        if position.lsn != self._commit[0]:
-            self._commit = position.lsn, f"{position.lsn:x}"
-        return Change(
-            name,
-            entry.operation,
-            data,
-            old,
-            entry.timestamp,
-            cursor,
-            self._commit[1],
-            entry.end,
-            entry.size > LARGE_BYTES,
-        )
+    def changes(
+        self, entries: Iterable[Entry], names: Sequence[str], visibility: SnapshotVisibility | None = None
+    ) -> list[Change]:
+        """Entries as changes of the watched names."""
+        epochs = self._epochs()
+        found: list[Change] = []
+        lsn, head, tail, commit = -1, "", "", ""
+        for entry in entries:
+            position = entry.position
+            if position.lsn != lsn:  # most changes come in transactions of many
+                lsn = position.lsn
+                seen = None if visibility is None else _within(position, visibility)
+                (head, tail), commit = epochs.around(lsn, entry.timestamp, seen), f"{lsn:x}"
+            data, old = entry.rows()
+            cursor = f"{head}{position.index}{tail}"
+            large = entry.size > LARGE_BYTES
+            for name in names:
+                found.append(  # noqa: PERF401 - a comprehension costs a call, and there is one name
+                    Change(name, entry.operation, data, old, entry.timestamp, cursor, commit, entry.end, large)
+                )
+        return found
 
     def cursor(self, position: Position) -> str:
         """The cursor of a position of the log."""

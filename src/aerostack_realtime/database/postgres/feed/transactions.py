@@ -16,17 +16,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aerostack_realtime.database.postgres.feed.epochs import Position
-from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable, bytes_of
+from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable
 from aerostack_realtime.database.postgres.wal import pgoutput
 from aerostack_realtime.database.postgres.wal.pgoutput import (
     Begin,
     Commit,
     Decoder,
-    Insert,
     Relation,
-    Update,
+    whole_rows,
 )
-from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, Values
 from aerostack_realtime.database.postgres.wal.stream import Received
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Operation
@@ -143,12 +141,13 @@ class Transactions:
         beyond `after` and certain to fit their tables; returns the first other message, for `feed`, and the bytes
         of the rows.
 
-        It is `feed` for the messages of which there are many: it stops after ROWS or ROWS_BYTES.
+        It is `feed` for the messages of which there are many, without decoding them: it stops after ROWS or
+        ROWS_BYTES.
         """
         transaction = self._open
         if transaction is None or self._spool is not None or not transaction.passes(after):
             return receive(), 0
-        row_of, tables = self._decoder.row, self._tables
+        tables = self._tables
         lsn, xid, timestamp = transaction.lsn, transaction.xid, transaction.timestamp
         index, held = transaction.index, transaction.last
         until, room = index + ROWS, ROWS_BYTES
@@ -156,19 +155,15 @@ class Transactions:
             message = receive()
             if type(message) is not bytes or index >= until or room <= 0:
                 break
-            row = row_of(message)
-            if row is None or not (table := tables[row.relation]).layout.is_fixed:
+            operation, relation = whole_rows(message)
+            if operation is None or not (table := tables[relation]).layout.is_fixed:
                 break
             index += 1
             size = ENTRY_BYTES + len(message)
             room -= size
             if held is not None:
                 entries.append(held)
-            if isinstance(row, Insert):
-                held = Entry(Position(lsn, index), xid, timestamp, table, "INSERT", None, row.new, False, size)
-            else:
-                new = row.new if UNCHANGED not in row.new else merged(row.old, row.new)
-                held = Entry(Position(lsn, index), xid, timestamp, table, "UPDATE", row.old, new, False, size)
+            held = Entry(Position(lsn, index), xid, timestamp, table, operation, message, False, size)
         transaction.index, transaction.last = index, held
         return message, ROWS_BYTES - room
 
@@ -177,12 +172,12 @@ class Transactions:
 
         Consume all of them before the next message.
         """
-        message = self._decoder.decode(payload)
         if self._spool is None:  # almost every message is one of these, and generators cost as much as decoding
-            if isinstance(message, Insert):
-                return self._entry("INSERT", message.relation, None, message.new)
-            if isinstance(message, Update) and message.old is not None and not message.key_only:
-                return self._entry("UPDATE", message.relation, message.old, merged(message.old, message.new))
+            operation, relation = whole_rows(payload)
+            if operation is not None:
+                return self._entry(operation, relation, payload)
+        message = self._decoder.decode(payload)
+        if self._spool is None:
             if isinstance(message, Begin):
                 self._open = _Open(message.xid, message.final_lsn, message.timestamp)
                 return ()
@@ -205,7 +200,7 @@ class Transactions:
             case _ if self._spool is not None:
                 self._spool.append(payload)
             case _:
-                yield from self._take(message)
+                yield from self._take(message, payload)
 
     def close(self) -> None:
         """Discard transactions whose commit was not received."""
@@ -213,25 +208,19 @@ class Transactions:
             spool.close()
         self._spools.clear()
 
-    def _take(self, message: pgoutput.Message) -> Iterator[Item]:
+    def _take(self, message: pgoutput.Message, payload: bytes | memoryview) -> Iterator[Item]:
+        """The items of a message; `payload` is it as it is outside of streamed pieces."""
         match message:
             case Begin():
                 self._open = _Open(message.xid, message.final_lsn, message.timestamp)
             case Commit():
                 yield from self._commit(message.end_lsn)
-            case Insert():
-                yield from self._entry("INSERT", message.relation, None, message.new)
-            case Update():
-                if message.old is None or message.key_only:
+            case pgoutput.Insert() | pgoutput.Update() | pgoutput.Delete():
+                operation, relation = whole_rows(payload)
+                if operation is None:
                     yield from self._opaque_change((message.relation,))
                 else:
-                    new = merged(message.old, message.new)
-                    yield from self._entry("UPDATE", message.relation, message.old, new)
-            case pgoutput.Delete():
-                if message.key_only:
-                    yield from self._opaque_change((message.relation,))
-                else:
-                    yield from self._entry("DELETE", message.relation, message.old, None)
+                    yield from self._entry(operation, relation, payload)
             case pgoutput.Truncate():
                 yield from self._opaque_change(message.relations)
             case Relation():
@@ -248,9 +237,7 @@ class Transactions:
             case _:
                 assert_never(message)
 
-    def _entry(
-        self, operation: Operation, oid: int, old: Values | None, new: Values | None
-    ) -> tuple[()] | tuple[Entry]:
+    def _entry(self, operation: Operation, oid: int, payload: bytes | memoryview) -> tuple[()] | tuple[Entry]:
         """Hold a change back, and release the one before it."""
         transaction = self._open
         assert transaction is not None, "a change comes between begin and commit"
@@ -262,10 +249,9 @@ class Transactions:
             transaction.timestamp,
             self._tables[oid],
             operation,
-            old,
-            new,
+            payload,
             False,
-            ENTRY_BYTES + bytes_of(old) + bytes_of(new),
+            ENTRY_BYTES + len(payload),
         )
         return () if held is None else (held,)
 
@@ -308,7 +294,7 @@ class Transactions:
         for payload in spool:
             message = decoder.decode(payload)
             if getattr(message, "xid", 0) not in spool.aborted:
-                yield from self._take(message)
+                yield from self._take(message, payload[:1] + payload[5:])
 
     def _abort(self, abort: pgoutput.StreamAbort) -> None:
         spool = self._spools.get(abort.xid)
@@ -318,16 +304,6 @@ class Transactions:
         if abort.subxid == abort.xid:
             del self._spools[abort.xid]
             spool.close()
-
-
-def merged(old: Values | None, new: Values) -> Values:
-    """The new row, with its unchanged values from the whole old row; without one they stay UNCHANGED.
-
-    Do not pass an old row that is `key_only`: its NULLs are not values.
-    """
-    if old is None or UNCHANGED not in new:
-        return new
-    return tuple(before if after is UNCHANGED else after for before, after in zip(old, new, strict=True))
 
 
 def _no_room(error: OSError) -> Unavailable:

@@ -16,10 +16,9 @@ from aerostack_realtime.database.base import UNIDENTIFIED_ROWS, Row, Selection, 
 from aerostack_realtime.database.postgres.connection.errors import translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
 from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
-from aerostack_realtime.database.postgres.feed.log import bytes_of
 from aerostack_realtime.database.postgres.feed.publication import Columns
 from aerostack_realtime.database.postgres.types.types import Layout, Types
-from aerostack_realtime.database.postgres.wal.rows import Values
+from aerostack_realtime.database.postgres.wal.rows import Values, bytes_of
 from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, ServerClosing
 
 AT_ONCE: Final = 4

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import LARGE_BYTES
 from aerostack_realtime.database.postgres.wal.rows import Data, Misread, Values, read_row
+from aerostack_realtime.protocol.messages import Operation
 
 
 class MalformedMessage(ValueError):
@@ -186,18 +187,6 @@ class Decoder:
         except (IndexError, struct.error):
             raise MalformedMessage(f"{_described(data)} is malformed: it ends at byte {len(data)}.") from None
 
-    def row(self, data: bytes) -> Insert | Update | None:
-        """The same for a whole row outside of streamed pieces that is inserted or updated; None for any other
-        message, and for one that is malformed."""
-        try:
-            if data[0] == _INSERT:
-                return _insert(data, 1, 0)
-            if data[0] == _UPDATE and data[5] == _OLD:
-                return _update(data, 1, 0)
-        except (Misread, IndexError, struct.error):
-            pass
-        return None
-
     def _yield_if_due(self, kind: int) -> None:
         if self._streaming is (kind == _START):
             raise Misread(0, "a streamed piece begins within one, or ends outside of one")
@@ -207,15 +196,31 @@ class Decoder:
 _INT16 = struct.Struct(">H").unpack_from
 _INT32 = struct.Struct(">I").unpack_from
 _INT64 = struct.Struct(">Q").unpack_from
+_HEAD = struct.Struct(">BIB").unpack_from
 _FLAGGED = struct.Struct(">IB").unpack_from
 _LOGICAL = struct.Struct(">BQ").unpack_from
 _COLUMN = struct.Struct(">Ii").unpack_from
 
-_INSERT, _UPDATE, _ = _ROWS = b"IUD"
+_INSERT, _UPDATE, _DELETE = _ROWS = b"IUD"
 _NEW, _KEY, _OLD = b"NKO"
 _START, _ = _BRACKETS = b"SE"
 _EPOCH_MS = 946_684_800_000
 """2000-01-01: the zero of PostgreSQL's timestamps."""
+
+
+ROW_AT: Final = 6
+"""Where the first row of a message begins, outside of streamed pieces; a second one comes a byte after its end."""
+
+
+def whole_rows(data: Data) -> tuple[Operation | None, int]:
+    """What a message outside of streamed pieces does to a row, and the relation of the row; None for any other
+    message, and where the old row is not whole. What follows the head of the message is not checked."""
+    if len(data) < ROW_AT:
+        return None, 0
+    kind, relation, part = _HEAD(data)
+    if part == _OLD:
+        return "UPDATE" if kind == _UPDATE else "DELETE" if kind == _DELETE else None, relation
+    return "INSERT" if part == _NEW and kind == _INSERT else None, relation
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:

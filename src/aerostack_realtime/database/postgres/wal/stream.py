@@ -25,6 +25,7 @@ PG_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in µs since the Unix epoch: the zero of PostgreSQL's timestamps."""
 
 _DATA: Final = struct.Struct("!cQQq")
+_HEAD: Final = _DATA.size
 _KEEPALIVE: Final = struct.Struct("!cQq?")
 _STATUS: Final = struct.Struct("!cQQQq?")
 _WAL_DATA: Final = ord("w")
@@ -149,7 +150,7 @@ class ReplicationStream:
             result = self._pgconn.get_result()
             raise ReplicationEnded(result.get_error_message() if result is not None else "the server closed it")
         if data[0] == _WAL_DATA:
-            return data[_DATA.size :] if size > LARGE_BYTES else bytes(data[_DATA.size :])
+            return data[_HEAD:] if size > LARGE_BYTES else data.tobytes()[_HEAD:]
         _, wal_end, _, reply = _KEEPALIVE.unpack_from(data)
         return Keepalive(wal_end, reply)
 

@@ -14,7 +14,7 @@ DELIVERED = Cursor(Position(20, 2), stamp(NOW))
 
 
 def change(lsn: int, index: int, timestamp: int = NOW) -> Entry:
-    return Entry(Position(lsn, index), 1, timestamp, TABLE, "INSERT", None, (), end=False, size=10)
+    return Entry(Position(lsn, index), 1, timestamp, TABLE, "INSERT", b"", end=False, size=10)
 
 
 def test_items_before_the_change_decide_nothing() -> None:

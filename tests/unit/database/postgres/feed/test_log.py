@@ -12,7 +12,7 @@ TABLES = [LoggedTable(Relation(oid, "public", f"t{oid}", "f", ())) for oid in ra
 
 def entry(lsn: int, index: int, table: int, size: int = 10) -> Entry:
     """Committed at the time `lsn`."""
-    return Entry(Position(lsn, index), 1, lsn, TABLES[table], "INSERT", None, (), end=False, size=size)
+    return Entry(Position(lsn, index), 1, lsn, TABLES[table], "INSERT", b"", end=False, size=size)
 
 
 @given(
@@ -30,7 +30,7 @@ def test_the_log_returns_what_follows_any_position(
         lsn += step
         for index, table in enumerate(tables, 1):
             made = entry(lsn, index, table)
-            log.append(made, [table])
+            log.extend([made], [table])
             kept.append(made)
             positions.append(made.position)
         positions.append(Position(lsn + 1, 0))
@@ -58,8 +58,8 @@ def test_the_log_returns_what_follows_any_position(
 
 def test_a_position_between_changes_is_not_held() -> None:
     log = Log(Position(0, 0), 1_000)
-    log.append(entry(7, 1, 0), [0])
-    log.append(entry(7, 2, 0), [0])
+    log.extend([entry(7, 1, 0)], [0])
+    log.extend([entry(7, 2, 0)], [0])
     assert [log.holds(Position(7, index), None) for index in (0, 1, 2, 3)] == [True, True, True, False]
     assert not log.holds(Position(8, 1), None)
 
@@ -67,7 +67,7 @@ def test_a_position_between_changes_is_not_held() -> None:
 def test_a_position_with_another_commit_time_is_not_held() -> None:
     log = Log(Position(5, 0), 20)
     assert log.holds(Position(6, 0), 4), "what was before the start is not known"
-    log.append(entry(7, 1, 0), [0])
+    log.extend([entry(7, 1, 0)], [0])
     asked = [
         (Position(7, 1), 7),
         (Position(7, 1), 6),
@@ -76,8 +76,8 @@ def test_a_position_with_another_commit_time_is_not_held() -> None:
         (Position(6, 0), 4),
     ]
     assert [log.holds(*each) for each in asked] == [True, False, True, False, True]
-    log.append(entry(8, 1, 0), [0])
-    log.append(entry(9, 1, 0), [0])
+    log.extend([entry(8, 1, 0)], [0])
+    log.extend([entry(9, 1, 0)], [0])
     assert log.start == Position(7, 1)
     assert [log.holds(*each) for each in asked[:2]] == [True, False], "the newest that went is remembered"
     assert [log.last(Position(lsn, 2)) for lsn in (6, 7, 8, 9, 10)] == [None, 7, 8, 9, 9]
@@ -86,18 +86,32 @@ def test_a_position_with_another_commit_time_is_not_held() -> None:
 def test_entries_beyond_the_bound_are_dropped_and_move_the_start() -> None:
     log = Log(Position(0, 0), 25)
     for number in range(1, 4):
-        log.append(entry(number, 1, 0), [0])
+        log.extend([entry(number, 1, 0)], [0])
     assert log.start == Position(1, 1)
     assert [each.position.lsn for each in log.after(0, Position(0, 0))] == [2, 3]
 
 
 def test_a_forgotten_table_frees_its_memory() -> None:
     log = Log(Position(0, 0), 25)
-    log.append(entry(1, 1, 0), [0])
-    log.append(entry(2, 1, 1), [1])
+    log.extend([entry(1, 1, 0)], [0])
+    log.extend([entry(2, 1, 1)], [1])
     log.forget(0)
-    log.append(entry(3, 1, 1), [1])
+    log.extend([entry(3, 1, 1)], [1])
     assert log.start == Position(0, 0)
     assert [each.position.lsn for each in log.after(1, Position(0, 0))] == [2, 3]
     log.clear(Position(9, 0))
     assert (log.count(1), log.start) == (0, Position(9, 0))
+
+
+def test_a_table_may_come_into_another_one_and_leave_it() -> None:
+    log, around = Log(Position(0, 0), 30), 9
+    made = [entry(number, 1, 0) for number in range(1, 6)]
+    log.extend(made[:1], [0])
+    log.extend(made[1:2], [0, around])
+    log.extend(made[2:3], [0])
+    assert list(log.after(around, Position(0, 0))) == made[1:2]
+    log.extend(made[3:5], [0])  # the first two are dropped
+    assert list(log.after(0, Position(0, 0))) == made[2:]
+    assert not list(log.after(around, Position(0, 0)))
+    log.forget(around)
+    assert log.count(0) == 3

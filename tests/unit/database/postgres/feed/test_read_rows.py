@@ -51,7 +51,7 @@ def one_by_one(messages: list[Received]) -> list[Item]:
 def brief(items: list[Item]) -> list[object]:
     """Items as values: a described table is another object each time, and a size is an estimate."""
     return [
-        (each.position, each.xid, each.timestamp, each.table.oid, each.operation, each.old, each.new, each.end)
+        (each.position, each.xid, each.timestamp, each.table.oid, each.operation, *each.values(), each.end)
         if isinstance(each, Entry)
         else each.oid
         if isinstance(each, LoggedTable)
@@ -71,7 +71,8 @@ def some_transactions(chance: random.Random) -> list[Received]:
                 *[PLAIN.update("a", "b")] * 3,
                 PLAIN.update(None, "b"),
                 PLAIN.update("a", "b", b"K"),
-                PLAIN.delete("b"),
+                PLAIN.delete("b", b"K"),
+                *[PLAIN.delete("b")] * 3,
                 PLAIN.truncate(),
                 PLAIN.logical(b"said"),
                 PLAIN.relation(),
@@ -132,14 +133,14 @@ def test_rows_of_types_that_can_be_altered_are_left_to_the_careful_way() -> None
     assert len(entries) == 2
 
 
-@pytest.mark.parametrize("damage", [PLAIN.insert("abc")[:-1], PLAIN.insert("abc") + b"x", b"I", b"U", b"?"])
-def test_a_malformed_row_is_reported_after_the_rows_before_it(damage: bytes) -> None:
+@pytest.mark.parametrize("damage", [b"I", b"U", b"?", b"I" + PLAIN.update("a", "b")[1:]])
+def test_a_malformed_message_is_reported_after_the_rows_before_it(damage: bytes) -> None:
     transactions, entries = Transactions(), list[Entry]()
     for each in (begin(5, 1), PLAIN.relation()):
         list(transactions.feed(each))
     stream = Stream([PLAIN.insert("a"), PLAIN.insert("b"), damage])
     message, _ = transactions.read_rows(stream.receive, entries, START)
     assert message == damage
-    assert [each.new for each in entries] == [(b"a",)]
+    assert [each.values() for each in entries] == [((b"a",), None)]
     with pytest.raises(MalformedMessage):
         transactions.feed(damage)

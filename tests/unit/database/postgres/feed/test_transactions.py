@@ -11,9 +11,8 @@ from aerostack_realtime.database.postgres.feed.transactions import (
     Emitted,
     OpaqueChange,
     Transactions,
-    merged,
 )
-from aerostack_realtime.database.postgres.wal.rows import UNCHANGED
+from aerostack_realtime.database.postgres.wal.rows import UNCHANGED, merged
 
 
 class Writer:
@@ -82,7 +81,8 @@ def fed(*messages: bytes, into: Transactions | None = None) -> list[Any]:
 def _brief(item: object) -> Any:
     match item:
         case Entry():
-            return (item.operation, item.old, item.new, item.position.index, item.end)
+            new, old = item.values()
+            return (item.operation, old, new, item.position.index, item.end)
         case LoggedTable():
             return ("table", item.oid)
         case Committed():
