@@ -105,7 +105,7 @@ def steps() -> list[tuple[str, float]]:
     change = Change("orders", "INSERT", to_row(row.new), None, 1_764_412_345_123, f"3f9a.{begin.hex()}", "3e8")
 
     def deliver() -> None:
-        channel.deliver(change)
+        channel.deliver([change])
         view.audience.flush()
 
     return [

@@ -91,7 +91,7 @@ def measure(rule: TableRule, subscribers: int, groups: int) -> tuple[float, floa
     ]
     begun = time.perf_counter()
     for change in changes:
-        channel.deliver(change)
+        channel.deliver([change])
         while dirty:
             dirty.pop().flush()
     took = time.perf_counter() - begun

@@ -6,6 +6,8 @@ Synchronous but for `start`: no method waits, so between a decision and its reco
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -208,10 +210,10 @@ class Hub:
     # --- the change feed's listener ----------------------------------------------------------------------
 
     def changed(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            channel = self._registry.of_table(change.table)
+        for table, run in groupby(changes, attrgetter("table")):
+            channel = self._registry.of_table(table)
             if channel is not None:
-                channel.deliver(change)
+                channel.deliver(run)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
         self.records.interrupted(table, cursor, present)

@@ -70,27 +70,33 @@ class TableChannel:
         self.views.discard(view)
         return True
 
-    def deliver(self, change: Change) -> None:
-        """Send a change to the views it concerns, encoded once for each thing it is to them.
+    def deliver(self, changes: Iterable[Change]) -> None:
+        """Send changes to the views they concern, each encoded once for each thing it is to them.
 
         Who watches a view whose rule fails is denied it; nobody else notices.
         """
-        self.counters.events += 1
-        encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] | None = None
-        failed: list[tuple[View, RuleFailed]] | None = None
-        concerned = self.views.route(change)
-        for view, operation in concerned:
-            if isinstance(operation, RuleFailed):
-                failed = [*(failed or ()), (view, operation)]
-            elif len(concerned) == 1:
-                view.audience.append(self._frame(change, operation, view))
-            else:
-                encoded = {} if encoded is None else encoded
-                frame = encoded.get((operation, view.shown))
-                if frame is None:
-                    frame = encoded[operation, view.shown] = self._frame(change, operation, view)
-                view.audience.append(frame)
-        for view, failure in failed or ():
+        counters, route = self.counters, self.views.route
+        for change in changes:
+            counters.events += 1
+            concerned = route(change)
+            encoded: dict[tuple[Operation, tuple[str, ...] | None], bytes] | None = None
+            failed: list[tuple[View, RuleFailed]] | None = None
+            for view, operation in concerned:
+                if isinstance(operation, RuleFailed):
+                    failed = [*(failed or ()), (view, operation)]
+                elif len(concerned) == 1:
+                    view.audience.append(self._frame(change, operation, view))
+                else:
+                    encoded = {} if encoded is None else encoded
+                    frame = encoded.get((operation, view.shown))
+                    if frame is None:
+                        frame = encoded[operation, view.shown] = self._frame(change, operation, view)
+                    view.audience.append(frame)
+            if failed is not None:
+                self._deny(failed)
+
+    def _deny(self, failed: Sequence[tuple[View, RuleFailed]]) -> None:
+        for view, failure in failed:
             for subscriber in [each for each, watched in self._subscribers.items() if watched is view]:
                 subscriber.deny(self.topic, failure)
 

@@ -33,6 +33,7 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 _OPERATORS: Final = ("eq", "ne", *_COMPARE, "in")
 _NOTHING: Final = object()
+_COMPOUND: Final = (dict, list)
 
 Columns = tuple[tuple[str, ColumnType | None], ...]
 """Columns of equality, and how each is compared."""
@@ -313,14 +314,14 @@ def _key_of(columns: Columns) -> Callable[[Row], Key]:
 
     def key(row: Row) -> Key:
         value = row.get(column)
-        return (_NOTHING,) if isinstance(value, dict | list) else (value,)
+        return (_NOTHING,) if isinstance(value, _COMPOUND) else (value,)
 
     return key
 
 
 def _meant(value: Value, kind: ColumnType | None) -> ComparableValue:
     """What a value is compared as; arrays and objects are equal to nothing that can be asked for."""
-    if isinstance(value, dict | list):
+    if isinstance(value, _COMPOUND):
         return _NOTHING
     return value if kind is None else NORMALIZERS[kind](value)
 
