@@ -15,7 +15,7 @@ from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
 from aerostack_realtime.database.postgres.feed.transactions import Transactions
 from aerostack_realtime.database.postgres.types.types import Types
-from aerostack_realtime.database.postgres.wal.pgoutput import Decoder, Insert
+from aerostack_realtime.database.postgres.wal.pgoutput import Decoder
 from aerostack_realtime.database.postgres.wal.stream import Received
 from bench.hotpath import Nowhere, cost
 from bench.report import table
@@ -93,16 +93,19 @@ def steps() -> list[tuple[str, float]]:
     single = through_transactions([begin, insert, commit])
     decode = Decoder().decode
     columns = ("id", 20), ("name", 25), ("status", 25), ("total", 1700), ("at", 1184), ("note", 25)
-    to_row = Types().layout(columns).compiled().to_row
-    row = decode(insert)
-    assert isinstance(row, Insert)
     types = Types()
+    [table] = Transactions().feed(relation_message())
+    assert isinstance(table, LoggedTable)
+    table.layout = types.layout(columns).compiled()
+    inserted = Entry(START, 7, 0, table, "INSERT", insert, end=False, size=0)
+    updated = Entry(START, 7, 0, table, "UPDATE", update, end=False, size=0)
     document = types.converter(3802)
     numbers = types.converter(1007)
     channel = TableChannel(TOPIC, "orders", lambda: Audience(lambda _: None, 1 << 20, lambda _: None), 1 << 20)
     view = channel.views.view({"id": 4711}, [name for name, _ in columns])
     channel.add(Nowhere(), view, None, presence=True)
-    change = Change("orders", "INSERT", to_row(row.new), None, 1_764_412_345_123, f"3f9a.{begin.hex()}", "3e8")
+    row, _ = inserted.rows()
+    change = Change("orders", "INSERT", row, None, 1_764_412_345_123, f"3f9a.{begin.hex()}", "3e8")
 
     def deliver() -> None:
         channel.deliver([change])
@@ -110,11 +113,10 @@ def steps() -> list[tuple[str, float]]:
 
     return [
         ("BEGIN", cost(lambda: decode(begin))),
-        ("INSERT", cost(lambda: decode(insert))),
         (f"INSERT in a transaction of {ROWS:,}, to an entry of the log", bulk_cost(bulk)),
         ("BEGIN, INSERT, COMMIT, to an entry of the log", cost(single)),
-        ("UPDATE with its old row", cost(lambda: decode(update))),
-        ("its row as the wire's: bigint, text, text, numeric, timestamptz, NULL", cost(lambda: to_row(row.new))),
+        ("an INSERT's row: bigint, text, text, numeric, timestamptz, NULL", cost(inserted.rows)),
+        ("both rows of an UPDATE", cost(updated.rows)),
         ("its change to one subscriber's buffer, and its flush", cost(deliver)),
         ("a jsonb of four values", cost(lambda: document(b'{"a": 1, "b": [true, "x"], "c": null, "d": 2.5}'))),
         ("a jsonb with an integer beyond 2^53", cost(lambda: document(b'{"a": 12345678901234567890, "b": "x"}'))),

@@ -202,15 +202,14 @@ class Views:
         data, old = change.data, change.old
         for key, keys in self._keys:
             after = key(data)
-            before = after if old is None or old is data else key(old)
-            moved = before != after
-            for view in keys.get(after, ()):
-                if view.simple and not moved:
-                    found.append((view, change.operation))
-                else:
-                    _add_operation(found, view, change)
-            if moved:
-                for view in keys.get(before, ()):
+            if old is None or old is data or (before := key(old)) == after:
+                for view in keys.get(after, ()):
+                    if view.simple:
+                        found.append((view, change.operation))
+                    else:
+                        _add_operation(found, view, change)
+            else:
+                for view in (*keys.get(after, ()), *keys.get(before, ())):
                     _add_operation(found, view, change)
         return found
 

@@ -19,6 +19,7 @@ from aerostack_realtime.database.postgres.feed.epochs import Position
 from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, LoggedTable
 from aerostack_realtime.database.postgres.wal import pgoutput
 from aerostack_realtime.database.postgres.wal.pgoutput import (
+    ROW_AT,
     Begin,
     Commit,
     Decoder,
@@ -150,14 +151,19 @@ class Transactions:
         tables = self._tables
         lsn, xid, timestamp = transaction.lsn, transaction.xid, transaction.timestamp
         index, held = transaction.index, transaction.last
+        head: bytes | None = None
+        operation: Operation
+        table: LoggedTable
         until, room = index + ROWS, ROWS_BYTES
         while True:
             message = receive()
             if type(message) is not bytes or index >= until or room <= 0:
                 break
-            operation, relation = whole_rows(message)
-            if operation is None or not (table := tables[relation]).layout.is_fixed:
-                break
+            if message[:ROW_AT] != head:  # else it does the same to the same table as the message before
+                found, relation = whole_rows(message)
+                if found is None or not tables[relation].layout.is_fixed:
+                    break
+                head, operation, table = message[:ROW_AT], found, tables[relation]
             index += 1
             size = ENTRY_BYTES + len(message)
             room -= size

@@ -133,7 +133,7 @@ def test_rows_of_types_that_can_be_altered_are_left_to_the_careful_way() -> None
     assert len(entries) == 2
 
 
-@pytest.mark.parametrize("damage", [b"I", b"U", b"?", b"I" + PLAIN.update("a", "b")[1:]])
+@pytest.mark.parametrize("damage", [b"", b"I", b"U", b"?", b"I" + PLAIN.update("a", "b")[1:]])
 def test_a_malformed_message_is_reported_after_the_rows_before_it(damage: bytes) -> None:
     transactions, entries = Transactions(), list[Entry]()
     for each in (begin(5, 1), PLAIN.relation()):
