@@ -1,7 +1,8 @@
 """The table before and after: `python -m bench.before COMMIT`, each figure of both versions in turn, in one run.
 
 It measures what the design has a budget for: fan-out, rooms, connections, memory, row changes of both databases,
-and two nodes on one Redis where the earlier version can be one.
+and two nodes on one Redis. Without a commit the nodes are compared with a later one, because the other one has no
+journal on Redis.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from bench import changes, cluster, clusters, compare, proctree, summary
+from bench import changes, cluster, cluster_faults, clusters, compare, proctree, summary
 from bench.contenders import OURS
 from bench.databases import POSTGRES, SQLITE, Database, about, started
 from bench.generator import Failed, Outcome, run_workload
@@ -28,11 +29,18 @@ from bench.machine import LOAD_CORE, ROOT, describe
 from bench.report import table
 from bench.servers import NotStarted, Plan, Running
 from bench.suite import say
-from bench.workloads import NATURAL, ONE_TO_ONE, Workload, shortened
+from bench.workloads import NATURAL, ONE_TO_ONE, SMALL_ROOMS, Workload, shortened
 
 COMMIT = "95373a3"
 """The last commit before the work on what was slow: 2026-11-25."""
+WITH_NODES = "b18b082"
+"""An early commit whose nodes share a Redis, for what the other one cannot do: 2026-11-29."""
+OF_NODES = ("nodes", "journal", "faults")
+ONCE = ("journal", "faults")
+"""Measured in one round: they take long, or a median of them says nothing."""
 _IDLE_S = 5.0
+_JOURNAL = "25,000/s, one node publishes"
+_UNHEARD = "an event that nobody on this node hears"
 
 Figures = dict[str, float]
 """A version's figures by their titles, with their units."""
@@ -110,23 +118,62 @@ async def _idle(server: Running) -> float:
     return share * 100
 
 
-def _nodes(source: Path, seconds: float) -> Figures:
-    nodes = clusters.OURS
+def _of_version(nodes: clusters.Cluster, source: Path) -> clusters.Cluster:
+    """The cluster with the nodes of another version."""
 
     def plan(directory: Path, engine: clusters.Engine) -> Plan:
         return _plan(source, lambda place: nodes.plan(place, engine))(directory)
 
-    made = replace(nodes, plan=plan)
+    return replace(nodes, plan=plan)
+
+
+def _nodes(source: Path, seconds: float) -> Figures:
+    ours, persisted = clusters.OURS, clusters.OURS_PERSISTED
     found: Figures = {}
-    for workload, figures in (
-        (cluster.FANOUT, [("two nodes, 1 → 500 + 500, µs CPU", _cpu)]),
-        (cluster.PAIRS, [("two nodes, 1,000 messages/s, Redis µs per message", _engine)]),
-        (ONE_TO_ONE, [("two nodes, publish on A → B, p50 ms", _p50), ("the same, p99 ms", _p99)]),
+    for nodes, workload, figures in (
+        (ours, cluster.FANOUT, [("two nodes, 1 → 500 + 500, µs CPU", _cpu)]),
+        (ours, cluster.PAIRS, [("two nodes, 1,000 messages/s, Redis µs per message", _engine)]),
+        (ours, ONE_TO_ONE, [("two nodes, publish on A → B, p50 ms", _p50), ("the same, p99 ms", _p99)]),
+        (persisted, ONE_TO_ONE, [("two nodes, persisted publish on A → B, p50 ms", _p50)]),
+        (persisted, SMALL_ROOMS, [("two nodes, persisted messages/s (more is better)", _messages)]),
     ):
-        with made.running() as server:
-            outcome = run_workload(OURS.dialect, server, **shortened(workload, seconds).fields)
+        with _of_version(nodes, source).running() as server:
+            outcome = run_workload(nodes.dialect, server, **shortened(workload, seconds).fields)
         found |= _of(outcome, figures)
     return found
+
+
+def _journal(source: Path, _: float) -> Figures:
+    redis, a, b = _printed(source, "bench.journal", _JOURNAL)[_JOURNAL][1:4]
+    unheard = _printed(source, "bench.hotpath")[_UNHEARD][0]
+    return {
+        "the journal alone, 25,000/s, Redis µs per message": float(redis),
+        "the same, both nodes µs per message": float(a) + float(b),
+        f"{_UNHEARD}, µs": float(unheard),
+    }
+
+
+def _printed(source: Path, *command: str) -> dict[str, list[str]]:
+    """The rows that a version's own benchmark prints, by their first cells."""
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{source.parent}"}
+    run = [compare.PROGRAM[0], "-m", *command]
+    done = subprocess.run(run, cwd=source.parent, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{command[0]}: {done.stderr.strip().splitlines()[-1:]}")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    return {row[0]: row[1:] for row in rows if row}
+
+
+def _faults(source: Path, _: float) -> Figures:
+    nodes = _of_version(clusters.OURS, source)
+    killed = cluster_faults.suffer(nodes, cluster_faults.FAULTS[0])
+    emptied = cluster_faults.suffer(nodes, cluster_faults.FAULTS[-1])
+    return {
+        "a node killed: its members are gone after, s": killed["gone"],
+        "a node killed: messages lost without a report": killed["unreported"],
+        "Redis back empty after 1 s: longest silence, s": emptied["silence"],
+        "Redis back empty: messages lost without a report": emptied["unreported"],
+    }
 
 
 def _cpu(outcome: Outcome) -> float:
@@ -145,12 +192,19 @@ def _p99(outcome: Outcome) -> float:
     return outcome.latency.percentile(0.99)
 
 
+def _messages(outcome: Outcome) -> float:
+    """Each reaches both of a room."""
+    return outcome.rate / 2
+
+
 MEASURES: dict[str, Measure] = {
     **{name: _workload(workload, figures) for name, (workload, figures) in compare.FIGURES.items()},
     "natural": _workload(NATURAL, [("1 → 1,000, 15 messages/s, µs CPU", _cpu)]),
     "sqlite": _row_changes(SQLITE),
     "postgresql": _row_changes(POSTGRES),
     "nodes": _nodes,
+    "journal": _journal,
+    "faults": _faults,
 }
 
 
@@ -160,7 +214,7 @@ def sources(version: str) -> Iterator[Path]:
     if Path(version).is_dir():
         yield Path(version).resolve() / "src"
         return
-    command = ["git", "-C", str(ROOT), "archive", version, "src"]
+    command = ["git", "-C", str(ROOT), "archive", version, "src", "bench", "tests"]
     archive = subprocess.run(command, capture_output=True, check=True).stdout
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
@@ -208,14 +262,17 @@ def main() -> int:
     print("\n".join(machine), end="\n\n", flush=True)
     began, rows = monotonic(), []
     cores = os.sched_getaffinity(0)
-    with sources(chosen.version) as before, started():
-        versions = {f"before ({chosen.version})": before, "after": ROOT / "src"}
+    with_nodes = WITH_NODES if chosen.version == COMMIT else chosen.version
+    with sources(chosen.version) as before, sources(with_nodes) as nodes_before, started():
         for name in chosen.only or MEASURES:
             os.sched_setaffinity(0, {LOAD_CORE} if name in ("sqlite", "postgresql") else cores)
-            rows += measured(name, versions, chosen.rounds, chosen.seconds)
+            versions = {"before": nodes_before if name in OF_NODES else before, "after": ROOT / "src"}
+            rows += measured(name, versions, 1 if name in ONCE else chosen.rounds, chosen.seconds)
     minutes = (monotonic() - began) / 60
-    text = table(["", *versions, "after / before"], rows)
-    text += f"\n\n(The middle one of {chosen.rounds} rounds each, {minutes:.0f} minutes; {'; '.join(machine)}.)"
+    text = table(["", "before", "after", "after / before"], rows)
+    text += f"\n\nBefore is {chosen.version}, and {with_nodes} for the rows of two nodes and of the journal. "
+    text += f"(The middle one of {chosen.rounds} rounds each, but one round for the journal and what is killed; "
+    text += f"{minutes:.0f} minutes; {'; '.join(machine)}.)"
     print(text)
     if chosen.publish:
         summary.write(summary.PERFORMANCE, "python -m bench.before", text)
