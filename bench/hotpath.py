@@ -29,7 +29,7 @@ from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter
 from aerostack_realtime.gateway.limits.settings import UNLIMITED
-from aerostack_realtime.gateway.websocket.framing import Framing
+from aerostack_realtime.gateway.websocket.framing import whole_texts
 from aerostack_realtime.gateway.websocket.protocol import WebSocketProtocol
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.services import Services
@@ -97,7 +97,6 @@ def _round(step: Callable[[], object]) -> float:
 def steps() -> list[tuple[str, float]]:
     """Every step of a publish to ten subscribers, in its order."""
     clock = HybridClock(lambda: time.time_ns() // 1000, 0, 2**62, lambda _: None)
-    framing = Framing(128)
     log = Log(0, Bounds(), Budget(1 << 28))
     audience = Audience(lambda _: None, 1 << 20, lambda _: None)
     for _ in range(10):
@@ -113,7 +112,7 @@ def steps() -> list[tuple[str, float]]:
 
     nothing = cost(lambda: None)
     found = [
-        ("the client's framing", cost(lambda: framing.feed(COMING))),
+        ("unmask the texts of a read", cost(lambda: whole_texts(COMING))),
         ("decode the command, its payload untouched", cost(lambda: messages.decode_command(COMMAND))),
         ("canonical topic (remembered)", cost(lambda: topics.canonical("bench/rooms-17", "default"))),
         ("position: the hybrid clock", cost(clock.next)),
