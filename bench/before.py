@@ -165,6 +165,7 @@ def _printed(source: Path, *command: str) -> dict[str, list[str]]:
 
 
 def _faults(source: Path, _: float) -> Figures:
+    clusters.SOCKETIO_STREAMS.prepare()  # installs what the clients import
     nodes = _of_version(clusters.OURS, source)
     killed = cluster_faults.suffer(nodes, cluster_faults.FAULTS[0])
     emptied = cluster_faults.suffer(nodes, cluster_faults.FAULTS[-1])
