@@ -174,6 +174,8 @@ for (const { name: screen, ...options } of SCREENS.slice(0, PICTURES ? 4 : 2))
     ] as const) {
       await link(page, list).focus()
       await page.keyboard.press('Enter')
+      await expect(heading(page, list)).toBeVisible()
+      await expect(page.getByRole('main')).toBeFocused() // the page before may have a link of the same name
       await page.getByRole('main').getByRole('link', { name: entry }).first().focus()
       await page.keyboard.press('Enter')
       await expect(page.getByRole('heading', { level: 1, name: entry })).toBeVisible()
