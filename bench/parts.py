@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -124,12 +125,13 @@ def _output(part: Part, seconds: float) -> tuple[str, bool]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         preexec_fn=_on_all_cores,
     )
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # its clients keep our pipes open, and would be waited for
         process.communicate()
         return f"Left out: it took longer than {seconds:.0f} s here. `{part.command}` measures it.", False
     found = tables(output)

@@ -1,12 +1,13 @@
 """What `make bench` writes besides its own tables: other benchmarks' tables, and README's."""
 
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from bench import summary
 from bench.contenders import CONTENDERS
-from bench.parts import PARTS, Result, report, tables
+from bench.parts import PARTS, Part, Result, report, run, tables
 from bench.suite import Results
 
 PRINTED = """AMD EPYC, 2 cores
@@ -32,6 +33,14 @@ def test_a_part_that_was_left_out_says_how_to_measure_it() -> None:
     assert text.splitlines()[0] == f"## {part.title}"
     assert part.command in text
     assert text.endswith("Left out: no time.")
+
+
+def test_a_part_that_takes_too_long_ends_with_all_that_it_started() -> None:
+    child = "subprocess.run(['sleep', '1000'])"  # it would keep the output open
+    part = Part("Slow", "Sleeps.", "timeit", ("-n1", "-r1", "-s", "import subprocess", child), seconds=0.3)
+    [result] = run([part], until=monotonic() + 60)
+    assert not result.measured
+    assert result.text.startswith("Left out: it took longer")
 
 
 @pytest.mark.parametrize(
