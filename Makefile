@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := src tests bench examples scripts native
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser bench bench-quick faults outage test-versions test-pythons wheel docs reference check-chart test-caddy fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser bench bench-quick faults outage test-versions test-redis test-pythons wheel docs reference check-chart test-caddy fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -104,6 +104,17 @@ test-versions: install .tools/sqlite3 .tools/initdb .tools/prometheus ## the Pos
 	@for version in $(VERSIONS); do \
 	  echo "PostgreSQL $$version"; programs=$$(scripts/postgres $$version); \
 	  AEROSTACK_POSTGRES_BIN=$$programs $(BIN)/pytest tests/contract tests/flow -k "postgres and not wrapping" -n $(WORKERS) --dist loadfile; \
+	done
+
+REDIS ?= redis-6.2 valkey-8.1 valkey-9.1
+CLUSTER_TESTS ?= tests/contract/backplane tests/flow/test_cluster.py tests/flow/test_stream_cluster.py \
+  tests/flow/test_document_cluster.py tests/flow/test_workers.py
+# Not TLS: these programs are built without it; `make test` has it.
+test-redis: install .tools/sqlite3 .tools/initdb ## a cluster's tests and faults on other versions of Redis, and on Valkey; REDIS="valkey-9.1"
+	@for server in $(REDIS); do \
+	  AEROSTACK_REDIS_SERVER=$$(scripts/redis $$server); export AEROSTACK_REDIS_SERVER; $$AEROSTACK_REDIS_SERVER --version; \
+	  $(BIN)/pytest $(CLUSTER_TESTS) -k "not tls" -n $(WORKERS) --dist loadfile; \
+	  $(BIN)/python -m tests.faults --nodes 3 --published 400 --written 1000 --faults 200 --pause 150 --seed 17 --seconds 100; \
 	done
 
 docs: install ## the documentation site, in .tools/site and at /docs of `aerostack dev`; dead links fail

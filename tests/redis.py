@@ -7,12 +7,14 @@ another program, such as valkey-server.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +29,15 @@ PATIENCE = 40.0
 
 def program() -> str:
     return os.environ.get("AEROSTACK_REDIS_SERVER", "redis-server")
+
+
+@cache
+def _locks_debug(name: str) -> bool:
+    """Whether a server refuses DEBUG until its settings allow it; older ones refuse that setting."""
+    version = subprocess.run([name, "--version"], capture_output=True, text=True, check=True).stdout
+    major = re.search(r"v=(\d+)", version)
+    assert major is not None, version
+    return int(major[1]) >= 7
 
 
 def free_port() -> int:
@@ -59,9 +70,10 @@ class RedisServer:
             "dir": str(self.directory),
             "save": "",
             "appendonly": "no",
-            "enable-debug-command": "yes",
             "repl-diskless-sync-delay": "0",
         } | {name.replace("_", "-"): value for name, value in settings.items()}
+        if _locks_debug(program()):
+            self._settings["enable-debug-command"] = "yes"
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod

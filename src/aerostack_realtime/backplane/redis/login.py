@@ -123,7 +123,7 @@ async def _checked(connection: Connection, address: Address, endpoint: Endpoint,
 
 
 def _check_server(info: Mapping[str, str], endpoint: Endpoint) -> None:
-    mode = info.get("redis_mode", "")
+    mode = info.get("redis_mode") or info.get("server_mode", "")  # Redis calls it the former, Valkey the latter
     if mode == "sentinel":
         raise JournalUnusable(
             f"{endpoint} is a Sentinel: write redis+sentinel://{endpoint}/master-name, with all Sentinels."
