@@ -18,6 +18,7 @@ from aerostack_realtime.database.postgres.connection.address import names_server
 from tests.flow.calls import Http
 from tests.flow.command import COMMAND, aerostack, environment
 from tests.flow.wire import PATIENCE_SECONDS, Dial
+from tests.redis import RedisServer
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -268,6 +269,27 @@ async def test_check_names_every_problem(tmp_path: Path) -> None:
     assert ran.code == 2
     assert "16 characters" in ran.err
     assert "not a SQLite database" in ran.err
+
+
+@pytest.mark.database("postgres")
+def test_check_connects_to_the_backplane(
+    database: "Database", redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("aerostack.toml").write_text(
+        f'secret_keys = ["{"k" * 32}"]\nanonymous = true\ndatabase = "{database.address}"\n'
+        f'backplane = "{redis.url}"\n[[channels]]\ntopic = "chat/{{room}}"'
+    )
+    checked = invoke("check")
+    assert checked.exit_code == 0, checked.stderr
+    assert f"backplane {redis.url}/0: usable" in checked.stdout
+    redis.command("ACL", "SETUSER", "node", "on", "nopass", "~*", "resetchannels", "+@all")
+    monkeypatch.setenv("AEROSTACK_BACKPLANE", redis.url.replace("//", "//node:secret@"))
+    refused = invoke("check")
+    redis.command("ACL", "DELUSER", "node")
+    assert refused.exit_code == 2
+    assert "lacks rights on channels" in " ".join(refused.stderr.split())
+    assert refused.stderr.splitlines()[-1] == "    ACL SETUSER node &{ae:*"
 
 
 @asynccontextmanager

@@ -8,8 +8,10 @@ from typing import Final
 
 from aerostack_realtime.backplane.base import Epochs, Generations, Journal, JournalUnusable
 from aerostack_realtime.backplane.memory import HighWater, MemoryJournal
+from aerostack_realtime.backplane.redis import check as redis_check
 from aerostack_realtime.backplane.redis.address import is_redis_url, parse_address
 from aerostack_realtime.backplane.redis.journal import DEFAULTS, RedisJournal, RedisSettings
+from aerostack_realtime.backplane.redis.scripts import Keys
 
 MEMORY: Final = "memory"
 
@@ -29,6 +31,14 @@ def check_backplane(url: str, *, clustered: bool) -> None:
         raise JournalUnusable(
             'Several nodes need PostgreSQL: set database = "postgresql://…", or leave the backplane out.'
         )
+
+
+async def problems(url: str, *, name: str) -> list[str]:
+    """What is wrong with the server at an address that passed `check_backplane`; `name` is that of the journal."""
+    if url == MEMORY:
+        return []
+    address = parse_address(url)
+    return await redis_check.problems(address, Keys.of(name, address.database))
 
 
 def open_journal(

@@ -1,4 +1,4 @@
-"""`aerostack check`: what is wrong with the settings and the database, and what a user may do."""
+"""`aerostack check`: what is wrong with the settings, the database and the backplane, and what a user may do."""
 
 import asyncio
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from aerostack_realtime import config
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.access.verdicts import ACTIONS
+from aerostack_realtime.backplane import factory
 from aerostack_realtime.cli import decision
 from aerostack_realtime.cli.console import fail, note, out
 from aerostack_realtime.cli.keys import claims_of
@@ -36,7 +37,7 @@ def check(
     config_file: ConfigFile = None,
     database: DatabaseAddress = None,
 ) -> None:
-    """Report what is wrong with the settings and the database, without starting a server.
+    """Report what is wrong with the settings, the database and the backplane, without starting a server.
 
     With an action and a topic, report which rule decides about it, and how. The exit code is then 0 if the action
     is allowed and 1 if it is not.
@@ -69,6 +70,7 @@ def _check_all(found: Loaded, address: str, named: bool) -> None:
             problems += asyncio.run(_database_problems(address, found.settings))
     except DatabaseUnusable as error:
         problems.append(str(error))
+    problems += _backplane_problems(found.settings)
     if (unbuilt := static.missing()) is not None:
         note(unbuilt)
     out.print(f"frames are written by: {path_of(open_batch(found.settings.batched_writes, lambda _: None))}")
@@ -78,6 +80,20 @@ def _check_all(found: Loaded, address: str, named: bool) -> None:
         out.print("nothing is wrong, but without settings only `aerostack dev` starts: see `aerostack init`")
     else:
         out.print("no problems found")
+
+
+def _backplane_problems(settings: Settings) -> list[str]:
+    """What is wrong with the server of the backplane; if nothing is, prints that it is usable."""
+    if settings.backplane == factory.MEMORY:
+        return []
+    try:
+        config.check_backplane(settings)
+    except SettingsError:
+        return []  # reported with the settings
+    found = asyncio.run(factory.problems(settings.backplane, name=settings.backplane_name))
+    if not found:
+        out.print(f"backplane {factory.shown(settings.backplane)}: usable", markup=False)
+    return found
 
 
 async def _database_problems(address: str, settings: Settings) -> list[str]:

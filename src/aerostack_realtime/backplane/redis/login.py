@@ -32,6 +32,10 @@ class ServerUnreachable(Exception):
     """The server cannot be used now; it may be later. The message says why, without credentials."""
 
 
+class RightMissing(JournalUnusable):
+    """The user of the address may not run a command that every node needs."""
+
+
 class Identity(Struct, frozen=True):
     """`run_id` names the server process; it differs after each restart. `client` names the connection there."""
 
@@ -50,6 +54,29 @@ async def log_in(address: Address, endpoint: Endpoint, *, name: str = "aerostack
     except BaseException:
         connection.abort()
         raise
+
+
+async def log_in_twice(
+    address: Address, endpoint: Endpoint, *, name: str
+) -> tuple[Connection, Connection, Identity]:
+    """Two connections to one server process, each as `log_in` returns it. Raises as `log_in`."""
+    first, identity = await log_in(address, endpoint, name=name)
+    opened = [first]
+    try:
+        second, other = await log_in(address, endpoint, name=name)
+        opened.append(second)
+        if other.client == identity.client:
+            raise JournalUnusable(multiplexed(endpoint))
+        if other.run_id != identity.run_id:
+            raise ServerUnreachable(
+                f"Two connections to {endpoint} reached different Redis servers: name the master itself, not a "
+                "load balancer."
+            )
+    except BaseException:
+        for connection in opened:
+            connection.abort()
+        raise
+    return first, second, identity
 
 
 async def connected(address: Address, endpoint: Endpoint) -> Connection:
@@ -78,21 +105,21 @@ async def connected(address: Address, endpoint: Endpoint) -> Connection:
         ) from None
 
 
+def channel_commands(channel: str) -> tuple[tuple[str, ...], ...]:
+    """What a connection has to be able to do with a channel, in this order; what is published is empty."""
+    return ("HELLO", "3"), ("SUBSCRIBE", channel), ("PUBLISH", channel, ""), ("UNSUBSCRIBE", channel)
+
+
 async def may_publish(connection: Connection, channel: str) -> bool:
     """Whether this connection can publish on `channel` and subscribe to it beside its commands: the server has to
     speak RESP3, and the user to have the rights. Raises ConnectionLost."""
     try:
-        for command in (
-            ("HELLO", "3"),
-            ("SUBSCRIBE", channel),
-            ("PUBLISH", channel, ""),
-            ("UNSUBSCRIBE", channel),
-        ):
+        for command in channel_commands(channel):
             await connection.call(*command)
     except ServerError as error:
         log.warning(
             "Redis does not let the user of the address publish (%s), so nodes ask for what others append, which "
-            "takes more time and CPU: ACL SETUSER it &{ae:* +@pubsub +hello",
+            "takes more time and CPU: `aerostack check` prints the ACL SETUSER that lets it",
             str(error)[:120],
         )
         return False
@@ -110,7 +137,7 @@ async def _checked(connection: Connection, address: Address, endpoint: Endpoint,
     await authenticate(connection, address.credentials, endpoint)
     seconds = LOGIN_SECONDS if address.master is not None else COMMAND_SECONDS
     client = await _ask(connection, endpoint, "CLIENT", "ID", seconds=seconds)
-    info = _fields(await _ask(connection, endpoint, "INFO", "server"))
+    info = fields_of(await _ask(connection, endpoint, "INFO", "server"))
     _check_server(info, endpoint)
     if address.database:
         await _ask(connection, endpoint, "SELECT", str(address.database))
@@ -191,7 +218,7 @@ def _meaning(error: ServerError, endpoint: Endpoint, parts: tuple[str, ...]) -> 
                 f"Redis at {endpoint} refuses the user or the password: correct them in the address."
             )
         case "NOPERM":
-            return JournalUnusable(
+            return RightMissing(
                 f"The user of the address may not run {' '.join(parts[:2]).upper()} at {endpoint}: ACL SETUSER it "
                 f"+{parts[0].lower()}."
             )
@@ -216,6 +243,6 @@ def _meaning(error: ServerError, endpoint: Endpoint, parts: tuple[str, ...]) -> 
     )
 
 
-def _fields(info: bytes) -> dict[str, str]:
+def fields_of(info: bytes) -> dict[str, str]:
     lines = info.decode("utf-8", "replace").splitlines()
     return {key: value for key, colon, value in (line.partition(":") for line in lines) if colon}

@@ -12,7 +12,7 @@ from aerostack_realtime.backplane.base import Generation, Generations, JournalUn
 from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.address import Address, Endpoint
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, ServerError
-from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in, may_publish, multiplexed
+from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in_twice, may_publish
 from aerostack_realtime.backplane.redis.sentinels import Locator
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -94,18 +94,9 @@ class Opener:
         Raises ServerUnreachable when it is worth another try, else JournalUnusable.
         """
         endpoint = await self._locator.locate()
-        appends, identity = await log_in(self._address, endpoint, name=self._name)
-        opened = [appends]
+        appends, tail, identity = await log_in_twice(self._address, endpoint, name=self._name)
+        opened = [appends, tail]
         try:
-            tail, other = await log_in(self._address, endpoint, name=self._name)
-            opened.append(tail)
-            if other.client == identity.client:
-                raise JournalUnusable(multiplexed(endpoint))
-            if other.run_id != identity.run_id:
-                raise ServerUnreachable(
-                    f"Two connections to {endpoint} reached different Redis servers: name the master itself, not "
-                    "a load balancer."
-                )
             generation, mark = await self._generation(appends, identity, endpoint, last)
             await appends.call("SCRIPT", "LOAD", scripts.APPEND.source)
             publishes = await may_publish(appends, self._keys.entries)
@@ -273,7 +264,7 @@ def _meaning(error: ConnectionLost | ServerError, endpoint: Endpoint) -> Excepti
     words = str(error)[:200]
     if isinstance(error, ServerError) and ("NOPERM" in words or "No permissions" in words or "ACL" in words):
         return JournalUnusable(
-            f"The user of the address lacks rights at {endpoint} ({words}): ACL SETUSER it ~{{ae:* &{{ae:* +@all, "
-            "or at least +@stream +@hash +@scripting +@connection +@pubsub +time +exists +info +role."
+            f"The user of the address lacks rights at {endpoint} ({words}): `aerostack check` prints the ACL "
+            "SETUSER that grants them."
         )
     return ServerUnreachable(f"Redis at {endpoint} cannot be used now ({words}).")
