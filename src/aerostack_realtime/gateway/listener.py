@@ -1,7 +1,9 @@
 """The listening socket, and the guard against connections that never become a request."""
 
 import asyncio
+import socket
 import ssl
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +18,9 @@ from aerostack_realtime.protocol.errors import RateLimited
 
 BACKLOG: Final = 4096
 """Connections the kernel queues while the loop is busy: a fleet of clients that returns comes at once."""
+ACCEPTS: Final = 8
+"""Connections that one iteration of the event loop accepts. libuv accepts one per watched descriptor, so each
+connection of a fleet that returns would cost an iteration."""
 
 
 class Listener:
@@ -43,7 +48,7 @@ class Listener:
         self._upgrades = upgrades
         loop = asyncio.get_running_loop()
         self._waiting = Waiting(limits, loop.time, loop.call_at)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
         """Take the address, and return the port (the one the system chose when `port` is 0). Raises OSError.
@@ -55,27 +60,32 @@ class Listener:
         assert server is not None, "the runner was set up"
         server.request_factory = merging_slashes(server.request_factory)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
+        serve = partial(
+            loop.create_server,
             self._protocol,
-            host,
-            port,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else self._limits.handshake_seconds,
             backlog=BACKLOG,
-            reuse_port=shared or None,
             start_serving=False,
         )
-        chosen: int = self._server.sockets[0].getsockname()[1]
+        first = await serve(host, port, reuse_port=shared or None)
+        self._servers.append(first)
+        for each in first.sockets:
+            for _ in range(ACCEPTS - 1):
+                copy = socket.fromfd(each.fileno(), each.family, each.type)
+                self._servers.append(await serve(sock=copy))
+        chosen: int = first.sockets[0].getsockname()[1]
         return chosen
 
     async def start(self) -> None:
         """Accept connections. Raises OSError."""
-        assert self._server is not None, "it is bound first"
-        await self._server.start_serving()
+        assert self._servers, "it is bound first"
+        for each in self._servers:
+            await each.start_serving()
 
     def stop_accepting(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for each in self._servers:
+            each.close()
 
     def tick(self) -> None:
         """Write down who was turned away; call it about once a second. A line for each socket would be a flood
