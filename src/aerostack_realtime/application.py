@@ -6,7 +6,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Struct
 
 from aerostack_realtime.access.identity import Identity
@@ -142,7 +142,7 @@ class ApplicationBuilder(Struct, frozen=True):
     ) -> Session:
         links = None
         if self.settings.open_access:
-            links = ExplanationLinks.of(request.scheme, request.headers.get("Host"))
+            links = ExplanationLinks.of(request.scheme, request.headers.get(hdrs.HOST))
         return Session(
             services=services,
             transport=transport,

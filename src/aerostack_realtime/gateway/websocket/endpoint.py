@@ -1,7 +1,7 @@
 """The WebSocket endpoint: authenticates a connect, and makes the session of the connection."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
@@ -49,14 +49,13 @@ Identify = Callable[[ConnectRequest, list[str]], Identity | None]
 
 def offered(request: ConnectRequest) -> list[str]:
     """The sub-protocols a client offers, in its order."""
-    headers = request.headers.getall("Sec-WebSocket-Protocol", ())
+    headers = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
     return [stripped for header in headers for each in header.split(",") if (stripped := each.strip())]
 
 
-def select(protocols: Iterable[str]) -> str | None:
+def select(protocols: Sequence[str]) -> str | None:
     """The sub-protocol to answer: ours, else the first without a credential, else the first, since a browser
     closes a socket on which none was selected."""
-    protocols = list(protocols)
     if PROTOCOL in protocols:
         return PROTOCOL
     plain = [each for each in protocols if not each.startswith((_KEY, _TOKEN))]
@@ -138,11 +137,11 @@ class WebSocketEndpoint:
 
     def admits(self, request: Upgrade) -> bool:
         """Whether a request may be upgraded; if not, `handle` answers it with the reason."""
-        host = request.headers.get("Host")
+        host = request.headers.get(hdrs.HOST)
         return (
             not self._closed
             and self._origins.serves(host)
-            and self._origins.allows(request.headers.get("Origin"), host)
+            and self._origins.allows(request.headers.get(hdrs.ORIGIN), host)
         )
 
     def open(self, request: Upgrade, transport: asyncio.Transport) -> None:
@@ -173,7 +172,7 @@ class WebSocketEndpoint:
         """Accept a WebSocket whose client `identify` knows; its topics are those of `project`. `opened` gets its
         session. Raises AerostackError before the upgrade."""
         self._require_open()
-        if not self._origins.allows(request.headers.get("Origin"), request.headers.get("Host")):
+        if not self._origins.allows(request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)):
             self._counters.refused_connects[Forbidden.code] += 1
             raise Forbidden(ORIGIN_REFUSED)
         protocols = offered(request)
@@ -275,7 +274,7 @@ class WebSocketEndpoint:
         if self._query_credentials:
             token = token or request.query.get("token")
         if token is None:
-            scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
             token = bearer.strip() if scheme.lower() == "bearer" else None
         return token
 

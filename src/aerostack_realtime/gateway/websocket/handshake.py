@@ -1,8 +1,8 @@
 """The upgrade of a request to a WebSocket (RFC 6455 §4)."""
 
 import asyncio
-import base64
 import hashlib
+from binascii import b2a_base64
 from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
@@ -10,6 +10,8 @@ from aiohttp import hdrs, web
 from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
 
 _SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_SHA1: Final = hashlib.sha1(usedforsecurity=False)
+"""Copied for each request, since making one takes a third of an answer."""
 
 
 def proper(request: web.Request, protocols: list[str]) -> bool:
@@ -19,8 +21,9 @@ def proper(request: web.Request, protocols: list[str]) -> bool:
 
 def answer(request: ConnectRequest, protocol: str | None, extensions: str | None) -> bytes:
     """The head that accepts a proper request, with one of its protocols and some of its extensions."""
-    key = request.headers[hdrs.SEC_WEBSOCKET_KEY].encode()
-    accept = base64.b64encode(hashlib.sha1(key + _SALT, usedforsecurity=False).digest()).decode()
+    hashed = _SHA1.copy()
+    hashed.update(request.headers[hdrs.SEC_WEBSOCKET_KEY].encode() + _SALT)
+    accept = b2a_base64(hashed.digest(), newline=False).decode()
     selected = "" if protocol is None else f"Sec-WebSocket-Protocol: {protocol}\r\n"
     if extensions is not None:
         selected += f"Sec-WebSocket-Extensions: {extensions}\r\n"

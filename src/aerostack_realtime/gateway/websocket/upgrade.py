@@ -5,8 +5,9 @@ Whatever is not exactly that is left to aiohttp, which accepts or refuses it lik
 """
 
 import re
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from aiohttp import hdrs
 from multidict import CIMultiDict, MultiDict, MultiMapping
 from yarl import URL
 
@@ -26,6 +27,33 @@ _PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9._~=&:@/-]*")
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 """The base64 of 16 bytes."""
 _WITH_BODY: Final = frozenset({"content-length", "transfer-encoding", "expect"})
+
+_KEY_LINE: Final = f"\r\n{hdrs.SEC_WEBSOCKET_KEY}: ".encode()
+_KEY_BYTES: Final = 24
+_PROTOCOL_LINE: Final = f"\r\n{hdrs.SEC_WEBSOCKET_PROTOCOL}: ".encode()
+REMEMBERED: Final = 256
+"""Heads that are remembered: the clients of an application send the same one, but for the key and credentials."""
+REMEMBERED_BYTES: Final = 1024
+"""Of a head that is remembered."""
+_SHARED: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "host",
+        "origin",
+        "pragma",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "upgrade",
+        "user-agent",
+    }
+)
+"""The headers of a head that is remembered. Others differ from client to client, or are secrets."""
 
 
 class ConnectRequest(Protocol):
@@ -60,13 +88,66 @@ class Upgrade:
         self.rest = rest
 
 
+class _Head(NamedTuple):
+    """A head that clients share; its key and sub-protocols are empty."""
+
+    headers: CIMultiDict[str]
+    query: MultiMapping[str]
+
+
+_heads: Final[dict[bytes, _Head]] = {}
+"""Heads without the values of their key and sub-protocols. What they mean depends on these bytes alone."""
+
+
 def read(data: bytes, limits: Limits, remote: str | None, scheme: str = "http") -> Upgrade | None:
     """The plain request for a WebSocket that `data` begins with; None for anything else.
 
     aiohttp would accept the same request, with the same headers and query.
     """
-    if data.find(_END, 0, limits.header_bytes) < 0:
+    end = data.find(_END, 0, limits.header_bytes)
+    if end < 0:
         return None
+    before, key_line, rest = data[:end].partition(_KEY_LINE)
+    key, rest = rest[:_KEY_BYTES], rest[_KEY_BYTES:]
+    has_key = bool(key_line) and (not rest or rest.startswith(b"\r\n"))
+    before, line, rest = b"".join((before, _KEY_LINE, rest)).partition(_PROTOCOL_LINE)
+    protocols, line_end, after = rest.partition(b"\r\n")
+    shared = b"".join((before, line, line_end, after))
+    head = _heads.get(shared)
+    if head is None or len(head.headers) > limits.headers:
+        found = _read(data, limits, remote, scheme)
+        if found is not None and has_key and (line or hdrs.SEC_WEBSOCKET_PROTOCOL not in found.headers):
+            _remember(shared, found)
+        return found
+    try:
+        key_text, protocols_text = key.decode("ascii"), protocols.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    if _KEY.fullmatch(key_text) is None or not protocols_text.isprintable():
+        return _read(data, limits, remote, scheme)
+    headers = head.headers.copy()
+    headers[hdrs.SEC_WEBSOCKET_KEY] = key_text
+    if line:
+        headers[hdrs.SEC_WEBSOCKET_PROTOCOL] = protocols_text.strip(" ")
+    return Upgrade(headers, head.query, remote, scheme, data[end + len(_END) :])
+
+
+def _remember(shared: bytes, found: Upgrade) -> None:
+    """Remember a head, if other clients may send it as well."""
+    headers = CIMultiDict(found.headers)
+    if len(shared) > REMEMBERED_BYTES:
+        return
+    if {*found.query} <= {"projectId"} and {each.lower() for each in headers} <= _SHARED:
+        for name in (hdrs.SEC_WEBSOCKET_KEY, hdrs.SEC_WEBSOCKET_PROTOCOL):
+            if name in headers:
+                headers[name] = ""
+        if len(_heads) >= REMEMBERED:
+            del _heads[next(iter(_heads))]
+        _heads[shared] = _Head(headers, found.query)
+
+
+def _read(data: bytes, limits: Limits, remote: str | None, scheme: str) -> Upgrade | None:
+    """A request whose head is complete, read line by line."""
     found = _HEAD.match(data)
     if found is None:
         return None

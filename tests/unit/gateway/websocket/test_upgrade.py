@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aerostack_realtime.gateway.limits.settings import Limits
-from aerostack_realtime.gateway.websocket.upgrade import Upgrade, read
+from aerostack_realtime.gateway.websocket import upgrade
+from aerostack_realtime.gateway.websocket.upgrade import REMEMBERED, Upgrade, read
 
 LIMITS = Limits()
 KEY = b64encode(b"0123456789abcdef")
@@ -173,3 +174,97 @@ def test_aiohttp_reads_the_same(query: str, names: list[str], value: str) -> Non
     assert isinstance(found, Upgrade)
     assert list(found.headers.items()) == headers
     assert list(found.query.items()) == pairs
+
+
+SHARED = (
+    b"GET /api/realtime?projectId=p HTTP/1.1\r\n"
+    b"Host: localhost:8787\r\n"
+    b"Sec-WebSocket-Key: " + KEY + b"\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Sec-WebSocket-Protocol: aerostack-v1, aerostack-token.t\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"\r\n"
+)
+"""A request whose head many clients send."""
+
+
+def meaning(found: Upgrade | None) -> object:
+    return found and (list(found.headers.items()), list(found.query.items()), found.remote, found.rest)
+
+
+@given(
+    at=st.integers(0, len(SHARED)),
+    removed=st.integers(0, 40),
+    added=st.sampled_from(["", " ", "\t", "=", "A", "\r\n", "\r", "\n", ": ", "\xff", KEY.decode(), ", x"])
+    | st.just("Sec-WebSocket-Key: ")
+    | st.just("\r\nSec-WebSocket-Key: " + KEY.decode())
+    | st.just("\r\nSec-WebSocket-Protocol: x")
+    | st.just("Sec-WebSocket-Protocol: "),
+)
+def test_a_remembered_head_changes_no_answer(at: int, removed: int, added: str) -> None:
+    data = SHARED[:at] + added.encode("latin-1") + SHARED[at + removed :]
+    upgrade._heads.clear()
+    expected = meaning(read(data, LIMITS, "10.0.0.9"))
+    upgrade._heads.clear()
+    for known in (SHARED, data):
+        read(known, LIMITS, None)
+        assert meaning(read(data, LIMITS, "10.0.0.9")) == expected
+
+
+@pytest.mark.parametrize("last", [b"Sec-WebSocket-Key: " + KEY, b"Sec-WebSocket-Protocol: a, aerostack-key.b"])
+def test_any_line_of_a_remembered_head_may_be_its_last(last: bytes) -> None:
+    lines = [each for each in SHARED.split(b"\r\n")[:-2] if not each.startswith(last[:18])]
+    data = b"\r\n".join([*lines, last, b"", b"rest"])
+    upgrade._heads.clear()
+    first, again = read(data, LIMITS, None), read(data, LIMITS, None)
+    assert len(upgrade._heads) == 1
+    assert meaning(first) == meaning(again)
+    assert again is not None
+    assert again.rest == b"rest"
+
+
+def test_heads_are_remembered_without_credentials() -> None:
+    upgrade._heads.clear()
+    assert read(SHARED.replace(b"token.t", b"token.marker"), LIMITS, None) is not None
+    assert len(upgrade._heads) == 1
+    assert "marker" not in repr(upgrade._heads)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SHARED.replace(b"projectId=p", b"token=marker"),
+        SHARED.replace(b"projectId=p", b"projectId=p&apiKey=marker"),
+        SHARED.replace(b"Upgrade: w", b"Authorization: Bearer marker\r\nUpgrade: w"),
+        SHARED.replace(b"Upgrade: w", b"Cookie: marker\r\nUpgrade: w"),
+        SHARED.replace(b"Upgrade: w", b"X-Forwarded-For: marker\r\nUpgrade: w"),
+        SHARED.replace(b"Upgrade: w", b"Origin: " + b"m" * 1024 + b"\r\nUpgrade: w"),
+    ],
+)
+def test_a_head_of_one_client_is_not_remembered(data: bytes) -> None:
+    upgrade._heads.clear()
+    assert read(data, LIMITS, None) is not None
+    assert not upgrade._heads
+
+
+def test_a_remembered_head_is_checked_against_the_limits() -> None:
+    assert read(SHARED, LIMITS, None) is not None
+    assert read(SHARED, replace(LIMITS, headers=5), None) is None
+    assert read(SHARED, replace(LIMITS, header_bytes=len(SHARED) - 1), None) is None
+
+
+def test_as_many_heads_are_remembered_as_there_is_room_for() -> None:
+    upgrade._heads.clear()
+    for number in range(REMEMBERED + 2):
+        assert read(SHARED.replace(b"8787", b"%d" % (1000 + number)), LIMITS, None) is not None
+    assert len(upgrade._heads) == REMEMBERED
+
+
+def test_the_headers_of_two_requests_with_one_head_are_their_own() -> None:
+    first = read(SHARED, LIMITS, None)
+    second = read(SHARED.replace(b"token.t", b"token.u"), LIMITS, None)
+    assert first is not None
+    assert second is not None
+    assert first.headers["Sec-WebSocket-Protocol"].endswith("token.t")
+    assert second.headers["Sec-WebSocket-Protocol"].endswith("token.u")
