@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import jwt
 from msgspec import Struct
 
-from aerostack_realtime.access.keys import Keys
+from aerostack_realtime.access.keys import Keys, digest_of
 from aerostack_realtime.access.revocations import Revocations
 from aerostack_realtime.access.tokens import SECRET_ALGORITHM, Tokens
 from aerostack_realtime.protocol.errors import InvalidKey, Unauthorized
@@ -70,15 +70,18 @@ class Authenticator:
         `user_id` is the id that an anonymous client claims. Raises InvalidKey, Unauthorized, TokenExpired, and
         Unavailable while keys are not fetched yet.
         """
-        if token and (secret := self._secret.find(token)):
+        digest = digest_of(token) if token else b""
+        if digest and (secret := self._secret.find_digest(digest)):
             return Identity("server", key=secret)
         if key and (secret := self._secret.find(key)):
-            return self._user(token, secret) if token and token != key else Identity("server", user_id, key=secret)
+            if token and token != key:
+                return self._user(token, digest, secret)
+            return Identity("server", user_id, key=secret)
         known = self._publishable.find(key) if key else None
         if key and known is None:
             raise InvalidKey("This API key is not known here; check the key, and the project's settings.")
         if token and token != key:
-            return self._user(token, known)
+            return self._user(token, digest, known)
         if not self.anonymous and known is None:
             return None
         claimed = (user_id or None) if self.claimed_ids else None
@@ -100,10 +103,10 @@ class Authenticator:
         """Whether the token that proved an identity has expired."""
         return identity.expires is not None and identity.expires < self._now()
 
-    def _user(self, token: str, key: str | None) -> Identity:
+    def _user(self, token: str, digest: bytes, key: str | None) -> Identity:
         if self._tokens is None:
             raise Unauthorized("This server checks no tokens: set token_secret or token_keys in its settings.")
-        claims = self._tokens.check(token)
+        claims = self._tokens.check(token, digest)
         if self._revocations.revoked(claims):
             raise Unauthorized("The token was revoked. Sign in again for a new one.")
         return Identity("user", claims["sub"], float(claims["exp"]), claims, key)

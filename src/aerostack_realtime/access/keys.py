@@ -28,16 +28,24 @@ class Keys:
         return frozenset(fingerprint(digest) for digest in self._digests)
 
     def find(self, given: str) -> str | None:
-        """The fingerprint of the key that `given` is, fit for a log; None for an unknown key.
+        """The fingerprint of the key that `given` is, fit for a log; None for an unknown key."""
+        return self.find_digest(digest_of(given))
 
-        Compared as digests, in constant time and against every key, so that the time says nothing.
+    def find_digest(self, digest: bytes) -> str | None:
+        """The same for the `digest_of` what was given.
+
+        Compared in constant time and against every key, so that the time says nothing.
         """
-        digest = sha256(given.encode(errors="surrogatepass")).digest()
         found = None
         for known in self._digests:
             if hmac.compare_digest(known, digest):
                 found = fingerprint(known)
         return found
+
+
+def digest_of(given: str) -> bytes:
+    """The SHA-256 of a credential, whatever characters it has."""
+    return sha256(given.encode(errors="surrogatepass")).digest()
 
 
 def hashed(key: str) -> str:

@@ -83,11 +83,14 @@ class Permissions:
 
     def allows(self, topic: str, action: Action) -> bool:
         """Whether `check` succeeds. Raises Undecided, Unavailable."""
-        try:
-            self.check(topic, action)
-        except Forbidden:
-            return False
-        return True
+        verdict = self._verdicts.get((topic, action))
+        if verdict is None:
+            verdict = self._decide(topic, action)
+        return (
+            verdict.allowed
+            and (verdict.hook is None or self._answered(topic, action, verdict))
+            and (verdict.member is None or self._is_member(verdict.member))
+        )
 
     async def ask(self, undecided: Undecided) -> None:
         """Ask the `authorize` function; the next `check` uses its answer."""

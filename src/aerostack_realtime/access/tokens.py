@@ -4,7 +4,6 @@ The attacks this has to stand are the vectors of tests/unit/access/test_tokens.p
 taken for an HMAC secret, keys smuggled in by the header, and what else RFC 8725 lists.
 """
 
-import hashlib
 import json
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Struct
 
+from aerostack_realtime.access.keys import digest_of
+from aerostack_realtime.access.shared_secret import SharedSecret
 from aerostack_realtime.protocol.errors import TokenExpired, Unauthorized
 
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
@@ -37,18 +38,17 @@ _TO_BASE64: Final = bytes.maketrans(b"-_+/", b"+/!!")
 """base64url as base64. The characters that only base64 has are made into one that neither has."""
 _NO_BASE64: Final = "The token is not a JWT: a part of it is not base64url."
 _ALGORITHMS: Final = {name: jwt.get_algorithm_by_name(name) for name in get_args(Algorithm)}
-"""PyJWT verifies signatures and prepares secrets. Its `decode` would prepare the secret for every token again, and
-read the claims a second time: 40 µs of a connect."""
+"""PyJWT checks secrets, and verifies the signatures of public keys. Its `decode` would prepare the key for every
+token again, and read the claims a second time: 40 µs of a connect."""
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Claims = dict[str, Any]
 
 
 class TokenKey(Struct, frozen=True):
-    """One key, prepared by PyJWT, and the one algorithm it is for. With `kid`, it checks only tokens that name it
-    or no key."""
+    """One key and the one algorithm it is for. With `kid`, it checks only tokens that name it or no key."""
 
-    key: bytes | PublicKey
+    key: SharedSecret | PublicKey
     algorithm: Algorithm
     kid: str | None = None
     issuer: str | None = None
@@ -69,7 +69,7 @@ def secret_key(
         prepared = _ALGORITHMS[SECRET_ALGORITHM].prepare_key(secret)
     except jwt.InvalidKeyError:
         raise ValueError("a secret is random text, and not a key or a certificate in another form") from None
-    return TokenKey(prepared, SECRET_ALGORITHM, kid, issuer, audience)
+    return TokenKey(SharedSecret(prepared), SECRET_ALGORITHM, kid, issuer, audience)
 
 
 def public_key(
@@ -141,41 +141,51 @@ class Tokens:
         self._unknown = unknown
         self._remembered: dict[bytes, TokenKey] = {}
 
-    def check(self, token: str) -> Claims:
-        """The claims of a valid token; `sub` is a non-empty string and `exp` a number among them.
+    def check(self, token: str, digest: bytes | None = None) -> Claims:
+        """The claims of a valid token; `sub` is a non-empty string and `exp` a number among them. `digest` is its
+        `digest_of`, where the caller has it.
 
         Raises Unauthorized, TokenExpired. No message repeats the token or its claims.
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthorized(f"The token is longer than {MAX_TOKEN_BYTES} bytes.")
         keys = tuple(self._keys())
-        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        if digest is None:
+            digest = digest_of(token)
         known = self._remembered.get(digest)
         claims: Claims
         if known is not None and any(known is key for key in keys):
             claims = _parse(token.split(".")[1])
         else:
-            claims, self._remembered[digest] = _verified(token, self._named(token, keys))
+            claims, self._remembered[digest] = self._verified(token, keys)
             if len(self._remembered) > MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
         self._check_times(claims)
         return claims
 
-    def _named(self, token: str, keys: Sequence[TokenKey]) -> list[TokenKey]:
-        """The keys that may be for a token."""
+    def _verified(self, token: str, keys: Sequence[TokenKey]) -> tuple[Claims, TokenKey]:
+        """The claims of a token, and the key that verified it. They are read only after that."""
         parts = token.split(".")
         if len(parts) != 3 or not all(parts):
             raise Unauthorized("The token is not a signed JWT of three parts.")
-        algorithm, kid = _header(parts[0])
-        named = [
-            key
-            for key in keys
-            if key.algorithm == algorithm and (key.kid is None or kid is None or key.kid == kid)
-        ]
-        if not named:
+        header, payload, signature = parts
+        algorithm, kid = _header(header)
+        message, reason = f"{header}.{payload}".encode(errors="surrogatepass"), ""
+        for key in keys:
+            if key.algorithm != algorithm or not (key.kid is None or kid is None or key.kid == kid):
+                continue
+            if not _is_signed(message, signature, key):
+                reason = reason or "its signature is wrong"
+                continue
+            claims = _parse(payload)
+            misfit = _misfit(claims, key)
+            if misfit is None:
+                return claims, key
+            reason = misfit
+        if not reason:
             self._unknown()
             raise Unauthorized("No key of this server is for this token: check who issued it, and its algorithm.")
-        return named
+        raise Unauthorized(f"The token is not valid: {reason}. Sign in again for a new one.")
 
     def _check_times(self, claims: Claims) -> None:
         now, expires, begins = self._now(), claims.get("exp"), claims.get("nbf")
@@ -194,20 +204,11 @@ def is_token(credential: str) -> bool:
     return credential.count(".") == 2
 
 
-def _verified(token: str, keys: Sequence[TokenKey]) -> tuple[Claims, TokenKey]:
-    """The claims of a token, and the key that verified it. They are read only after that."""
-    signed, _, last = token.rpartition(".")
-    message, reason = signed.encode(errors="surrogatepass"), "its signature is wrong"
-    signature = _decoded(last)
-    for key in keys:
-        if not _ALGORITHMS[key.algorithm].verify(message, key.key, signature):
-            continue
-        claims = _parse(signed.partition(".")[2])
-        misfit = _misfit(claims, key)
-        if misfit is None:
-            return claims, key
-        reason = misfit
-    raise Unauthorized(f"The token is not valid: {reason}. Sign in again for a new one.")
+def _is_signed(message: bytes, signature: str, key: TokenKey) -> bool:
+    """Whether a key made the signature of a message. Raises Unauthorized for what is not base64url."""
+    if isinstance(key.key, SharedSecret):
+        return key.key.signed(message, signature) or key.key.verify(message, _decoded(signature))
+    return _ALGORITHMS[key.algorithm].verify(message, key.key, _decoded(signature))
 
 
 def _misfit(claims: Claims, key: TokenKey) -> str | None:
@@ -244,7 +245,7 @@ def _header(part: str) -> _Header:
 def _parse(part: str) -> dict[str, Any]:
     """The JSON object in a part of a token; a name given twice would mean two things to two readers."""
     try:
-        found = _decode_json(_decoded(part).decode())
+        found = _read(_decoded(part).decode())
     except (ValueError, RecursionError):
         raise Unauthorized(_NO_OBJECT) from None
     if not isinstance(found, dict):
@@ -274,7 +275,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_decode_json: Final = json.JSONDecoder(object_pairs_hook=_object).decode
+def _read(text: str) -> Any:
+    """The value of a JSON text."""
+    if text.startswith("{"):  # `decode` alone would look for white space before and after it, which is half of it
+        found, end = _JSON.raw_decode(text)
+        if end == len(text):
+            return found
+    return _JSON.decode(text)
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

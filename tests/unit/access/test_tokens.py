@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from jwt.algorithms import HMACAlgorithm
 
+from aerostack_realtime.access.shared_secret import SharedSecret
 from aerostack_realtime.access.tokens import (
     LEEWAY_SECONDS,
     MAX_TOKEN_BYTES,
@@ -338,13 +338,13 @@ class CountedKeys:
 def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tokens, without their signature, whose signature was verified."""
     seen: list[str] = []
-    verify = HMACAlgorithm.verify
+    verify = SharedSecret.signed
 
-    def counted(algorithm: HMACAlgorithm, message: bytes, key: bytes, signature: bytes) -> bool:
+    def counted(secret: SharedSecret, message: bytes, written: str) -> bool:
         seen.append(message.decode())
-        return verify(algorithm, message, key, signature)
+        return verify(secret, message, written)
 
-    monkeypatch.setattr(HMACAlgorithm, "verify", counted)
+    monkeypatch.setattr(SharedSecret, "signed", counted)
     return seen
 
 
