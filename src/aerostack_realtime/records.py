@@ -131,6 +131,8 @@ class ConnectionRecords:
         self._ended: dict[str, ConnectionRecord] = {}
         self._by_user: dict[str, ConnectionRecord | dict[str, ConnectionRecord]] = {}
         """A dict only where a user has several connections: it takes as much memory as a record."""
+        self._ended_of_user: dict[str, list[ConnectionRecord]] = {}
+        """Those of `_ended` by their users, the oldest one first."""
         self._user_complete_from: dict[str, int] = {}
 
     # --- recording ---------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ class ConnectionRecords:
         if sum(len(encode(each.filter)) for each in record.periods if each.filter) > FILTER_BYTES:
             record.periods, record.complete_from = (), record.closed_at
         self._ended[id] = record
-        self._make_room(record.user)
+        self._make_room(record)
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -258,21 +260,29 @@ class ConnectionRecords:
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _make_room(self, user: str | None) -> None:
+    def _make_room(self, newest: ConnectionRecord) -> None:
+        """A connection has ended: forget the oldest ones beyond what is kept of its user, and in total."""
+        user = newest.user
         if user is not None:
-            ended = [each for each in self._all_of(user) if each.closed_at]
+            ended = self._ended_of_user.setdefault(user, [])
+            ended.append(newest)
             if len(ended) > PER_USER:
-                oldest = min(ended, key=lambda each: each.closed_at)
-                self._user_complete_from[user] = oldest.closed_at + 1
-                self._forget(oldest)
+                self._user_complete_from[user] = ended[0].closed_at + 1
+                self._forget(ended[0])
         if len(self._ended) > ENDED:
             oldest = next(iter(self._ended.values()))
             self.complete_from = max(self.complete_from, oldest.closed_at + 1)
             self._forget(oldest)
 
-    def _forget(self, record: ConnectionRecord) -> None:
-        del self._ended[record.id]
-        self._remove_from_user(record)
+    def _forget(self, oldest: ConnectionRecord) -> None:
+        """Forget the oldest one of its user."""
+        del self._ended[oldest.id]
+        if oldest.user is not None:
+            ended = self._ended_of_user[oldest.user]
+            del ended[0]
+            if not ended:
+                del self._ended_of_user[oldest.user]
+        self._remove_from_user(oldest)
 
     def _add_to_user(self, record: ConnectionRecord) -> None:
         if record.user is None:

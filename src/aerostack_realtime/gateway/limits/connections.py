@@ -28,7 +28,7 @@ class ConnectionCounter:
         limits = self._limits
         if 0 < limits.connections <= self.total:
             raise RateLimited("The server has reached its connection limit; try again later.")
-        if 0 < limits.connections_per_address <= self.addresses[address]:
+        if 0 < limits.connections_per_address <= self.addresses.get(address, 0):
             raise RateLimited(f"This address has {limits.connections_per_address} connections; close some first.")
         if unauthenticated and 0 < limits.connections_unauthenticated <= self.unauthenticated:
             raise RateLimited("Too many connections wait to authenticate; connect with a token.")
@@ -38,12 +38,14 @@ class ConnectionCounter:
     def check(self, user: str | None) -> None:
         """Raises RateLimited when a user has as many connections as one may."""
         limit = self._limits.connections_per_user
-        if user is not None and 0 < limit <= self.users[user]:
+        if user is not None and 0 < limit <= self.users.get(user, 0):
             raise RateLimited(f"This user has {limit} connections, which is the limit; close some first.")
 
 
 class ConnectionSlot:
     """The place that one connection takes in the counters."""
+
+    __slots__ = ("_connections", "_unauthenticated", "_user", "address")
 
     def __init__(
         self, connections: ConnectionCounter, address: str, user: str | None, *, unauthenticated: bool
@@ -114,7 +116,7 @@ class PendingSockets:
         if not self._proxies.trusts(peer):
             self._opened.take(address, 1, "connections")
             limit = self._limits.connections_per_address
-            if 0 < limit <= self.addresses[address]:
+            if 0 < limit <= self.addresses.get(address, 0):
                 raise RateLimited(f"This address has {limit} sockets that are not WebSockets.")
 
     def forwarded(self, peer: str | None, address: str) -> None:
