@@ -35,6 +35,7 @@ check-python:
 	$(BIN)/ruff format --check $(PY)
 	$(BIN)/ruff check $(PY)
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src/aerostack_realtime/database/sqlite/file_events.py
 	$(BIN)/lint-imports --no-logo
 
 check-pages: $(WEB)/docs/.built

@@ -14,7 +14,6 @@ from msgspec import Raw
 from aerostack_realtime.database.base import Change, DatabaseUnusable
 from aerostack_realtime.database.message_store import NewMessage, Stored
 from aerostack_realtime.database.sqlite import SqliteDatabase
-from aerostack_realtime.database.sqlite.file_events import DirectoryEvents
 from aerostack_realtime.database.sqlite.reader import BATCH_ROWS
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, SqliteBackend, replay
@@ -31,33 +30,6 @@ async def watched(backend: SqliteBackend, database: SqliteDatabase) -> SqliteDat
 
 async def test_a_new_database_is_in_wal(database: SqliteDatabase) -> None:
     assert (await database.query("PRAGMA journal_mode")).rows == [{"journal_mode": "wal"}]
-
-
-@pytest.mark.parametrize("mode", ["delete", "wal"])
-async def test_an_existing_database_keeps_its_journal_mode(
-    backend: SqliteBackend, recorder: Recorder, mode: str
-) -> None:
-    backend.write(f"PRAGMA journal_mode={mode}", TABLE)
-    async with backend.open(recorder) as database:
-        assert (await database.query("PRAGMA journal_mode")).rows == [{"journal_mode": mode}]
-        await database.changes.watch("t")
-        for number in range(5):
-            backend.write(f"INSERT INTO t VALUES({number}, 'shell')")
-            await database.query("UPDATE t SET a = 'ours' WHERE id = ?", [number])
-        changes = await recorder.until_changes(10)
-        assert [change.data["id"] for change in changes] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-
-
-async def test_foreign_commits_arrive_where_no_file_events_do(
-    backend: SqliteBackend, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(DirectoryEvents, "read", lambda _events: False)
-    backend.write(TABLE)
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
-        for number in range(20):
-            backend.write(f"INSERT INTO t VALUES({number}, 'shell')")
-            await recorder.until_changes(number + 1)
 
 
 async def test_a_file_of_another_kind_is_named_with_what_to_do(backend: SqliteBackend, recorder: Recorder) -> None:

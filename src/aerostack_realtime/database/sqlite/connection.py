@@ -110,10 +110,10 @@ def transaction(connection: apsw.Connection, mode: str = "IMMEDIATE") -> Iterato
         raise
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file at `path`, None when there is none."""
+def identity(file: Path | int) -> tuple[int, int] | None:
+    """Device and inode of the file at a path or of a descriptor, None when there is none."""
     try:
-        status = os.stat(path)
+        status = os.stat(file)
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -1,21 +1,20 @@
-"""Wakes the feed's thread as soon as a file of the database is written, by inotify (Linux).
+"""Wakes the feed's thread as soon as a file of the database is written, by inotify (Linux) or kqueue (macOS, BSD).
 
 An event is only a hint: SQLite writes the WAL before the commit is visible, and some file systems (NFS, FUSE,
 shared folders of virtual machines) deliver no events for what others write. `Pace` turns hints into looks and
 notices when they are missing.
 """
 
-import ctypes
-import errno
 import os
 import select
-import struct
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from aerostack_realtime.database.sqlite.inotify import InotifyEvents
+from aerostack_realtime.database.sqlite.kqueue import KqueueEvents
 from aerostack_realtime.database.sqlite.worker import Inbox
 
 Item = TypeVar("Item")
@@ -37,55 +36,27 @@ FOUND_SECONDS: Final = 0.05
 """How long an event is followed by looks: when none found a commit, and when one did (another commit may have
 been announced by the same event)."""
 
-_IN_MODIFY: Final = 0x2
-_IN_MOVED_TO: Final = 0x80
-_IN_CREATE: Final = 0x100
-_IN_DELETE: Final = 0x200
-_IN_Q_OVERFLOW: Final = 0x4000
-_EVENT: Final = struct.Struct("iIII")  # inotify(7): wd, mask, cookie, len
 
-
-class DirectoryEvents:
-    """Writes to the database file at `path`, its WAL and its rollback journal; `fileno` is readable after each.
-
-    The directory is watched, not the files: they are replaced, deleted and made again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Raises OSError where there is no inotify, or no watch left (fs.inotify.max_user_watches)."""
-        if not sys.platform.startswith("linux"):
-            raise OSError(errno.ENOSYS, "inotify is part of Linux")
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._names = {os.fsencode(path.name + suffix) for suffix in ("", "-wal", "-journal")}
-        self._fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1 failed")
-        mask = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
-        if libc.inotify_add_watch(self._fd, os.fsencode(path.resolve().parent), mask) < 0:
-            number = ctypes.get_errno()
-            self.close()
-            raise OSError(number, "inotify_add_watch failed")
+class FileEvents(Protocol):
+    """Events of a database's files. They belong to one thread."""
 
     def fileno(self) -> int:
-        return self._fd
+        """A descriptor that is readable while there are events."""
+        ...
 
     def read(self) -> bool:
         """Take all events; whether one concerns the database."""
-        concerned = False
-        with suppress(BlockingIOError):
-            while True:
-                data = os.read(self._fd, 65_536)
-                offset = 0
-                while offset < len(data):
-                    _, mask, _, length = _EVENT.unpack_from(data, offset)
-                    offset += _EVENT.size
-                    name = data[offset : offset + length].rstrip(b"\0")
-                    offset += length
-                    concerned = concerned or name in self._names or bool(mask & _IN_Q_OVERFLOW)
-        return concerned
+        ...
 
-    def close(self) -> None:
-        os.close(self._fd)
+    def close(self) -> None: ...
+
+
+def open_events(path: Path) -> FileEvents:
+    """Events of the database at `path`. Raises OSError where its directory cannot be watched."""
+    if sys.platform == "linux":
+        return InotifyEvents(path)
+    else:
+        return KqueueEvents(path, select)
 
 
 def readiness(descriptors: Sequence[int]) -> Callable[[float | None], Sequence[int]]:
@@ -110,9 +81,9 @@ class WatchfulInbox(Inbox[Item]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.written = False
-        self._events: DirectoryEvents | None = None
+        self._events: FileEvents | None = None
         with suppress(OSError):
-            self._events = DirectoryEvents(path)
+            self._events = open_events(path)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)

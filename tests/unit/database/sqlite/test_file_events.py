@@ -2,8 +2,12 @@
 
 import os
 import resource
+import select
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -15,11 +19,14 @@ from aerostack_realtime.database.sqlite.file_events import (
     QUIET_SECONDS,
     SAFETY_SECONDS,
     SHORTEST_SECONDS,
-    DirectoryEvents,
+    FileEvents,
     Pace,
     WatchfulInbox,
     readiness,
 )
+from aerostack_realtime.database.sqlite.inotify import InotifyEvents
+from aerostack_realtime.database.sqlite.kqueue import KqueueEvents
+from tests import kqueue
 
 
 def looks_until(pace: Pace, now: float, end: float) -> list[float]:
@@ -79,20 +86,110 @@ def test_a_commit_without_an_event_ends_the_trust_in_events() -> None:
     assert pace.timeout(20.0) == POLL_SECONDS
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])
-def test_files_of_the_database_are_events_and_others_are_not(tmp_path: Path, suffix: str) -> None:
-    events = DirectoryEvents(tmp_path / "shop.db")
-    try:
+Opening = Callable[[Path], AbstractContextManager[FileEvents]]
+
+
+def open_kqueue(path: Path) -> FileEvents:
+    return KqueueEvents(path, kqueue)
+
+
+@pytest.fixture(params=[InotifyEvents, open_kqueue], ids=["inotify", "kqueue"])
+def opening(request: pytest.FixtureRequest) -> Opening:
+    return lambda path: closing(request.param(path))
+
+
+def is_readable(events: FileEvents) -> bool:
+    return bool(select.select([events.fileno()], (), (), 0)[0])
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_files_of_the_database_are_events_and_others_are_not(
+    tmp_path: Path, opening: Opening, suffix: str
+) -> None:
+    (tmp_path / "shop.db-wal").write_bytes(b"x")
+    with opening(tmp_path / "shop.db") as events:
         (tmp_path / "other.db-wal").write_bytes(b"x")
         (tmp_path / "shop.db-mark").write_bytes(b"x")
         assert not events.read()
         (tmp_path / f"shop.db{suffix}").write_bytes(b"x")
         assert events.read()
-        assert not events.read()
+        assert not is_readable(events)
+        with (tmp_path / f"shop.db{suffix}").open("ab") as file:
+            file.write(b"more")
+        assert events.read()
         (tmp_path / f"shop.db{suffix}").unlink()
         assert events.read()
-    finally:
-        events.close()
+
+
+def test_a_replaced_wal_is_watched(tmp_path: Path, opening: Opening) -> None:
+    wal = tmp_path / "shop.db-wal"
+    wal.write_bytes(b"x")
+    with opening(tmp_path / "shop.db") as events:
+        for _ in range(3):
+            wal.unlink()
+            wal.write_bytes(b"y")
+            assert events.read()
+            with wal.open("r+b") as file:
+                file.write(b"z")
+            assert events.read()
+            (tmp_path / "new").write_bytes(b"x")
+            (tmp_path / "new").replace(wal)
+            assert events.read()
+
+
+@pytest.mark.parametrize("shorten", [lambda file: file.truncate(0), lambda file: file.write(bytes(28))])
+def test_a_journal_that_is_kept_is_an_event(
+    tmp_path: Path, opening: Opening, shorten: Callable[[BinaryIO], object]
+) -> None:
+    journal = tmp_path / "shop.db-journal"
+    journal.write_bytes(b"x" * 1000)
+    with opening(tmp_path / "shop.db") as events, journal.open("r+b") as file:
+        shorten(file)
+        file.flush()
+        assert events.read()
+
+
+def test_a_journal_that_came_and_went_is_an_event(tmp_path: Path, opening: Opening) -> None:
+    with opening(tmp_path / "shop.db") as events:
+        (tmp_path / "shop.db-journal").write_bytes(b"x")
+        (tmp_path / "shop.db-journal").unlink()
+        assert events.read()
+
+
+def test_files_are_found_through_a_link_to_the_database(tmp_path: Path, opening: Opening) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "current.db").symlink_to(tmp_path / "data" / "shop.db")
+    with opening(tmp_path / "current.db") as events:
+        (tmp_path / "data" / "shop.db-wal").write_bytes(b"x")
+        assert events.read()
+
+
+def descriptors(tmp_path: Path) -> list[str]:
+    """What this process has open of the directory, and its inotify instances."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return sorted(link for link in found if link.startswith(str(tmp_path)) or "inotify" in link)
+
+
+def test_the_descriptors_of_events_are_closed(tmp_path: Path, opening: Opening) -> None:
+    before = descriptors(tmp_path)
+    with opening(tmp_path / "shop.db") as events:
+        (tmp_path / "shop.db-wal").write_bytes(b"x")
+        events.read()
+        assert descriptors(tmp_path) != before
+    with pytest.raises(FileNotFoundError):
+        opening(tmp_path / "missing" / "shop.db")
+    assert descriptors(tmp_path) == before
+
+
+def test_kqueue_opens_no_file_that_sqlite_locks(tmp_path: Path) -> None:
+    for suffix in ("", "-shm", "-wal", "-journal"):
+        (tmp_path / f"shop.db{suffix}").write_bytes(b"x")
+    with closing(KqueueEvents(tmp_path / "shop.db", kqueue)):
+        opened = {Path(link).name for link in descriptors(tmp_path) if link.startswith(str(tmp_path))}
+    assert opened == {tmp_path.name, "shop.db-wal", "shop.db-journal"}
 
 
 def test_a_write_by_another_process_ends_the_wait(tmp_path: Path) -> None:
