@@ -8,16 +8,42 @@ MEGABYTE = 1 << 20
 
 
 class Disk:
-    """A directory; `small` when it is a file system of its own."""
+    """A directory; `small` when it is a file system of its own.
+
+    Only root may mount one. For other users it is in a user namespace, and is reached through the process that
+    keeps the namespace.
+    """
 
     def __init__(self, directory: Path, megabytes: int) -> None:
         directory.mkdir()
         self.directory = directory
-        self._ballast = directory / "ballast"
+        self._mounted = directory
+        self._resident: subprocess.Popen[str] | None = None
         mounting = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(directory)]
-        self.small = (
-            os.geteuid() == 0 and subprocess.run(mounting, capture_output=True, check=False).returncode == 0
+        if os.geteuid() == 0:
+            self.small = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
+        else:
+            self.small = self._mount_in_namespace(mounting)
+        self._ballast = self.directory / "ballast"
+
+    def _mount_in_namespace(self, mounting: list[str]) -> bool:
+        """Whether that is possible. The namespace ends with its process, which ends with its standard input."""
+        script = '"$@" && echo mounted && exec cat'
+        namespace = ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount"]
+        resident = subprocess.Popen(
+            [*namespace, "sh", "-c", script, "sh", *mounting],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
+        assert resident.stdout is not None
+        if resident.stdout.readline() != "mounted\n":
+            resident.communicate()
+            return False
+        self._resident = resident
+        self.directory = Path(f"/proc/{resident.pid}/root{self._mounted}")
+        return True
 
     def fill(self) -> None:
         """Leave no room."""
@@ -39,5 +65,7 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
-        if self.small:
-            subprocess.run(["umount", "-l", str(self.directory)], check=True)
+        if self._resident is not None:
+            self._resident.communicate()
+        elif self.small:
+            subprocess.run(["umount", "-l", str(self._mounted)], check=True)

@@ -25,7 +25,7 @@ ROWS = 5_000
 
 @pytest.fixture
 def disk() -> Iterator[Disk]:
-    """A small one: a file system in memory, which root may mount."""
+    """A small one: a file system in memory."""
     with tempfile.TemporaryDirectory(prefix="full-") as place:
         Path(place).chmod(0o755)  # for PostgreSQL, which does not run as root
         made = Disk(Path(place) / "disk", MEGABYTES)
@@ -67,7 +67,7 @@ async def test_a_full_postgresql_disk_fails_the_publish_and_loses_nothing(
     calls: Callable[[ServerProcess], Http],
 ) -> None:
     if not disk.small:
-        pytest.skip("a disk that is full needs root, who may mount one")
+        pytest.skip("a disk that is full needs root or user namespaces, to mount one")
     http = calls(server)
     room = await dial(server)
     await room.subscribe("full/other")
