@@ -5,6 +5,7 @@ since whatever disturbs a round only adds to it.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -38,7 +39,9 @@ from aerostack_realtime.interpreter import freeze_garbage_collector
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.records import ConnectionRecords
+from bench import summary
 from bench.load import websocket
+from bench.machine import describe
 from bench.report import table
 from bench.servers import scratch
 
@@ -292,9 +295,13 @@ class Deaf:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table; with --publish write it into docs/performance.md."""
     found = [*steps(), *asyncio.run(from_bytes_to_writes())]
-    print(table(["step", "µs"], [[name, f"{each:.2f}"] for name, each in found]))
+    text = table(["step", "µs"], [[name, f"{each:.2f}"] for name, each in found])
+    print(text)
+    if "--publish" in sys.argv[1:]:
+        machine = f"{'; '.join(describe())}"
+        summary.write(summary.PERFORMANCE, "python -m bench.hotpath", f"{text}\n\n({machine}.)")
 
 
 if __name__ == "__main__":

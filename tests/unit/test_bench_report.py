@@ -49,6 +49,7 @@ def test_a_part_that_takes_too_long_ends_with_all_that_it_started() -> None:
         (summary.README, "make bench"),
         (summary.PERFORMANCE, "python -m bench.steady"),
         (summary.PERFORMANCE, "python -m bench.before"),
+        (summary.PERFORMANCE, "python -m bench.hotpath"),
     ],
 )
 def test_the_table_in_a_page_can_be_renewed(page: Path, command: str) -> None:
