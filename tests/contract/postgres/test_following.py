@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 
+from aerostack_realtime.database.postgres.cluster.generations import PostgresGenerations
+from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.settings import PostgresSettings
+from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids, opened, watching
 from tests.postgres import PostgresServer
@@ -228,6 +231,16 @@ async def test_a_backup_restored_while_no_server_runs_is_a_gap(own: Shop, record
         assert (changes, parts[0].recovered) == ([], True), "a cursor within the backup continues"
 
 
+async def assert_undecided(standby: Shop) -> None:
+    """A standby may lack the newest generation of a cluster's journal, so it does not name one."""
+    connections = await Connections.open(standby.dsn())
+    try:
+        with pytest.raises(Unavailable, match="standby"):
+            await PostgresGenerations(connections, "", "", lambda *_: None, lambda _: None).current()
+    finally:
+        await connections.close()
+
+
 async def test_a_promoted_standby_continues_or_is_a_gap(recorder: Recorder) -> None:
     """PostgreSQL 17 and newer keep the slot over a promotion; with older ones a promotion is a gap."""
     primary = PostgresServer.started(settings={"hot_standby_feedback": "on"})
@@ -260,6 +273,7 @@ async def test_a_promoted_standby_continues_or_is_a_gap(recorder: Recorder) -> N
                 pass
             while keeps and not await asyncio.to_thread(new.state, synced):
                 pass
+        await assert_undecided(new)
         primary.crash()
         await asyncio.to_thread(standby.execute, "SELECT pg_promote()")
         if not keeps:

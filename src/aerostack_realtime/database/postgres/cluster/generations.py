@@ -23,6 +23,11 @@ _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 _ALL: Final = f"SELECT number, server, start FROM {SCHEMA}.generations ORDER BY number"
+_CURRENT: Final = f"""
+SELECT pg_is_in_recovery(), g.number, g.server, g.start
+FROM (VALUES (true)) always LEFT JOIN {SCHEMA}.generations g ON true ORDER BY g.number
+"""
+"""The generations, and whether the server is a standby, which may not know the newest: one row at least."""
 _ADVANCE: Final = f"UPDATE {SCHEMA}.journal SET generation = %(next)s WHERE generation = %(seen)s"
 _BEGIN: Final = f"""
 INSERT INTO {SCHEMA}.generations(number, server, start)
@@ -77,8 +82,12 @@ class PostgresGenerations:
         return self._cluster
 
     async def current(self) -> Generation | None:
-        async with self._transaction() as connection:
-            return await self._read(connection)
+        # Asked twice a second by each node, so in one round trip and without a transaction.
+        async with self._connection() as connection:
+            rows = await (await connection.execute(_CURRENT)).fetchall()
+        if rows[0][0]:
+            raise Unavailable("The database is a standby, which does not decide for the cluster")
+        return self._know([Generation(*row[1:]) for row in rows if row[1] is not None])
 
     async def open(self, seen: Generation | None, server: str, start: int) -> Generation:
         async with self._transaction() as connection:
@@ -129,16 +138,25 @@ class PostgresGenerations:
 
     async def _read(self, connection: Connection) -> Generation | None:
         rows = await connection.execute(_ALL)
-        self._known = [Generation(*row) for row in await rows.fetchall()]
-        return self._known[-1] if self._known else None
+        return self._know([Generation(*row) for row in await rows.fetchall()])
+
+    def _know(self, generations: list[Generation]) -> Generation | None:
+        self._known = generations
+        return generations[-1] if generations else None
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         """Raises Unavailable, whatever keeps the database from deciding."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
+            await connection.execute(_DURABLE)
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Raises Unavailable, whatever keeps the database from deciding."""
         try:
-            async with self._connections.use() as connection, connection.transaction():
-                await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
-                await connection.execute(_DURABLE)
+            async with self._connections.use() as connection:
                 yield connection
         except Unavailable:
             raise

@@ -31,6 +31,12 @@ _REGISTER: Final = f"""
 INSERT INTO {SCHEMA}.peers(node, epoch, cursor) VALUES (%s, %s, %s)
 ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, cursor = excluded.cursor, seen = now()
 """
+_STAY: Final = f"""
+WITH gone AS (
+  DELETE FROM {SCHEMA}.peers WHERE seen < now() - interval '1 minute' AND node <> %(node)s)
+INSERT INTO {SCHEMA}.peers(node, epoch, cursor) VALUES (%(node)s, %(epoch)s, %(cursor)s)
+ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, cursor = excluded.cursor, seen = now()
+"""
 _PEER: Final = f"""
 SELECT p.epoch, p.cursor FROM {SCHEMA}.peers p
 WHERE p.node <> %s AND p.seen > now() - interval '{PEER_SECONDS} seconds'
@@ -101,8 +107,7 @@ class EpochTable:
         """Say that this node is live, in an epoch, and has delivered everything up to a cursor. Raises
         Unavailable."""
         async with self._connections.use() as connection:
-            await connection.execute(_REGISTER, (self._node, epoch, cursor))
-            await connection.execute(f"DELETE FROM {SCHEMA}.peers WHERE seen < now() - interval '1 minute'")
+            await connection.execute(_STAY, {"node": self._node, "epoch": epoch, "cursor": cursor})
 
     async def unregister(self) -> None:
         """This node ends. Raises Unavailable."""

@@ -24,6 +24,8 @@ LOCK_SECONDS: Final = 3
 _LOCK: Final = 0x77617463
 """Our advisory lock ("watc"): one node at a time puts a table under watch."""
 
+_WATCHES_ANY: Final = "SELECT pg_current_wal_insert_lsn(), EXISTS (SELECT FROM aerostack.watches)"
+
 Columns = tuple[tuple[str, int], ...]
 """The published columns of a table in its order: names and type OIDs."""
 
@@ -123,8 +125,14 @@ class Publication:
         """Read every watched name from the catalogs; the changes of a rewritten table are complete from here
         on."""
         generated = ["", "s"] if self._version >= 180000 else [""]
-        async with self._connections.use() as connection, connection.transaction():
-            read_at = await wal_position(connection)
+        async with self._connections.use() as connection:
+            # Without a transaction: each statement must see what was committed before it, whatever the default
+            # isolation, and this runs once a second.
+            found = await (await connection.execute(_WATCHES_ANY)).fetchone()
+            assert found is not None, "it selects one row"
+            if not found[1]:
+                return []
+            read_at = lsn_of(found[0])
             await connection.execute(NOTE)
             rows = await connection.execute(WATCHED, {"generated": generated, "publication": self._name})
             self.read_at = read_at
