@@ -169,7 +169,9 @@ class Appender:
             str(self.floor),
             target.channel,
         )
-        target.connection.send(lambda reply: self._answered(target, batch, reply), *parts)
+        # This node knows what it appends: the nodes that wait for its entry come first.
+        published = target.channel != "" and len(batch.blob) <= scripts.PUBLISHED_BYTES
+        target.connection.send(lambda reply: self._answered(target, batch, reply), *parts, others_first=published)
 
     def _answered(self, target: Target, batch: _Batch, reply: Reply) -> None:
         if self._target is not target:

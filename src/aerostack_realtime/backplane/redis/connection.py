@@ -28,6 +28,7 @@ COMMAND_SECONDS: Final = 2.0
 """A server that takes longer is taken for frozen. Redis answers in well under a millisecond."""
 
 _NOTHING: Final = object()
+_PING: Final = hiredis.pack_command(("PING",))
 
 
 class ConnectionLost(Exception):
@@ -46,8 +47,8 @@ class ServerError(Exception):
         return str(self).partition(" ")[0]
 
 
-def _ignore(_: bytes) -> None:
-    """Nothing was subscribed to."""
+def _ignore(_: Reply) -> None:
+    """Nobody waits for it."""
 
 
 class Connection(asyncio.Protocol):
@@ -83,15 +84,24 @@ class Connection(asyncio.Protocol):
         """For how many seconds the server has owed an answer."""
         return self._loop.time() - self._since if self._expected else 0.0
 
-    def send(self, answered: Answered, *parts: Part) -> None:
-        """Send a command. `answered` gets its reply, a ServerError, or a ConnectionLost; it must not raise."""
+    def send(self, answered: Answered, *parts: Part, others_first: bool = False) -> None:
+        """Send a command. `answered` gets its reply, a ServerError, or a ConnectionLost; it must not raise.
+
+        With `others_first` Redis writes to this connection after those to which the command publishes. It writes
+        in the reverse of the order in which connections got something to wait for them, so a ping before the
+        command, in the same packet, puts this connection at the end. Nothing but latency depends on it.
+        """
         if self.lost.done() or self._transport is None:
             self._loop.call_soon(answered, self._why())
             return
         if not self._expected:
             self._since = self._loop.time()
+        packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]
+        if others_first:
+            self._expected.append(_ignore)
+            packed = _PING + packed
         self._expected.append(answered)
-        self._transport.write(hiredis.pack_command(parts))  # type: ignore[arg-type]
+        self._transport.write(packed)
 
     async def call(self, *parts: Part, seconds: float = COMMAND_SECONDS) -> Reply:
         """The reply to a command. Raises ServerError, or ConnectionLost; a server that does not answer within

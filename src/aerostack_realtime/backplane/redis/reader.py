@@ -148,14 +148,17 @@ class LogReader:
             self._confirmed(batch.sequence)
         entered, at, node = self._entered, self.at, batch.node
         self.items += len(batch.items)
-        for index, item in enumerate(batch.items):
-            if isinstance(item, Raw):
-                known = _known(item, optional=index in batch.optional)
-                if known is None:
-                    continue
-                item = known
-            self.last = position + index
-            entered(position + index, at, node, item)
+        if isinstance(batch, Batch):
+            for item in batch.items:
+                self.last = position
+                entered(position, at, node, item)
+                position += 1
+            return
+        for index, raw in enumerate(batch.items):
+            known = _known(raw, optional=index in batch.optional)
+            if known is not None:
+                self.last = position + index
+                entered(position + index, at, node, known)
 
     def _repeated(self, batch: Batch | _LooseBatch) -> bool:
         sequence = self._sequences.get(batch.node)

@@ -8,14 +8,14 @@ import pytest
 from aerostack_realtime.backplane.items import Batch, Beat, decode_batch
 from aerostack_realtime.backplane.redis.appender import Appender, Target
 from aerostack_realtime.backplane.redis.connection import Answered, Connection, ConnectionLost, ServerError
-from aerostack_realtime.backplane.redis.scripts import APPEND, Keys
+from aerostack_realtime.backplane.redis.scripts import APPEND, PUBLISHED_BYTES, Keys
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 
 
 class Server:
     """The far end of a connection: keeps the appends, and replies when a test asks for it.
 
-    `again` is set when the second append comes.
+    `again` is set when the second append comes; `yielding` are the appends after which other nodes come first.
     """
 
     def __init__(self) -> None:
@@ -23,10 +23,12 @@ class Server:
         self.answered: list[Answered] = []
         self.abandoned: list[str] = []
         self.again = asyncio.Event()
+        self.yielding: list[bool] = []
 
-    def send(self, answered: Answered, *parts: Any) -> None:
+    def send(self, answered: Answered, *parts: Any, others_first: bool = False) -> None:
         if self.commands:
             self.again.set()
+        self.yielding.append(others_first)
         self.commands.append(parts)
         self.answered.append(answered)
 
@@ -37,8 +39,8 @@ class Server:
     def answer(self, reply: Any) -> None:
         self.answered.pop(0)(reply)
 
-    def target(self) -> Target:
-        return Target(cast(Connection, self), Keys.of("test"), 1, "entries", self.abandoned.append)
+    def target(self, channel: str = "entries") -> Target:
+        return Target(cast(Connection, self), Keys.of("test"), 1, channel, self.abandoned.append)
 
 
 @pytest.fixture
@@ -154,3 +156,18 @@ async def test_trimmed_unread_batches_are_reported_with_their_positions(
         server.answer(100 * value)
     assert [position for position, _ in appender.unreadable(50, 150)] == [100]
     assert [position for position, _ in appender.unreadable(50, 250)] == [200]
+
+
+async def test_nodes_that_wait_for_a_published_batch_come_first(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    await append(appender, 1)
+    server.answer(100)
+    appender.append(Beat(bookmark="b" * PUBLISHED_BYTES))
+    await append(appender)
+    assert server.yielding == [True, False], "the large one is not published"
+
+
+async def test_nobody_comes_first_where_entries_are_only_read(appender: Appender, server: Server) -> None:
+    appender.attach(server.target(channel=""))
+    await append(appender, 1)
+    assert server.yielding == [False]
