@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay, pieces, so_far
-from aerostack_realtime.channels.custom.log import Cursors, Entry
+from aerostack_realtime.channels.custom.log import Cursors, Entry, SentEvent
 from aerostack_realtime.channels.custom.presence import Change as PresenceChange
 from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
@@ -36,7 +36,7 @@ class Delivery:
         if item.compacts:
             self._registry.log(item.topic).compacted(item.compacts)
         if channel is None:
-            self._registry.log(item.topic).append_item(position, timestamp, item)
+            self._registry.log(item.topic).append_item(position, timestamp * 1000, item)
             return
         log, replay = channel.log, channel.replay
         if position <= log.last and replay is None:
@@ -51,10 +51,10 @@ class Delivery:
         size = len(frame)
         if item.without is None:
             without = None
-            log.add(Entry(position, frame, False, size, 0, None, None, None, item.persist))
+            log.add(SentEvent(position, frame, False, size, None, None, item.persist))
         else:
             without = self._connections.get(item.without)
-            log.add(Entry(position, frame, False, size, 0, None, None, item.without, item.persist))
+            log.add(SentEvent(position, frame, False, size, None, item.without, item.persist))
         if replay is not None and not replay.passes(position):
             log.counters.events += 1
             return

@@ -74,6 +74,7 @@ class Publishing:
         self._journal = journal
         self._registry = registry
         self._heard = registry.heard
+        self._logs = registry.logs
         self._delivery = delivery
         self._cursors = cursors
         self._store = store
@@ -120,24 +121,27 @@ class Publishing:
         if item.persist:
             self._hold(position, node, item, done)
             return
-        timestamp = at // 1000
         if key is not None:
             if key in self._pending:
                 self._holds.hold(
-                    PendingEvent(item.topic, position, node, timestamp, True, item, is_undecided=True)
+                    PendingEvent(item.topic, position, node, at // 1000, True, item, is_undecided=True)
                 )
                 if done is not None:
                     self._undecided[position] = done
                 return
-            self.receipts.remember(key, Receipt(position, timestamp, position))
-        held = self._held
-        if done is None and not held and item.topic not in self._heard:
+            self.receipts.remember(key, Receipt(position, at // 1000, position))
+        topic, held = item.topic, self._held
+        if done is None and not held and topic not in self._heard:  # most events of a large cluster
             self.delivered += position
-            self._registry.log(item.topic).append_item(position, timestamp, item)
+            log = self._logs.get(topic)
+            if log is None:
+                log = self._registry.log(topic)
+            log.append_item(position, at, item)
             return
+        timestamp = at // 1000
         cursor = self._cursors.at(position)
-        if held and item.topic in held:
-            self._holds.hold(PendingEvent(item.topic, position, node, timestamp, True, item))
+        if held and topic in held:
+            self._holds.hold(PendingEvent(topic, position, node, timestamp, True, item))
         else:
             self.delivered += position
             self._delivery.publish(position, timestamp, item, cursor)

@@ -46,7 +46,8 @@ class Registry:
         self.streams: dict[str, dict[str, Stream]] = {}
         """The streams whose opening was delivered and whose end was not, by topic and id."""
         self._growing: list[CustomChannel] = []
-        self._logs: dict[str, Log] = {}
+        self.logs: dict[str, Log] = {}
+        """Those that exist, by topic; `log` makes others."""
         self._made: list[str] = []
         """The topics of the logs made since the last `expire`: one whose event was not kept stays empty."""
         self._tables: dict[str, TableChannel] = {}
@@ -71,23 +72,23 @@ class Registry:
 
     def topics(self) -> set[str]:
         """Every topic with subscribers or events on this node."""
-        return {*self.heard, *self._logs, *self._tables}
+        return {*self.heard, *self.logs, *self._tables}
 
     def log_start(self, topic: str) -> int:
         """The position after which a custom channel's log is, or would be, complete."""
-        log = self._logs.get(topic)
+        log = self.logs.get(topic)
         return self._forgotten if log is None else log.start
 
     def log_end(self, topic: str) -> int:
         """The position of the last event of a custom channel, or one after it."""
-        log = self._logs.get(topic)
+        log = self.logs.get(topic)
         return self._forgotten if log is None else log.last
 
     def log(self, topic: str) -> Log:
         """The log of a custom channel, a new one when there is none."""
-        log = self._logs.get(topic)
+        log = self.logs.get(topic)
         if log is None:
-            log = self._logs[topic] = self._new_logs.log(topic, self._forgotten)
+            log = self.logs[topic] = self._new_logs.log(topic, self._forgotten)
             self._made.append(topic)
         return log
 
@@ -120,7 +121,7 @@ class Registry:
 
     def rebound(self) -> None:
         """Apply the bounds and rules that hold now to the logs that exist."""
-        for topic, log in list(self._logs.items()):
+        for topic, log in list(self.logs.items()):
             log.rebound(self._new_logs.bounds(topic))
             log.counters = self._new_logs.counters.channel(topic, "event")
             self._tidy_log(topic, log)
@@ -137,14 +138,14 @@ class Registry:
         """Forget the events that are too old at a position, and the logs that are empty without them."""
         made, self._made = self._made, []
         for topic in self._new_logs.expire(now).union(made):
-            log = self._logs.get(topic)
+            log = self.logs.get(topic)
             if log is not None:
                 self._tidy_log(topic, log)
 
     def restart_logs(self, position: int) -> None:
         """Forget every event: the logs of all custom channels are complete only after `position`."""
         self._forgotten = max(self._forgotten, position)
-        for topic, log in list(self._logs.items()):
+        for topic, log in list(self.logs.items()):
             log.restart(self._forgotten)
             self._tidy_log(topic, log)
 
@@ -171,7 +172,7 @@ class Registry:
     def _tidy_log(self, topic: str, log: Log) -> None:
         if not len(log) and topic not in self.heard:
             self._forgotten = max(self._forgotten, log.last)
-            del self._logs[topic]
+            del self.logs[topic]
 
     def _audience(self, counters: ChannelCounters) -> Audience:
         return Audience(self._touch, self._buffer_limit, self._lag, counters, self.fell_behind, self._records)

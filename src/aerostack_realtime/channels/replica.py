@@ -54,6 +54,7 @@ class Replica:
         self._replays = replays
         self._store = store
         self._publishing = publishing
+        self._published = publishing.published
         self._streaming = streaming
         self._cluster = cluster
         self._questions = questions
@@ -74,13 +75,14 @@ class Replica:
             raise
 
     def entered(self, position: int, at: int, node: str, item: AnyItem) -> None:
+        if isinstance(item, Publish):  # almost every item is one, and a match takes longer
+            done = self._awaiting.popleft() if node == self._node else None
+            if item.stream:
+                self._streaming.opened(position, at, node, item, done)
+            else:
+                self._published(position, at, node, item, done)
+            return
         match item:
-            case Publish():
-                done = self._awaiting.popleft() if node == self._node else None
-                if item.stream:
-                    self._streaming.opened(position, at, node, item, done)
-                else:
-                    self._publishing.published(position, at, node, item, done)
             case Append():
                 done = None if item.by_server else self._pop(node)
                 self._streaming.appended(position, at, node, item, done)

@@ -7,7 +7,7 @@ the item, and `n` events of it. So a client that was cut off in the middle of th
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
@@ -22,26 +22,55 @@ RAW_BYTES = 250
 """The memory of an event that is not encoded yet, beside its data: its item and strings, by `sys.getsizeof`."""
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """An event of the channel.
+class SentEvent(Struct, frozen=True, gc=False):
+    """An event of the channel that subscribers were sent, or would have been.
 
-    `frame` is what subscribers receive: one WebSocket frame, or several where one journal item changed several
-    members (`presence`). While nobody on this node hears the channel, an event is kept as its journal item
-    instead, and `frame` is empty. The end of a stream is kept as its `stream`, because subscribers lack different
-    parts of it. `size` is what counts against the bounds, `timestamp` is in ms.
+    `frame` is what they receive: one WebSocket frame, or several where one journal item changed several members
+    (`presence`). The end of a stream is kept as its `stream` instead, because subscribers lack different parts of
+    it. `size` is what counts against the bounds. `without` is the connection that does not receive it: its
+    publisher, with `echo` off. `stored`: it is a persisted message, so that the store has it as well.
     """
 
     position: int
     frame: bytes
     presence: bool
     size: int
-    timestamp: int = 0
-    item: Publish | None = None
     stream: Stream | None = None
     without: str | None = None
-    """The connection that does not receive it: its publisher, with `echo` off."""
     stored: bool = False
-    """Whether it is a persisted message, so that the store has it as well."""
+    timestamp: ClassVar[int] = 0
+    item: ClassVar[None] = None
+
+
+class UnheardEvent(Struct, frozen=True, gc=False):
+    """An event that nobody on this node heard, as its journal item; `at` is the journal's time in µs.
+
+    Most events of a large cluster are kept like this and never asked for, so it holds what is there already.
+    """
+
+    position: int
+    size: int
+    at: int
+    item: Publish
+    frame: ClassVar[bytes] = b""
+    presence: ClassVar[bool] = False
+    stream: ClassVar[None] = None
+
+    @property
+    def timestamp(self) -> int:
+        return self.at // 1000
+
+    @property
+    def without(self) -> str | None:
+        return self.item.without
+
+    @property
+    def stored(self) -> bool:
+        return self.item.persist
+
+
+Entry = SentEvent | UnheardEvent
+"""What a log keeps."""
 
 
 class Bounds(Struct, frozen=True):
@@ -120,30 +149,33 @@ class Log:
 
     def append(self, position: int, frame: bytes, *, presence: bool = False) -> None:
         """Keep an event whose frame is sent."""
-        self.add(Entry(position, frame, presence, len(frame)))
+        self.add(SentEvent(position, frame, presence, len(frame)))
 
-    def append_item(self, position: int, timestamp: int, item: Publish) -> None:
-        """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks."""
-        self._raw = True
-        self.counters.events += 1
+    def append_item(self, position: int, at: int, item: Publish) -> None:
+        """Keep an event that nobody on this node hears; `encode` makes its frame when somebody asks. `at` is the
+        journal's time in µs."""
         size = len(item.data) + RAW_BYTES
-        entry = Entry(position, b"", False, size, timestamp, item, None, None, item.persist)
         entries, budget = self._entries, self._budget
         kept, spent = self._bytes + size, budget.spent + ENTRY_BYTES + size
-        if not entries or len(entries) >= self._max_count or kept > self._max_bytes or spent > budget.limit:
-            self.add(entry)
-            return
-        if position <= self.last:
-            self._assert_before_start(position)
-            return
-        self.last = position
-        entries.append(entry)
-        self._bytes = kept
-        budget.spent = spent
+        self.counters.events += 1
+        if (
+            self._raw
+            and position > self.last
+            and 0 < len(entries) < self._max_count
+            and kept <= self._max_bytes
+            and spent <= budget.limit
+        ):
+            self.last = position
+            entries.append(UnheardEvent(position, size, at, item))
+            self._bytes = kept
+            budget.spent = spent
+        else:
+            self._raw = True
+            self.add(UnheardEvent(position, size, at, item))
 
     def append_stream(self, position: int, stream: Stream) -> None:
         """Keep a stream that has ended."""
-        self.add(Entry(position, b"", False, stream.size + RAW_BYTES, stream=stream))
+        self.add(SentEvent(position, b"", False, stream.size + RAW_BYTES, stream))
 
     def add(self, entry: Entry) -> None:
         """Keep an event, and drop the oldest ones beyond the bounds.
@@ -188,7 +220,7 @@ class Log:
                 self._bytes += change
                 self._budget.spent += change
                 item = entry.item
-                entry = Entry(entry.position, frame, False, len(frame), without=item.without, stored=item.persist)
+                entry = SentEvent(entry.position, frame, False, len(frame), None, item.without, item.persist)
             encoded.append(entry)
         self._entries = encoded
         while self._bytes > self._max_bytes:
@@ -274,7 +306,7 @@ def _without_first(entry: Entry, parts: int) -> Entry:
     frame = entry.frame
     for _ in range(parts):
         frame = frame[frames.size(frame) :]
-    return Entry(entry.position, frame, entry.presence, entry.size)
+    return SentEvent(entry.position, frame, entry.presence, entry.size)
 
 
 class JournalEpochs(Epochs, Protocol):
