@@ -171,7 +171,7 @@ def _nodes(source: Path, seconds: float) -> Figures:
         (persisted, SMALL_ROOMS, [("two nodes, persisted messages/s (more is better)", _messages)]),
     ):
         with _of_version(nodes, source).running() as server:
-            outcome = run_workload(nodes.dialect, server, **shortened(workload, seconds).fields)
+            outcome = run_workload(nodes.dialect, server, **cluster.shortened(workload, seconds).fields)
         found |= _of(outcome, figures)
     own = own_cost(ONE_TO_ONE.fields["rate"], seconds)
     return found | {

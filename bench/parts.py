@@ -83,7 +83,7 @@ PARTS = (
         "Beside two nodes of Centrifugo and of Socket.IO.",
         "bench.cluster",
         ("--seconds", "1", "--short"),
-        120.0,
+        150.0,
     ),
     Part(
         "Persisted publishes on two nodes",

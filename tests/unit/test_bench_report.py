@@ -5,10 +5,11 @@ from time import monotonic
 
 import pytest
 
-from bench import summary
+from bench import cluster, summary
 from bench.contenders import CONTENDERS
 from bench.parts import PARTS, Part, Result, report, run, tables
 from bench.suite import Results
+from bench.workloads import ONE_TO_ONE
 
 PRINTED = """AMD EPYC, 2 cores
 server on core 0
@@ -25,6 +26,12 @@ Each came once."""
 def test_the_output_of_a_part_is_its_tables_without_the_machine() -> None:
     assert tables(PRINTED) == "| what | µs |\n| --- | ---: |\n| a row | 1.5 |\n\n### More\n\nEach came once."
     assert tables("nothing but text") == ""
+
+
+def test_a_short_p99_is_still_one_of_a_thousand_messages() -> None:
+    assert cluster.shortened(ONE_TO_ONE, 1.0).fields["measure_s"] == 5.0
+    assert cluster.shortened(ONE_TO_ONE, 8.0).fields["measure_s"] == 8.0
+    assert cluster.shortened(cluster.FANOUT, 1.0).fields["measure_s"] == 1.0
 
 
 def test_a_part_that_was_left_out_says_how_to_measure_it() -> None:
