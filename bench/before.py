@@ -6,7 +6,6 @@ because the other one has no journal on Redis.
 """
 
 import argparse
-import asyncio
 import io
 import os
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from bench import changes, cluster, cluster_faults, clusters, compare, proctree, summary
+from bench import changes, cluster, cluster_faults, clusters, compare, summary
 from bench.contenders import OURS
 from bench.databases import POSTGRES, SQLITE, Database, about, started
 from bench.fanout import own_cost
@@ -39,7 +38,6 @@ WITH_NODES = "b18b082"
 OF_NODES = ("nodes", "journal", "faults")
 ONCE = ("hotpath", "journal", "faults")
 """Measured in one round: they take long, or a median of them says nothing."""
-_IDLE_S = 5.0
 _JOURNAL = "25,000/s, one node publishes"
 _UNHEARD = "an event that nobody on this node hears"
 _A_TO_B = "two nodes, publish on A → B, p50 ms"
@@ -134,21 +132,10 @@ def _row_changes(database: Database) -> Measure:
             f"{name} row, foreign writer → client, p50 ms": found.percentile(0.5),
             f"{name}, CPU of a change while they are written, µs": speed.live_cpu_us,
             f"{name}, CPU of a change from a backlog, µs": speed.backlog_cpu_us,
-            f"{name}, idle CPU with a watched table, % of a core": changes.on_fresh_server(_idle, served),
+            f"{name}, idle CPU with a watched table, % of a core": changes.on_fresh_server(changes.idle, served),
         }
 
     return measure
-
-
-async def _idle(server: Running) -> float:
-    """The share of a core in percent while nothing happens."""
-    listener = await changes.listen_to_all(server)
-    await asyncio.sleep(1.0)
-    began, cpu = monotonic(), proctree.cpu_seconds(server.pid)
-    await asyncio.sleep(_IDLE_S)
-    share = (proctree.cpu_seconds(server.pid) - cpu) / (monotonic() - began)
-    listener.close()
-    return share * 100
 
 
 def _of_version(nodes: clusters.Cluster, source: Path) -> clusters.Cluster:

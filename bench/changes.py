@@ -1,4 +1,4 @@
-"""Row changes, ours alone, `python -m bench.changes`: commit → client, changes/s by number of subscribers."""
+"""Row changes, ours alone, `python -m bench.changes`: commit → client, idle CPU, changes/s by subscribers."""
 
 import argparse
 import asyncio
@@ -31,6 +31,7 @@ _COUNT = 500
 _BURST = 50_000
 _BATCH = 500
 _WAIT_S = 60.0
+_IDLE_S = 5.0
 
 
 class _Row(Struct):
@@ -227,6 +228,17 @@ async def write(server: Running, *arguments: str | float) -> list[float]:
     return times
 
 
+async def idle(server: Running) -> float:
+    """The share of a core in percent while nothing happens; a client is subscribed."""
+    listener = await listen_to_all(server)
+    await asyncio.sleep(1.0)
+    began, cpu = monotonic(), proctree.cpu_seconds(server.pid)
+    await asyncio.sleep(_IDLE_S)
+    share = (proctree.cpu_seconds(server.pid) - cpu) / (monotonic() - began)
+    listener.close()
+    return share * 100
+
+
 def _subscribe(wanted: dict[str, int]) -> bytes:
     return msgspec.json.encode({"type": "subscribe", "topic": TABLE, "filter": wanted})
 
@@ -264,6 +276,12 @@ def latencies(databases: Sequence[Database]) -> str:
     return table([f"{_RATE:.0f} single inserts a second", "p50", "p99", "p99.9", "budget"], rows)
 
 
+def idles(databases: Sequence[Database]) -> str:
+    """What it costs to wait for changes, as a table."""
+    rows = [[database.title, f"{on_fresh_server(idle, database):.1f} %"] for database in databases]
+    return table(["idle, with a watched table", "CPU of a core"], rows)
+
+
 def throughput(databases: Sequence[Database], counts: Sequence[int]) -> str:
     """Changes per second by number of subscribers, as a table."""
     rows = [
@@ -293,6 +311,7 @@ def main() -> int:
     os.sched_setaffinity(0, {LOAD_CORE})
     with started():
         print(latencies(databases), end="\n\n", flush=True)
+        print(idles(databases), end="\n\n", flush=True)
         print(throughput(databases, chosen.subscribers))
     print("Each change concerns one subscriber, and came to it once and in order.")
     print("Budget: at least 10,000 changes/s at 10,000 subscribers.")

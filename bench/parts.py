@@ -53,7 +53,7 @@ PARTS = (
     ),
     Part(
         "Row changes",
-        "From a commit to the client, and the server's CPU per change, on both databases.",
+        "From a commit to the client, and the server's CPU while it waits and per change, on both databases.",
         "bench.changes",
         ("--subscribers", "1"),
         120.0,
