@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -110,7 +111,7 @@ class Publisher:
         self.wrong: list[str] = []
         self._sdk = client(url)
         self._rate = rate
-        self._ending = False
+        self._ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -126,7 +127,7 @@ class Publisher:
 
     async def end(self) -> None:
         """Wait for the answer to what was sent, and send nothing more."""
-        self._ending = True
+        self._ending.set()
         await asyncio.gather(*self._tasks)
         await self._sdk.close()
 
@@ -142,9 +143,12 @@ class Publisher:
         return acknowledged
 
     async def _again(self, work: Callable[[int], Awaitable[object]]) -> None:
+        """Do the work at the rate, but not while it waits for an answer, until the end."""
         for number in count(1):
-            await asyncio.sleep(1 / self._rate)
-            if self._ending:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1 / self._rate):
+                    await self._ending.wait()
+            if self._ending.is_set():
                 return
             await work(number)
 
