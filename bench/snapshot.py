@@ -25,9 +25,10 @@ from bench.load.latency import Histogram
 from bench.load.snapshot_client import SnapshotResult
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
+from bench.pings import Pinger, shares
 from bench.report import table
 from bench.servers import Running
-from bench.transaction import Pinger, in_mib, shares
+from bench.transaction import in_mib
 
 ROWS = 10_000_000
 PAUSE_S = 10.0

@@ -3,8 +3,9 @@
 A foreign process writes many rows. Slow clients, at speeds between 1,000 and 50,000 changes a second, take all
 of them, beside quick ones that each take the rows of one customer. After some seconds: how many were
 disconnected, which must be none; how many changes they had, in order and without a gap; how far the server's
-memory rose; and what another connection noticed. It sends a ping every 10 ms, each counted from when it was due.
-The same without the slow clients is the line to compare with.
+memory rose; how much CPU time it took until the quick ones had all of their rows; and what another connection
+noticed. It sends a ping every 10 ms, each counted from when it was due. The same without the slow clients is the
+line to compare with.
 """
 
 import argparse
@@ -27,9 +28,10 @@ from bench.load.listener import listen
 from bench.load.steady_readers import Taken
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
+from bench.pings import Pinger, shares
 from bench.report import table
 from bench.servers import Running
-from bench.transaction import Pinger, in_mib, shares
+from bench.transaction import in_mib
 
 ROWS = 1_000_000
 READERS = 100
@@ -42,13 +44,15 @@ _WAIT_S = 300.0
 
 class Steady(Struct, frozen=True):
     """`changes` of all slow clients together. `quick` is when the last quick client had its last row, in seconds
-    after the writer began. Memory in bytes; pings `quiet`: before the writer began."""
+    after the writer began, and `cpu` is how much CPU time the server took until then, in seconds. Memory in bytes;
+    pings `quiet`: before the writer began."""
 
     readers: int
     changes: int
     closed: int
     gaps: int
     quick: float
+    cpu: float
     memory_before: int
     memory_peak: int
     quiet: Histogram
@@ -56,16 +60,17 @@ class Steady(Struct, frozen=True):
 
 
 class _Quick:
-    """Counts the rows of all quick clients; `complete` is when the last of them came."""
+    """Counts the rows of all quick clients; `complete`: when the last came, and the CPU time of the server by then."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, server: Running, rows: int) -> None:
+        self._server = server
         self._left = rows
-        self.complete: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.complete: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
 
     def hear(self, _content: bytes, now: float) -> None:
         self._left -= 1
         if not self._left:
-            self.complete.set_result(now)
+            self.complete.set_result((now, proctree.cpu_seconds(self._server.pid)))
 
 
 async def steady(server: Running, readers: int, quick: int, rows: int, seconds: float) -> Steady:
@@ -73,7 +78,7 @@ async def steady(server: Running, readers: int, quick: int, rows: int, seconds: 
 
     Raises RuntimeError when a client was sent a row twice or out of order.
     """
-    slow, tally, listeners = await _started(server, readers), _Quick(rows), []
+    slow, tally, listeners = await _started(server, readers), _Quick(server, rows), []
     for customer in range(quick):
         frame = _subscribe({"customer": customer})
         listeners.append(await listen(server.host, server.port, frame, tally.hear))
@@ -81,9 +86,9 @@ async def steady(server: Running, readers: int, quick: int, rows: int, seconds: 
     async with Pinger(server) as pinger:
         await asyncio.sleep(_BEFORE_S)
         quiet = await pinger.take()
-        began = monotonic()
+        began, cpu = monotonic(), proctree.cpu_seconds(server.pid)
         await write(server, "burst", rows, quick, _BATCH)
-        done = await asyncio.wait_for(tally.complete, _WAIT_S)
+        done, cpu_done = await asyncio.wait_for(tally.complete, _WAIT_S)
         await asyncio.sleep(max(0.0, began + seconds - monotonic()))
         pings = await pinger.take()
     output, _ = await asyncio.wait_for(slow.communicate(b""), _WAIT_S)
@@ -99,6 +104,7 @@ async def steady(server: Running, readers: int, quick: int, rows: int, seconds: 
         closed=closed,
         gaps=taken.gaps,
         quick=done - began,
+        cpu=cpu_done - cpu,
         memory_before=memory,
         memory_peak=proctree.peak(server.pid),
         quiet=quiet,
@@ -137,13 +143,24 @@ def report(databases: Sequence[Database], rows: int, readers: int, quick: int, s
                     str(each.gaps),
                     f"{each.changes:,}",
                     f"{each.quick:.1f} s",
+                    f"{each.cpu:.1f} s",
                     in_mib(each.memory_before, each.memory_peak),
                     shares(each.quiet),
                     shares(each.pings),
                 ]
             )
     head = [f"{rows:,} rows, {quick:,} quick clients", "disconnected", "gaps", "changes to slow clients"]
-    return table([*head, "quick clients had all", "memory", "pings before", "pings p50 / p99 / max"], lines)
+    return table(
+        [
+            *head,
+            "quick clients had all",
+            "server's CPU until then",
+            "memory",
+            "pings before",
+            "pings p50 / p99 / max",
+        ],
+        lines,
+    )
 
 
 def main() -> int:

@@ -8,12 +8,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
-from time import monotonic
-from types import TracebackType
 
 import msgspec
 from msgspec import Struct
@@ -21,19 +17,17 @@ from msgspec import Struct
 from bench import proctree
 from bench.changes import on_fresh_server, write
 from bench.databases import DATABASES, Database, about, add_choice, started
-from bench.load import websocket
 from bench.load.counting_subscriber import Counts
 from bench.load.latency import Histogram
-from bench.load.listener import Listener, listen
+from bench.load.listener import listen
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
+from bench.pings import Pinger, shares
 from bench.report import table
 from bench.servers import Running
 
 ROWS = 1_000_000
 BYTES = 100_000_000
-_PING = websocket.encode(b'{"type":"ping"}')
-_PING_S = 0.01
 _BEFORE_S = 2.0
 _WAIT_S = 300.0
 
@@ -59,52 +53,6 @@ class Large(Struct, frozen=True):
     memory_before: int
     memory_peak: int
     pings: Histogram
-
-
-class Pinger(AbstractAsyncContextManager["Pinger"]):
-    """Pings on a connection of its own; `take` gives what they took since it was last asked."""
-
-    def __init__(self, server: Running) -> None:
-        self._server = server
-        self._due: deque[float] = deque()
-        self._found = Histogram()
-        self._idle = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._listener: Listener | None = None
-
-    async def __aenter__(self) -> "Pinger":
-        self._listener = await listen(self._server.host, self._server.port, None, self._hear)
-        self._ping(monotonic())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._listener is not None:
-            self._listener.close()
-
-    async def take(self) -> Histogram:
-        """Once every ping has its pong."""
-        if self._due:
-            self._idle.clear()
-            await self._idle.wait()
-        found, self._found = self._found, Histogram()
-        return found
-
-    def _ping(self, due: float) -> None:
-        assert self._listener is not None, "it is connected"
-        while due <= monotonic():
-            self._due.append(due)
-            self._listener.send(_PING)
-            due += _PING_S
-        self._timer = asyncio.get_running_loop().call_later(due - monotonic(), self._ping, due)
-
-    def _hear(self, _content: bytes, now: float) -> None:
-        self._found.add(now - self._due.popleft())
-        if not self._due:
-            self._idle.set()
 
 
 async def bulk(server: Running, rows: int, *, filtered: bool) -> Bulk:
@@ -168,11 +116,6 @@ async def large(server: Running, size: int) -> Large:
 def in_mib(before: int, peak: int) -> str:
     """Memory before and at its peak, for a table."""
     return f"{before / 2**20:.0f} → {peak / 2**20:.0f} MiB"
-
-
-def shares(found: Histogram) -> str:
-    """The median, the 99th percentile and the longest, for a table."""
-    return " / ".join(f"{found.percentile(share):.1f}" for share in (0.5, 0.99, 1)) + " ms"
 
 
 def transactions(databases: Sequence[Database], rows: int) -> str:
