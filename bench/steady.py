@@ -60,7 +60,7 @@ class Steady(Struct, frozen=True):
 
 
 class _Quick:
-    """Counts the rows of all quick clients; `complete`: when the last came, and the CPU time of the server by then."""
+    """Counts the rows of all quick clients; `complete`: when the last came, and the server's CPU time by then."""
 
     def __init__(self, server: Running, rows: int) -> None:
         self._server = server

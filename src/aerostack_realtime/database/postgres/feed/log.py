@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from aerostack_realtime.database.base import Row
+from aerostack_realtime.database.postgres.feed.entry_queue import EntryQueue
 from aerostack_realtime.database.postgres.feed.epochs import Position, stamp
 from aerostack_realtime.database.postgres.types.types import UNKNOWN
 from aerostack_realtime.database.postgres.wal.pgoutput import ROW_AT, Decoder, Delete, Insert, Relation, Update
@@ -19,8 +17,6 @@ from aerostack_realtime.protocol.messages import Operation
 
 ENTRY_BYTES = 220
 """Bytes of an entry besides its message, measured."""
-
-Item = TypeVar("Item")
 
 
 class LoggedTable:
@@ -106,8 +102,8 @@ class Log:
         self._before: int | None = None
         """The commit time of the change at `start`, if there is one."""
         self._bytes = 0
-        self._entries: deque[Entry] = deque()
-        self._tables: dict[int, deque[Entry]] = {}
+        self._entries = EntryQueue[Entry]()
+        self._tables: dict[int, EntryQueue[Entry]] = {}
         self._within: dict[int, set[int]] = {}
         """For the OID of an entry's table, the OIDs of the watched tables that contain its rows, or did."""
 
@@ -116,19 +112,21 @@ class Log:
         self._entries.extend(entries)
         self._within.setdefault(entries[0].table.oid, set()).update(tables)
         for table in tables:
-            self._tables.setdefault(table, deque()).extend(entries)
+            if table not in self._tables:
+                self._tables[table] = EntryQueue()
+            self._tables[table].extend(entries)
         self._bytes += sum([entry.size for entry in entries])
         while self._bytes > self._max_bytes:
             self._drop()
 
     def expire(self, before: int) -> None:
         """Remove what was committed before the position `before`."""
-        while self._entries and self._entries[0].position.lsn < before:
+        while self._entries and self._entries.first.position.lsn < before:
             self._drop()
 
     def clear(self, start: Position) -> None:
         """Start again: what comes from now on does not continue the entries."""
-        self._entries.clear()
+        self._entries = EntryQueue()
         self._tables.clear()
         self._within.clear()
         self._bytes = 0
@@ -142,14 +140,12 @@ class Log:
     def after(self, table: int, position: Position) -> Iterator[Entry]:
         """The entries of a table after a position."""
         entries = self._tables.get(table)
-        if entries is None:
-            return iter(())
-        return islice(entries, _count_until(entries, lambda entry: entry.position > position), None)
+        return iter(()) if entries is None else entries.after(position)
 
     def last(self, position: Position) -> int | None:
         """The commit time of the last change at or before a position, if it is known."""
-        if self._entries and self._entries[-1].position <= position:  # the usual case
-            return self._entries[-1].timestamp
+        if self._entries and self._entries.last.position <= position:  # the usual case
+            return self._entries.last.timestamp
         return self._newest(position)[1]
 
     def holds(self, position: Position, last: int | None) -> bool:
@@ -165,16 +161,15 @@ class Log:
         if self._tables.pop(table, None):
             for tables in self._within.values():
                 tables.discard(table)
-            self._entries = deque(each for each in self._entries if self._within[each.table.oid])
+            self._entries = EntryQueue(each for each in self._entries if self._within[each.table.oid])
             self._bytes = sum(entry.size for entry in self._entries)
 
     def _newest(self, position: Position) -> tuple[Position, int | None]:
         """The position of the last change at or before a position, and its commit time; the start if there is
         none."""
-        found = _count_until(self._entries, lambda each: each.position > position)
-        if found == 0:
+        entry = self._entries.newest(position)
+        if entry is None:
             return self.start, self._before if position >= self.start else None
-        entry = self._entries[found - 1]
         return entry.position, entry.timestamp
 
     def _drop(self) -> None:
@@ -183,28 +178,7 @@ class Log:
         self.start, self._before = entry.position, entry.timestamp
         for table in self._within[entry.table.oid]:
             of_table = self._tables.get(table)
-            if of_table and of_table[0] is entry:  # else it was not among the table's rows yet, or not any more
+            if of_table and of_table.first is entry:  # else it was not among the table's rows yet, or not any more
                 of_table.popleft()
                 if not of_table:
                     del self._tables[table]
-
-
-def _count_until(items: deque[Item], reached: Callable[[Item], bool]) -> int:
-    """How many items come before the first one for which `reached` is true; it is true for the later ones, too.
-
-    Resuming clients need the newest items: the search starts at the end, in steps that double, because access to a
-    deque's middle is slow.
-    """
-    high, step = len(items), 1
-    while high > 0 and reached(items[high - 1]):
-        low = max(0, high - step)
-        if low == 0 or not reached(items[low - 1]):
-            while low < high:
-                middle = (low + high) // 2
-                if reached(items[middle]):
-                    high = middle
-                else:
-                    low = middle + 1
-            return low
-        high, step = low, step * 2
-    return high
