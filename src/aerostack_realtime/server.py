@@ -110,6 +110,7 @@ async def _run(
         documents = _documents(settings, hub, node.database)
         await hub.start()
         guard = await _guard(hub, node.database, changes, rules)
+        changes.flush = hub.flush if batch is None else partial(batch.run, hub.flush)
         revocations = await stored_revocations(node.database)
         access, proxies = access_of(settings), Proxies(settings.trusted_proxies)
         parts = Parts(

@@ -1,6 +1,6 @@
 """The way of a row change into the channels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aerostack_realtime.database.base import Change, ChangeListener
 
@@ -10,11 +10,13 @@ class ChangeFanOut:
 
     The database needs a listener when it is opened, before the hub exists; until `listeners` is set nobody is
     subscribed, and changes are ignored. Memberships come first, so that a user who loses a membership is
-    evicted before the change is delivered.
+    evicted before the change is delivered. Then `flush` writes what is buffered for subscribers, so that a feed
+    knows what its changes cost.
     """
 
     def __init__(self) -> None:
         self.listeners: tuple[ChangeListener, ...] = ()
+        self.flush: Callable[[], object] = lambda: None
 
     def add(self, listener: ChangeListener) -> None:
         """Pass changes to another listener too, before all others."""
@@ -26,6 +28,7 @@ class ChangeFanOut:
     def changed(self, changes: Sequence[Change]) -> None:
         for each in self.listeners:
             each.changed(changes)
+        self.flush()
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
         for each in self.listeners:

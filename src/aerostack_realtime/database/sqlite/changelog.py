@@ -287,6 +287,11 @@ def read(
     return Reading(changes, end, end < until)
 
 
+def position_of(change: Change) -> int:
+    """The position of a change that was read here."""
+    return int(change.cursor.rpartition(".")[2])
+
+
 def first(connection: apsw.Connection) -> int:
     """The position of the oldest entry; of the next one when there is none."""
     oldest = number(connection, f"SELECT min(id) FROM {CHANGES}")

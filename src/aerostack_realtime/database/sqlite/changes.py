@@ -7,7 +7,8 @@ from functools import partial
 from aerostack_realtime.database.base import Change, ChangeListener, ColumnType, Replay
 from aerostack_realtime.database.sqlite.changelog import Watch
 from aerostack_realtime.database.sqlite.files import DatabaseFile
-from aerostack_realtime.database.sqlite.reader import Limits, LogReader
+from aerostack_realtime.database.sqlite.paced_calls import PacedCalls
+from aerostack_realtime.database.sqlite.reader import BATCH_ROWS, Limits, LogReader
 from aerostack_realtime.database.sqlite.worker import Worker
 from aerostack_realtime.protocol.answers import Answer
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
@@ -29,13 +30,8 @@ class SqliteChangeFeed:
         self._position = 0
         self._started = asyncio.Event()
         self.epoch = ""
-        loop = asyncio.get_running_loop()
-
-        def post(callback: Callable[..., None], *args: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(callback, *args)
-
-        self._reader = LogReader(file, self, limits, post, now)
+        calls = PacedCalls(asyncio.get_running_loop(), BATCH_ROWS)
+        self._reader = LogReader(file, self, limits, calls, now)
         self._worker = Worker("aerostack-changes", self._reader.main, died)
 
     # --- ChangeFeed ---
@@ -70,9 +66,15 @@ class SqliteChangeFeed:
         return f"{self.epoch}.{max(self._position, watch.start if watch else 0)}"
 
     def replay(
-        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+        self,
+        table: str,
+        since: str,
+        then: Callable[[Replay], None],
+        failed: Callable[[AerostackError], None],
+        most: int | None = None,
     ) -> None:
-        self._reader.submit(lambda: self._reader.replay(table, since, then), failed)
+        rows = BATCH_ROWS if most is None else min(most, BATCH_ROWS)
+        self._reader.submit(lambda: self._reader.replay(table, since, then, rows), failed)
 
     def wake(self) -> None:
         self._reader.rouse()

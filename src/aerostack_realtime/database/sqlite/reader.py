@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import apsw
@@ -22,6 +23,7 @@ from aerostack_realtime.database.sqlite.changelog import RowLayout, Watch
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.file_events import Pace, WatchfulInbox
 from aerostack_realtime.database.sqlite.files import DatabaseFile
+from aerostack_realtime.database.sqlite.paced_calls import Batch, PacedCalls
 from aerostack_realtime.database.sqlite.schema import read_table
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, ServerClosing
 
@@ -81,13 +83,13 @@ class LogReader:
         file: DatabaseFile,
         sink: ChangeSink,
         limits: Limits,
-        post: Callable[..., None],
+        calls: PacedCalls,
         now: Callable[[], int],
     ) -> None:
         self._file = file
         self._sink = sink
         self._limits = limits
-        self._post = post
+        self._deliver = calls.post
         self._now = now
         self._inbox: WatchfulInbox[Job] = WatchfulInbox(file.path)
         self._waiting: list[Job] = []
@@ -107,6 +109,9 @@ class LogReader:
         self._mark_is_low = False
         self._loop_knows = threading.Event()
         self._prune_at = time.monotonic() + limits.prune_seconds
+
+    def _post(self, callback: Callable[..., None], *args: object) -> None:
+        self._deliver(partial(callback, *args))
 
     # --- from the loop's thread ---
 
@@ -239,7 +244,7 @@ class LogReader:
             if not self._acquire_credit():
                 return False
             changes = [change for change in part.changes if change.table in self._watches]
-            self._post(self._deliver, changes, part.end)
+            self._deliver(Batch(changes, part.end, self._sink.delivered, self._credit.release))
         while self._interruptions and self._interruptions[0][0] <= self._position:
             at, watch = self._interruptions.popleft()
             self._post(self._sink.interrupted, watch, at)
@@ -248,13 +253,6 @@ class LogReader:
     def _acquire_credit(self) -> bool:
         self._credit.acquire()
         return not self._inbox.closed
-
-    def _deliver(self, changes: Sequence[Change], position: int) -> None:
-        """On the loop."""
-        try:
-            self._sink.delivered(changes, position)
-        finally:
-            self._credit.release()
 
     # --- schema changes and replaced files ---
 
@@ -343,7 +341,7 @@ class LogReader:
             return
         self.submit(lambda: self._clear(table, following, done), lambda _error: done())
 
-    def replay(self, table: str, since: str, then: Callable[[Replay], None]) -> None:
+    def replay(self, table: str, since: str, then: Callable[[Replay], None], rows: int) -> None:
         connection = self._connection()
         watch = self._watches.get(table)
         if watch is None or watch.layout is None:
@@ -363,7 +361,7 @@ class LogReader:
                 self._epoch,
                 after,
                 until,
-                BATCH_ROWS,
+                rows,
                 BATCH_BYTES,
                 only=changelog.layouts_of(connection, table),
             )

@@ -38,6 +38,7 @@ from aerostack_realtime.database.postgres.wal.stream import (
     SystemIdentity,
     lsn_text,
 )
+from aerostack_realtime.database.turns import TurnSize
 from aerostack_realtime.protocol.errors import AerostackError
 
 log = logging.getLogger(__name__)
@@ -270,9 +271,11 @@ class WalConsumer:
         try:
             while True:
                 if self._continuity is None:
-                    message, size = transactions.read_rows(stream.receive, batch.entries, self.position)
+                    message, size = transactions.read_rows(
+                        stream.receive, batch.entries, self.position, batch.turn.changes
+                    )
                     batch.bytes += size
-                    if len(batch.entries) >= ROWS or batch.bytes >= ROWS_BYTES:
+                    if len(batch.entries) >= batch.turn.changes or batch.bytes >= ROWS_BYTES:
                         await self._yield(batch)
                 else:
                     message = stream.receive()
@@ -360,7 +363,9 @@ class WalConsumer:
         entries, batch.entries = batch.entries, []
         xids, batch.xids = batch.xids, []
         batch.position = None
+        began = time.thread_time()
         self._sink.committed(entries, self.position, xids)
+        batch.turn.took(len(entries), time.thread_time() - began)
 
     def _keepalive(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
         if self._continuity is not None and between and self._continuity.reached(message.wal_end):
@@ -384,8 +389,9 @@ class _Batch:
         self.xids: list[tuple[int, int]] = []
         self.position: Position | None = None
         self.steps = self.bytes = 0
+        self.turn = TurnSize(ROWS)
 
     def step(self) -> bool:
         """Count a step; whether other tasks are due."""
         self.steps += 1
-        return self.steps >= ROWS or self.bytes >= ROWS_BYTES
+        return self.steps >= ROWS or len(self.entries) >= self.turn.changes or self.bytes >= ROWS_BYTES
