@@ -103,6 +103,7 @@ class Parts:
             delivery=self.delivery,
             changes=self.options.changes,
             store=self.options.store,
+            soon=self.options.defer,
             later=self.options.later,
             limit=self.options.buffer_limit,
             uses_chat=self.subscriptions.uses_chat,

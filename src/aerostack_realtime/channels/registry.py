@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Log
@@ -13,6 +14,10 @@ from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
 from aerostack_realtime.records import ConnectionRecords
+
+TABLE_SHARE: Final = 4
+"""A subscriber leaves the live delivery of a table when a quarter of the limit waits for it: the log has the rest,
+and costs no memory."""
 
 
 class Registry:
@@ -104,7 +109,8 @@ class Registry:
         channel = self._tables.get(topic)
         if channel is None:
             counters = self._new_logs.counters.channel(topic, "change")
-            channel = TableChannel(topic, table, partial(self._audience, counters), self.largest, counters)
+            audience = partial(self._audience, counters, self._buffer_limit // TABLE_SHARE)
+            channel = TableChannel(topic, table, audience, self.largest, counters)
             self._tables[topic] = self._by_table[table] = channel
         return channel
 
@@ -174,8 +180,10 @@ class Registry:
             self._forgotten = max(self._forgotten, log.last)
             del self.logs[topic]
 
-    def _audience(self, counters: ChannelCounters) -> Audience:
-        return Audience(self._touch, self._buffer_limit, self._lag, counters, self.fell_behind, self._records)
+    def _audience(self, counters: ChannelCounters, live_limit: int | None = None) -> Audience:
+        return Audience(
+            self._touch, self._buffer_limit, self._lag, counters, self.fell_behind, self._records, live_limit
+        )
 
     def _touch(self, audience: Audience) -> None:
         if not self._dirty and not self._growing:

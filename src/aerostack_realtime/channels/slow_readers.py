@@ -8,11 +8,9 @@ comes from the message store, if all of it was persisted. Only what is recorded 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
-from time import perf_counter
+from time import thread_time
 from typing import Final
 
-from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import Cursors, Entry
 from aerostack_realtime.channels.delivery import Delivery, as_chat
@@ -20,29 +18,25 @@ from aerostack_realtime.channels.fanout.audience import Audience, Behind
 from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS
 from aerostack_realtime.channels.fanout.subscriber import Subscriber, try_write
 from aerostack_realtime.channels.registry import Registry
-from aerostack_realtime.channels.store_reading import RETRY_SECONDS, Reader, StoreReading
+from aerostack_realtime.channels.store_reading import Reader, StoreReading
+from aerostack_realtime.channels.table_readers import TURN_BYTES, TableReaders
 from aerostack_realtime.channels.tables.channel import TableChannel
-from aerostack_realtime.database.base import ChangeFeed, Replay
+from aerostack_realtime.database.base import ChangeFeed
 from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
 Later = Callable[[float, Callable[[], None]], object]
 
 SHARE: Final = 4
 """A part is at most a quarter of what may wait for a subscriber."""
-LONGEST_REST_SECONDS: Final = 0.1
-"""The longest pause after a part of a table's log, whose reading may have waited for the database."""
 
 
 class SlowReaders:
     """The subscriptions of one node that are behind live delivery.
 
-    `later` calls a function after a delay in seconds, `limit` is how many bytes may wait for a subscriber, and
-    `uses_chat` says whether it sends the legacy `chat` command.
-
-    Reading tables' logs takes at most half of the server's time, whatever the number of readers: one part is read
-    at a time, and followed by a pause that is as long as reading and sending it took.
+    `soon` calls a function in the next iteration of the event loop, `later` after a delay in seconds. `limit` is
+    how many bytes may wait for a subscriber, and `uses_chat` says whether it sends the legacy `chat` command. What
+    is sent at once is bounded, whatever the number of readers.
     """
 
     def __init__(
@@ -53,21 +47,31 @@ class SlowReaders:
         delivery: Delivery,
         changes: ChangeFeed,
         store: MessageStore,
+        soon: Callable[[Callable[[], None]], object],
         later: Later,
         limit: int,
         uses_chat: Callable[[Subscriber], bool],
+        clock: Callable[[], float] = thread_time,
     ) -> None:
         self._registry = registry
         self._cursors = cursors
         self._delivery = delivery
-        self._changes = changes
+        self._soon = soon
         self._later = later
         self._limit = limit
         self._uses_chat = uses_chat
         self._readers: list[Reader] = []
-        self._queue: deque[Reader] = deque()
-        self._reading = False
-        self._began = 0.0
+        self._events: deque[Reader] = deque()
+        """Readers of custom channels that have not been looked at in this round."""
+        self._tables = TableReaders(
+            registry=registry,
+            changes=changes,
+            soon=soon,
+            later=later,
+            clock=clock,
+            limit=limit,
+            rejoin=self._rejoin,
+        )
         self._store = StoreReading(
             registry=registry,
             cursors=cursors,
@@ -117,19 +121,22 @@ class SlowReaders:
 
     def _look(self) -> None:
         """Serve the readers whose clients have taken most of what was sent to them."""
-        for reader in list(self._readers):
-            if not reader.is_waiting or reader.busy:
-                continue
-            channel = self._registry.find(reader.topic)
-            if isinstance(channel, CustomChannel):
-                self._serve_events(reader, channel)
-            elif reader.subscriber.buffered() <= self._limit // SHARE:
-                reader.busy = True
-                self._queue.append(reader)
-        self._read()
+        events = []
+        for reader in self._readers:
+            if reader.is_waiting and not reader.busy:
+                if isinstance(self._registry.find(reader.topic), CustomChannel):
+                    events.append(reader)
+                else:
+                    self._tables.look(reader)
+        self._tables.serve()
+        if not self._events:
+            self._events.extend(events)
+            self._serve_some()
         self._readers = [each for each in self._readers if each.is_waiting]
         if self._readers:
             self._later(CHECK_SECONDS, self._look)
+        else:
+            self._tables.clear()
 
     # --- custom channels ---------------------------------------------------------------------------------
 
@@ -139,20 +146,32 @@ class SlowReaders:
     def _is_lost(self, channel: CustomChannel, reader: Reader) -> bool:
         return not self._is_logged(channel, reader) and not self._store.holds(reader, channel)
 
-    def _serve_events(self, reader: Reader, channel: CustomChannel) -> None:
-        """Send what fits of a custom channel's log, which may soon forget it, or ask the store for it."""
+    def _serve_some(self) -> None:
+        """Serve a few readers, then the others after what else the loop has to do."""
+        room = TURN_BYTES
+        while self._events and room > 0:
+            reader = self._events.popleft()
+            channel = self._registry.find(reader.topic)
+            if reader.is_waiting and not reader.busy and isinstance(channel, CustomChannel):
+                room -= self._serve_events(reader, channel)
+        if self._events:
+            self._soon(self._serve_some)
+
+    def _serve_events(self, reader: Reader, channel: CustomChannel) -> int:
+        """Send what fits of a custom channel's log, which may soon forget it, or ask the store for it. Returns how
+        many bytes were sent."""
         channel.send_pieces()
         for audience in channel.audiences():
             audience.flush()
         if self._is_lost(channel, reader):
             reader.lose()
-            return
+            return 0
         room = self._limit - reader.subscriber.buffered()
         if room < self._limit // SHARE or not reader.is_waiting:
-            return
+            return 0
         if not self._is_logged(channel, reader):
             self._store.ask(reader)
-            return
+            return 0
         channel.log.encode(self._delivery.frame)
         missed, _ = channel.log.after(*self._cursors.place(reader.cursor))
         part = missed if isinstance(reader.streams, dict) else _first(missed, self._limit // SHARE)
@@ -164,7 +183,11 @@ class SlowReaders:
         else:
             data = self._delivery.replay(channel, shown, reader.streams, reader.cursor)
             self._rejoin(reader, channel)
-        self._write(reader, data if reader.audience is not channel.chat_audience else as_chat(data))
+        if reader.audience is channel.chat_audience:
+            data = as_chat(data)
+        if data:
+            try_write(reader.subscriber, data)
+        return len(data)
 
     def _shown(self, reader: Reader, part: Sequence[Entry]) -> Sequence[Entry]:
         """The entries that concern a reader."""
@@ -176,65 +199,6 @@ class SlowReaders:
         reader.audience.add(reader.subscriber, presence=reader.behind.presence)
         if isinstance(channel, CustomChannel) and self._uses_chat(reader.subscriber):
             channel.use_chat(reader.subscriber)
-
-    def _write(self, reader: Reader, data: bytes) -> None:
-        if data:
-            try_write(reader.subscriber, data)
-
-    # --- tables ------------------------------------------------------------------------------------------
-
-    def _read(self) -> None:
-        """Read the next part of a table's log."""
-        while self._queue and not self._reading:
-            reader = self._queue.popleft()
-            channel = self._registry.find(reader.topic)
-            if reader.is_waiting and isinstance(channel, TableChannel):
-                self._reading, self._began = True, perf_counter()
-                self._changes.replay(
-                    channel.table, reader.cursor, partial(self._replayed, reader), partial(self._failed, reader)
-                )
-
-    def _replayed(self, reader: Reader, part: Replay) -> None:
-        channel = self._registry.find(reader.topic)
-        if reader.is_waiting and isinstance(channel, TableChannel):
-            self._serve_changes(reader, channel, part)
-        if reader.is_waiting and reader.subscriber.buffered() <= self._limit // SHARE:
-            self._queue.append(reader)
-        else:
-            reader.busy = False
-        self._later(min(perf_counter() - self._began, LONGEST_REST_SECONDS), self._rested)
-
-    def _rested(self) -> None:
-        self._reading = False
-        self._read()
-
-    def _serve_changes(self, reader: Reader, channel: TableChannel, part: Replay) -> None:
-        if not part.recovered:
-            reader.lose()
-            return
-        try:
-            missed = channel.replayed(part.changes, channel.view(reader.subscriber))
-        except RuleFailed as failure:
-            reader.subscriber.deny(reader.topic, failure)
-            return
-        reader.cursor = part.cursor
-        channel.counters.bytes += len(missed)
-        if not part.more:
-            self._rejoin(reader, channel)
-        self._write(reader, missed)
-
-    def _failed(self, reader: Reader, error: AerostackError) -> None:
-        channel = self._registry.find(reader.topic)
-        if isinstance(error, NotFound) and reader.is_waiting and channel is not None:
-            # As for live subscribers of a table that is dropped: they hear of its return.
-            self._rejoin(reader, channel)
-            self._write(reader, frames.encode(messages.Error.of(error, topic=reader.topic)))
-
-        def retry() -> None:
-            reader.busy = False
-
-        self._later(RETRY_SECONDS, retry)
-        self._later(CHECK_SECONDS, self._rested)
 
 
 def _last(sent: Sequence[bytes]) -> tuple[str, str] | None:

@@ -30,7 +30,8 @@ RETRY_SECONDS: Final = 1.0
 class Reader(Struct, eq=False):
     """A subscription behind live delivery. `cursor` is that of the last frame written to it, `streams` how many
     pieces of the open streams it has, False without streams. `anchor` is the position of the last persisted
-    message that it has, 0 if that is not known. `busy`: its next part is being read."""
+    message that it has, 0 if that is not known. `busy`: its next part is due or being read. `is_far`: its part of
+    a table's log is expensive to read. `taken`: how many changes it was given in this turn."""
 
     topic: str
     subscriber: Subscriber
@@ -40,6 +41,8 @@ class Reader(Struct, eq=False):
     streams: dict[str, int] | bool
     anchor: int = 0
     busy: bool = False
+    is_far: bool = False
+    taken: int = 0
 
     @property
     def is_waiting(self) -> bool:

@@ -299,7 +299,7 @@ class Subscriptions:
     ) -> None:
         channel, view = self._view(subscriber, command, table)
         try:
-            missed = channel.replayed(part.changes, view)
+            missed = b"".join(frame for _, frame in channel.replayed(part.changes, view))
         except RuleFailed:
             channel.views.discard(view)
             raise

@@ -61,13 +61,15 @@ class Replay(Struct, frozen=True):
 
     `changes` are in log order and end at `cursor`. `recovered` is False when changes between the given
     cursor and these are missing (too old, another epoch, a rebuilt table). `more`: call again from `cursor`;
-    without it, the next change passed to `ChangeListener.changed` is exactly the one that follows.
+    without it, the next change passed to `ChangeListener.changed` is exactly the one that follows. `recent` is
+    False where it is expensive to read what does not continue the part before.
     """
 
     changes: Sequence[Change]
     cursor: str
     recovered: bool
     more: bool
+    recent: bool = True
 
 
 class ChangeListener(Protocol):
@@ -114,9 +116,15 @@ class ChangeFeed(Protocol):
         """The end of a watched table's log: the position after the last change passed to the listener."""
 
     def replay(
-        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+        self,
+        table: str,
+        since: str,
+        then: Callable[[Replay], None],
+        failed: Callable[[AerostackError], None],
+        most: int | None = None,
     ) -> None:
-        """Read a watched table's log after the cursor `since` and call `then` with it, or `failed`.
+        """Read a watched table's log after the cursor `since`, at most `most` changes, and call `then` with it, or
+        `failed`.
 
         The seam: when `then` gets a part without `more`, it runs between two calls of the listener such that the
         next change of the table passed to `changed` is the first one after the part.

@@ -42,7 +42,12 @@ class Feed:
         return f"f.{len(self.changes)}"
 
     def replay(
-        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+        self,
+        table: str,
+        since: str,
+        then: Callable[[Replay], None],
+        failed: Callable[[AerostackError], None],
+        most: int | None = None,
     ) -> None:
         def read() -> None:
             if self.failure is not None:

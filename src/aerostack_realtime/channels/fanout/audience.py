@@ -37,7 +37,8 @@ class Audience:
     `defer` is called with the audience when its buffer gets its first frame: the owner of the audience flushes it
     at the end of the tick. Subscribers with a policy of their own are kept apart, whether they are slow or not;
     `lag` is called when the first of them is. `counters` are those of the channel's rule. Any other subscriber for
-    which more than `limit` bytes wait leaves live delivery if `fell_behind` accepts it, until it is added again.
+    which more than `live_limit` bytes wait leaves live delivery if `fell_behind` accepts it, until it is added
+    again; it is `limit` unless a log that forgets nothing serves those who leave.
     `records` learn which subscribers with a policy are slow.
 
     An audience that `notes_events` keeps the sizes of its channel's events. Everyone in live delivery with
@@ -53,6 +54,7 @@ class Audience:
         "_frames",
         "_lag",
         "_limit",
+        "_live_limit",
         "_noted",
         "_presence",
         "_records",
@@ -72,6 +74,7 @@ class Audience:
         counters: ChannelCounters | None = None,
         fell_behind: FellBehind | None = None,
         records: ConnectionRecords | None = None,
+        live_limit: int | None = None,
     ) -> None:
         self._behind: dict[Subscriber, Behind] = {}
         self._fell_behind = fell_behind
@@ -80,6 +83,7 @@ class Audience:
         self._defer = defer
         self._lag = lag
         self._limit = limit
+        self._live_limit = limit if live_limit is None else live_limit
         self._with_presence: dict[Subscriber, Writers] = {}
         self._compressed: dict[Subscriber, Writers] = {}
         """Those with presence that negotiated compression."""
@@ -213,7 +217,7 @@ class Audience:
         presence, self._presence = self._presence, []
         self._count_others(len(frames), len(presence), sum(map(len, withheld.values())))
         slow: list[Subscriber] = []
-        limit = self._limit
+        limit = self._live_limit
         if not withheld:
             self._write_to_all(self._with_presence, chunk, slow)
             self._write_to_all(self._compressed, shared, slow)
@@ -273,7 +277,7 @@ class Audience:
     def _write_to_all(self, targets: Mapping[Subscriber, Writers], chunk: bytes, slow: list[Subscriber]) -> None:
         """The fan-out loop. A lost connection raises and is skipped: a `try` that catches nothing is free since
         Python 3.11."""
-        limit = self._limit
+        limit = self._live_limit
         for subscriber, (write, buffered) in targets.items():
             if buffered() > limit:
                 slow.append(subscriber)

@@ -111,10 +111,12 @@ class TableChannel:
             self.counters.interrupted += len(view.audience)
             view.audience.append(frames.encode(message))
 
-    def replayed(self, changes: Sequence[Change], view: View) -> bytes:
-        """The frames of past changes, as one view shows them. Raises RuleFailed."""
+    def replayed(self, changes: Sequence[Change], view: View) -> list[tuple[str, bytes]]:
+        """The frames of past changes, as one view shows them, each with its cursor. Raises RuleFailed."""
         concerned = ((change, view.operation(change)) for change in changes)
-        return b"".join(self._frame(change, operation, view) for change, operation in concerned if operation)
+        return [
+            (change.cursor, self._frame(change, operation, view)) for change, operation in concerned if operation
+        ]
 
     def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
         if change.large and self._is_beyond(change, operation, view):

@@ -16,7 +16,7 @@ from aerostack_realtime.database.postgres.feed.epochs import Epochs, Position
 from aerostack_realtime.database.postgres.feed.log import Entry, Log, LoggedTable
 from aerostack_realtime.database.postgres.feed.progress import ORIGIN, Progress
 from aerostack_realtime.database.postgres.feed.publication import Columns, Publication
-from aerostack_realtime.database.postgres.feed.replay import ReplayReader
+from aerostack_realtime.database.postgres.feed.replay import PART, ReplayReader
 from aerostack_realtime.database.postgres.feed.sink import Result
 from aerostack_realtime.database.postgres.feed.wal_reader import WalReader
 from aerostack_realtime.database.postgres.feed.watches import Watch, Watches
@@ -100,9 +100,15 @@ class PostgresChangeFeed:
         return self._replays.cursor(self._watches.start(table, self._progress.position))
 
     def replay(
-        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+        self,
+        table: str,
+        since: str,
+        then: Callable[[Replay], None],
+        failed: Callable[[AerostackError], None],
+        most: int | None = None,
     ) -> None:
-        task = asyncio.get_running_loop().create_task(self._replay(table, since, then, failed))
+        limit = PART if most is None else min(most, PART)
+        task = asyncio.get_running_loop().create_task(self._replay(table, since, then, failed, limit))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -247,10 +253,15 @@ class PostgresChangeFeed:
         return altered
 
     async def _replay(
-        self, table: str, since: str, then: Callable[[Replay], None], failed: Callable[[AerostackError], None]
+        self,
+        table: str,
+        since: str,
+        then: Callable[[Replay], None],
+        failed: Callable[[AerostackError], None],
+        most: int,
     ) -> None:
         try:
-            part = await self._replays.part(table, since)
+            part = await self._replays.part(table, since, most)
         except AerostackError as error:
             failed(error)
         except asyncio.CancelledError:

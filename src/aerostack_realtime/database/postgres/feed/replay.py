@@ -71,9 +71,9 @@ class ReplayReader:
         here = self._progress.position
         return self._cursor(min(Position(min(unseen), 0), here) if unseen else here, visibility)
 
-    async def part(self, table: str, since: str) -> Replay:
-        """The first part of the log after a cursor. Without `more`, the next change that is handed on follows
-        it, as long as the caller does not await. Raises NotFound, Unavailable."""
+    async def part(self, table: str, since: str, most: int = PART) -> Replay:
+        """The first part of the log after a cursor, at most `most` changes. Without `more`, the next change that
+        is handed on follows it, as long as the caller does not await. Raises NotFound, Unavailable."""
         if not self._epochs().knows(since.partition(".")[0]):
             await self._reload_epochs()  # the cursor may be of another node that has just started an epoch
         found = self._epochs().decode(since)
@@ -82,12 +82,12 @@ class ReplayReader:
             after = position.lsn + (position.index > 0)
             await self._progress.reach(after if visibility is None else max(after, visibility.until))
             if self._watches.start(table, ORIGIN) <= position < self._log.start:
-                part = await self._reread(table, found)
+                part = await self._reread(table, found, most)
                 if part is not None:
                     return part
-        return self._remembered(table, since)
+        return self._remembered(table, since, most)
 
-    def _remembered(self, table: str, since: str) -> Replay:
+    def _remembered(self, table: str, since: str, most: int) -> Replay:
         watch = self._watches.get(table)
         assert watch.relation is not None, "the table exists"
         here = self._progress.position
@@ -104,7 +104,7 @@ class ReplayReader:
         entries: list[Entry] = []
         room = PART_BYTES
         for entry in self._log.after(watch.relation, max(position, watch.readable)):
-            if len(entries) == PART or room <= 0:
+            if len(entries) == most or room <= 0:
                 changes = self.changes(entries, [table], visibility)
                 return Replay(changes, changes[-1].cursor, recovered, more=True)
             if not _was_seen(entry, visibility):
@@ -113,15 +113,16 @@ class ReplayReader:
         changes = self.changes(entries, [table], visibility)
         return Replay(changes, self.cursor(self._watches.start(table, here)), recovered, more=False)
 
-    async def _reread(self, table: str, since: Cursor) -> Replay | None:
+    async def _reread(self, table: str, since: Cursor, most: int) -> Replay | None:
         parts = self._watches.get(table).parts
-        part = await self._reader.part(parts, since, PART, lambda: self._log.start, self._describe)
+        part = await self._reader.part(parts, since, most, lambda: self._log.start, self._describe)
         if part is None:
             return None
         visibility = since.visibility
         unseen = [entry for entry in part.entries if not _was_seen(entry, visibility)]
         changes = self.changes(unseen, [table], visibility)
-        return Replay(changes, self._cursor(part.position, visibility), not part.lost, more=True)
+        cursor = self._cursor(part.position, visibility)
+        return Replay(changes, cursor, not part.lost, more=True, recent=False)
 
     def changes(
         self, entries: Iterable[Entry], names: Sequence[str], visibility: SnapshotVisibility | None = None

@@ -38,8 +38,10 @@ PARKED_SECONDS: Final = 20.0
 """How long a stream is parked for its next part: less than the wal_sender_timeout of 60 s."""
 PART_BYTES: Final = 1 << 20
 """Bytes of a part, except for its last change: a part is in memory at once, several times over."""
-STEPS: Final = 2_000
-"""Changes that are read before other tasks run: some ms."""
+CONTENDED_SECONDS: Final = 0.5
+"""How long a stream stays parked while another reader waits: clients that read steadily ask again sooner."""
+STEPS: Final = 250
+"""Changes that are read before other tasks run: about half a millisecond."""
 
 Tables = frozenset[int]
 """A table and its partitions, by their OIDs."""
@@ -114,11 +116,7 @@ class WalReader:
         if parked is not None:
             parked[1].cancel()
             return parked[0]
-        try:
-            async with asyncio.timeout(PARKED_SECONDS):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise Unavailable("Too many clients resume from far back. Try again in a moment.") from None
+        await self._take_turn()
         try:
             reader = await _Reader.open(self._connections, self._slot, since, self._options, describe)
         except (psycopg.Error, ReplicationEnded, OSError) as error:
@@ -130,6 +128,25 @@ class WalReader:
         if reader is None:
             self._turns.release()
         return reader
+
+    async def _take_turn(self) -> None:
+        """Wait until another stream may be opened. Raises Unavailable."""
+        for _ in range(round(PARKED_SECONDS / CONTENDED_SECONDS)):
+            try:
+                async with asyncio.timeout(CONTENDED_SECONDS):
+                    await self._turns.acquire()
+                    return
+            except TimeoutError:
+                self._end_unused()
+        raise Unavailable("Too many clients resume from far back. Try again in a moment.")
+
+    def _end_unused(self) -> None:
+        """End the stream that has been parked for longest, if that is long."""
+        key = next(iter(self._parked), None)
+        if key is not None:
+            left = self._parked[key][1].when() - asyncio.get_running_loop().time()
+            if left < PARKED_SECONDS - CONTENDED_SECONDS:
+                self._expire(key)
 
     def _park(self, key: tuple[Tables, Position], reader: _Reader) -> None:
         timer = asyncio.get_running_loop().call_later(PARKED_SECONDS, self._expire, key)
