@@ -31,7 +31,7 @@ class Reader(Struct, eq=False):
     """A subscription behind live delivery. `cursor` is that of the last frame written to it, `streams` how many
     pieces of the open streams it has, False without streams. `anchor` is the position of the last persisted
     message that it has, 0 if that is not known. `busy`: its next part is due or being read. `is_far`: its part of
-    a table's log is expensive to read. `taken`: how many changes it was given in this turn."""
+    a table's log is expensive to read. `taken`: how many changes it was given in its turn, at most."""
 
     topic: str
     subscriber: Subscriber
