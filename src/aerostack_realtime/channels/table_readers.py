@@ -42,10 +42,10 @@ LONGEST_PAUSE_SECONDS: Final = 0.05
 """Whatever a turn took: a part may be one very large row."""
 
 
-def pause_after(worked: float, others: float) -> float:
+def pause_after(worked: float, others: float, *, reading: bool) -> float:
     """How many seconds to pause after a turn that took `worked` seconds and two iterations of the loop that then
-    took `others`."""
-    if others <= IDLE_SECONDS:
+    took `others`. `reading`: a thread reads live changes, and waits for the interpreter while the loop works."""
+    if others <= IDLE_SECONDS and not reading:
         return 0.0
     return min(worked * (1 / BUSY_SHARE - 1), LONGEST_PAUSE_SECONDS)
 
@@ -191,7 +191,7 @@ class TableReaders:
         self._soon(once)
 
     def _paused(self, lane: _Lane, worked: float, others: float) -> None:
-        pause = pause_after(worked, others)
+        pause = pause_after(worked, others, reading=self._changes.is_behind())
         if pause:
             self._later(pause, partial(self._continue, lane))
         else:

@@ -133,6 +133,10 @@ class ChangeFeed(Protocol):
     def wake(self) -> None:
         """Check for changes at once: something was just committed."""
 
+    def is_behind(self) -> bool:
+        """Whether another thread is reading changes that will be passed to the listener, and needs the
+        interpreter for it."""
+
 
 class QueryResult(Struct, frozen=True):
     """`rows` of a statement that returns some; `count`: rows returned, else rows changed.

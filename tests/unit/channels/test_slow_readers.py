@@ -41,6 +41,9 @@ class Feed:
     def cursor(self, table: str) -> str:
         return f"f.{len(self.changes)}"
 
+    def is_behind(self) -> bool:
+        return False
+
     def replay(
         self,
         table: str,

@@ -117,6 +117,9 @@ class Stage:
         replay = Replay(part, part[-1].cursor if part else since, True, more, recent)
         self.asked.append((since, lambda: then(replay)))
 
+    def is_behind(self) -> bool:
+        return False
+
     def _clock(self) -> float:
         self._now += self._work
         return self._now
@@ -247,13 +250,14 @@ def test_a_reader_of_a_distant_log_continues_before_the_next_one() -> None:
 
 @pytest.mark.parametrize("worked", [0.0001, 0.001])
 def test_a_busy_loop_leaves_slow_readers_their_share(worked: float) -> None:
-    pause = pause_after(worked, 2 * IDLE_SECONDS)
-    assert worked / (worked + pause) == pytest.approx(BUSY_SHARE)
+    for others, reading in ((2 * IDLE_SECONDS, False), (0.0, True)):
+        pause = pause_after(worked, others, reading=reading)
+        assert worked / (worked + pause) == pytest.approx(BUSY_SHARE)
 
 
 def test_an_idle_loop_leaves_slow_readers_all_of_its_time() -> None:
-    assert pause_after(1.0, IDLE_SECONDS / 2) == 0.0
+    assert pause_after(1.0, IDLE_SECONDS / 2, reading=False) == 0.0
 
 
 def test_no_turn_is_followed_by_a_long_pause() -> None:
-    assert pause_after(10.0, 10.0) == LONGEST_PAUSE_SECONDS
+    assert pause_after(10.0, 10.0, reading=True) == LONGEST_PAUSE_SECONDS

@@ -79,6 +79,9 @@ class SqliteChangeFeed:
     def wake(self) -> None:
         self._reader.rouse()
 
+    def is_behind(self) -> bool:
+        return self._reader.is_behind
+
     # --- from the thread, in the order of the log ---
 
     def began(self, epoch: str, position: int, watches: Sequence[Watch]) -> None:

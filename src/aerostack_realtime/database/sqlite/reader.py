@@ -105,7 +105,8 @@ class LogReader:
         self._position = 0
         self._version: object = None
         self._schema: object = None
-        self._behind = False
+        self.is_behind = False
+        """Whether there is more to read, as far as is known."""
         self._mark_is_low = False
         self._loop_knows = threading.Event()
         self._prune_at = time.monotonic() + limits.prune_seconds
@@ -149,7 +150,7 @@ class LogReader:
             self._inbox.dispose()
 
     def _timeout(self) -> float:
-        if self._behind:
+        if self.is_behind:
             return 0.0
         if not (self._watches or self._waiting):
             return IDLE_SECONDS
@@ -172,9 +173,9 @@ class LogReader:
         try:
             self._poll()
         except (apsw.BusyError, apsw.LockedError):
-            self._behind = False
+            self.is_behind = False
         except (apsw.Error, AerostackError, OSError, UnicodeDecodeError):
-            self._behind = False
+            self.is_behind = False
             self._version = self._checked = None
             self._lose_tables()
 
@@ -208,7 +209,7 @@ class LogReader:
                 changelog.raise_high_water(connection, self._file.known_mark)
             self._mark_is_low = False
         version = (self._thread.identity, _pragma(connection, "data_version"))
-        if version == self._version and not self._behind:
+        if version == self._version and not self.is_behind:
             return
         before = self._position
         schema = _pragma(connection, "schema_version")
@@ -225,7 +226,7 @@ class LogReader:
             self._reconcile(connection)
         committed = self._version is not None and version != self._version
         self._version = version
-        self._behind = self._read_on(connection, position)
+        self.is_behind = self._read_on(connection, position)
         self._pace.looked(time.monotonic(), committed=committed, changed=self._position > before)
 
     def _replaced(self, epoch: str, position: int) -> bool:

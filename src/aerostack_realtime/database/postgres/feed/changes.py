@@ -116,6 +116,9 @@ class PostgresChangeFeed:
         """PostgreSQL sends commits on its own; only the catalogs have to be polled."""
         self._poll_now.set()
 
+    def is_behind(self) -> bool:
+        return False  # the event loop itself reads the log
+
     # --- for the database --------------------------------------------------------------------------------
 
     def shape(self, table: str) -> Columns:
