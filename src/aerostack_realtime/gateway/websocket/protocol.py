@@ -124,10 +124,10 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._state = _OPEN
 
     def serve(self, peer: FrameHandler, first: bytes, rest: bytes) -> None:
-        """Let `peer` handle what comes from now on. `first` is written at once, `rest` was received already."""
+        """Let `peer` handle what comes from now on. `first` is written first, `rest` was received already."""
         self._handler = peer
         try:
-            self._transport.write(first)
+            self._write(first)
         except RuntimeError:
             return  # the connection is lost; connection_lost comes next
         if rest:
