@@ -74,7 +74,7 @@ Measure = Callable[[Path, float], Figures]
 """Measures the version with this source, for some seconds. Raises NotStarted and Failed."""
 
 
-def _plan(source: Path, plan: Callable[[Path], Plan]) -> Callable[[Path], Plan]:
+def with_sources(source: Path, plan: Callable[[Path], Plan]) -> Callable[[Path], Plan]:
     """The same plan with the sources of another version."""
 
     def made(directory: Path) -> Plan:
@@ -87,7 +87,7 @@ def _plan(source: Path, plan: Callable[[Path], Plan]) -> Callable[[Path], Plan]:
 
 def _workload(workload: Workload, figures: Sequence[tuple[str, compare.Figure]]) -> Measure:
     def measure(source: Path, seconds: float) -> Figures:
-        contender = replace(OURS, plan=_plan(source, OURS.plan))
+        contender = replace(OURS, plan=with_sources(source, OURS.plan))
         with contender.running() as server:
             outcome = run_workload(OURS.dialect, server, **shortened(workload, seconds).fields)
         return _of(outcome, figures)
@@ -111,7 +111,7 @@ def _database(database: Database, source: Path) -> Database:
             position = begun.command.index("--db") + 1
             return replace(begun, command=[*begun.command[:position], place, *begun.command[position + 1 :]])
 
-        with replace(OURS, plan=_plan(source, at)).running() as server:
+        with replace(OURS, plan=with_sources(source, at)).running() as server:
             yield replace(server, database=place)
 
     return replace(database, serve=running)
@@ -142,7 +142,7 @@ def _of_version(nodes: clusters.Cluster, source: Path) -> clusters.Cluster:
     """The cluster with the nodes of another version."""
 
     def plan(directory: Path, engine: clusters.Engine) -> Plan:
-        return _plan(source, lambda place: nodes.plan(place, engine))(directory)
+        return with_sources(source, lambda place: nodes.plan(place, engine))(directory)
 
     return replace(nodes, plan=plan)
 

@@ -45,6 +45,7 @@ class Outcome:
     details: list[str]
     server_cpu_s: float
     engine_cpu_s: float
+    leave_cpu_s: float
     own_share: float
     """Of a core, the busiest shard's."""
     latency: Histogram
@@ -191,6 +192,7 @@ def run_workload(dialect: str, server: Running, shards: int | None = None, **wor
         details=[detail for each in reports for detail in each.details][:5],
         server_cpu_s=reports[0].server_cpu_s,
         engine_cpu_s=reports[0].engine_cpu_s,
+        leave_cpu_s=max(each.leave_cpu_s for each in reports),
         own_share=max(each.own_cpu_s / each.measured_s for each in reports),
         latency=Histogram().merge(Histogram(each.latency) for each in reports),
     )

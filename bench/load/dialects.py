@@ -33,6 +33,9 @@ class Dialect:
     framed: ClassVar[bool] = True
     terminator: ClassVar[bytes] = b""
 
+    def prepare(self, connections: int) -> None:
+        """Make what so many connections need beforehand, so that it delays none of them."""
+
     def offered(self) -> str | None:
         """The subprotocols that the next connection offers."""
         return self.subprotocols
@@ -102,9 +105,17 @@ class TokenEach(Aerostack):
 
     def __init__(self) -> None:
         self._numbers = count()
+        self._ready: list[str] = []
+
+    def prepare(self, connections: int) -> None:
+        self._ready = [self._signed() for _ in range(connections)]
 
     def offered(self) -> str | None:
-        return f"{self.subprotocols}, aerostack-token.{signed(f'user-{next(self._numbers)}')}"
+        token = self._ready.pop() if self._ready else self._signed()
+        return f"{self.subprotocols}, aerostack-token.{token}"
+
+    def _signed(self) -> str:
+        return signed(f"user-{next(self._numbers)}")
 
 
 def signed(user: str) -> str:

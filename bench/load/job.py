@@ -37,6 +37,8 @@ class Job(Struct, kw_only=True, forbid_unknown_fields=True):
     drain_s: float = 30.0
     concurrency: int = 100
     """Connections being set up at a time."""
+    leave_s: float = 0.0
+    """How long the server's CPU is measured once all connections of a shard have ended at once; 0: not at all."""
     core: int | None = None
     shard: int = 0
     shards: int = 1
@@ -82,6 +84,8 @@ class Report(Struct, kw_only=True):
     """User and system time of the server's process tree within the measured time."""
     engine_cpu_s: float
     own_cpu_s: float
+    leave_cpu_s: float = 0.0
+    """CPU of the server while and after all connections ended."""
     latency: dict[str, int]
     """Count by latency in µs, rounded to three digits (see latency.py); empty for a closed load."""
 

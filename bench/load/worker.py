@@ -50,6 +50,8 @@ class Worker:
             print(write(await self._connect()), end="", flush=True)
             go = read(await _line(), Go)
             report = await self._load(go.start)
+            if self._job.leave_s:
+                report.leave_cpu_s = await self._leave()
             print(write(report), end="", flush=True)
         finally:
             for each in (*self._subscribers, *self._publishers):
@@ -67,6 +69,7 @@ class Worker:
             self._publishers = [subscriber(self._dialect, nothing, False) for _ in self._streams]
             # On another node than the first subscriber of the channel, where there are several.
             await self._enter([(each, None) for each in self._publishers], first=-1)
+        self._dialect.prepare(len(self._subscribers))
         await asyncio.sleep(job.settle_s)
         memory = self._resident()
         cpu = self._cpu_seconds()
@@ -77,6 +80,14 @@ class Worker:
         await asyncio.sleep(job.settle_s)
         memory = self._resident() - memory
         return Ready(len(self._subscribers), took, cpu, memory)
+
+    async def _leave(self) -> float:
+        """The server's CPU while all connections end, in seconds."""
+        cpu = self._cpu_seconds()
+        for each in self._subscribers:
+            each.close()
+        await asyncio.sleep(self._job.leave_s)
+        return self._cpu_seconds() - cpu
 
     def _cpu_seconds(self) -> float:
         return sum(map(proctree.cpu_seconds, self._processes))
