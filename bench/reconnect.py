@@ -3,6 +3,8 @@
 Half of the clients are subscribed to a table, half to rooms of ten. Each does what the SDKs do: it notices the
 end, waits as the SDK's back-off says, connects, and resumes from its cursor. While the server is down, rows are
 written, which every client of the table must receive; a client is back when it has what it missed.
+
+`python -m bench.reconnect --before COMMIT` does the same with an earlier commit, or another checkout, first.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -22,6 +25,7 @@ from msgspec import Struct
 
 from aerostack_realtime.sdk.backoff import Backoff
 from bench import proctree
+from bench.before import COMMIT, sources, with_sources
 from bench.contenders import OURS
 from bench.load import websocket
 from bench.load.caller import call
@@ -124,7 +128,7 @@ class Watch:
 
     def __init__(self, server: Running) -> None:
         self._server = server
-        self._samples: list[tuple[float, float]] = []
+        self._samples = [(monotonic(), proctree.cpu_seconds(server.pid))]
         self.memory = 0
         self._task = asyncio.create_task(self._look())
 
@@ -139,8 +143,8 @@ class Watch:
 
     @property
     def cpu(self) -> float:
-        """Seconds since the server began."""
-        return self._samples[-1][1]
+        """Seconds since the first sample."""
+        return self._samples[-1][1] - self._samples[0][1]
 
     @property
     def peak(self) -> float:
@@ -167,23 +171,29 @@ class Outcome(Struct, frozen=True):
     cpu_peak: float
 
 
-def plan(directory: Path, port: int) -> Plan:
-    """Our server on a port that stays the same."""
-    begun = OURS.plan(directory)
+def plan(directory: Path, port: int, source: Path | None = None) -> Plan:
+    """Our server on a port that stays the same, with the sources of another version if they are given."""
+    begun = (OURS.plan if source is None else with_sources(source, OURS.plan))(directory)
     command = [
         str(port) if before == "--port" else each
         for before, each in zip(["", *begun.command], begun.command, strict=False)
     ]
-    return Plan(command, cwd=directory)
+    return replace(begun, command=command)
 
 
 async def reconnect(
-    count: int, how: signal.Signals, directory: Path, host: ExitStack, keeper: ThreadPoolExecutor
+    count: int,
+    how: signal.Signals,
+    directory: Path,
+    host: ExitStack,
+    keeper: ThreadPoolExecutor,
+    source: Path | None = None,
 ) -> Outcome:
-    """Connect `count` clients, end the server by `how`, start it again, and wait until all are back."""
+    """Connect `count` clients, end the server by `how`, start it again, and wait until all are back. `source` are
+    the sources of another version."""
     loop = asyncio.get_running_loop()
     port = free_port()
-    start = lambda: host.enter_context(running(plan(directory, port), directory))  # noqa: E731
+    start = lambda: host.enter_context(running(plan(directory, port, source), directory))  # noqa: E731
     server = await loop.run_in_executor(keeper, start)
     caller = await call(server.host, server.port)
     await caller.post("/v1/db/query", {"sql": f"CREATE TABLE {TABLE}(id INTEGER PRIMARY KEY, n)", "params": []})
@@ -233,44 +243,62 @@ async def reconnect(
     )
 
 
-def report(found: Outcome) -> str:
-    """The figures, as a table."""
+def report(*outcomes: Outcome) -> str:
+    """The figures, as a table with a column for each outcome."""
+    columns = [_figures(each) for each in outcomes]
+    titles = ["value"] if len(columns) == 1 else ["before", "now"]
+    return table(["reconnect", *titles], [[title, *(each[title] for each in columns)] for title in columns[0]])
+
+
+def _figures(found: Outcome) -> dict[str, str]:
     per_second = Counter(int((each - found.listens) * 10) for each in found.back)
     busiest = max(sum(per_second[at + step] for step in range(10)) for at in per_second)
     half, most = (found.back[int(len(found.back) * share)] for share in (0.5, 0.99))
-    rows = [
-        ("clients", f"{found.clients:,}"),
-        ("the last connection has ended after", f"{found.gone:.2f} s"),
-        ("the old server has ended after", f"{found.ended:.2f} s"),
-        ("the new server listens after", f"{found.listens:.2f} s"),
-        ("half / 99 % / all are back after", f"{half:.2f} / {most:.2f} / {found.back[-1]:.2f} s"),
-        ("all are back, from when it listens", f"{found.back[-1] - found.listens:.2f} s"),
-        ("most returns within a second", f"{busiest:,}"),
-        ("attempts to connect, of which refused", f"{found.attempts:,}, {found.failures:,}"),
-        ("clients of the table with a gap", f"{found.gaps:,}"),
-        ("server CPU until then; peak of a core", f"{found.cpu:.2f} s; {found.cpu_peak:.0%}"),
-        ("memory before; peak after", f"{found.memory_before / 2**20:.0f}; {found.memory_peak / 2**20:.0f} MiB"),
-    ]
-    return table(["reconnect", "value"], rows)
+    return {
+        "clients": f"{found.clients:,}",
+        "the last connection has ended after": f"{found.gone:.2f} s",
+        "the old server has ended after": f"{found.ended:.2f} s",
+        "the new server listens after": f"{found.listens:.2f} s",
+        "half / 99 % / all are back after": f"{half:.2f} / {most:.2f} / {found.back[-1]:.2f} s",
+        "all are back, from when it listens": f"{found.back[-1] - found.listens:.2f} s",
+        "most returns within a second": f"{busiest:,}",
+        "attempts to connect, of which refused": f"{found.attempts:,}, {found.failures:,}",
+        "clients of the table with a gap": f"{found.gaps:,}",
+        "server CPU from listening until then": f"{found.cpu:.2f} s",
+        "the same for each client": f"{found.cpu / found.clients * 1e6:.0f} µs",
+        "peak of a core": f"{found.cpu_peak:.0%}",
+        "memory before; peak after": f"{found.memory_before / 2**20:.0f}; {found.memory_peak / 2**20:.0f} MiB",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=5_000)
     parser.add_argument("--kill", action="store_true", help="kill -9 instead of SIGTERM")
+    parser.add_argument("--before", nargs="?", const=COMMIT, help="a commit, or the directory of a checkout")
     options = parser.parse_args()
     for line in describe():
         print(line)
     how = signal.SIGKILL if options.kill else signal.SIGTERM
     os.sched_setaffinity(0, {LOAD_CORE})
+    outcomes = []
+    with suppress(KeyboardInterrupt):
+        if options.before is not None:
+            with sources(options.before) as source:
+                outcomes.append(run(options.clients, how, source))
+        outcomes.append(run(options.clients, how))
+        print(report(*outcomes))
+
+
+def run(count: int, how: signal.Signals, source: Path | None = None) -> Outcome:
+    """`reconnect` on an event loop of its own."""
     with (
         scratch() as directory,
         ThreadPoolExecutor(1) as keeper,
         ExitStack() as host,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        suppress(KeyboardInterrupt),
     ):
-        print(report(runner.run(reconnect(options.clients, how, directory, host, keeper))))
+        return runner.run(reconnect(count, how, directory, host, keeper, source))
 
 
 if __name__ == "__main__":
