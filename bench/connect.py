@@ -121,8 +121,10 @@ def report(connections: int, rounds: int) -> str:
 
 
 def comparison(version: str, connections: int, rounds: int) -> str:
-    """The costs of an earlier version of ours, those of this one, and their ratios, as a table. Raises NotStarted
-    and Failed."""
+    """The costs of an earlier version of this server, those of this one, and their ratios, as a table.
+
+    Raises NotStarted and Failed.
+    """
     rows = []
     with sources(version) as before:
         for ours in OF_OURS:
