@@ -22,7 +22,10 @@ from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError
 
 PAGE: Final = 256
-"""Stored messages that are read at once."""
+"""Stored messages that are read at once, at most."""
+FIRST_PAGE: Final = 16
+"""Messages of a reader's first page. Each later one has as many as could be sent of the page before, or twice as
+many if all could be sent: large messages are not read again for each part."""
 RETRY_SECONDS: Final = 1.0
 """When a log or the store is read again that could not be read."""
 
@@ -30,8 +33,9 @@ RETRY_SECONDS: Final = 1.0
 class Reader(Struct, eq=False):
     """A subscription behind live delivery. `cursor` is that of the last frame written to it, `streams` how many
     pieces of the open streams it has, False without streams. `anchor` is the position of the last persisted
-    message that it has, 0 if that is not known. `busy`: its next part is due or being read. `is_far`: its part of
-    a table's log is expensive to read. `taken`: how many changes it was given in its turn, at most."""
+    message that it has, 0 if that is not known. `page`: how many stored messages to read next. `busy`: its next
+    part is due or being read. `is_far`: its part of a table's log is expensive to read. `taken`: how many changes
+    it was given in its turn, at most."""
 
     topic: str
     subscriber: Subscriber
@@ -40,6 +44,7 @@ class Reader(Struct, eq=False):
     cursor: str
     streams: dict[str, int] | bool
     anchor: int = 0
+    page: int = FIRST_PAGE
     busy: bool = False
     is_far: bool = False
     taken: int = 0
@@ -98,9 +103,9 @@ class StoreReading:
         channel = self._registry.find(reader.topic)
         if not reader.is_waiting or not isinstance(channel, CustomChannel):
             return
-        until = channel.log.start
+        until, count = channel.log.start, min(reader.page, PAGE)
         try:
-            page = await self._store.after(reader.topic, reader.anchor - 1, until, PAGE + 1)
+            page = await self._store.after(reader.topic, reader.anchor - 1, until, count + 1)
         except AerostackError:
             self._later(RETRY_SECONDS, lambda: _rest(reader))
             return
@@ -110,15 +115,18 @@ class StoreReading:
         if not page or page[0].position != reader.anchor or not self.holds(reader, channel):
             reader.lose()
             return
-        self._send(reader, channel, page, until)
+        reader.page = 2 * count
+        self._send(reader, channel, page[1:], until, complete=len(page) <= count)
 
-    def _send(self, reader: Reader, channel: CustomChannel, page: list[StoredMessage], until: int) -> None:
+    def _send(
+        self, reader: Reader, channel: CustomChannel, page: list[StoredMessage], until: int, *, complete: bool
+    ) -> None:
+        """Send what fits of a page; `complete`: nothing follows it up to `until`."""
         has, withheld, room = self._cursors.position(reader.cursor), _cursors(reader.behind), self._share
         parts: list[bytes] = []
-        complete = len(page) <= PAGE
-        for message in page[1:]:
+        for index, message in enumerate(page):
             if room <= 0:
-                complete = False
+                complete, reader.page = False, index
                 break
             reader.anchor = message.position
             if message.position > has and self._cursors.of(message.position) not in withheld:

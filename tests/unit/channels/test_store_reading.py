@@ -104,6 +104,24 @@ def test_a_slow_subscriber_waits_for_its_client_between_pages(node: Node, monkey
     assert len(heard(slow)) == 10
 
 
+def test_large_messages_are_not_read_again_for_each_part(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.hub._slow_readers._store, "_share", 1)  # each message is a part
+    read, counts = node.store.after, list[int]()
+
+    async def after(topic: str, position: int, until: int, limit: int) -> Any:
+        counts.append(limit)
+        return await read(topic, position, until, limit)
+
+    monkeypatch.setattr(node.store, "after", after)
+    slow = node.peer()
+    slow.stalled = LIMIT + 1
+    persist(node, 1, LOG + 30)
+    slow.stalled = 0
+    serve(node)
+    assert heard(slow) == list(range(1, LOG + 31))
+    assert sum(counts[1:]) <= 3 * len(counts)
+
+
 def test_an_event_that_was_not_persisted_closes_the_connection(node: Node) -> None:
     slow = node.peer()
     slow.stalled = LIMIT + 1
