@@ -8,6 +8,7 @@ import pytest
 from aerostack_realtime.database.postgres.cluster.generations import PostgresGenerations
 from aerostack_realtime.database.postgres.connection.pool import Connections
 from aerostack_realtime.database.postgres.database import PostgresDatabase
+from aerostack_realtime.database.postgres.marks import Marks
 from aerostack_realtime.database.postgres.settings import PostgresSettings
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
@@ -236,7 +237,7 @@ async def assert_undecided(standby: Shop) -> None:
     connections = await Connections.open(standby.dsn())
     try:
         with pytest.raises(Unavailable, match="standby"):
-            await PostgresGenerations(connections, "", "", lambda *_: None, lambda _: None).current()
+            await PostgresGenerations(connections, "", "", lambda *_: None, Marks, lambda _: None).current()
     finally:
         await connections.close()
 

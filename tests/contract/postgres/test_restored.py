@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 from psycopg.pq.abc import PGresult
 
+from aerostack_realtime.database.postgres.marks import RAISE_NEXT_MARK, Marks
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
-from aerostack_realtime.database.postgres.messages.table import RAISE_NEXT_MARK, Marks
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder
 from tests.postgres import PostgresServer
@@ -99,7 +99,7 @@ async def test_raising_the_mark_while_it_is_read_reports_no_gap(
         marks = await read(store)
         if marks.stored == 1_000:
             backend.write("UPDATE aerostack.meta SET value = '2000' WHERE key = 'high_water'")
-            store.raised(2_000)
+            store.raised(Marks(stored=2_000))
             found.append(marks.stored)
         return marks
 

@@ -96,7 +96,7 @@ class PostgresDatabase:
             self._emitted,
             lambda: self._consumer.reload_epochs(),
         )
-        self._messages = PostgresMessageStore(connections, retention, now, self._died)
+        self._messages = PostgresMessageStore(connections, retention, now, self._died, node)
         if node is not None:
             self._messages.fence(node, 0)  # no generation: nothing is stored before the first licence
         self._snapshots = Snapshots(reading, self._feed, types)
@@ -105,7 +105,12 @@ class PostgresDatabase:
         self._node = node
         self._epoch_table = EpochTable(connections, node)
         self._generations = PostgresGenerations(
-            connections, cluster, node or "", self._messages.fence, self._messages.raised
+            connections,
+            cluster,
+            node or "",
+            self._messages.fence,
+            lambda: self._messages.known_marks,
+            self._messages.raised,
         )
         self._consumer = WalConsumer(
             connections,

@@ -16,6 +16,7 @@ import psycopg
 from aerostack_realtime.backplane.base import Generation
 from aerostack_realtime.database.postgres.connection.errors import translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.marks import ANNOUNCED_BY_NODE, RESTORED, Marks, announced_in
 from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
@@ -42,11 +43,17 @@ newest AS (
   WHERE g.number = %(number)s AND g.start = %(start)s FOR SHARE OF j)
 """
 """The row of a generation while it is the newest; locked, so that the next one cannot begin meanwhile."""
+_MARKS: Final = f"SELECT key, value::bigint FROM {SCHEMA}.meta WHERE key IN ('high_water', %(announced)s)"
 _RAISE: Final = f"""
 WITH {_NEWEST}
-INSERT INTO {SCHEMA}.meta AS m SELECT 'high_water', %(position)s::text FROM newest
+INSERT INTO {SCHEMA}.meta AS m SELECT %(key)s, %(position)s::text FROM newest
 ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text
 """
+_FORGET: Final = f"""
+DELETE FROM {SCHEMA}.meta WHERE starts_with(key, '{ANNOUNCED_BY_NODE}') AND value::bigint < %(position)s
+"""
+"""Marks of nodes that have ended."""
+FORGOTTEN_US: Final = 86_400_000_000
 _GRANT: Final = f"""
 WITH {_NEWEST}
 INSERT INTO {SCHEMA}.nodes(node, generation) SELECT %(node)s, generation FROM newest
@@ -58,8 +65,8 @@ _REVOKE: Final = f"DELETE FROM {SCHEMA}.nodes WHERE node = %(node)s OR starts_wi
 
 class PostgresGenerations:
     """Implements `Generations`. `granted` is called with this node's name and the number of its generation when
-    `own` gets its licence: commits are fenced by it from then on. `marked` is called with a mark that is
-    stored."""
+    `own` gets its licence: commits are fenced by it from then on. `known` gives the marks that are known to be
+    stored, and `marked` is called with each that is."""
 
     def __init__(
         self,
@@ -67,13 +74,16 @@ class PostgresGenerations:
         cluster: str,
         own: str,
         granted: Callable[[str, int], None],
-        marked: Callable[[int], None],
+        known: Callable[[], Marks],
+        marked: Callable[[Marks], None],
     ) -> None:
         self._connections = connections
         self._cluster = cluster
         self._own = own
         self._granted = granted
+        self._known_marks = known
         self._marked = marked
+        self._announced = announced_in(own)
         self._known: list[Generation] = []
         self._grants = 0
 
@@ -90,6 +100,7 @@ class PostgresGenerations:
         return self._know([Generation(*row[1:]) for row in rows if row[1] is not None])
 
     async def open(self, seen: Generation | None, server: str, start: int) -> Generation:
+        start = max(start, self._known_marks().stored + 1)  # a restored database may know a lower one
         async with self._transaction() as connection:
             number = 0 if seen is None else seen.number
             # A concurrent opening holds the row: this waits for its end, and then finds another generation there.
@@ -102,12 +113,22 @@ class PostgresGenerations:
         return newest
 
     async def raise_high_water(self, generation: Generation, position: int) -> bool:
-        async with self._transaction() as connection:
-            raised = await connection.execute(_RAISE, _parameters(generation) | {"position": position})
-            stored = raised.rowcount == 1
-        if stored:
-            self._marked(position)
-        return stored
+        """As in the contract. Also raises Unavailable until subscribers know that the database was restored from a
+        backup, because raising the mark would hide it."""
+        for key, marks in (self._announced, Marks(next=position)), ("high_water", Marks(stored=position)):
+            async with self._transaction() as connection:
+                rows = await connection.execute(_MARKS, {"announced": self._announced})
+                found = dict(await rows.fetchall())
+                if Marks(found.get("high_water", 0), found.get(self._announced, 0)).lack(self._known_marks()):
+                    raise Unavailable(RESTORED)
+                raised = await connection.execute(
+                    _RAISE, _parameters(generation) | {"key": key, "position": position}
+                )
+                stored = raised.rowcount == 1
+            if not stored:
+                return False
+            self._marked(marks)
+        return True
 
     def understands(self, number: int, position: int) -> bool:
         following = [each.start for each in self._known if each.number == number + 1]
@@ -125,6 +146,7 @@ class PostgresGenerations:
         name = f"{node}.{self._grants}" if self._grants else node
         async with self._transaction() as connection:
             await connection.execute(_REVOKE, {"node": node})
+            await connection.execute(_FORGET, {"position": self._known_marks().stored - FORGOTTEN_US})
             granted = await connection.execute(_GRANT, _parameters(generation) | {"node": name})
             done = granted.rowcount == 1
         if done and node == self._own:
@@ -164,7 +186,7 @@ class PostgresGenerations:
             raise Unavailable(f"The cluster's tables do not answer ({translate(error).message})") from error
 
 
-def _parameters(generation: Generation) -> dict[str, int]:
+def _parameters(generation: Generation) -> dict[str, int | str]:
     return {"number": generation.number, "start": generation.start}
 
 

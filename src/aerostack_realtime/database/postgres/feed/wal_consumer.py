@@ -30,7 +30,7 @@ from aerostack_realtime.database.postgres.feed.transactions import (
     OpaqueChange,
     Transactions,
 )
-from aerostack_realtime.database.postgres.messages.table import Marks
+from aerostack_realtime.database.postgres.marks import Marks
 from aerostack_realtime.database.postgres.wal.stream import (
     Keepalive,
     ReplicationEnded,

@@ -15,23 +15,27 @@ from aerostack_realtime.database.message_store import LicenceLost, NewMessage, R
 from aerostack_realtime.database.postgres.connection.dedicated import DedicatedConnection, bigint, exchange, texts
 from aerostack_realtime.database.postgres.connection.errors import is_lost, translate
 from aerostack_realtime.database.postgres.connection.pool import Connection, Connections
+from aerostack_realtime.database.postgres.marks import (
+    MARKS,
+    RAISE_MARK,
+    RAISE_NEXT_MARK,
+    RESTORE_MARKS,
+    RESTORED,
+    Marks,
+    announced_in,
+)
 from aerostack_realtime.database.postgres.messages import compaction, failures, streams
 from aerostack_realtime.database.postgres.messages.stamps import Stamps
 from aerostack_realtime.database.postgres.messages.table import (
     AFTER,
     HISTORY,
-    MARKS,
     MARKS_COLUMN,
     PRUNE,
     PRUNE_BY_AGE,
-    RAISE_MARK,
-    RAISE_NEXT_MARK,
-    RESTORE_MARKS,
     TOPICS,
     WITH_MESSAGES,
     Key,
     Licence,
-    Marks,
     Write,
     first_column,
     integer,
@@ -62,14 +66,14 @@ COLLISIONS = 10
 """How often another node may use the same `created_at` before it is an error."""
 PRUNE_GAP_SECONDS = 0.01
 
-_RESTORED = "The database was restored from a backup just now. Try again in a moment."
 _INT64_MAX = 2**63 - 1
 
 Result = TypeVar("Result")
 
 
 class PostgresMessageStore:
-    """Implements `MessageStore`. `now` gives ms since the Unix epoch; `died` is called when the task dies."""
+    """Implements `MessageStore`. `now` gives ms since the Unix epoch; `died` is called when the task dies.
+    `node` names this one in its cluster."""
 
     def __init__(
         self,
@@ -77,7 +81,9 @@ class PostgresMessageStore:
         retention: Sequence[Retention],
         now: Callable[[], int],
         died: Callable[[BaseException], None],
+        node: str | None = None,
     ) -> None:
+        self._announced = text(announced_in(node))
         self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
         self._stamps = Stamps(now)
         self._waiting: deque[AnyWrite] = deque()
@@ -114,9 +120,9 @@ class PostgresMessageStore:
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
         known_marks = self.known_marks
-        page = await self._read(AFTER, text(topic), *map(bigint, (position, until, limit)))
+        page = await self._read(AFTER, text(topic), *map(bigint, (position, until, limit)), self._announced)
         if marks_in(page, MARKS_COLUMN).lack(known_marks):
-            raise Unavailable(_RESTORED)
+            raise Unavailable(RESTORED)
         return messages_in(page)
 
     async def stored_at(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -133,9 +139,9 @@ class PostgresMessageStore:
         Unavailable."""
         self._licence = Licence(text(node), generation)
 
-    def raised(self, position: int) -> None:
-        """The mark is stored at `position` or above."""
-        self.known_marks = self.known_marks.raised(Marks(stored=position))
+    def raised(self, marks: Marks) -> None:
+        """These marks are stored, or higher ones."""
+        self.known_marks = self.known_marks.raised(marks)
 
     async def prune(self, now: int) -> int:
         deleted = 0
@@ -151,20 +157,20 @@ class PostgresMessageStore:
         return (await self.marks()).stored
 
     async def marks(self) -> Marks:
-        return marks_in(await self._read(MARKS))
+        return marks_in(await self._read(MARKS, self._announced))
 
     async def raise_high_water(self, position: int) -> None:
         """As in the contract. Also raises Unavailable until subscribers know that the database was restored
         from a backup, because raising the mark would hide it."""
         for sql, known in (RAISE_NEXT_MARK, Marks(next=position)), (RAISE_MARK, Marks(stored=position)):
-            raised = await self._read(sql, bigint(position), *map(bigint, self.known_marks))
+            raised = await self._read(sql, bigint(position), *map(bigint, self.known_marks), self._announced)
             if not raised.command_tuples:
-                raise Unavailable(_RESTORED)
-            self.known_marks = self.known_marks.raised(known)
+                raise Unavailable(RESTORED)
+            self.raised(known)
 
     async def restore_marks(self, marks: Marks) -> None:
         """Raise the marks of a database that was restored from a backup, once subscribers know it."""
-        await self._read(RESTORE_MARKS, *map(bigint, marks))
+        await self._read(RESTORE_MARKS, *map(bigint, marks), self._announced)
 
     async def close(self) -> None:
         """Store what was accepted, then close the connections. Idempotent."""

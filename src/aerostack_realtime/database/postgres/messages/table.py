@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Raw, Struct, convert
 from psycopg.pq.abc import PGresult
@@ -24,6 +24,7 @@ from aerostack_realtime.database.postgres.connection.dedicated import (
     texts,
 )
 from aerostack_realtime.database.postgres.connection.pool import Connection
+from aerostack_realtime.database.postgres.marks import Marks, marks_sql
 from aerostack_realtime.database.postgres.migrations import SCHEMA
 from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.messages import StreamState
@@ -65,10 +66,9 @@ _LAST = f"""SELECT t.topic, (SELECT max(created_at) FROM {MESSAGES} m WHERE m.to
 HISTORY = f"""SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = $1::text AND created_at < $2::bigint
   ORDER BY created_at DESC LIMIT $3::bigint"""
 _ENDED_COLUMNS = COLUMNS.replace("position", "ended AS position")
-MARKS = f"""SELECT coalesce(max(value::bigint) FILTER (WHERE key = 'high_water'), 0) AS stored_mark,
-  coalesce(max(value::bigint) FILTER (WHERE key = 'next_mark'), 0) AS next_mark
-  FROM {SCHEMA}.meta WHERE key IN ('high_water', 'next_mark')"""
-AFTER = f"""SELECT {COLUMNS}, stored_mark, next_mark FROM ({MARKS}) AS marks
+
+
+AFTER = f"""SELECT {COLUMNS}, stored_mark, next_mark FROM ({marks_sql("$5")}) AS marks
   LEFT JOIN (
     (SELECT {COLUMNS} FROM {MESSAGES} WHERE topic = $1::text
       AND position > $2::bigint AND position <= $3::bigint AND state IS NULL ORDER BY position LIMIT $4::bigint)
@@ -95,33 +95,6 @@ PRUNE = PRUNE_BY_AGE.replace(
       ORDER BY created_at DESC OFFSET $3::bigint LIMIT 1))""",
 )
 """The same, and all but the newest $3."""
-_RAISE = "ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, excluded.value::bigint)::text"
-_RAISE_ONE = f"""INSERT INTO {SCHEMA}.meta AS m SELECT '{{key}}', $1::bigint::text FROM ({MARKS}) AS marks
-  WHERE stored_mark >= $2::bigint AND next_mark >= $3::bigint {_RAISE}"""
-RAISE_NEXT_MARK = _RAISE_ONE.format(key="next_mark")
-RAISE_MARK = _RAISE_ONE.format(key="high_water")
-"""Unless the marks lack the known ones: then the database was restored from a backup."""
-RESTORE_MARKS = f"""INSERT INTO {SCHEMA}.meta AS m
-  VALUES ('high_water', $1::bigint::text), ('next_mark', $2::bigint::text) {_RAISE}"""
-
-
-class Marks(NamedTuple):
-    """The high-water mark of positions, and the one that is to be stored next: it is `next` before it is `stored`.
-
-    So that a reply that is lost together with the database hides nothing: when a mark is stored, its node already
-    knows that it was announced, and a backup without it lacks that.
-    """
-
-    stored: int = 0
-    next: int = 0
-
-    def lack(self, known: Marks) -> bool:
-        """Whether a database with these marks was restored from a backup, because others are known to have been
-        stored there."""
-        return self.stored < known.stored or self.next < known.next
-
-    def raised(self, to: Marks) -> Marks:
-        return Marks(max(self.stored, to.stored), max(self.next, to.next))
 
 
 def marks_in(result: PGresult, column: int = 0) -> Marks:
