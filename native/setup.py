@@ -1,6 +1,12 @@
-"""Builds the extension in C."""
+"""Builds the extensions in C."""
 
 from setuptools import Extension, setup
 
-NATIVE = "src/aerostack_batched_writes/_native.c"
-setup(ext_modules=[Extension("aerostack_batched_writes._native", [NATIVE], extra_compile_args=["-O2"])])
+PACKAGE = "aerostack_batched_writes"
+
+
+def extension(name: str) -> Extension:
+    return Extension(f"{PACKAGE}.{name}", [f"src/{PACKAGE}/{name}.c"], extra_compile_args=["-O2"])
+
+
+setup(ext_modules=[extension("_native"), extension("_publishes")])

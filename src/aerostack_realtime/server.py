@@ -24,6 +24,7 @@ from aerostack_realtime.channels.parts import HubOptions
 from aerostack_realtime.channels.stream_limits import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
+from aerostack_realtime.coalescing import Coalescing, Deferred
 from aerostack_realtime.config import Settings
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database
@@ -234,18 +235,26 @@ async def _any(*events: asyncio.Event) -> None:
             task.cancel()
 
 
+def _deferring(batch: WriteBatch | None) -> Callable[[Deferred], None]:
+    """How deferred calls are made: what they write is sent in the same step, not one iteration later."""
+    coalescing = Coalescing()
+
+    def run(deferred: Deferred) -> None:
+        flushed = deferred() if batch is None else batch.run(deferred)
+        if flushed:
+            coalescing.flushed(flushed)
+
+    return run
+
+
 def _hub(settings: Settings, node: Node, counters: Counters, batch: WriteBatch | None) -> Hub:
     loop = asyncio.get_running_loop()
-    # What a deferred call writes is sent in the same step, and not one iteration of the event loop later.
-    defer: Callable[[Callable[[], None]], object] = loop.call_soon
-    if batch is not None:
-        defer = partial(cast(Callable[..., object], loop.call_soon), batch.run)
     return Hub(
         HubOptions(
             journal=node.journal,
             changes=node.database.changes,
             store=node.database.messages,
-            defer=defer,
+            defer=partial(cast(Callable[..., object], loop.call_soon), _deferring(batch)),
             later=loop.call_later,
             buffer_limit=settings.limits.buffer_bytes,
             presence_limit=settings.limits.presence_members,

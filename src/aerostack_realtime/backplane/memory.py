@@ -126,7 +126,8 @@ class MemoryJournal:
         self._retry_seconds = retry_seconds
         self._asked = asyncio.Event()
         self._mark = 0
-        self._clock: HybridClock
+        self.clock: HybridClock
+        """What gives the positions, once it has started."""
         self._listener: JournalListener
 
     @property
@@ -139,7 +140,7 @@ class MemoryJournal:
 
     @property
     def last(self) -> int:
-        return self._clock.last
+        return self.clock.last
 
     def epoch_of(self, position: int) -> str:  # noqa: ARG002 (a restored database has other positions)
         return self.epoch
@@ -152,7 +153,7 @@ class MemoryJournal:
         found = await self._store.high_water()
         mark = mark_above(self._now(), found)
         await self._store.raise_high_water(mark)
-        self._clock = HybridClock(self._now, found, mark, self._ask)
+        self.clock = HybridClock(self._now, found, mark, self._ask)
         self._listener = listener
         listener.began(0, found)
 
@@ -174,10 +175,10 @@ class MemoryJournal:
                 if fails:
                     log.warning("the high-water mark of positions is stored again")
                 fails = False
-                self._clock.reserved(mark)
+                self.clock.reserved(mark)
 
     def append(self, item: AnyItem) -> None:
-        clock = self._clock
+        clock = self.clock
         self._listener.entered(clock.next(), clock.at, self.node, item)
 
     @property

@@ -23,6 +23,7 @@ from aerostack_realtime.channels.outcome import Outcome as Outcome
 from aerostack_realtime.channels.parts import HubOptions, Parts
 from aerostack_realtime.channels.publishing import DocumentListener, check_event
 from aerostack_realtime.channels.questions import Collected, Handler
+from aerostack_realtime.channels.repeated_events import RepeatedEvents
 from aerostack_realtime.channels.totals import Totals, totals
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
@@ -206,6 +207,16 @@ class Hub:
         if until:
             item = replace(item, compacts=until, keeps=keeps)
         self._replica.append(item, done)
+
+    def repeated(self, topic: str, event: str, user_id: str | None) -> RepeatedEvents:
+        """The short way for further events like one that `publish` took, without options."""
+        return RepeatedEvents(
+            *(topic, event, user_id),
+            journal=self._journal,
+            channels=self._registry.heard,
+            publishing=self._publishing,
+            otherwise=self.publish,
+        )
 
     # --- the change feed's listener ----------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.stream_limits import DEFAULT_LIMITS, StreamLimits
 from aerostack_realtime.channels.streaming import Streaming
 from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.coalescing import Deferred
 from aerostack_realtime.database.base import ChangeFeed
 from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.records import ConnectionRecords
@@ -45,7 +46,7 @@ class HubOptions:
     store: MessageStore
     logs: Logs
     """Makes the logs of channels."""
-    defer: Callable[[Callable[[], None]], object]
+    defer: Callable[[Deferred], object]
     """Runs a callable after the current tick."""
     later: Callable[[float, Callable[[], None]], object]
     """Runs a callable after a delay in seconds."""

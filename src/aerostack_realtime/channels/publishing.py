@@ -17,6 +17,7 @@ from aerostack_realtime.channels.licensed_store import LicensedStore
 from aerostack_realtime.channels.outcome import Committed, Done, Outcome, PublishTracing
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.streaming import Streaming
+from aerostack_realtime.coalescing import Deferred
 from aerostack_realtime.database.message_store import NewMessage, OutcomeUnknown, Stored
 from aerostack_realtime.protocol import presence, topics
 from aerostack_realtime.protocol.errors import (
@@ -64,7 +65,7 @@ class Publishing:
         nodes: Nodes,
         holds: HoldQueues,
         streaming: Streaming,
-        defer: Callable[[Callable[[], None]], object],
+        defer: Callable[[Deferred], object],
     ) -> None:
         self.receipts = Receipts()
         self.tracing: PublishTracing | None = None
@@ -81,7 +82,8 @@ class Publishing:
         self._nodes = nodes
         self._defer = defer
         self._holds = holds
-        self._held = holds.queues
+        self.held = holds.queues
+        """By topic, what waits for a commit, and behind one."""
         self._streaming = streaming
         self._pending: dict[Key, int] = {}
         """The persisted publishes with an id that wait for their Settle, and how many. A Counter costs 30 times as
@@ -130,7 +132,7 @@ class Publishing:
                     self._undecided[position] = done
                 return
             self.receipts.remember(key, Receipt(position, at // 1000, position))
-        topic, held = item.topic, self._held
+        topic, held = item.topic, self.held
         if done is None and not held and topic not in self._heard:  # most events of a large cluster
             self.delivered += position
             log = self._logs.get(topic)
@@ -181,7 +183,7 @@ class Publishing:
             if not changed:
                 continue
             frames = self._delivery.presence_frames(topic, position, timestamp, changed)
-            if topic in self._held:
+            if topic in self.held:
                 self._holds.hold(PendingEvent(topic, position, node, timestamp, True, frames=frames))
             else:
                 self._delivery.presence(topic, position, frames)

@@ -11,6 +11,7 @@ from aerostack_realtime.channels.custom.streams import Stream
 from aerostack_realtime.channels.fanout.audience import Audience, FellBehind
 from aerostack_realtime.channels.fanout.slow_consumers import CHECK_SECONDS, SlowConsumers
 from aerostack_realtime.channels.tables.channel import TableChannel
+from aerostack_realtime.coalescing import Deferred
 from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
 from aerostack_realtime.records import ConnectionRecords
@@ -31,7 +32,7 @@ class Registry:
 
     def __init__(
         self,
-        defer: Callable[[Callable[[], None]], object],
+        defer: Callable[[Deferred], object],
         later: Callable[[float, Callable[[], None]], object],
         buffer_limit: int,
         logs: Logs,
@@ -165,8 +166,8 @@ class Registry:
             self._defer(self.flush)
         self._growing.append(channel)
 
-    def flush(self) -> None:
-        """Write every buffer."""
+    def flush(self) -> int:
+        """Write every buffer. Returns to how many audiences."""
         if self._growing:
             for channel in self._growing:
                 channel.send_pieces()
@@ -174,6 +175,7 @@ class Registry:
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()
+        return len(dirty)
 
     def _tidy_log(self, topic: str, log: Log) -> None:
         if not len(log) and topic not in self.heard:

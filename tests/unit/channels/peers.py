@@ -69,9 +69,9 @@ class Tick:
     """The end of a loop tick, by hand."""
 
     def __init__(self) -> None:
-        self.deferred: list[Callable[[], None]] = []
+        self.deferred: list[Callable[[], object]] = []
 
-    def defer(self, callback: Callable[[], None]) -> None:
+    def defer(self, callback: Callable[[], object]) -> None:
         self.deferred.append(callback)
 
     def end(self) -> None:

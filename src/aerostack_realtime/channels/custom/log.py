@@ -182,12 +182,19 @@ class Log:
 
         An event from before the log's start is not kept: it waited for its commit while the log was restarted.
         """
-        if entry.position <= self.last:
-            self._assert_before_start(entry.position)
+        position, entries, budget = entry.position, self._entries, self._budget
+        if position <= self.last:
+            self._assert_before_start(position)
             return
-        self.last = entry.position
-        entries, kept = self._entries, self._bytes + entry.size
-        first, change = not entries, ENTRY_BYTES + entry.size
+        self.last = position
+        change = ENTRY_BYTES + entry.size
+        kept, spent = self._bytes + entry.size, budget.spent + change
+        if 0 < len(entries) < self._max_count and kept <= self._max_bytes and spent <= budget.limit:
+            entries.append(entry)
+            self._bytes = kept
+            budget.spent = spent
+            return
+        first = not entries
         entries.append(entry)
         while len(entries) > self._max_count or kept > self._max_bytes:  # as `drop`, for a log that is full
             gone = entries.popleft()
@@ -197,7 +204,6 @@ class Log:
             if not gone.stored:
                 self.unrecorded = gone.position
         self._bytes = kept
-        budget = self._budget
         budget.spent += change
         if not entries:
             if not first:

@@ -48,6 +48,10 @@ class TokenBucket:
         self.take(0)
         self._left = max(min(self._left, 0.0), self._left - amount)
 
+    def give_back(self, amount: float) -> None:
+        """What was taken has not been used."""
+        self._left += amount
+
     def wait(self, amount: float = 1.0) -> float:
         """Seconds from the last `take` on until there is enough."""
         return max(0.0, (min(amount, self._burst) - self._left) / self._rate) if self._rate else 0.0
@@ -109,6 +113,21 @@ class ConnectionRateLimiter:
         if self._refused_bytes is None:
             self._refused_bytes = self._bucket(limits.publish_bytes_per_second, 2 * limits.publish_bytes_burst)
         self.abusive = not self._refused_bytes.take(size)
+        return False
+
+    def publishes(self, count: int, size: int, now: float) -> bool:
+        """Whether publishing `count` more messages of `size` bytes together is allowed. If it is not, nothing is
+        used or refused: `message` and `published` say what is."""
+        if self.exempt:
+            return True
+        of_messages, of_bytes = self._messages, self._bytes
+        if of_messages is None or of_bytes is None:
+            return False
+        if of_messages is not _UNLIMITED and not of_messages.take(count, now):
+            return False
+        if of_bytes is _UNLIMITED or of_bytes.take(size, now):
+            return True
+        of_messages.give_back(count)
         return False
 
     def control(self) -> bool:

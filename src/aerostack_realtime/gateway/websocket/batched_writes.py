@@ -5,12 +5,12 @@ docs/decisions/018-batched-writes.md has the reasons and the figures.
 """
 
 import asyncio
-import importlib
 import socket
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
-PACKAGE: Final = "aerostack_batched_writes"
+from aerostack_realtime.coalescing import Deferred
+from aerostack_realtime.native import compiled
 
 Mode = Literal["auto", "send", "off"]
 """`auto`: io_uring where the kernel allows it, else a loop over send(2). `send`: that loop. `off`: transports."""
@@ -41,19 +41,14 @@ class WriteBatch(Protocol):
 
     def writer(self, transport: asyncio.Transport, fd: int) -> Writer: ...
 
-    def run(self, deferred: Callable[[], None]) -> None:
-        """Call it, then send what was written in it and before it."""
+    def run(self, deferred: Deferred) -> int | None:
+        """Call it, then send what was written in it and before it. Returns what it returns."""
 
 
 def open_batch(mode: Mode, call_soon: Callable[[Callable[[], None]], object]) -> WriteBatch | None:
     """The batch of an event loop, None without the package or with `off`."""
-    if mode == "off":
-        return None
-    try:
-        package = importlib.import_module(PACKAGE)
-    except ImportError:
-        return None
-    return cast(WriteBatch, package.WriteBatch(call_soon, io_uring=mode == "auto"))
+    batch = None if mode == "off" else compiled("WriteBatch")
+    return None if batch is None else cast(WriteBatch, batch(call_soon, io_uring=mode == "auto"))
 
 
 def path_of(batch: WriteBatch | None) -> str:

@@ -1,14 +1,12 @@
 """How a client frames its messages (RFC 6455 §5), as far as aiohttp's reader does not mind it: it takes any number
 of fragments, also empty ones, and frames without a mask."""
 
-import importlib
-from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from aiohttp._websocket.helpers import websocket_mask
 from msgspec import Struct
 
-from aerostack_realtime.gateway.websocket.batched_writes import PACKAGE
+from aerostack_realtime.native import compiled_or
 from aerostack_realtime.protocol import close_codes
 
 _FIN, _CONTROL, _MASKED = 0x80, 0x08, 0x80
@@ -108,12 +106,5 @@ def whole_texts_in_python(data: bytes) -> list[bytes] | None:
     return texts if at == end else None
 
 
-def _compiled() -> Callable[[bytes], list[bytes] | None] | None:
-    try:
-        return cast(Callable[[bytes], list[bytes] | None], importlib.import_module(PACKAGE).whole_texts)
-    except (ImportError, AttributeError):
-        return None
-
-
-whole_texts: Final = _compiled() or whole_texts_in_python
-"""The same function of the optional package in native/, if it is installed, which takes a fifth of the time."""
+whole_texts: Final = compiled_or(whole_texts_in_python, "whole_texts")
+"""In C it takes a fifth of the time."""

@@ -19,6 +19,7 @@ from aerostack_realtime.gateway.websocket.connection_state import State
 from aerostack_realtime.gateway.websocket.framing import Framing, whole_texts
 from aerostack_realtime.gateway.websocket.handlers import NULL_HANDLER, FrameHandler
 from aerostack_realtime.gateway.websocket.inflating import SHARE_BYTES, CompressedText, InflatingReader, Message
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish
 from aerostack_realtime.protocol.deflate import compressed
 
 if TYPE_CHECKING:
@@ -41,11 +42,8 @@ AHEAD: Final = 64 * 1024
 DROPPED: Final = 16 << 20
 """Bytes read from a client after its close frame: more than can be in transit. A client that sends more ignores
 the close frame, and its connection is aborted."""
-
-
 STALLED_BYTES: Final = 64 * 1024
 """From how many bytes on a transport calls `pause_writing`, by default."""
-
 
 _OPEN, _LOST = State.OPEN, State.LOST
 
@@ -85,6 +83,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         "_writer",
         "buffered",
         "is_stalled",
+        "repeated",
     )
 
     def __init__(
@@ -121,6 +120,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._paused = False
         self.is_stalled = False
         """Whether more than `STALLED_BYTES` wait for the client, or did when the connection was lost."""
+        self.repeated: RepeatedPublish | None = None
         self._state = _OPEN
 
     def serve(self, peer: FrameHandler, first: bytes, rest: bytes) -> None:
@@ -163,11 +163,13 @@ class WebSocketProtocol(WebSocketDataQueue):
             and len(data) <= PART
             and len(data) < self._largest
             and not (self._task or self._rest or self._parsed)
-            and (texts := whole_texts(data))
         ):
-            self._receive(texts)
-        else:
-            self._parse(data)
+            if self.repeated is not None and self.repeated.take(data):
+                return
+            if texts := whole_texts(data):
+                self._receive(texts)
+                return
+        self._parse(data)
 
     def _receive(self, texts: list[bytes]) -> None:
         """Handle the texts of a read, or put them off, as `feed_data` does."""

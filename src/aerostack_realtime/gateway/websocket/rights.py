@@ -91,6 +91,10 @@ class Rights:
         permissions = self._permissions or self.permissions  # without a call for every publish
         permissions.check(topic, action)
 
+    def remembers(self, written: str) -> bool:
+        """Whether the last publish was to the topic, and the rules alone allow it."""
+        return written == self._written
+
     def publishing(self, written: str, project: str) -> str:
         """The canonical form of a topic that a client publishes to. Raises InvalidTopic, and as `require`."""
         if written == self._written:

@@ -1,8 +1,7 @@
 """A session: the commands of one connection and their answers, independent of sockets and aiohttp."""
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Final
 
 from aerostack_realtime.access.identity import Identity
@@ -13,8 +12,10 @@ from aerostack_realtime.gateway import audit, failures
 from aerostack_realtime.gateway.limits.connections import ConnectionSlot
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
 from aerostack_realtime.gateway.websocket.commands import Commands
+from aerostack_realtime.gateway.websocket.connection_ids import new_id
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.protocol import STALLED_BYTES
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish, prefix_of
 from aerostack_realtime.gateway.websocket.replies import failed
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.gateway.websocket.services import Services
@@ -32,23 +33,9 @@ from aerostack_realtime.protocol.errors import (
 
 DRAIN_CHECK_SECONDS: Final = 0.01
 """How often a long replay looks whether its peer has caught up: only slow peers ever wait for it."""
-ID_CHARACTERS: Final = 16
-"""Of a connection's id: 96 random bits."""
-_IDS_AT_ONCE: Final = 64
-"""Ids made of one block of random bytes: asking the system for each is a system call per connect."""
 _PUBLISHING: Final = frozenset({messages.Publish, messages.Append, messages.Chat})
 _UNPROVEN: Final = (messages.Auth, messages.Ping)
 """The commands that a client may send before it has authenticated."""
-
-
-def _ids() -> Iterator[str]:
-    """Ids of connections, without an end."""
-    while True:
-        block = secrets.token_urlsafe(ID_CHARACTERS * 3 // 4 * _IDS_AT_ONCE)
-        yield from (block[at : at + ID_CHARACTERS] for at in range(0, len(block), ID_CHARACTERS))
-
-
-_new_id: Final = _ids().__next__
 
 
 class Session:
@@ -94,7 +81,7 @@ class Session:
     ) -> None:
         self._services = services
         self.links = links
-        self.connection_id = _new_id()
+        self.connection_id = new_id()
         self.write = transport.write
         self.write_shared = transport.write_shared
         self.buffered = transport.buffered
@@ -219,9 +206,9 @@ class Session:
             self._write(frames.PING)
         self._watch_expiry()
 
-    def heard(self) -> None:
+    def heard(self, now: float | None = None) -> None:
         """The peer gave a sign of life."""
-        self._heard = self._services.now()
+        self._heard = self._services.now() if now is None else now
         self._pinged_at = None
 
     # --- commands ----------------------------------------------------------------------------------------
@@ -281,10 +268,31 @@ class Session:
                 raise Unauthorized("Authenticate first: send an auth command, or connect with a token.")
             if isinstance(command, messages.Auth):
                 return self._authenticate(command.token)
+            if isinstance(command, messages.Publish) and self._rights.remembers(command.topic):
+                self._expect_again(frame, command)
             return self._commands.handle(command)
         except Exception as failure:
             self.fail(command, failure)
             return None
+
+    def _expect_again(self, frame: bytes, publish: messages.Publish) -> None:
+        """Let the transport hand over what repeats a publish, unless it does for another that is repeated."""
+        expected = self._transport.repeated
+        if (expected is None or expected.is_outdated) and (prefix := prefix_of(frame, publish)) is not None:
+            hub, services = self._services.hub, self._services
+            events = hub.repeated(
+                self._rights.publishing(publish.topic, self._project), publish.event, self.user_id
+            )
+            self._transport.repeated = RepeatedPublish(
+                *(publish, prefix, self, events, self._throttle),
+                counters=hub.counters,
+                limits=services.limits,
+                now=services.now,
+            )
+
+    def _become(self, identity: Identity) -> None:
+        self._transport.repeated = None
+        self._rights.become(identity)
 
     def _authenticate(self, token: str) -> Awaitable[None] | None:
         try:
@@ -315,7 +323,7 @@ class Session:
         self._services.hub.records.identified(self.connection_id, identity)
         self._warned_at = None
         self._throttle.exempt = identity.kind == "server"
-        self._rights.become(identity)
+        self._become(identity)
         self.send(messages.Authenticated(identity.user_id or ""))
         return None if before is None else self._review(before)
 
@@ -327,7 +335,7 @@ class Session:
         if self._identity is None:
             return None
         before = self._rights.permissions
-        self._rights.become(self._identity)
+        self._become(self._identity)
         return self._review(before)
 
     async def _review(self, before: Permissions) -> None:

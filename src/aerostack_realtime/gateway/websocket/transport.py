@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish
+
 
 class Transport(Protocol):
     """The socket of a session, as in channels.fanout.subscriber.Subscriber; `hang_up` ends it after a close frame.
@@ -19,5 +21,8 @@ class Transport(Protocol):
 
     @property
     def is_stalled(self) -> bool: ...
+
+    repeated: RepeatedPublish | None
+    """What takes the reads that repeat a publish. The transport hands them over before all other frames."""
 
     def hang_up(self) -> None: ...

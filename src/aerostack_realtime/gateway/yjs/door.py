@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.gateway.yjs import wire
@@ -48,6 +49,7 @@ class Door:
     its session, which reads commands of at most `frame_bytes`."""
 
     def __init__(self, socket: Transport, topic: str, reader: DocumentReader, frame_bytes: int) -> None:
+        self.repeated: RepeatedPublish | None = None  # unused: what it publishes is translated first
         self._socket = socket
         self._topic = topic
         self._reader = reader

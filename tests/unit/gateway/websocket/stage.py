@@ -23,6 +23,7 @@ from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.database.sqlite.database import SqliteDatabase
 from aerostack_realtime.gateway.limits.connections import ConnectionCounter
 from aerostack_realtime.gateway.limits.settings import UNLIMITED, Limits
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.session import Session
@@ -50,6 +51,7 @@ class Line:
         self.wrote = asyncio.Event()
         self.stalled = 0
         self.hung_up = False
+        self.repeated: RepeatedPublish | None = None
 
     def write(self, data: bytes) -> None:
         self.written.append(data)

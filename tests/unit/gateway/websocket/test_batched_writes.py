@@ -14,7 +14,6 @@ import pytest
 import uvloop
 
 from aerostack_realtime.gateway.websocket.batched_writes import (
-    PACKAGE,
     Mode,
     WriteBatch,
     Writer,
@@ -22,6 +21,7 @@ from aerostack_realtime.gateway.websocket.batched_writes import (
     path_of,
     writer_of,
 )
+from aerostack_realtime.native import PACKAGE
 from tests.flow.wire import PATIENCE_SECONDS
 
 INSTALLED = importlib.util.find_spec(PACKAGE) is not None

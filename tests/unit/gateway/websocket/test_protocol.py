@@ -120,6 +120,46 @@ async def test_a_frame_is_handled_in_the_step_in_which_it_is_read(connection: Co
     assert connection.peer.received == [b"one", ("ping", b"p"), "pong", "binary"]
 
 
+class Repetitions:
+    """Takes the reads that begin with the frame of `again`."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def take(self, read: bytes) -> bool:
+        if not read.startswith(frame(b"again")):
+            return False
+        self.taken.append(read)
+        return True
+
+
+async def test_reads_that_repeat_a_publish_are_handed_over_first(connection: Connection) -> None:
+    repetitions = Repetitions()
+    connection.socket.repeated = cast(Any, repetitions)
+    again = frame(b"again")
+    connection.socket.data_received(again)
+    connection.socket.data_received(frame(b"other") + again)
+    assert (repetitions.taken, connection.peer.received) == ([again], [b"other", b"again"])
+
+
+async def test_no_repetition_overtakes_what_came_before(connection: Connection) -> None:
+    repetitions = Repetitions()
+    connection.socket.repeated = cast(Any, repetitions)
+    again = frame(b"again")
+    connection.socket.data_received(frame(b"wait"))
+    connection.socket.data_received(again)
+    assert (repetitions.taken, connection.peer.received) == ([], [b"wait"])
+    await connection.peer.release()
+    assert connection.peer.received == [b"wait", "waited", b"again"]
+    connection.socket.data_received(frame(b"cut")[:3])
+    connection.socket.data_received(frame(b"cut")[3:])
+    connection.socket.data_received(again[:2])
+    connection.socket.data_received(again[2:] + again)
+    assert connection.peer.received[3:] == [b"cut", b"again", b"again"]
+    connection.socket.data_received(again)
+    assert repetitions.taken == [again]
+
+
 async def test_what_came_with_the_handshake_is_heard_after_the_answer(connection: Connection) -> None:
     late = WebSocketProtocol(cast(Any, connection.network), Limits(), connection.left.append)
     late.serve(connection.peer, b"answer", frame(b"early")[:4])

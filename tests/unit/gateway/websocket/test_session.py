@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from aerostack_realtime.access.rules import ChannelRule
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.gateway.limits.settings import UNLIMITED
-from aerostack_realtime.gateway.websocket.session import ID_CHARACTERS
+from aerostack_realtime.gateway.websocket.connection_ids import ID_CHARACTERS
 from aerostack_realtime.protocol import frames
 from aerostack_realtime.protocol.errors import Forbidden
 from tests.unit.gateway.websocket.stage import Stage, stage

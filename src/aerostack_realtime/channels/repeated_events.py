@@ -1,0 +1,86 @@
+"""The short way of an event that repeats what its publisher published before, with other data.
+
+Most publishers stay with one channel and one kind of event: positions of a cursor, chat, the moves of a game.
+Then all checks have passed, and the frame but for its data, time and position can be kept.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Raw
+
+from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.memory import MemoryJournal
+from aerostack_realtime.channels.custom.channel import CustomChannel
+from aerostack_realtime.channels.custom.log import SentEvent
+from aerostack_realtime.channels.publishing import Publishing
+from aerostack_realtime.protocol.event_frames import event_frame, template
+
+Publish = Callable[[str, str, Raw, None, str | None], None]
+"""As `Hub.publish`."""
+
+
+class RepeatedEvents:
+    """Publishes further events of a user on a canonical topic, all with the same name; the first one was published
+    by `otherwise`. They have no id and are not persisted.
+
+    In the `journal` of a single node an event enters at once. So it can be delivered here, if the channel is heard
+    and nothing of it waits; in all other cases it is published by `otherwise`.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_channels",
+        "_clock",
+        "_end",
+        "_event",
+        "_journal",
+        "_otherwise",
+        "_publishing",
+        "_topic",
+        "_user_id",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        event: str,
+        user_id: str | None,
+        *,
+        journal: Journal,
+        channels: dict[str, CustomChannel],
+        publishing: Publishing,
+        otherwise: Publish,
+    ) -> None:
+        kept = template(topic, event, user_id)
+        self._begin: Final = kept.begin
+        self._end: Final = kept.end
+        self._topic = topic
+        self._event = event
+        self._user_id = user_id
+        self._journal = journal
+        self._clock = journal.clock if isinstance(journal, MemoryJournal) else None
+        self._channels = channels
+        self._publishing = publishing
+        self._otherwise = otherwise
+
+    def publish(self, data: bytes) -> None:
+        """Publish another one with this `data` (JSON). Raises Overloaded, Unavailable."""
+        clock, publishing = self._clock, self._publishing
+        channel = self._channels.get(self._topic)
+        if (
+            clock is None
+            or channel is None
+            or channel.replay is not None
+            or channel.chat_audience is not None
+            or channel.stream_audience is not None
+            or publishing.held
+        ):
+            self._otherwise(self._topic, self._event, Raw(data), None, self._user_id)
+            return
+        position = clock.next()
+        publishing.delivered += position
+        frame = event_frame(self._begin, data, clock.at // 1000, position, self._journal.epoch, self._end)
+        size = len(frame)
+        channel.log.add(SentEvent(position, frame, False, size))
+        channel.audience.append(frame, False, None, size)

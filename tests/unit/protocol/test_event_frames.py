@@ -1,0 +1,30 @@
+"""The frames of events that are put together from a template are those that the encoder makes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Raw
+
+from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.event_frames import event_frame, event_frame_in_python, template
+
+NAMES = st.one_of(st.sampled_from(['null,"timestamp":0,"id":"","cursor":""', "a/b", '"\\']), st.text(min_size=1))
+
+
+@given(
+    topic=NAMES,
+    event=NAMES,
+    user_id=st.one_of(st.none(), NAMES),
+    size=st.sampled_from([0, 1, 20, 126, 300, 65_300, 65_536, 70_000]),
+    timestamp=st.integers(0, 2**53),
+    position=st.integers(0, 2**63 - 1),
+    epoch=st.text("0123456789abcdef.-", min_size=1, max_size=128),
+)
+def test_the_frame_is_the_encoder_s(
+    topic: str, event: str, user_id: str | None, size: int, timestamp: int, position: int, epoch: str
+) -> None:
+    data = b'"' + b"x" * size + b'"'
+    user = UNSET if user_id is None else user_id
+    whole = messages.Event(topic, event, Raw(data), timestamp, f"{position:x}", f"{epoch}.{position}", user)
+    kept = template(topic, event, user_id)
+    for made in (event_frame, event_frame_in_python):
+        assert made(kept.begin, data, timestamp, position, epoch, kept.end) == frames.encode(whole)
