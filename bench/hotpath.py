@@ -128,6 +128,10 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
+def _with_id(number: int) -> bytes:
+    return websocket.encode(COMMAND[:-1] + b',"id":"%d"}' % number)
+
+
 def _hub(database: Database, journal: Journal, records: ConnectionRecords) -> Hub:
     return Hub(
         HubOptions(
@@ -144,9 +148,10 @@ def _hub(database: Database, journal: Journal, records: ConnectionRecords) -> Hu
     )
 
 
-async def whole(database: Database, subscribers: int) -> float:
-    """µs of all of it: the bytes of a publish as they are read, to a write to each of `subscribers`."""
-    return cost(await publisher(database, subscribers))
+async def whole(database: Database, subscribers: int, *, ids: bool = False) -> float:
+    """µs of all of it: the bytes of a publish as they are read, to a write to each of `subscribers`. With `ids`
+    each has an id of its own and is acknowledged."""
+    return cost(await publisher(database, subscribers, ids=ids))
 
 
 async def publisher(
@@ -154,6 +159,7 @@ async def publisher(
     subscribers: int,
     records: ConnectionRecords | None = None,
     transport: Callable[[], object] = Nowhere,
+    ids: bool = False,
 ) -> Callable[[], None]:
     """A publish, from the bytes that are read to a write to each of `subscribers`, whose sockets are made by
     `transport`, with its share of what is done once a second."""
@@ -188,12 +194,13 @@ async def publisher(
     for _ in range(subscribers):
         connection().data_received(subscribe)
     speaker, command = connection(Nowhere), websocket.encode(COMMAND)
+    others = [_with_id(number) for number in range(TIMES * ROUNDS)] if ids else []
 
     published = 0
 
     def publish() -> None:
         nonlocal published
-        speaker.data_received(command)
+        speaker.data_received(others.pop() if others else command)
         hub.flush()
         published += 1
         if published == SWEEP:
@@ -277,6 +284,7 @@ async def from_bytes_to_writes() -> list[tuple[str, float]]:
         try:
             return [
                 *[(f"all of it, from the bytes read to {n} writes", await whole(database, n)) for n in (2, 10)],
+                ("the same to 2 with an id, and its acknowledgement", await whole(database, 2, ids=True)),
                 ("an event that nobody on this node hears", await unheard(database, ids=False)),
                 ("the same with an id, whose repeats are recognised", await unheard(database, ids=True)),
             ]

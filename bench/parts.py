@@ -96,6 +96,7 @@ PARTS = (
         "Beside Hocuspocus with its SQLite extension.",
         "bench.documents",
         ("--peers", "--scale", "0.1"),
+        seconds=150.0,
     ),
 )
 

@@ -32,6 +32,10 @@ return position
 """
 
 
+PARTS: Final = 6
+"""Of the message by which an entry is published."""
+
+
 class Plant(Struct, frozen=True):
     """`plant` changes the code of this process."""
 
@@ -67,6 +71,23 @@ def _chain_not_looked_at() -> None:
         return init
 
     _replace(LogReader, "__init__", made)
+
+
+def _pushed_entry_after_a_hole() -> None:
+    """A published entry is taken without a look at what it continues: what came before it is never read."""
+
+    def made(original: Any) -> Any:
+        def published(self: Any, message: bytes) -> int | None:
+            entry = message.split(b" ", 5)
+            if len(entry) == PARTS and entry[5] and int(entry[0]) > self.last and int(entry[1]) == self.generation:
+                self._enter(int(entry[0]), self.generation, self.last, int(entry[3]), int(entry[4]), entry[5])
+                return len(entry[5])
+            taken: int | None = original(self, message)
+            return taken
+
+        return published
+
+    _replace(LogReader, "published", made)
 
 
 def _newcomer_without_receipts() -> None:
@@ -159,6 +180,7 @@ def _stored_messages_forgotten() -> None:
 PLANTS: Final[dict[str, Plant]] = {
     "append-twice": Plant(_append_twice, ("cut network", "kill subscriber")),
     "chain-not-looked-at": Plant(_chain_not_looked_at, ("lag way",)),
+    "pushed-entry-after-a-hole": Plant(_pushed_entry_after_a_hole, ("cut way", "lag way", "silence way")),
     "newcomer-without-receipts": Plant(_newcomer_without_receipts, ("kill node", "cut network", "stall network")),
     "settle-before-commit": Plant(_settle_before_commit, ("crash postgres", "kill node", "silence link")),
     "licence-not-checked": Plant(_licence_not_checked, ("pause node",)),
