@@ -25,7 +25,7 @@ async def only_problem(url: str) -> str:
 
 @pytest.fixture
 def protected() -> Iterator[RedisServer]:
-    """With a user `node` who has no rights yet."""
+    """With a user `node`, which has no rights yet."""
     server = RedisServer.started(requirepass=PASSWORD)
     server.command("ACL", "SETUSER", "node", "on", f">{PASSWORD}", "resetchannels", user=ADMIN)
     yield server

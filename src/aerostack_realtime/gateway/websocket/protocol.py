@@ -146,8 +146,7 @@ class WebSocketProtocol(WebSocketDataQueue):
     def hang_up(self) -> None:
         """End it once the client has answered the close frame, or after a while if it does not."""
         if self._deadline is None and self._state is not _LOST:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._close_seconds, self._transport.abort)
+            self._deadline = asyncio.get_running_loop().call_later(self._close_seconds, self._transport.abort)
 
     # --- asyncio's protocol ------------------------------------------------------------------------------
 
@@ -216,8 +215,7 @@ class WebSocketProtocol(WebSocketDataQueue):
         self._flush()
 
     def pause_writing(self) -> None:
-        """Slow consumers are found by the size of the transport's buffer, which is empty once the connection is
-        lost."""
+        """Slow consumers are found by the size of the transport's buffer, which a lost connection empties."""
         self.is_stalled = True
 
     def resume_writing(self) -> None:
