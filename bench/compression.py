@@ -146,7 +146,7 @@ class _Tally:
         self._complete = asyncio.get_running_loop().create_future()
 
     def expect(self, frames: int) -> "asyncio.Future[None]":
-        """Done when so many frames came."""
+        """Done when `frames` frames have come."""
         self._left = frames
         self._complete = asyncio.get_running_loop().create_future()
         return self._complete

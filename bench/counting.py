@@ -158,7 +158,7 @@ def connected(number: int) -> Iterator[Callable[[], Transport]]:
 
 
 def _read(address: tuple[str, int], number: int) -> None:
-    """Read what comes on so many connections, until the process is ended."""
+    """Read what comes on `number` connections, until the process is ended."""
     os.sched_setaffinity(0, {LOAD_CORE})
     buffer = bytearray(1 << 20)
     with selectors.DefaultSelector() as selector:

@@ -44,7 +44,7 @@ STORED = "SELECT count(*) AS count, sum(length(data)) AS bytes FROM _aerostack_m
 
 
 def typed(count: int) -> list[bytes]:
-    """The updates of so many edits."""
+    """The updates of `count` edits."""
     doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=1)
     text = doc.get("content", type=pycrdt.Text)
     updates: list[bytes] = []

@@ -50,7 +50,7 @@ ROUNDS = 5
 BATCH = 50
 ROOMS = 1_000
 SWEEP = 1_000
-"""After so many publishes the work of once a second is done. A busy server publishes many times as often."""
+"""Publishes between two runs of the work of once a second. A busy server publishes many times as often."""
 UNHEARD = 100_000
 """Events of another node: a second of a busy cluster."""
 TOPIC = "bench/rooms-17/default"

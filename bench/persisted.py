@@ -42,7 +42,7 @@ WINDOWS: Final = ((16, 16), (16, 256))
 DRAIN_S: Final = 60.0
 _POLL_S: Final = 0.05
 _EVERY: Final = 8
-"""One acknowledgement in so many is timed."""
+"""One acknowledgement in eight is timed."""
 _NUMBER: Final = re.compile(rb'"id":"(\d+)"')
 _BUDGET_MS, _BUDGET_RATE = 2.0, 20_000
 

@@ -91,7 +91,7 @@ class Client:
             await asyncio.sleep(backoff.wait())
 
     def miss(self, count: int) -> None:
-        """So many changes have to come before it is back."""
+        """It is back when `count` changes have come."""
         self._due = count if self.table else 0
 
     def _hear(self, content: bytes, now: float) -> None:

@@ -57,7 +57,7 @@ class Found(Struct, frozen=True):
 
 @contextmanager
 def filled(database: Database, rows: int) -> Iterator[str]:
-    """A fresh database with the table and so many rows in it."""
+    """A fresh database with the table and `rows` rows in it."""
     with database.new() as place:
         database.execute(place, f"CREATE TABLE {TABLE}{database.layout}")
         asyncio.run(write(Running(0, 0, ROOT, database=place), "transaction", rows))

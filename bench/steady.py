@@ -74,7 +74,7 @@ class _Quick:
 
 
 async def steady(server: Running, readers: int, quick: int, rows: int, seconds: float) -> Steady:
-    """Write `rows` rows to so many slow and quick clients, and look at them `seconds` after the writer began.
+    """Write `rows` rows to `readers` slow and `quick` quick clients; look at them `seconds` after it began.
 
     Raises RuntimeError when a client was sent a row twice or out of order.
     """

@@ -148,7 +148,7 @@ async def paced(writers: list[tuple[Listener, Iterator[bytes]]], rate: float, se
 
 
 async def fan_out(server: Running, way: Way, topics: int, readers: int, rate: float, seconds: float) -> Cost:
-    """As many writers as topics, each to so many readers; a connection writes to fifty topics at most."""
+    """As many writers as topics, each to `readers` readers; a connection writes to fifty topics at most."""
     count = Count()
     names = [f"bench/{way.title[:6]}-{topics}-{number}" for number in range(topics)]
     listeners = [await way.read(server, topic, count) for topic in names for _ in range(readers)]

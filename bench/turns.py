@@ -49,7 +49,7 @@ class Ratio(Struct):
 async def compare(
     build: Callable[[int, bool], Awaitable[Publish]], subscribers: int, builds: int, turns: int
 ) -> Ratio:
-    """The ratio for a channel with so many subscribers. `build` makes a fan-out with the thing, or without it."""
+    """The ratio for a channel with `subscribers`. `build` makes a fan-out with the thing, or without it."""
     medians: list[float] = []
     for number in range(builds):
         order = (True, False) if number % 2 else (False, True)

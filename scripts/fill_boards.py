@@ -168,7 +168,7 @@ def prometheus(ports: list[int], directory: Path) -> Iterator[str]:
 
 
 def fill(pictures: Path, seconds: float) -> None:
-    """Run the nodes with their users for so long, and draw the boards."""
+    """Run the nodes with their users for this number of seconds, and draw the boards."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(scratch())
         postgres, redis = PostgresServer.started(), RedisServer.started()

@@ -34,7 +34,7 @@ class Dialect:
     terminator: ClassVar[bytes] = b""
 
     def prepare(self, connections: int) -> None:
-        """Make what so many connections need beforehand, so that it delays none of them."""
+        """Make what `connections` connections need beforehand, so that it delays none of them."""
 
     def offered(self) -> str | None:
         """The subprotocols that the next connection offers."""

@@ -48,7 +48,7 @@ _decode = msgspec.json.Decoder(_Frame).decode
 
 
 class _Reader:
-    """A client that takes rows 1, 2, 3 … at most so many a second."""
+    """A client that takes rows 1, 2, 3 … at most `speed` of them a second."""
 
     def __init__(self, speed: float) -> None:
         self.seen = 0

@@ -7,7 +7,7 @@
 - `update COUNT BATCH` changes a column of the rows 1 … `COUNT`, `BATCH` rows a commit.
 - `transaction COUNT` inserts `COUNT` rows, each of a customer of its own, by one statement.
 - `large BYTES` inserts a row with a note of BYTES bytes; `touch` changes another column of every row.
-- `churn RATE` inserts a row, changes one and deletes one in a commit, so many commits a second, until its standard
+- `churn RATE` inserts a row, changes one and deletes one in a commit, RATE commits a second, until its standard
   input is closed; then it inserts a row of customer -1.
 
 All but the first print when they began and when the last commit was back. Times are CLOCK_MONOTONIC in s, JSON.

@@ -41,7 +41,7 @@ class Coalescing:
         self._used = cpu()
 
     def flushed(self, audiences: int) -> None:
-        """An iteration has written to so many audiences: pause if a next one at once would bring too little."""
+        """Some audiences were written to in an iteration: pause if another at once would bring too little."""
         now = self._now()
         passed = now - self._since
         if passed >= WINDOW:

@@ -52,7 +52,7 @@ class Recorder:
                 await self._heard.wait()
 
     async def until_changes(self, count: int) -> list[Change]:
-        """Wait for so many changes; they must not become more."""
+        """Wait for `count` changes; they must not become more."""
         await self.until(lambda: len(self.changes) >= count)
         assert len(self.changes) == count, self.changes
         return self.changes

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 
 SLOT: Final = "truth"
 INDEX_BITS: Final = 24
-"""A change's number is its commit's place in the log, and below so many bits which one of the commit's it is."""
+"""A change's number is its commit's place in the log, and in its lowest bits which one of the commit's it is."""
 
 _READ: Final = f"""COPY (SELECT (lsn - '0/0'::pg_lsn)::bigint, data
   FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL,

@@ -75,7 +75,7 @@ class Editor:
         return self.document.doc.client_id
 
     async def edit(self, count: int, report: Report) -> None:
-        """Make so many edits; after some of them, wait until they are saved."""
+        """Make `count` edits; after some of them, wait until they are saved."""
         text = self.document.text()
         for _ in range(count):
             length, choice = len(text), self._chance.random()
@@ -101,7 +101,7 @@ class Editor:
 
 
 async def run(servers: list[ServerProcess], editors: int, edits: int, seed: int = 0) -> Report:
-    """Let editors make so many edits each, and kill and cut meanwhile."""
+    """Let `editors` editors make `edits` edits each, and kill and cut meanwhile."""
     report, chance = Report(), random.Random(seed)
     async with AsyncExitStack() as stack:
         networks = [Network(int(server.url.rpartition(":")[2])) for server in servers]

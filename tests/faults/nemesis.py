@@ -56,7 +56,7 @@ class Nemesis:
         return of_database(stage.database, len(stage.nodes), sentinel=sentinel, hosts=hosts) - without
 
     async def rage(self, faults: Iterator[Fault], count: int, until: float) -> None:
-        """Carry out so many faults, or as many as there is time for until `until` on the loop's clock."""
+        """Carry out `count` faults, or as many as there is time for until `until` on the loop's clock."""
         loop = asyncio.get_running_loop()
         backups = len(self._stage.nodes) == 1
         if backups:

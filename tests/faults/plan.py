@@ -172,7 +172,7 @@ class Fault(Struct, frozen=True):
 def of_database(
     database: DatabaseKind, nodes: int = 1, *, sentinel: bool = False, hosts: bool = False
 ) -> frozenset[FaultKind]:
-    """What can go wrong with this database and so many nodes, on one Redis or on one that Sentinels watch, with
+    """What can go wrong with this database and number of nodes, on one Redis or on one that Sentinels watch, with
     `hosts` of their own for nodes."""
     others = _POSTGRES if database == "sqlite" else _SQLITE
     redis = _ONE_REDIS if sentinel else _SENTINEL

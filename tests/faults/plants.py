@@ -23,7 +23,7 @@ from aerostack_realtime.database.postgres.messages.store import PostgresMessageS
 from tests.faults.plan import FaultKind
 
 COMMIT_DELAY_SECONDS: Final = 0.05
-"""So long a message waits for its commit where the licence is not checked: then one is always under way."""
+"""The wait of a message for its commit where the licence is not checked: then one is always under way."""
 _AGAIN: Final = """
 redis.call('XADD', KEYS[1], text(position + count) .. '-0',
   'g', ARGV[1], 'p', text(position + count - 1), 'n', ARGV[2], 'a', at, 'b', ARGV[3])

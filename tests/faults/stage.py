@@ -292,7 +292,7 @@ class Stage:
             self._more.set()
 
     async def progress(self, count: int) -> None:
-        """Wait until subscribers have handled so many more events. Raises Stuck."""
+        """Wait until subscribers have handled `count` more events. Raises Stuck."""
         until = self._handled.total() + count
         while self._handled.total() < until:
             self._more.clear()

@@ -86,7 +86,7 @@ class Reader:
 
 
 async def run(stage: Stage, appends: int, seed: int = 0) -> Report:
-    """Write so many pieces, and kill and cut meanwhile."""
+    """Write `appends` pieces, and kill and cut meanwhile."""
     report, chance = Report(), random.Random(seed)
     written: dict[str, tuple[str, str]] = {}
     readers = [(stage.client(number), Reader()) for number in range(READERS)]

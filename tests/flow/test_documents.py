@@ -54,7 +54,7 @@ async def until_read(document: Document, wanted: str) -> None:
 
 
 async def until_compacted(http: Http, topic: str, most: int) -> None:
-    """Wait until so few messages of a document are stored."""
+    """Wait until at most `most` messages of a document are stored."""
     async with asyncio.timeout(PATIENCE_SECONDS * 2):
         while True:
             if len(await http.history(topic, limit=1_000)) <= most:

@@ -55,7 +55,7 @@ class Reader:
         self.sdk.realtime.on_status_change(self._status)
 
     async def until(self, rows: int) -> None:
-        """Wait until so many rows were handled. Raises TimeoutError."""
+        """Wait until `rows` rows were handled. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while self.rows < rows:
                 self._heard.clear()

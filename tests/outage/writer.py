@@ -32,7 +32,7 @@ class Writer:
         self._task = asyncio.create_task(self._run())
 
     async def burst(self, rows: int) -> None:
-        """So many rows in one transaction."""
+        """Write `rows` rows in one transaction."""
         assert self._connection is not None, "it is open"
         async with self._turn:
             await self._connection.execute(

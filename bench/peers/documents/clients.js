@@ -57,7 +57,7 @@ let editors = [];
 let shared;
 
 const tasks = {
-  /** So many editors of one document, each with a connection. */
+  /** `count` editors of one document, each with a connection. */
   async edit({ name, count }) {
     editors = Array.from({ length: count }, () => editor(name));
     await Promise.all(editors.map(({ synced }) => synced));
@@ -83,7 +83,7 @@ const tasks = {
     await until(() => found.length === edits * readers.length);
     return { found };
   },
-  /** Write a document of so many edits, `batch` in one turn of the event loop. */
+  /** Write a document of `edits` edits, `batch` in one turn of the event loop. */
   async write({ name, edits, batch }) {
     const { doc, text, provider, synced, connection } = editor(name);
     await synced;
@@ -114,7 +114,7 @@ const tasks = {
     await pause(200); // the server lets go of it
     return { took };
   },
-  /** Open so many documents of 1,000 letters on one connection, and keep them open. */
+  /** Open `count` documents of 1,000 letters on one connection, and keep them open. */
   async keep({ first, count }) {
     shared ??= side.connection();
     for (let n = first; n < first + count; n++) {

@@ -47,7 +47,7 @@ export interface Subscriber {
   readonly wants?: SnapshotRequest | undefined
   /** Receive a part of those rows. After the last part it wants no more. */
   load?(part: SnapshotFrame): void
-  /** From now on everything after the subscription's cursor is delivered, first so many stored messages. */
+  /** From now on everything after the subscription's cursor is delivered, first this number of stored messages. */
   live?(history: number | undefined): void
   /** The server refused or ended the subscription. */
   failed?(error: AerostackError): void

@@ -156,7 +156,7 @@ class Hub:
         self._publishing.documents = documents
 
     def opened(self, topic: str, messages: int) -> None:
-        """A client was sent all of a custom channel's stored messages, so many."""
+        """A client was sent all stored messages of a custom channel; `messages` is their number."""
         if self._publishing.documents is not None:
             self._publishing.documents.opened(topic, messages)
 

@@ -45,7 +45,7 @@ class DocumentListener(Protocol):
         """A persisted message was delivered."""
 
     def opened(self, topic: str, messages: int) -> None:
-        """A client was sent all of a channel's stored messages, so many."""
+        """A client was sent all stored messages of a channel; `messages` is their number."""
 
 
 class Publishing:

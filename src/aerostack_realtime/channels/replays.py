@@ -34,7 +34,7 @@ TOPICS: Final = 500
 PAGE: Final = 256
 """Stored messages that are read and sent at once."""
 SHARE: Final = 4
-"""The next page follows once every subscriber has taken so much that at most this part of its buffer waits."""
+"""The next page follows once at most this part of every subscriber's buffer waits."""
 CHECK_SECONDS: Final = 0.02
 PATIENCE_SECONDS: Final = 5.0
 """How long a replay waits for slow subscribers. Then it continues without them: they are closed, and resume."""

@@ -13,7 +13,7 @@ from aerostack_realtime.protocol.errors import AerostackError, RateLimited
 class _Writer(Struct):
     """The writer of a stream on this node: its connection, None for HTTP calls and for one that is gone.
 
-    Without a connection the stream ends after so many `seconds`."""
+    Without a connection the stream ends after `seconds`."""
 
     connection: str | None
     seconds: int

@@ -51,7 +51,7 @@ def pause_after(worked: float, others: float, *, reading: bool) -> float:
 
 
 class _Lane:
-    """Readers in the order in which they are served, each for so many changes. One part is read at a time."""
+    """Readers in the order in which they are served, each for at most `changes`. One part is read at a time."""
 
     def __init__(self, changes: int) -> None:
         self.changes = changes

@@ -175,7 +175,7 @@ def _named(settings: Settings, worker: int) -> Settings:
 
 
 def _run_workers(settings: Settings, count: int) -> NoReturn:
-    """Run so many nodes, each in a process of its own, and end the command with them."""
+    """Run `count` nodes, each in a process of its own, and end the command with them."""
     if settings.backplane == MEMORY:
         fail("Several workers are the nodes of a cluster: add --backplane redis://…, or leave --workers out.", 2)
     if settings.metrics_port is not None:

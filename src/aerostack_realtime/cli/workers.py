@@ -92,7 +92,7 @@ class Workers:
 
 
 def serve_workers(arguments: Sequence[str], host: str, port: int, count: int) -> int:
-    """Run `aerostack serve` with these arguments in so many workers; returns the exit code."""
+    """Run `aerostack serve` with these arguments in `count` workers; returns the exit code."""
     try:
         kept = reserve(host, port)
     except OSError as error:

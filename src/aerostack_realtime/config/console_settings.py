@@ -16,7 +16,7 @@ class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     viewers: str | None = None
     """Which users may look at everything and change nothing: an expression as above."""
     session_hours: float = 12
-    """After so many hours an operator signs in again, or earlier, when the token expires."""
+    """Hours after which an operator signs in again, or earlier, when the token expires."""
 
     def __post_init__(self) -> None:
         Operators(self.operators, self.viewers)

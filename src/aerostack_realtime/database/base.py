@@ -178,7 +178,7 @@ class Selection(Struct, frozen=True):
 
     A row belongs to it when `shows` returns true; `equal` holds column values that every such row has (as on the
     wire), for the database's indexes. `order` is a column and whether it descends; without it the order is the
-    table's own. `limit`: at most so many rows. Rows that are equal in `order`, and with a limit alone all rows,
+    table's own. `limit`: its most rows. Rows that are equal in `order`, and with a limit alone all rows,
     come in the order of the primary key, or else of the first columns that are unique and NOT NULL: clients rely
     on it to know which rows are beyond the limit.
     """

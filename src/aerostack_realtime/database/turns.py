@@ -21,7 +21,7 @@ class TurnSize:
         self._most = most
 
     def took(self, changes: int, seconds: float) -> None:
-        """A delivery of so many changes took so long, as CPU time of its thread."""
+        """A delivery of `changes` took `seconds`, as CPU time of its thread."""
         if seconds > TURN_SECONDS:
             fitting = int(changes * TURN_SECONDS / seconds)
             # By half at most: it may have been one large row.

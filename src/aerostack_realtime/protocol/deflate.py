@@ -21,7 +21,7 @@ WINDOW_BITS: Final = 12
 MEMORY_BYTES: Final = 2**20
 """Recent results that are kept, in bytes."""
 MAX_STREAMS: Final = 8
-"""A message may consist of so many deflate streams. Senders end a stream with a message, or never."""
+"""The deflate streams that a message may consist of. Senders end a stream with a message, or never."""
 
 _LEVEL: Final = 1
 """Level 6 takes twice the time and saves another sixth."""

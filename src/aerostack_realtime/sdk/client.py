@@ -129,7 +129,7 @@ class RealtimeClient:
         `drop` drops events and reports their number as a `gap`.
 
         With `streams`, messages that are written piece by piece arrive as they grow; without it, once they are
-        whole. `history` begins with so many stored messages, or with "all" of them.
+        whole. `history`: the number of stored messages to begin with, or "all".
 
         Raises InvalidTopic, and ValueError when the channel is subscribed with other options.
         """

@@ -175,7 +175,7 @@ async def test_a_burst_is_delivered_in_batches(server: EncryptedServer, shop: Sh
 
 
 async def received(stream: ReplicationStream, *, rows: int, commits: int) -> None:
-    """Read until so many rows and commits have come."""
+    """Read until this number of rows and commits has come."""
     async with asyncio.timeout(PATIENCE):
         while rows or commits:
             received = stream.receive()

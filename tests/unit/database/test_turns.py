@@ -6,7 +6,7 @@ MOST = 256
 
 
 def after(changes_per_second: float, turns: int = 60) -> TurnSize:
-    """The size after so many turns of a feed that never waits."""
+    """The size after `turns` turns of a feed that never waits."""
     size = TurnSize(MOST)
     for _ in range(turns):
         size.took(size.changes, size.changes / changes_per_second)

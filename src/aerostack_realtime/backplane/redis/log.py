@@ -13,7 +13,7 @@ ENTRIES: Final = 64
 """Entries per read: at most 16 MiB, as a batch has at most 256 KiB unless a single item is larger."""
 BLOCK_MS: Final = 1_000
 ALL_PUBLISHED_US: Final = 3_000_000
-"""A node that does not publish its entries would have appended a Beat in so much of the journal's time."""
+"""A node that does not publish its entries would have appended a Beat within this part of the journal's time."""
 
 
 class Log:

@@ -13,7 +13,7 @@ from aerostack_realtime.backplane.items import AnyItem, Batch, decode_batch
 from aerostack_realtime.backplane.redis.connection import Reply
 
 REMEMBERED_NODES: Final = 1024
-"""So many starts of nodes are known by their newest batch; above, silent ones are forgotten."""
+"""Starts of nodes that are known by their newest batch; above this number, silent ones are forgotten."""
 PUBLISHED: Final = b"B"
 """The name of an entry's last field where the entry was published as well."""
 SILENT_US: Final = 600_000_000

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 RESERVE_US: Final = 30_000_000
 """How far ahead of the clock the high-water mark is kept."""
 HEADROOM_US: Final = RESERVE_US // 2
-"""Positions below the mark that only counting reaches: so many items may come while the database that keeps the
-mark is out of reach (15 million: 25 minutes at 10,000 items per second)."""
+"""Positions below the mark that only counting reaches: this number of items may come while the database that
+keeps the mark is out of reach (15 million: 25 minutes at 10,000 items per second)."""
 ARBITER_SECONDS: Final = 2.0
 """A database that takes longer to answer is out of reach."""
 OPENING_SECONDS: Final = 0.2

@@ -21,21 +21,21 @@ log = logging.getLogger(__name__)
 READS_PER_SECOND: Final = 1_000
 READS_BURST: Final = 20
 PAUSE_SECONDS: Final = 0.001
-"""Above so many reads per second, waking costs Redis and the node more than the items do: then each read waits
+"""Above this rate of reads, waking costs Redis and the node more than the items do: then each read waits
 a moment, and gets more at once."""
 PUBLISHED_PER_SECOND: Final = 2_000
 PUBLISHED_BURST: Final = 256
-"""Above so many published entries, or when so many come at once because the node is late, they are read instead:
-what is published waits in the memory of the server, what is read waits in the log."""
+"""Above this rate of published entries, or when a burst comes at once because the node is late, they are read
+instead: what is published waits in the memory of the server, what is read waits in the log."""
 MISSED: Final = 8
-"""A published entry that has to be read costs more than either way, and counts as so many."""
+"""A published entry that has to be read costs more than either way, and counts as eight."""
 CALM_PER_SECOND: Final = 1_500
 LOADED_SECONDS: Final = 3.0
-"""After so long with at most so many entries per second, they are taken from the channel again."""
+"""After three seconds with no more entries per second than this, they are taken from the channel again."""
 CHECK_SECONDS: Final = 0.5
 """How often the log is read beside the channel."""
 MISSES: Final = 3
-"""After so many checks that found entries which were published and not delivered, the channel is not used."""
+"""After three checks that found entries which were published and not delivered, the channel is not used."""
 
 
 class Sender(Protocol):

@@ -7,7 +7,7 @@ from aerostack_realtime.access.rows import Scope
 from aerostack_realtime.protocol.errors import AerostackError
 
 REPLY_SHARE: Final = 2
-"""Replies may wait for a subscriber up to so many times the limit of live delivery: what it is sent from the log
+"""Replies may wait for a subscriber up to twice the limit of live delivery: what it is sent from the log
 must not cost it the connection when it asks for something."""
 
 

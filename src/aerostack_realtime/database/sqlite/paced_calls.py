@@ -32,7 +32,7 @@ class Batch:
         return self._at == len(self._changes)
 
     def next(self, most: int) -> int:
-        """Deliver at most so many changes; returns how many."""
+        """Deliver at most `most` changes; returns how many."""
         changes, since = self._changes, self._at
         self._at = until = min(since + most, len(changes))
         part = changes if until - since == len(changes) else changes[since:until]

@@ -138,7 +138,7 @@ class Parts:
         )
 
     def _connections(self, query: Query) -> ConnectionsPart:
-        """A page of those on all nodes needs at most so many of each."""
+        """A page of those on all nodes needs at most offset + limit of each."""
         sessions, needed = self._sessions(), query.offset + query.limit
         wanted = query.search.lower()
         if wanted:

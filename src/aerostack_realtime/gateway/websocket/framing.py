@@ -37,7 +37,7 @@ class Framing:
     __slots__ = ("_ahead", "_begun", "_limit", "_open", "is_between")
 
     def __init__(self, fragments: int) -> None:
-        """A message may come in so many `fragments`."""
+        """A message may come in at most `fragments` fragments."""
         self._limit = fragments
         self.is_between = True
         """Whether every message that has begun is complete."""

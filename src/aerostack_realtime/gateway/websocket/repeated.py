@@ -16,7 +16,7 @@ from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.nesting import exceeds
 
 MISSES: Final = 8
-"""After so many other reads the connection publishes something else now."""
+"""After eight other reads the connection publishes something else now."""
 
 _value = msgspec.json.Decoder(Raw).decode
 

@@ -27,7 +27,7 @@ def look(pieces: list[bytes], limit: int = LIMIT) -> ProtocolViolation | None:
 
 
 def message(fragments: int, size: int = 1, between: bytes = b"") -> bytes:
-    """A message in so many fragments of this size, with something between them."""
+    """A message in `fragments` fragments of this size, with something between them."""
     payload = b"\xff" * size
     if fragments == 1:
         return frame(payload, BINARY)

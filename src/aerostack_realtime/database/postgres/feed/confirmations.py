@@ -19,7 +19,7 @@ CONFIRM_SECONDS: Final = 1.0
 INSISTENT_REQUESTS: Final = 5
 INSISTENT_SECONDS: Final = 1.0
 """A server that shuts down requests a reply again and again until everything is confirmed. It has sent
-everything by then, but confirmations are late on purpose: so many requests in so short a time mean that it is
+everything by then, but confirmations are late on purpose: that number of requests in a second means that it is
 time to disconnect. Otherwise it requests two replies within its wal_sender_timeout."""
 
 

@@ -30,7 +30,7 @@ FETCH_ROWS: Final = 500
 FETCH_BYTES: Final = 4 << 20
 """Bytes of one step: large rows are fetched in smaller numbers."""
 GROWTH: Final = 10
-"""Each step fetches at most so many times as many rows as the one before, whose size is known."""
+"""Each step fetches at most ten times as many rows as the one before, whose size is known."""
 
 _TEXT: Final = frozenset(("text", "varchar", "name"))
 _INTEGER: Final = {"int2": 15, "int4": 31, "int8": 63}

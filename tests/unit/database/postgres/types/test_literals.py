@@ -41,7 +41,7 @@ def printed_composite(values: list[str | None]) -> str:
 
 
 def boxes(dimensions: list[int]) -> st.SearchStrategy[Any]:
-    """Arrays of so many elements in each dimension."""
+    """Arrays with these numbers of elements in their dimensions."""
     found: st.SearchStrategy[Any] = st.none() | nasty
     for size in dimensions:
         found = st.lists(found, min_size=size, max_size=size)
