@@ -48,6 +48,8 @@ test('earlier messages come a page at a time', async ({ arrive }) => {
 
 test('typing shows to the others while it lasts, and the message ends it', async ({ arrive }) => {
   const [amelia, bessie] = await Promise.all([arrive(server, CHAT, 'Amelia'), arrive(server, CHAT, 'Bessie')])
+  // While the time of a page stands still, it forgets nobody, however busy the machine is.
+  for (const { page } of [amelia, bessie]) await page.clock.setFixedTime(Date.now())
   await amelia.page.getByLabel('Message to general').pressSequentially('Wind from')
   await expect(bessie.page.getByText('Amelia is typing…')).toBeVisible()
   await expect(amelia.page.getByText('is typing…')).toBeHidden()
@@ -56,6 +58,7 @@ test('typing shows to the others while it lasts, and the message ends it', async
   await expect(bessie.page.getByText('Amelia is typing…')).toBeHidden()
   await bessie.page.getByLabel('Message to general').pressSequentially('x')
   await expect(amelia.page.getByText('Bessie is typing…')).toBeVisible()
+  await amelia.page.clock.setFixedTime(Date.now() + 60_000)
   await expect(amelia.page.getByText('Bessie is typing…')).toBeHidden() // she sends nothing, and is forgotten
 })
 

@@ -13,7 +13,10 @@ export interface Person {
 type Arrive = (server: Pick<Server, 'url'>, path: string, name: string) => Promise<Person>
 
 export const test = base.extend<{ arrive: Arrive }>({
-  /** Somebody called `name` opens `path`, and is connected. No page may fail, or break the server's policy. */
+  /**
+   * Somebody called `name` opens `path` and is connected. Where the page shows who is present, its user is, so it
+   * receives what is published there from now on. No page may fail, or break the server's policy.
+   */
   arrive: async ({ browser }, use) => {
     const contexts: BrowserContext[] = []
     const errors: string[] = []
@@ -25,6 +28,8 @@ export const test = base.extend<{ arrive: Arrive }>({
       })
       await page.goto(address)
       await expect(page.getByRole('status', { name: 'Connection' })).toHaveText('connected')
+      // "connected" is shown before the server has answered the subscriptions; its answer brings the members.
+      for (const list of await page.locator('.faces').all()) await expect(list).toContainText('(you)')
       return page
     }
     await use(async (server, path, name) => {

@@ -11,16 +11,22 @@ interface Typist {
   at: number
 }
 
+/** `typists` without the one of this id. */
+function without(typists: readonly Typist[], userId: string): Typist[] {
+  return typists.filter((typist) => typist.userId !== userId)
+}
+
 /** The names of the users who type on `topic`. Typing events are not stored: they are worth nothing later. */
 export function useTyping(topic: string): string[] {
   const [typists, setTypists] = useState<readonly Typist[]>([])
-  const without = (userId: string) => typists.filter((typist) => typist.userId !== userId)
 
+  // Several events may arrive between two renders, so each one continues from the state, not from the last render.
   useEvent<ChatEvents, 'typing'>(topic, 'typing', ({ data }) => {
-    setTypists([...without(data.userId), { ...data, at: Date.now() }])
+    const typist = { ...data, at: Date.now() }
+    setTypists((typists) => [...without(typists, typist.userId), typist])
   })
   useEvent<ChatEvents, 'message'>(topic, 'message', ({ data }) => {
-    setTypists(without(data.userId))
+    setTypists((typists) => without(typists, data.userId))
   })
 
   useEffect(() => {
