@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := src tests bench examples scripts native
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser bench bench-quick faults outage test-versions test-redis test-pythons wheel docs reference check-chart test-caddy fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser test-latency bench bench-quick faults outage test-versions test-redis test-pythons wheel docs reference check-chart test-caddy fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -70,6 +70,11 @@ test-node: install
 
 test-browser: install .tools/chromium .tools/nextjs/.installed
 	npm run test:browser
+
+SEEDS ?= 1 2 3
+BROWSER_TESTS ?=
+test-latency: install .tools/chromium .tools/nextjs/.installed ## the browser tests on a slow network, to find races; SEEDS="1 2" BROWSER_TESTS=chat
+	@for seed in $(SEEDS); do echo "seed $$seed"; LATENCY_SEED=$$seed npm run test:browser -- $(BROWSER_TESTS) || exit 1; done
 
 test-pythons: install .tools/sqlite3 .tools/initdb .tools/prometheus ## unit and flow tests on each Python that can be had here; PYTHONS="3.11 3.13" TESTS=tests/unit
 	@ran=; for version in $(PYTHONS); do \

@@ -2,10 +2,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import type { Server as NetworkServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from '@playwright/test'
+import { delayed } from './latency.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python')
@@ -13,7 +15,11 @@ const AEROSTACK = process.env.AEROSTACK ?? join(ROOT, '.venv/bin/aerostack')
 const LISTENING = /listening on (http:\/\/[^\s,]+)/
 
 export class Server {
+  /** Where browsers reach it. */
   url = ''
+  /** Its own address, the same one unless the network has delays. */
+  #origin = ''
+  #proxy: NetworkServer | undefined
   #directory = ''
   #process: ChildProcess | undefined
 
@@ -23,8 +29,8 @@ export class Server {
 
   /** Start on any free port; after a `kill`, on the port it had. Resolves when it listens. */
   async start(): Promise<void> {
-    if (!this.url) this.#directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
-    const port = this.url ? new URL(this.url).port : '0'
+    if (!this.#origin) this.#directory = mkdtempSync(join(tmpdir(), 'aerostack-browser-'))
+    const port = this.#origin ? new URL(this.#origin).port : '0'
     const arguments_ = ['demo', '--no-browser', '--no-messages', '--port', port, '--db', this.#database]
     const child = spawn(AEROSTACK, arguments_, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
@@ -34,8 +40,13 @@ export class Server {
       said.push(line)
       const url = LISTENING.exec(line)?.[1]
       if (!url) continue
-      this.url = url
       child.stdout.resume()
+      if (!this.#origin) {
+        this.#origin = url
+        const { url: address, proxy } = await delayed(url)
+        this.url = address
+        this.#proxy = proxy
+      }
       return
     }
     throw new Error(`The server ended before it listened:\n${said.join('\n')}`)
@@ -76,13 +87,14 @@ export class Server {
 
   async end(): Promise<void> {
     await this.kill()
+    this.#proxy?.close()
     if (this.#directory) rmSync(this.#directory, { recursive: true, force: true })
   }
 
   /** A call with the secret key: a GET, or with a body a POST. */
   // biome-ignore lint/suspicious/noExplicitAny: each call answers with something of its own
   async #call(path: string, body?: unknown): Promise<any> {
-    const response = await fetch(`${this.url}${path}`, {
+    const response = await fetch(`${this.#origin}${path}`, {
       method: body === undefined ? 'GET' : 'POST',
       headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ac_secret_dev' },
       body: JSON.stringify(body),
