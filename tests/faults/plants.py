@@ -51,6 +51,11 @@ def _replace(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
 def _append_twice() -> None:
     """Each batch is in the log twice, and the other nodes recognize neither the batch nor its publishes."""
     scripts.APPEND = scripts.Script.of(scripts.APPEND.source.replace("return position\n", _AGAIN))  # type: ignore[misc]
+    _forget_repeats()
+
+
+def _forget_repeats() -> None:
+    """A node recognizes neither a batch of another node nor a publish that it has seen before."""
 
     def repeated(original: Any) -> Any:
         return lambda self, batch: original(self, batch) and batch.node == self._node
@@ -83,6 +88,42 @@ def _pushed_entry_after_a_hole() -> None:
                 self._enter(int(entry[0]), self.generation, self.last, int(entry[3]), int(entry[4]), entry[5])
                 return len(entry[5])
             taken: int | None = original(self, message)
+            return taken
+
+        return published
+
+    _replace(LogReader, "published", made)
+
+
+def _pushed_entry_again() -> None:
+    """A published entry of another node enters twice; neither its batch nor its publishes are recognized."""
+
+    def made(original: Any) -> Any:
+        def published(self: Any, message: bytes) -> int | None:
+            taken: int | None = original(self, message)
+            if taken is not None:
+                last = self.last
+                self._take(last + 1, message.split(b" ", 5)[5])
+                self.last = last
+            return taken
+
+        return published
+
+    _replace(LogReader, "published", made)
+    _forget_repeats()
+
+
+def _announced_entry_skipped() -> None:
+    """An entry that is announced without its batch, because that is large, counts as taken, and is never read."""
+
+    def made(original: Any) -> Any:
+        def published(self: Any, message: bytes) -> int | None:
+            taken: int | None = original(self, message)
+            entry = message.split(b" ", 5)
+            if taken is None and entry[0] and not entry[5] and int(entry[2]) == self.last:
+                self.entry = int(entry[0])
+                self.last = self.entry + int(entry[3]) - 1
+                return 0
             return taken
 
         return published
@@ -181,6 +222,8 @@ PLANTS: Final[dict[str, Plant]] = {
     "append-twice": Plant(_append_twice, ("cut network", "kill subscriber")),
     "chain-not-looked-at": Plant(_chain_not_looked_at, ("lag way",)),
     "pushed-entry-after-a-hole": Plant(_pushed_entry_after_a_hole, ("cut way", "lag way", "silence way")),
+    "pushed-entry-again": Plant(_pushed_entry_again, ("cut network", "kill subscriber")),
+    "announced-entry-skipped": Plant(_announced_entry_skipped, ("cut way", "lag way", "freeze redis")),
     "newcomer-without-receipts": Plant(_newcomer_without_receipts, ("kill node", "cut network", "stall network")),
     "settle-before-commit": Plant(_settle_before_commit, ("crash postgres", "kill node", "silence link")),
     "licence-not-checked": Plant(_licence_not_checked, ("pause node",)),
