@@ -2,16 +2,19 @@
 
 import asyncio
 import shutil
+import signal
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Selection
+from aerostack_realtime.database.message_store import NewMessage, Stored
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import Shop, opened, watching
+from tests.contract.test_message_store import TOPIC, append, message
 from tests.contract.test_snapshot import everything, rows_of
 
 SMALL = 20_000
@@ -92,6 +95,52 @@ async def test_changes_before_the_position_reached_reveal_a_restored_log(
         await recorder.until(lambda: recorder.changes[-1:] != [] and recorder.changes[-1].data["id"] == 5_000)
 
 
+async def test_where_a_restored_server_started_reveals_its_backup(own: Shop, recorder: Recorder) -> None:
+    """The backup is newer than the marks, it was overtaken, and no row of a watched table has changed."""
+    backup = own.server.directory / "backup"
+    own.execute("CREATE ROLE writer SUPERUSER LOGIN", "CREATE TABLE unwatched(id int, state text)")
+    async with watching(own, recorder) as database:
+        await asyncio.to_thread(own.server.stop)
+        shutil.copytree(own.server.data, backup)
+        own.server.start()
+        await stored(database, message(500))
+        await caught_up(database)
+        await restore_and_overtake(own, backup, "unwatched")
+        await recorder.until_interruptions(1)
+        assert await database.messages.after(TOPIC, 0, 500, 10) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["in order", "at once"])
+async def test_a_server_that_is_started_again_is_not_taken_for_a_backup(
+    own: Shop, recorder: Recorder, how: signal.Signals
+) -> None:
+    async with watching(own, recorder) as database:
+        for number in range(3):
+            await stored(database, message(500 + number))
+            await asyncio.to_thread(own.server.stop, how)
+            own.server.start()
+            own.insert(number)
+            await recorder.until_changes(number + 1)
+    assert recorder.interruptions == []
+
+
+async def stored(database: PostgresDatabase, new: NewMessage) -> None:
+    """Its connections may still be those to the server that was stopped."""
+    async with asyncio.timeout(PATIENCE):
+        while not isinstance((await append(database.messages, new))[0], Stored):
+            pass
+
+
+async def caught_up(database: PostgresDatabase) -> None:
+    """Return once everything that is committed by now was read."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await database._feed.go_live()
+            except Unavailable:
+                pass
+
+
 async def announced(database: PostgresDatabase, payload: bytes) -> None:
     """Its connections may still be those to the server that was stopped."""
     async with asyncio.timeout(PATIENCE):
@@ -102,22 +151,22 @@ async def announced(database: PostgresDatabase, payload: bytes) -> None:
                 pass
 
 
-async def restore_and_overtake(shop: Shop, backup: Path) -> None:
+async def restore_and_overtake(shop: Shop, backup: Path, table: str = "orders") -> None:
     """Keep the running server away from the restored database until its log has grown beyond the other's end."""
     before = shop.value("SELECT pg_current_wal_lsn()::text")
     await asyncio.to_thread(shop.server.stop)
     (backup / "pg_hba.conf").write_text("local postgres all trust\nlocal all writer trust\n")
     shop.restore(backup)
-    overtake(shop, before, "writer")
+    overtake(shop, before, "writer", table)
     (shop.server.data / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
     shop.server.execute("SELECT pg_reload_conf()")
 
 
-def overtake(shop: Shop, lsn: str, user: str = "postgres") -> None:
+def overtake(shop: Shop, lsn: str, user: str = "postgres", table: str = "orders") -> None:
     """Write more than what was undone, and first of all the very same."""
     with psycopg.connect(shop.dsn(user), autocommit=True) as writer:
-        writer.execute("INSERT INTO orders VALUES (2, 'new')")
+        writer.execute(f"INSERT INTO {table} VALUES (2, 'new')".encode())
         while not writer.execute("SELECT WHERE pg_current_wal_lsn() > %s::pg_lsn", (lsn,)).fetchall():
-            writer.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(1000, 1999) i")
-            writer.execute("DELETE FROM orders WHERE id >= 1000")
-        writer.execute("INSERT INTO orders SELECT i, 'new' FROM generate_series(100, 299) i")
+            writer.execute(f"INSERT INTO {table} SELECT i, 'new' FROM generate_series(1000, 1999) i".encode())
+            writer.execute(f"DELETE FROM {table} WHERE id >= 1000".encode())
+        writer.execute(f"INSERT INTO {table} SELECT i, 'new' FROM generate_series(100, 299) i".encode())

@@ -231,13 +231,8 @@ class WalConsumer:
         if before is not None and not discontinuous:
             since = self.position.lsn  # what is sent again is not news
         if before is not None:
-            left = switches.get(before.timeline, self.position.lsn)
-            restored = (
-                identity.system != before.system
-                or min(left, identity.wal_end) < self.position.lsn
-                or marks.lack(known_marks)
-                or self._diverged
-            )
+            lacks = identity.lacks(self.position.lsn, before, switches)
+            restored = lacks or marks.lack(known_marks) or self._diverged
             discontinuous = discontinuous or restored
         if discontinuous or before is None or identity.timeline != before.timeline:
             known = None if self._epochs is None else self._epochs.current.id

@@ -29,6 +29,9 @@ _HEAD: Final = _DATA.size
 _KEEPALIVE: Final = struct.Struct("!cQq?")
 _STATUS: Final = struct.Struct("!cQQQq?")
 _WAL_DATA: Final = ord("w")
+_STARTED: Final = (
+    "SELECT extract(epoch FROM pg_postmaster_start_time()), checkpoint_lsn FROM pg_control_checkpoint()"
+)
 
 
 class Keepalive(Struct, frozen=True, gc=False):
@@ -42,12 +45,31 @@ Received = bytes | memoryview | Keepalive | None
 """A message of the output plugin (a large one is not copied), a keepalive, or nothing."""
 
 
+CHECKPOINT_BYTES: Final = 256
+"""More than the record of a checkpoint takes in the WAL, about 120 bytes and a page header."""
+
+
 class SystemIdentity(Struct, frozen=True):
-    """Identifies the server: `timeline` grows with every promotion, `wal_end` is where its WAL ends."""
+    """Identifies the server: `timeline` grows with every promotion, `wal_end` is where its WAL ends.
+
+    `started` is when the server was started, as text. `checkpoint` is where its last checkpoint begins: right
+    after a start, where the WAL ended that the server found. Both are None for a role that may not ask for them.
+    """
 
     system: str
     timeline: int
     wal_end: int
+    started: str | None = None
+    checkpoint: int | None = None
+
+    def lacks(self, position: int, before: SystemIdentity, switches: Mapping[int, int]) -> bool:
+        """Whether this server lacks WAL up to `position`, which it had when it was `before`: it was restored from
+        a backup. `switches` are where earlier timelines ended."""
+        if self.system != before.system or min(switches.get(before.timeline, position), self.wal_end) < position:
+            return True
+        # Writers may have moved the WAL beyond the position since. Of another timeline, the switch says the same.
+        restarted = self.timeline == before.timeline and self.started != before.started
+        return restarted and self.checkpoint is not None and self.checkpoint + CHECKPOINT_BYTES < position
 
 
 class ReplicationEnded(Exception):
@@ -103,7 +125,11 @@ class ReplicationStream:
 
     async def identify(self) -> SystemIdentity:
         (system, timeline, wal_end, _) = (await self._rows("IDENTIFY_SYSTEM"))[0]
-        return SystemIdentity(system, int(timeline), lsn_of(wal_end))
+        try:
+            ((started, checkpoint),) = await self._rows(_STARTED)
+        except psycopg.errors.InsufficientPrivilege:
+            return SystemIdentity(system, int(timeline), lsn_of(wal_end))
+        return SystemIdentity(system, int(timeline), lsn_of(wal_end), started, lsn_of(checkpoint))
 
     async def switch_points(self, timeline: int) -> dict[int, int]:
         """For every ancestor of `timeline`, the position where it ended."""
