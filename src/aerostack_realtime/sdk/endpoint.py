@@ -188,6 +188,8 @@ class Endpoint:
             headers["X-Aerostack-Key"] = self._api_key
         if self._token or self._api_key:
             headers["Authorization"] = f"Bearer {self._token or self._api_key}"
+        if self._project:
+            headers["X-Project-Id"] = self._project  # else the topics would only have one segment more there
         async with self._opened().request(method, url, params=params, data=body, headers=headers) as response:
             return response.status, await response.read()
 

@@ -119,6 +119,9 @@ async def test_a_refusal_is_one_sentence_on_the_call(serve: "Serve") -> None:
     async with RealtimeClient(server.url, api_key=server.secret_key, project_id="other") as realtime:
         with pytest.raises(Forbidden, match="'other'"):
             await realtime.connect()
+    async with Aerostack(server.url, api_key=server.secret_key, project_id="other") as sdk:
+        with pytest.raises(Forbidden, match="'other'"):
+            await sdk.socket.emit("message", 1, "chat/general")
     async with RealtimeClient(server.url, api_key="ac_wrong", backoff=quick()) as realtime:
         with pytest.raises(Unauthorized, match="API key is not known"):
             await realtime.connect()

@@ -113,7 +113,11 @@ export function createServer(options: ServerOptions): Server {
   if (!secretKey)
     throw new AerostackError('unauthorized', 'createServer needs `secretKey`, a secret key of the server.')
   const addresses = shuffled(origins(options.url), random)
-  const headers = { Authorization: `Bearer ${secretKey}`, 'Content-Type': 'application/json' }
+  const headers = {
+    Authorization: `Bearer ${secretKey}`,
+    'Content-Type': 'application/json',
+    ...(projectId && { 'X-Project-Id': projectId }), // a server of another project refuses it
+  }
 
   /** One attempt on one server. */
   function send<T>(attempt: number, path: string, body: string | undefined): Promise<T> {

@@ -57,6 +57,7 @@ describe('socket.emit', () => {
   test('names the project when it is given', async () => {
     const { sdk, requests } = bench([ACK], { projectId: 'shop' })
     await sdk.socket.emit('message', 1, 'chat/1')
+    expect(requests[0]?.headers.get('X-Project-Id')).toBe('shop')
     expect(await requests[0]?.json()).toMatchObject({ topic: 'chat/1/shop' })
   })
 
