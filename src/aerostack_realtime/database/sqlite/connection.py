@@ -88,6 +88,10 @@ def translate(error: Exception, path: Path) -> AerostackError:
             return Unavailable(f"The database {path.name} is damaged: {error}. Restore a backup.")
         case apsw.InterruptError():
             return ServerClosing()
+        case apsw.BindingsError():
+            return BadMessage(
+                "The number of parameters differs from the number of placeholders: give one for each ?."
+            )
         case apsw.TooBigError():
             return TooLarge(f"A value is too big for SQLite: {error}.")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError():
