@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from aerostack_realtime.access.tokens import is_token
 from aerostack_realtime.cli.console import err, fail, out
 from aerostack_realtime.cli.settings import AsJson
 from aerostack_realtime.config import DEV_SECRET_KEY
@@ -103,6 +104,9 @@ def run_with_server(
     project: str | None,
 ) -> None:
     """As `run_call`, with a client of the server. With a token the client is that user, without the secret key."""
+
+    if token is not None and not is_token(token):
+        fail("--token is a JWT of three parts, as `aerostack token` prints it; a secret key belongs to --key.", 2)
 
     async def connected() -> None:
         async with Aerostack(

@@ -49,6 +49,8 @@ def token(
     written = re.fullmatch(r"(\d{1,9})([smhd])", ttl)
     if written is None:
         fail(f"--ttl is written like 45s, 30m, 1h or 7d, not {ttl!r}.", 2)
+    if not user:
+        fail("--user is the id of a user, which is not empty.", 2)
     now = int(time.time())
     claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + int(written[1]) * _UNITS[written[2]]}
     if name is not None:

@@ -194,13 +194,16 @@ def development_settings(
     """The settings of `aerostack dev`: options win over the file and the environment; the port is a free one
     unless somebody chose it."""
     found = loaded(config_file)
-    settings = replace(
-        found.settings,
-        host=host,
-        database=database or found.settings.database,
-        project=project or found.settings.project,
-        backplane=backplane or found.settings.backplane,
-    )
+    try:
+        settings = replace(
+            found.settings,
+            host=host,
+            database=database or found.settings.database,
+            project=project or found.settings.project,
+            backplane=backplane or found.settings.backplane,
+        )
+    except ValueError as error:
+        fail(f"{error}.", 2)
     if port is not None:
         settings = replace(settings, port=port)
     elif found.place(("port",)) is None:

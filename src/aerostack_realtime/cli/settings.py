@@ -15,6 +15,7 @@ from aerostack_realtime.backplane.factory import shown as shown_backplane
 from aerostack_realtime.cli.console import err, fail, out
 from aerostack_realtime.config import Loaded, Settings, SettingsError, catalog, reference, template
 from aerostack_realtime.database.factory import shown
+from aerostack_realtime.gateway.origins import Origins
 
 ConfigFile = Annotated[
     Path | None,
@@ -72,19 +73,25 @@ def init(
     Example: `aerostack init --db shop.db --origin https://app.example.com`
     """
     key = f"ac_secret_{secrets.token_urlsafe(24)}"
-    settings = Settings(
-        project=project,
-        database=database,
-        secret_keys=(hashed(key),),
-        token_secret=secrets.token_hex(32),
-        origins=tuple(origin or ()),
-    )
+    try:
+        settings = Settings(
+            project=project,
+            database=database,
+            secret_keys=(hashed(key),),
+            token_secret=secrets.token_hex(32),
+            origins=tuple(origin or ()),
+        )
+        Origins(settings.origins, loopback=False)
+    except ValueError as error:
+        fail(f"{error}.", 2)
     try:
         with path.open("x") as file:
             path.chmod(0o600)
             file.write(template.written(settings))
     except FileExistsError:
         fail(f"{path} exists already. Remove it first, or name another file.", 2)
+    except FileNotFoundError:
+        fail(f"Cannot write {path}: create the directory {path.parent} first.", 2)
     except OSError as error:
         fail(f"Cannot write {path}: {error.strerror}.", 2)
     out.print(f"wrote {path}; it contains token_secret, so keep it out of version control", markup=False)

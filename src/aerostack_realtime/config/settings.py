@@ -20,6 +20,7 @@ ANY_TABLE: Final = "*"
 _AGE: Final = re.compile(r"\d{1,9}[smhd]")
 _JWKS: Final = re.compile(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_PROJECT: Final = re.compile(r"[a-zA-Z0-9_\-.:@~+]{1,64}")
 MIN_BACKPLANE_BYTES: Final = 1024 * 1024
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -136,7 +137,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     database: str = "aerostack.db"
     """A SQLite file, created if it does not exist, or `postgresql://user@host/name`."""
     project: str = "default"
-    """The name of the project that this server holds."""
+    """The name of the project that this server holds: 1 to 64 of `a-z`, `A-Z`, `0-9`, `_ - . : @ ~` and `+`."""
     backplane: str = "memory"
     """What connects the nodes of a cluster: `redis://host:6379`, `rediss://…`, `unix://…` or
     `redis+sentinel://…`. With `memory` there is one node."""
@@ -208,6 +209,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.project == CONSOLE:
             raise ValueError(f"project {CONSOLE} is reserved for the console; choose another name")
+        if not _PROJECT.fullmatch(self.project):
+            raise ValueError("project is 1 to 64 of a-z, A-Z, 0-9, _ - . : @ ~ and +, since topics end with it")
         if not 0 <= self.port <= 65535:
             raise ValueError("port is a number from 0 (a free one) to 65535")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:

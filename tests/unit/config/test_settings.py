@@ -149,6 +149,12 @@ def test_the_project_of_the_console_is_reserved() -> None:
         Settings(project="_console")
 
 
+@pytest.mark.parametrize("project", ["", "a/b", "a b", "ä", "a" * 65])
+def test_a_project_is_one_segment_of_a_topic(project: str) -> None:
+    with pytest.raises(ValueError, match="project is 1 to 64 of"):
+        Settings(project=project)
+
+
 def test_a_mistake_in_the_operators_of_the_console_is_named() -> None:
     with pytest.raises(ValueError, match=r"operators of \[console\]: line 1"):
         ConsoleSettings(operators="user.claims.role ==")
