@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import sys
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,8 @@ def demo(
     settings = samples.ruled(development_settings("127.0.0.1", port, database, None, None))
     if not backend_of(database).file:
         fail("The sample data of `aerostack demo` needs a SQLite file, such as --db demo.db.", 2)
+    if not Path(database).absolute().parent.is_dir():
+        fail(f"{database} cannot be created: create the directory {Path(database).parent} first.", 2)
     try:
         samples.seed_tables(database)
     except sqlite3.Error as error:

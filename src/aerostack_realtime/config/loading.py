@@ -78,6 +78,11 @@ def _text(path: Path | None) -> str:
         return ""
     try:
         return path.read_text()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"There is no settings file {path}: name another one with --config, or write it with "
+            f"`aerostack init {path}`."
+        ) from None
     except OSError as missing:
         raise SettingsError(f"Cannot read the settings in {path}: {missing.strerror}.") from None
     except UnicodeDecodeError:

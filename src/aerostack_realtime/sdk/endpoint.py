@@ -5,6 +5,7 @@ credential; that is why aiohttp's exceptions, which hold the request's headers, 
 """
 
 import asyncio
+import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -243,8 +244,18 @@ def _handshake_message(status: int, server: str) -> str:
 
 
 def _unreachable(server: str, failure: Exception) -> Unavailable:
-    reason = str(failure) or type(failure).__name__
-    return Unavailable(f"No connection to {server}: {reason.rstrip('.')}.")
+    return Unavailable(
+        f"No connection to {server}: {reason_of(failure)}. Check that a server runs there, and the address."
+    )
+
+
+def reason_of(failure: Exception) -> str:
+    """Why a server could not be reached, without a full stop."""
+    if isinstance(failure, aiohttp.ClientConnectorError) and (number := failure.os_error.errno or 0) > 0:
+        return os.strerror(number)  # aiohttp's text repeats the address
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    return str(failure).rstrip(".") or type(failure).__name__
 
 
 def _checked(credential: str | None, name: str) -> str | None:

@@ -12,7 +12,7 @@ import aiohttp
 from aerostack_realtime.cli.doctor import remedies
 from aerostack_realtime.cli.doctor.findings import Finding, failed, ok, warning
 from aerostack_realtime.cli.doctor.visitor import REQUEST_PATH, Reply, Visitor
-from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS
+from aerostack_realtime.sdk.endpoint import CLOSE_SECONDS, DIAL_SECONDS, reason_of
 
 SOON_DAYS: Final = 14
 """Certificates are renewed earlier than this, so one that is closer to its end was not renewed."""
@@ -112,7 +112,7 @@ def _unreachable(error: Exception) -> str:
         return "Nothing answers within the time-out: a firewall, or a proxy whose server hangs."
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "The host name has no address: check its DNS entry."
-    return f"No connection: {str(error).rstrip('.') or type(error).__name__}."
+    return f"No connection: {reason_of(error)}. Check that the server or its proxy listens on this port."
 
 
 def _of_another(reply: Reply) -> str:
