@@ -36,7 +36,7 @@ PACKAGE: Final = "aerostack_realtime"
 COUNTERS: Final = frozenset({"counters", "_counters"})
 COUNTING: Final = frozenset({"count", "observe", "_count_others", "_count_resume"})
 """Functions that do nothing but count."""
-NOTING: Final = frozenset({"event_size", "noted", "notes_events"})
+NOTING: Final = frozenset({"acknowledged", "event_size", "noted", "notes_events"})
 """What is noted, and counted later."""
 
 

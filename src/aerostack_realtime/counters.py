@@ -3,11 +3,11 @@
 A part that counts adds to an integer and knows nothing about metrics. Nothing is counted per subscriber. The
 interpreter adds to a slot three times as fast as to the field of a Struct, and six times as fast as to a number in
 a dict; appending to a list takes half of an addition. So what happens for every publish is only noted, as the size
-of its frame, and `Counters.count` adds it up: once a second, and before the counters are read
-(`python -m bench.counting` measures all of it).
+of its frame and the seconds to its acknowledgement, and `Counters.count` adds it up: once a second, and before the
+counters are read (`python -m bench.counting` measures all of it).
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +38,17 @@ class Histogram:
     def observe(self, seconds: float, times: int = 1) -> None:
         self.counts[bisect_left(self.bounds, seconds)] += times
         self.sum += seconds * times
+
+    def observe_all(self, seconds: list[float]) -> None:
+        """Observe each of these, which are sorted by it."""
+        seconds.sort()
+        self.sum += sum(seconds)
+        counted = 0
+        for index, bound in enumerate(self.bounds):
+            until = bisect_right(seconds, bound)
+            self.counts[index] += until - counted
+            counted = until
+        self.counts[-1] += len(seconds) - counted
 
     @property
     def total(self) -> int:
@@ -115,6 +126,9 @@ class Counters:
     channels: dict[Key, ChannelCounters] = field(default_factory=dict)
     noted: list[int] = field(default_factory=list)
     """The sizes of frames with a command that publishes, which are not in `publishes` and `bytes_in` yet."""
+    acknowledged: list[float] = field(default_factory=list)
+    """The seconds from publishes that are not persisted to their acknowledgements, which are not in `acks` and
+    `publish_ack` yet."""
     publishes: int = 0
     """Commands that publish."""
     commands: defaultdict[type, int] = field(default_factory=_types)
@@ -156,6 +170,9 @@ class Counters:
         noted, self.noted = self.noted, []
         self.publishes += len(noted)
         self.bytes_in += sum(noted)
+        acknowledged, self.acknowledged = self.acknowledged, []
+        self.acks += len(acknowledged)
+        self.publish_ack.observe_all(acknowledged)
         for each in self.channels.values():
             each.count()
 

@@ -128,3 +128,17 @@ def test_channels_of_one_rule_share_their_counters() -> None:
     counters = Counters(rule_of=lambda topic: topic.split("/")[0])
     assert counters.channel("chat/1", "event") is counters.channel("chat/2", "event")
     assert counters.channel("chat/1", "event") is not counters.channel("game/1", "event")
+
+
+def test_noted_acknowledgements_fall_into_the_same_buckets() -> None:
+    counters, expected = Counters(), Histogram()
+    durations = [*expected.bounds, 0.0, 0.00011, 4.0, 1000.0, 0.0001]
+    for seconds in durations:
+        expected.observe(seconds)
+        counters.acknowledged.append(seconds)
+    assert (counters.acks, counters.publish_ack.total) == (0, 0)
+    counters.count()
+    counters.count()
+    assert counters.acks == len(durations)
+    assert counters.publish_ack.counts == expected.counts
+    assert abs(counters.publish_ack.sum - expected.sum) < 1e-6

@@ -1,13 +1,22 @@
-/* Publishes that differ from the one before in their data only: the data out of the bytes of a read, and the frame of
- * the event. Both functions are pure; protocol/repeated.py has them in Python, and says what they are for. */
+/* Publishes that differ from the one before in their data and id only: these out of the bytes of a read, and the frames
+ * of the event and of its acknowledgement. All functions are pure. The server has them in Python, and says what they
+ * are for: gateway/websocket/publish_shapes.py and protocol/event_frames.py. */
 
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { LEVELS = 128 }; /* of arrays and objects inside each other at most: `value` calls itself for each */
+enum {
+    LEVELS = 128, /* of arrays and objects inside each other at most: `value` calls itself for each */
+    LONGEST_ID = 256,
+    LONGEST_EPOCH = 128
+};
 
 typedef const uint8_t *Bytes;
+typedef struct {
+    Bytes bytes; /* NULL for none */
+    Py_ssize_t size;
+} Part;
 
 static Bytes skip_space(Bytes at, Bytes end) {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
@@ -101,33 +110,63 @@ static int begins_with(Bytes masked, Bytes mask, Bytes prefix, Py_ssize_t size) 
     return 1;
 }
 
-/* The data of the texts in bytes that are nothing but whole texts of a client, each with `prefix`, one JSON value and a
- * closing brace; None for any others. `levels` bounds the value. */
-static PyObject *repeated_data(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 3 || !PyBytes_CheckExact(arguments[0]) || !PyBytes_CheckExact(arguments[1]))
-        return PyErr_SetString(PyExc_TypeError, "bytes, bytes and levels are expected"), NULL;
-    Bytes at = (Bytes)PyBytes_AS_STRING(arguments[0]), end = at + PyBytes_GET_SIZE(arguments[0]);
-    Bytes prefix = (Bytes)PyBytes_AS_STRING(arguments[1]);
-    const Py_ssize_t begin = PyBytes_GET_SIZE(arguments[1]);
-    long levels = PyLong_AsLong(arguments[2]);
+/* Where an id ends that needs no escapes in JSON; NULL where none begins. */
+static Bytes plain_id(Bytes at, Bytes end) {
+    Bytes first = at;
+    while (at < end && *at >= ' ' && *at <= '~' && *at != '"' && *at != '\\') at++;
+    return at == first || at - first > LONGEST_ID ? NULL : at;
+}
+
+/* What differs in one text, of which everything `before` the data was found: the data, the id, or None if there is
+ * nothing `between` them, and the `size` of the text. NULL, without an exception, if the rest is not of the shape. */
+static PyObject *differing(Bytes at, Bytes end, Part between, Part behind, int levels, Py_ssize_t size) {
+    Bytes until = value(at, end, levels), id = NULL, rest = until;
+    if (until && between.bytes) {
+        if (end - until < between.size || memcmp(until, between.bytes, (size_t)between.size)) return NULL;
+        id = until + between.size;
+        rest = plain_id(id, end);
+    }
+    if (!rest || end - rest != behind.size || memcmp(rest, behind.bytes, (size_t)behind.size)) return NULL;
+    PyObject *data = PyBytes_FromStringAndSize((const char *)at, until - at), *number = PyLong_FromSsize_t(size);
+    PyObject *text = id ? PyUnicode_DecodeASCII((const char *)id, rest - id, NULL) : Py_NewRef(Py_None);
+    PyObject *all = data && text && number ? PyTuple_Pack(3, data, text, number) : NULL;
+    Py_XDECREF(data);
+    Py_XDECREF(number);
+    Py_XDECREF(text);
+    return all;
+}
+
+/* What differs in the texts in bytes that are nothing but whole texts of a client, all of the same shape; None for any
+ * others. `levels` bounds the data. */
+static PyObject *repeated_publishes(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    Part parts[4] = {{0}}; /* the read, and what is before, between and behind */
+    for (int i = 0; i < 4 && count == 5; i++) {
+        if (PyBytes_CheckExact(arguments[i]))
+            parts[i] = (Part){(Bytes)PyBytes_AS_STRING(arguments[i]), PyBytes_GET_SIZE(arguments[i])};
+        else if (i != 2 || arguments[i] != Py_None)
+            count = 0;
+    }
+    if (count != 5) return PyErr_SetString(PyExc_TypeError, "four times bytes, and levels are expected"), NULL;
+    long levels = PyLong_AsLong(arguments[4]);
     if (levels == -1 && PyErr_Occurred()) return NULL;
     levels = levels < 0 ? 0 : levels > LEVELS ? LEVELS : levels;
-    PyObject *found = PyList_New(0);
+    Bytes at = parts[0].bytes, end = at + parts[0].size;
+    const Py_ssize_t begin = parts[1].size;
+    uint8_t *rest = PyMem_Malloc((size_t)parts[0].size + 1);
+    PyObject *found = rest ? PyList_New(0) : PyErr_NoMemory();
     while (found && end - at >= 8 && at[0] == 0x81 && at[1] >= 0x80 && at[1] < 0xff) {
         Py_ssize_t size = at[1] == 0xfe ? at[2] << 8 | at[3] : at[1] & 0x7f;
         Bytes mask = at + (at[1] == 0xfe ? 4 : 2), text = mask + 4;
-        if (end - mask < 4 + size || size < begin + 2 || !begins_with(text, mask, prefix, begin)) break;
-        if ((text[size - 1] ^ mask[(size - 1) & 3]) != '}') break;
-        PyObject *data = PyBytes_FromStringAndSize(NULL, size - begin - 1);
-        if (!data) return Py_DECREF(found), NULL;
-        uint8_t *to = (uint8_t *)PyBytes_AS_STRING(data);
-        unmask(to, text + begin, size - begin - 1, mask, begin);
-        const int is_value = value(to, to + size - begin - 1, (int)levels) == to + size - begin - 1;
-        if (is_value && PyList_Append(found, data)) Py_CLEAR(found);
-        Py_DECREF(data);
-        if (!is_value) break;
+        if (end - mask < 4 + size || size < begin || !begins_with(text, mask, parts[1].bytes, begin)) break;
+        unmask(rest, text + begin, size - begin, mask, begin);
+        PyObject *each = differing(rest, rest + size - begin, parts[2], parts[3], (int)levels, size);
+        const int is_kept = each && !PyList_Append(found, each);
+        Py_XDECREF(each);
+        if (!is_kept) break;
         at = text + size;
     }
+    PyMem_Free(rest);
+    if (found && PyErr_Occurred()) Py_CLEAR(found);
     if (found && (at != end || !PyList_GET_SIZE(found))) Py_SETREF(found, Py_NewRef(Py_None));
     return found;
 }
@@ -143,25 +182,10 @@ static char *put_number(char *to, unsigned long long number, unsigned base) {
 
 #define PUT(to, literal) put(to, literal, sizeof literal - 1)
 
-/* The text frame of an event: `begin` is its JSON up to the data, `end` what follows the cursor. */
-static PyObject *event_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    Py_ssize_t epoch_size = 0;
-    if (count != 6 || !PyBytes_CheckExact(arguments[0]) || !PyBytes_CheckExact(arguments[1]) ||
-        !PyBytes_CheckExact(arguments[5]))
-        return PyErr_SetString(PyExc_TypeError, "begin, data, timestamp, position, epoch and end are expected"), NULL;
-    const unsigned long long timestamp = PyLong_AsUnsignedLongLong(arguments[2]);
-    const unsigned long long position = PyLong_AsUnsignedLongLong(arguments[3]);
-    const char *epoch = PyUnicode_AsUTF8AndSize(arguments[4], &epoch_size);
-    if (!epoch || PyErr_Occurred()) return NULL;
-    if (epoch_size > 128) return PyErr_SetString(PyExc_ValueError, "an epoch has at most 128 bytes"), NULL;
-    char between[256], *to = between;
-    to = put_number(PUT(to, ",\"timestamp\":"), timestamp, 10);
-    to = put_number(PUT(to, ",\"id\":\""), position, 16);
-    to = put(PUT(to, "\",\"cursor\":\""), epoch, (size_t)epoch_size);
-    to = PUT(put_number(PUT(to, "."), position, 10), "\"");
-    PyObject *const parts[] = {arguments[0], arguments[1], NULL, arguments[5]};
-    size_t size = (size_t)(to - between);
-    for (int i = 0; i < 4; i++) size += parts[i] ? (size_t)PyBytes_GET_SIZE(parts[i]) : 0;
+/* A text frame of these parts. */
+static PyObject *text_frame(const Part *parts, int count) {
+    size_t size = 0;
+    for (int i = 0; i < count; i++) size += (size_t)parts[i].size;
     const int length = size < 126 ? 0 : size < 65536 ? 2 : 8;
     PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size + 2 + length);
     if (!frame) return NULL;
@@ -169,15 +193,66 @@ static PyObject *event_frame(PyObject *Py_UNUSED(module), PyObject *const *argum
     *at++ = (char)0x81;
     *at++ = (char)(length == 0 ? size : length == 2 ? 126 : 127);
     for (int i = length - 1; i >= 0; i--) *at++ = (char)(size >> (8 * i));
-    for (int i = 0; i < 4; i++)
-        at = parts[i] ? put(at, PyBytes_AS_STRING(parts[i]), (size_t)PyBytes_GET_SIZE(parts[i]))
-                      : put(at, between, (size_t)(to - between));
+    for (int i = 0; i < count; i++) at = put(at, (const char *)parts[i].bytes, (size_t)parts[i].size);
     return frame;
 }
 
-static PyMethodDef functions[] = {{"repeated_data", (PyCFunction)(void (*)(void))repeated_data, METH_FASTCALL, NULL},
-                                  {"event_frame", (PyCFunction)(void (*)(void))event_frame, METH_FASTCALL, NULL},
-                                  {NULL}};
+/* The UTF-8 of a text of at most `longest` bytes; without any, and with an exception, if it is longer or no text. */
+static Part short_text(PyObject *text, Py_ssize_t longest) {
+    Part part = {0};
+    part.bytes = (Bytes)PyUnicode_AsUTF8AndSize(text, &part.size);
+    if (!part.bytes || part.size <= longest) return part;
+    PyErr_SetString(PyExc_ValueError, "an id or an epoch is too long");
+    return (Part){0};
+}
+
+/* The text frame of an event: `begin` is its JSON up to the data, `end` what follows the cursor. */
+static PyObject *published_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 7 || !PyBytes_CheckExact(arguments[0]) || !PyBytes_CheckExact(arguments[1]) ||
+        !PyBytes_CheckExact(arguments[5]))
+        return PyErr_SetString(PyExc_TypeError, "begin, data, timestamp, position, epoch, end and id are expected"), NULL;
+    const unsigned long long timestamp = PyLong_AsUnsignedLongLong(arguments[2]);
+    const unsigned long long position = PyLong_AsUnsignedLongLong(arguments[3]);
+    if (PyErr_Occurred()) return NULL;
+    const Part epoch = short_text(arguments[4], LONGEST_EPOCH);
+    Part id = {(Bytes) "", 0};
+    if (epoch.bytes && arguments[6] != Py_None) id = short_text(arguments[6], LONGEST_ID);
+    if (!epoch.bytes || !id.bytes) return NULL;
+    char between[160 + LONGEST_EPOCH + LONGEST_ID], *to = between;
+    to = PUT(put_number(PUT(to, ",\"timestamp\":"), timestamp, 10), ",\"id\":\"");
+    to = id.size ? put(to, (const char *)id.bytes, (size_t)id.size) : put_number(to, position, 16);
+    to = put(PUT(to, "\",\"cursor\":\""), (const char *)epoch.bytes, (size_t)epoch.size);
+    to = PUT(put_number(PUT(to, "."), position, 10), "\"");
+    Part parts[4] = {{0}, {0}, {(Bytes)between, to - between}, {0}};
+    for (int i = 0; i < 4; i++)
+        if (i != 2) {
+            PyObject *part = arguments[i == 3 ? 5 : i];
+            parts[i] = (Part){(Bytes)PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part)};
+        }
+    return text_frame(parts, 4);
+}
+
+/* The text frame that acknowledges a publish. */
+static PyObject *ack_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 4) return PyErr_SetString(PyExc_TypeError, "id, timestamp, position and epoch are expected"), NULL;
+    const unsigned long long timestamp = PyLong_AsUnsignedLongLong(arguments[1]);
+    const unsigned long long position = PyLong_AsUnsignedLongLong(arguments[2]);
+    if (PyErr_Occurred()) return NULL;
+    const Part id = short_text(arguments[0], LONGEST_ID);
+    const Part epoch = id.bytes ? short_text(arguments[3], LONGEST_EPOCH) : id;
+    if (!epoch.bytes) return NULL;
+    char text[160 + LONGEST_EPOCH + LONGEST_ID], *to = text;
+    to = put(PUT(to, "{\"type\":\"ack\",\"id\":\""), (const char *)id.bytes, (size_t)id.size);
+    to = put(PUT(to, "\",\"cursor\":\""), (const char *)epoch.bytes, (size_t)epoch.size);
+    to = put_number(PUT(to, "."), position, 10);
+    to = PUT(put_number(PUT(to, "\",\"timestamp\":"), timestamp, 10), "}");
+    return text_frame(&(Part){(Bytes)text, to - text}, 1);
+}
+
+#define FAST(name) \
+    { #name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL }
+
+static PyMethodDef functions[] = {FAST(repeated_publishes), FAST(published_frame), FAST(ack_frame), {NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_publishes", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__publishes(void) { return PyModule_Create(&definition); }

@@ -100,6 +100,15 @@ class Publishing:
         """While this node may lack receipts that others have: the publishes that may repeat others."""
         self._start = 0
 
+    def is_new(self, key: Key) -> bool:
+        """Whether a publish with this key certainly repeats no other, and its id is not that of a stream."""
+        return (
+            self._unsure is None
+            and not self._streaming.streams.current
+            and not self._pending
+            and self.receipts.find(key) is None
+        )
+
     def began(self, start: int) -> None:
         """This node knows no item up to `start`."""
         self._start = start
@@ -108,7 +117,8 @@ class Publishing:
         """A publish entered; `done` is its publisher on this node."""
         key = None
         if item.id is not None:
-            if self._streaming.streams and self._streaming.streams.find(item.topic, item.id) is not None:
+            current = self._streaming.streams.current
+            if current and (item.topic, item.id) in current:
                 if done is not None:
                     done(Conflict(f"The id {item.id!r} is that of an open stream; choose another id."))
                 return

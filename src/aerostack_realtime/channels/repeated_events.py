@@ -1,4 +1,4 @@
-"""The short way of an event that repeats what its publisher published before, with other data.
+"""The short way of an event that repeats what its publisher published before, with other data and another id.
 
 Most publishers stay with one channel and one kind of event: positions of a cursor, chat, the moves of a game.
 Then all checks have passed, and the frame but for its data, time and position can be kept.
@@ -13,16 +13,18 @@ from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import SentEvent
+from aerostack_realtime.channels.custom.receipts import Receipt
+from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.publishing import Publishing
-from aerostack_realtime.protocol.event_frames import event_frame, template
+from aerostack_realtime.protocol.event_frames import ack_frame, published_frame, template
 
-Publish = Callable[[str, str, Raw, None, str | None], None]
+Publish = Callable[[str, str, Raw, Done | None, str | None, str | None], None]
 """As `Hub.publish`."""
 
 
 class RepeatedEvents:
     """Publishes further events of a user on a canonical topic, all with the same name; the first one was published
-    by `otherwise`. They have no id and are not persisted.
+    by `otherwise`. They are not persisted.
 
     In the `journal` of a single node an event enters at once. So it can be delivered here, if the channel is heard
     and nothing of it waits; in all other cases it is published by `otherwise`.
@@ -36,6 +38,7 @@ class RepeatedEvents:
         "_event",
         "_journal",
         "_otherwise",
+        "_owner",
         "_publishing",
         "_topic",
         "_user_id",
@@ -56,6 +59,7 @@ class RepeatedEvents:
         self._begin: Final = kept.begin
         self._end: Final = kept.end
         self._topic = topic
+        self._owner = user_id or ""
         self._event = event
         self._user_id = user_id
         self._journal = journal
@@ -64,8 +68,10 @@ class RepeatedEvents:
         self._publishing = publishing
         self._otherwise = otherwise
 
-    def publish(self, data: bytes) -> None:
-        """Publish another one with this `data` (JSON). Raises Overloaded, Unavailable."""
+    def publish(self, data: bytes, id: str | None = None) -> bytes | None:
+        """Publish another one with this `data` (JSON), if it enters at once. An `id` needs no escapes in
+        JSON. Returns the frame of its acknowledgement, which is empty without an id. None: nothing was done, so
+        call `publish_otherwise`."""
         clock, publishing = self._clock, self._publishing
         channel = self._channels.get(self._topic)
         if (
@@ -76,11 +82,24 @@ class RepeatedEvents:
             or channel.stream_audience is not None
             or publishing.held
         ):
-            self._otherwise(self._topic, self._event, Raw(data), None, self._user_id)
-            return
+            return None
+        key = None
+        if id is not None:
+            key = self._topic, self._owner, id
+            if not publishing.is_new(key):
+                return None
         position = clock.next()
+        at, epoch = clock.at // 1000, self._journal.epoch
         publishing.delivered += position
-        frame = event_frame(self._begin, data, clock.at // 1000, position, self._journal.epoch, self._end)
+        frame = published_frame(self._begin, data, at, position, epoch, self._end, id)
         size = len(frame)
         channel.log.add(SentEvent(position, frame, False, size))
         channel.audience.append(frame, False, None, size)
+        if key is None:
+            return b""
+        publishing.receipts.remember(key, Receipt(position, at, position))
+        return ack_frame(key[2], at, position, epoch)
+
+    def publish_otherwise(self, data: bytes, id: str | None = None, done: Done | None = None) -> None:
+        """Publish another one as any event; `done` is its answer. Raises Conflict, Overloaded, Unavailable."""
+        self._otherwise(self._topic, self._event, Raw(data), done, self._user_id, id)

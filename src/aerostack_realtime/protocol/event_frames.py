@@ -1,4 +1,4 @@
-"""The frames of events that differ in their data, time and position only."""
+"""The frames of events that differ in their data, id, time and position only, and of their acknowledgements."""
 
 from typing import Final
 
@@ -24,16 +24,26 @@ def template(topic: str, event: str, user_id: str | None) -> EventTemplate:
     return EventTemplate(begin, end)
 
 
-def event_frame_in_python(
-    begin: bytes, data: bytes, timestamp: int, position: int, epoch: str, end: bytes
+def published_frame_in_python(
+    begin: bytes, data: bytes, timestamp: int, position: int, epoch: str, end: bytes, id: str | None
 ) -> bytes:
     """The text frame of a template's event with this `data` (JSON). `timestamp` is in ms since the Unix epoch; the
-    id and the cursor are those of an event at `position` that has no id of its own."""
+    cursor is that of an event at `position`. An `id` needs no escapes in JSON; without one it is made of the
+    position."""
     return frames.text(
-        b'%b%b,"timestamp":%d,"id":"%x","cursor":"%b.%d"%b'
-        % (begin, data, timestamp, position, epoch.encode(), position, end)
+        b'%b%b,"timestamp":%d,"id":"%b","cursor":"%b.%d"%b'
+        % (begin, data, timestamp, (id or f"{position:x}").encode(), epoch.encode(), position, end)
     )
 
 
-event_frame: Final = compiled_or(event_frame_in_python, "event_frame")
+def ack_frame_in_python(id: str, timestamp: int, position: int, epoch: str) -> bytes:
+    """The text frame that acknowledges a publish. Its parameters are as those of `published_frame`."""
+    return frames.text(
+        b'{"type":"ack","id":"%b","cursor":"%b.%d","timestamp":%d}'
+        % (id.encode(), epoch.encode(), position, timestamp)
+    )
+
+
+published_frame: Final = compiled_or(published_frame_in_python, "published_frame")
 """In C it takes a quarter of the time."""
+ack_frame: Final = compiled_or(ack_frame_in_python, "ack_frame")

@@ -206,23 +206,24 @@ class Streams:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: dict[Key, Stream] = {}
+        self.current: dict[Key, Stream] = {}
+        """The open streams by topic and id."""
         self._ended: dict[Key, _End] = {}
         self._recent: deque[Stream] = deque()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.current)
 
     def __iter__(self) -> Iterator[Stream]:
-        return iter(list(self._open.values()))
+        return iter(list(self.current.values()))
 
     def find(self, topic: str, id: str) -> Stream | None:
         """An open stream."""
-        return self._open.get((topic, id))
+        return self.current.get((topic, id))
 
     def known(self, topic: str, id: str) -> Repeated | None:
         """How far a stream is that was opened before, also an ended one."""
-        stream = self._open.get((topic, id))
+        stream = self.current.get((topic, id))
         if stream is not None:
             return Repeated(stream.n, stream.state)
         end = self._ended.get((topic, id))
@@ -232,7 +233,7 @@ class Streams:
         """A writer opens a stream, or continues one of its own."""
         assert item.id is not None, "a stream has an id"
         key = item.topic, item.id
-        stream = self._open.get(key)
+        stream = self.current.get(key)
         known: Stream | _End | None = stream or self._ended.get(key)
         if known is None:
             if item.continues:
@@ -241,7 +242,7 @@ class Streams:
                 return BadMessage("The data of a stream is a string or a list.")
             if len(item.data) > self._limit:
                 return self._too_large(item.id)
-            stream = self._open[key] = Stream(position, timestamp, node, item)
+            stream = self.current[key] = Stream(position, timestamp, node, item)
             return Appended(stream, ended=False)
         if not _owns(known.owner, item):
             return Forbidden(f"The stream {item.id!r} belongs to another user; choose another id.")
@@ -256,7 +257,7 @@ class Streams:
     def append(self, position: int, node: str, item: Append) -> Result:
         """A writer appends the piece number `n`, ends the stream, or both."""
         key = item.topic, item.id
-        stream = self._open.get(key)
+        stream = self.current.get(key)
         if stream is None:
             return self._after_end(item)
         data = item.data
@@ -284,7 +285,7 @@ class Streams:
     def cancel(self, position: int, item: CancelStream) -> Result:
         """A reader or the writer stops a stream. A repeat, and a stream that ended before, change nothing."""
         key = item.topic, item.id
-        stream = self._open.get(key)
+        stream = self.current.get(key)
         if stream is None:
             end = self._ended.get(key)
             return _missing(item.id) if end is None else Repeated(end.n, end.state)
@@ -294,7 +295,7 @@ class Streams:
     def restore(self, stream: Stream) -> None:
         """Take over an open stream from the store or from another node."""
         self._ended.pop((stream.topic, stream.id), None)
-        self._open[stream.topic, stream.id] = stream
+        self.current[stream.topic, stream.id] = stream
 
     def end_of(self, topic: str, id: str) -> int | None:
         """The position of the end of an ended stream."""
@@ -304,7 +305,7 @@ class Streams:
     def take_end(self, known: StreamState, position: int) -> None:
         """Take over from another node or the store how a stream ended."""
         key = known.topic, known.id
-        self._open.pop(key, None)
+        self.current.pop(key, None)
         self._remember(key, _End((known.user_id or "", known.by_key), known.n, known.state, position))
 
     def ends(self, as_of: int) -> list[StreamState]:
@@ -329,11 +330,11 @@ class Streams:
             return
         del self._ended[key]
         stream.state = "open"
-        self._open[stream.topic, stream.id] = stream
+        self.current[stream.topic, stream.id] = stream
 
     def remove(self, stream: Stream) -> None:
         """The opening of a stream could not be stored: it was never there."""
-        self._open.pop((stream.topic, stream.id), None)
+        self.current.pop((stream.topic, stream.id), None)
         self._ended.pop((stream.topic, stream.id), None)
         if stream in self._recent:
             self._recent.remove(stream)
@@ -351,7 +352,7 @@ class Streams:
     def _changed(self, key: Key, stream: Stream) -> Appended:
         if stream.state == "open":
             return Appended(stream, ended=False)
-        del self._open[key]
+        del self.current[key]
         self._remember(key, _End(stream.owner, stream.n, stream.state, stream.last))
         self._recent.append(stream)
         while len(self._recent) > RECENT_COUNT or self._recent[0].last < stream.last - RECENT_US:

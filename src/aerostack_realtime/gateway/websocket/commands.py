@@ -196,7 +196,7 @@ class Commands:
             topic,
             command.event,
             command.data,
-            None if id is UNSET and not command.persist else self._answer_publish(command, topic),
+            None if id is UNSET and not command.persist else self.answer_publish(command, topic),
             client.user_id,
             None if id is UNSET else id,
             command.persist,
@@ -205,7 +205,7 @@ class Commands:
             None if command.compacts is UNSET else command.compacts,
         )
 
-    def _answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:
+    def answer_publish(self, command: messages.Publish, topic: str) -> Callable[[Outcome | AerostackError], None]:
         """The answer to a publish that has an id or is persisted."""
         began = perf_counter()
 
@@ -213,10 +213,12 @@ class Commands:
             if isinstance(outcome, AerostackError):
                 self._client.send(messages.Error.of(outcome, topic, command.id))
             elif command.id is not UNSET:
-                counters = self._hub.counters
-                latency = counters.persisted_ack if command.persist else counters.publish_ack
-                latency.observe(perf_counter() - began)
-                counters.acks += 1
+                counters, seconds = self._hub.counters, perf_counter() - began
+                if command.persist:
+                    counters.persisted_ack.observe(seconds)
+                    counters.acks += 1
+                else:
+                    counters.acknowledged.append(seconds)
                 duplicate = True if outcome.duplicate else UNSET
                 self._client.send(messages.Ack(command.id, outcome.cursor, outcome.timestamp, duplicate))
 

@@ -1,70 +1,20 @@
-"""Publishes of a connection that differ from the one before in their data only: found by their first bytes."""
+"""Publishes of a connection that differ from the one before in their data and id only, found by the bytes that all
+of them have."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import msgspec
 from msgspec import UNSET, Raw
 
+from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.repeated_events import RepeatedEvents
-from aerostack_realtime.counters import Counters
-from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.limits.token_bucket import ConnectionRateLimiter
-from aerostack_realtime.gateway.websocket.framing import whole_texts_in_python
-from aerostack_realtime.native import compiled_or
+from aerostack_realtime.gateway.websocket.publish_shapes import PublishShape, repeated_publishes
+from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.nesting import exceeds
 
 MISSES: Final = 8
 """After eight other reads the connection publishes something else now."""
-
-_value = msgspec.json.Decoder(Raw).decode
-
-
-def repeated_data_in_python(read: bytes, prefix: bytes, levels: int) -> list[bytes] | None:
-    """The data (JSON) of the texts in bytes that are nothing but whole texts of a client, each with `prefix`, one
-    value of at most `levels` levels in ASCII, and a closing brace. None for any others."""
-    found = []
-    begin = len(prefix)
-    for text in whole_texts_in_python(read) or ():
-        data = text[begin:-1]
-        if not (text.startswith(prefix) and text.endswith(b"}") and data.isascii()) or exceeds(data, levels):
-            return None
-        try:
-            if len(_value(data)) != len(data):
-                return None  # a space around it
-        except msgspec.DecodeError:
-            return None
-        found.append(data)
-    return found or None
-
-
-repeated_data: Final = compiled_or(repeated_data_in_python, "repeated_data")
-
-
-def prefix_of(text: bytes, command: messages.Publish) -> bytes | None:
-    """What stands before the data of a publish that has no options, if nothing follows it but the closing brace.
-
-    Any other value after it makes the same command with other data: in front of the last member of an object there
-    is no way to change what it means.
-    """
-    if (
-        command.persist
-        or command.stream
-        or not command.echo
-        or command.id is not UNSET
-        or command.ref is not UNSET
-        or command.traceparent is not UNSET
-        or command.compacts is not UNSET
-    ):
-        return None
-    end = bytes(command.data) + b"}"
-    prefix = text.removesuffix(end)
-    key = prefix.rstrip()
-    if not text.endswith(end) or not key.endswith(b'"data":'):
-        return None
-    before = key.removesuffix(b'"data":').rstrip()
-    return prefix if before.endswith((b",", b"{")) else None  # and not within another name
 
 
 class Publisher(Protocol):
@@ -75,47 +25,50 @@ class Publisher(Protocol):
 
     def heard(self, now: float) -> None: ...
     def fail(self, command: messages.Command, failure: Exception) -> None: ...
+    def write_reply(self, data: bytes) -> None: ...
 
 
 class RepeatedPublish:
-    """Handles the reads of a connection that bring nothing but repetitions of `command`, whose text had `prefix`.
-    `now` is in seconds."""
+    """Handles the reads of a connection that bring nothing but repetitions of `command`, whose text has `shape`.
+    `answer` makes the answer to a publish with an id that is not accepted at once."""
 
     __slots__ = (
+        "_answer",
+        "_before",
+        "_behind",
+        "_between",
         "_command",
         "_counters",
         "_events",
+        "_levels",
         "_limits",
         "_misses",
         "_now",
-        "_prefix",
         "_publisher",
-        "_size",
         "_throttle",
     )
 
     def __init__(
         self,
         command: messages.Publish,
-        prefix: bytes,
+        shape: PublishShape,
         publisher: Publisher,
         events: RepeatedEvents,
         throttle: ConnectionRateLimiter,
-        *,
-        counters: Counters,
-        limits: Limits,
-        now: Callable[[], float],
+        answer: Callable[[messages.Publish], Done],
+        services: Services,
     ) -> None:
         self._command = command
-        self._prefix = prefix
-        self._size = len(prefix) + 1
+        self._before, self._between, self._behind = shape.before, shape.between, shape.behind
         self._misses = 0
         self._publisher = publisher
         self._events = events
         self._throttle = throttle
-        self._counters = counters
-        self._limits = limits
-        self._now = now
+        self._answer = answer
+        self._counters = services.hub.counters
+        self._levels = services.limits.nesting - 1
+        self._limits = services.limits
+        self._now = services.now
 
     @property
     def is_outdated(self) -> bool:
@@ -124,26 +77,46 @@ class RepeatedPublish:
 
     def take(self, read: bytes) -> bool:
         """Handle the bytes of a read, if they bring nothing else and are within all limits; whether it did."""
-        limits, publisher = self._limits, self._publisher
-        found = repeated_data(read, self._prefix, limits.nesting - 1)
+        found = repeated_publishes(read, self._before, self._between, self._behind, self._levels)
         if found is None:
             self._misses += 1
             return False
-        now = self._now()
-        total = self._size + len(found[0]) if len(found) == 1 else len(found) * self._size + sum(map(len, found))
+        now, publisher = self._now(), self._publisher
+        total = found[0][2] if len(found) == 1 else sum([size for _, _, size in found])
         if (
             publisher.closed is not None
-            or total > limits.frame_bytes
+            or total > self._limits.frame_bytes
             or not self._throttle.publishes(len(found), total, now)
         ):
             return False
         self._misses = 0
         publisher.heard(now)
-        noted = self._counters.noted
-        for data in found:
-            noted.append(self._size + len(data))
+        events, noted = self._events, self._counters.noted
+        acks: list[bytes] = []
+        for data, id, size in found:
+            noted.append(size)
             try:
-                self._events.publish(data)
+                ack = events.publish(data, id)
+                if ack:
+                    acks.append(ack)
+                elif ack is None:
+                    acks = self._acknowledge(acks, now)
+                    answer = None if id is None else self._answer(self._with(data, id))
+                    events.publish_otherwise(data, id, answer)
             except Exception as failure:
-                publisher.fail(self._command, failure)
+                acks = self._acknowledge(acks, now)
+                publisher.fail(self._with(data, id), failure)
+        if acks:
+            self._acknowledge(acks, now)
         return True
+
+    def _with(self, data: bytes, id: str | None) -> messages.Publish:
+        known = self._command
+        return messages.Publish(known.topic, known.event, Raw(data), id=UNSET if id is None else id)
+
+    def _acknowledge(self, acks: list[bytes], came: float) -> list[bytes]:
+        """Write the acknowledgements of publishes that came at a time. Returns a list for the next ones."""
+        if acks:
+            self._counters.acknowledged += [self._now() - came] * len(acks)
+            self._publisher.write_reply(b"".join(acks))
+        return []

@@ -15,7 +15,8 @@ from aerostack_realtime.gateway.websocket.commands import Commands
 from aerostack_realtime.gateway.websocket.connection_ids import new_id
 from aerostack_realtime.gateway.websocket.explanation_link import ExplanationLinks
 from aerostack_realtime.gateway.websocket.protocol import STALLED_BYTES
-from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish, prefix_of
+from aerostack_realtime.gateway.websocket.publish_shapes import shape_of
+from aerostack_realtime.gateway.websocket.repeated import RepeatedPublish
 from aerostack_realtime.gateway.websocket.replies import failed
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.gateway.websocket.services import Services
@@ -125,7 +126,17 @@ class Session:
             if type(reply) is messages.Error:
                 self._services.hub.counters.errors[reply.code] += 1
                 self._services.hub.records.refused(self.connection_id, reply)
-            self._write(frames.encode(reply if written is None else written))
+            self.write_reply(frames.encode(reply if written is None else written))
+
+    def write_reply(self, data: bytes) -> None:
+        """Write the frames of replies, unless it is closed; a peer that does not take them is too slow as well."""
+        if self.closed is not None:
+            return
+        if self.buffered() > self._services.limits.buffer_bytes * REPLY_SHARE:
+            self.overflow()
+        else:
+            self._services.hub.counters.bytes_out += len(data)
+            try_write(self, data)
 
     def overflow(self) -> None:
         self.close(close_codes.SLOW_CONSUMER, "too slow: resume from your cursor")
@@ -133,8 +144,7 @@ class Session:
     def pong(self, payload: bytes) -> None:
         """Answer a ping frame."""
         self.control()
-        if self.closed is None:
-            self._write(frames.pong(payload))
+        self.write_reply(frames.pong(payload))
 
     def control(self) -> None:
         """A control frame came."""
@@ -203,7 +213,7 @@ class Session:
                 self.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timed out")
         elif now - self._heard > limits.heartbeat_seconds:
             self._pinged_at = now
-            self._write(frames.PING)
+            self.write_reply(frames.PING)
         self._watch_expiry()
 
     def heard(self, now: float | None = None) -> None:
@@ -278,16 +288,13 @@ class Session:
     def _expect_again(self, frame: bytes, publish: messages.Publish) -> None:
         """Let the transport hand over what repeats a publish, unless it does for another that is repeated."""
         expected = self._transport.repeated
-        if (expected is None or expected.is_outdated) and (prefix := prefix_of(frame, publish)) is not None:
-            hub, services = self._services.hub, self._services
-            events = hub.repeated(
-                self._rights.publishing(publish.topic, self._project), publish.event, self.user_id
-            )
+        if (expected is None or expected.is_outdated) and (shape := shape_of(frame, publish)) is not None:
+            topic = self._rights.publishing(publish.topic, self._project)
+            events = self._services.hub.repeated(topic, publish.event, self.user_id)
             self._transport.repeated = RepeatedPublish(
-                *(publish, prefix, self, events, self._throttle),
-                counters=hub.counters,
-                limits=services.limits,
-                now=services.now,
+                *(publish, shape, self, events, self._throttle),
+                answer=lambda command: self._commands.answer_publish(command, topic),
+                services=self._services,
             )
 
     def _become(self, identity: Identity) -> None:
@@ -344,13 +351,6 @@ class Session:
             self.evict(topic)
 
     # --- inside ------------------------------------------------------------------------------------------
-
-    def _write(self, data: bytes) -> None:
-        if self.buffered() > self._services.limits.buffer_bytes * REPLY_SHARE:
-            self.overflow()
-        else:
-            self._services.hub.counters.bytes_out += len(data)
-            try_write(self, data)
 
     def _slow_down(self, frame: bytes) -> None:
         self.send(messages.error_for(frame, RateLimited("Message rate limit exceeded; retry in a moment.")))

@@ -1,178 +1,18 @@
-"""Publishes that repeat the one before with other data: what is taken for one, and that nothing else changes."""
+"""Publishes that repeat the one before with other data and another id: everything is as with any other publish."""
 
-import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aerostack_realtime.access.rules import ChannelRule, Rules
 from aerostack_realtime.gateway.limits.settings import UNLIMITED
-from aerostack_realtime.gateway.websocket.repeated import (
-    MISSES,
-    prefix_of,
-    repeated_data,
-    repeated_data_in_python,
-)
-from aerostack_realtime.protocol import messages
-from tests.flow.wire import BINARY, CONTINUATION, PING, TEXT, frame
-from tests.unit.gateway.websocket.stage import Connection, Stage, stage
+from aerostack_realtime.gateway.websocket.repeated import MISSES
+from tests.unit.gateway.websocket.repeating import expecting, listening, read
+from tests.unit.gateway.websocket.stage import Stage, stage
 
 PREFIX = b'{"type":"publish","topic":"a/b","event":"e","data":'
-WAYS = (repeated_data, repeated_data_in_python)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def masked(text: bytes, mask: bytes = b"\x01\xfe\x7f\x80") -> bytes:
-    """The frame of a text, under a mask."""
-    plain = frame(text)
-    head = plain[: len(plain) - len(text) - len(mask)]
-    return head + mask + bytes(each ^ mask[index & 3] for index, each in enumerate(text))
-
-
-@given(JSON, st.booleans(), st.booleans(), st.binary(min_size=4, max_size=4))
-def test_what_is_taken_is_the_data_that_the_decoder_finds(
-    data: Any, escaped: bool, spaced: bool, mask: bytes
-) -> None:
-    separators = (", ", ": ") if spaced else (",", ":")
-    value = json.dumps(data, ensure_ascii=escaped, separators=separators).encode(errors="replace")
-    read = masked(PREFIX + value + b"}", mask)
-    plain = value.isascii() and b"\\u" not in value and b"\x7f" not in value
-    for way in WAYS:
-        for times in (1, 3):
-            found = way(read * times, PREFIX, 127)
-            assert found == [value] * times or (found is None and not plain)
-
-
-@given(st.one_of(st.binary(), st.text('{}[]",:\\ u0123e.+-truefalsn\x00\x1f', max_size=12).map(str.encode)))
-@example(b'1,"persist":true')
-@example(b'"\\\x00"')
-@example(b"01")
-@example(b"1.e3")
-@example(b"-")
-@example(b"[1,]")
-@example(b'{"a":1,}')
-@example(b" 1")
-@example(b"1 ")
-def test_what_the_decoder_refuses_or_reads_otherwise_is_not_taken(value: bytes) -> None:
-    text = PREFIX + value + b"}"
-    try:
-        command = messages.decode_command(text)
-    except messages.InvalidCommand:
-        command = None
-    for way in WAYS:
-        if (found := way(masked(text), PREFIX, 127)) is not None:
-            assert command == messages.Publish("a/b", "e", msgspec.Raw(value)), "the same command with other data"
-            assert found == [value]
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_only_whole_texts_with_the_prefix_are_taken(way: Any) -> None:
-    text = PREFIX + b"1}"
-    assert way(masked(text), PREFIX, 127) == [b"1"]
-    others = (
-        b"",
-        masked(text)[:-1],
-        masked(text) + b"\x81",
-        masked(text) + masked(b'{"type":"ping"}'),
-        masked(text.replace(b"a/b", b"a/c")),
-        masked(PREFIX + b"}"),
-        masked(text[:-1]),
-        frame(text, TEXT, fin=False),
-        frame(text, CONTINUATION),
-        frame(text, BINARY),
-        frame(text, TEXT, masked=False),
-        masked(text) + frame(b"", PING),
-    )
-    for other in others:
-        assert way(other, PREFIX, 127) is None
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("levels", [0, 1, 5, 127])
-def test_deeper_values_are_left_to_the_decoder(way: Any, levels: int) -> None:
-    fits = b"[" * levels + b"1" + b"]" * levels
-    assert way(masked(PREFIX + fits + b"}"), PREFIX, levels) == [fits]
-    assert way(masked(PREFIX + b"[" + fits + b"]}"), PREFIX, levels) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"type":"publish","topic":"a/b","event":"e","data":1,"id":"7"}',
-        b'{"type":"publish","topic":"a/b","event":"e","persist":true,"data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","echo":false,"data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","stream":true,"data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","ref":"r","data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","traceparent":"t","data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","compacts":"c","data":1}',
-        b'{"type":"publish","topic":"a/b","data":1,"event":"e"}',
-        b'{"type":"publish","topic":"a/b","event":"e","data":1,"x\\"data":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","data":1,"mydata":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","d\\u0061ta":1}',
-        b'{"type":"publish","topic":"a/b","event":"e","data":{"data":1},"x":{"data":1}}',
-        b'{"type":"publish","topic":"a/b","event":"e"}',
-        b'{"type":"publish","topic":"a/b","event":"e","data":1 }',
-    ],
-)
-def test_a_publish_with_options_or_with_data_elsewhere_is_not_repeated(text: bytes) -> None:
-    command = messages.decode_command(text)
-    assert isinstance(command, messages.Publish)
-    assert prefix_of(text, command) is None
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        PREFIX,
-        b'{ "data": 1, "event": "e", "topic": "a/b", "type": "publish", "data": ',
-        b'{"type":"publish","topic":"a/b","event":"e","x":{"data":2},"data":',
-    ],
-)
-def test_what_stands_before_the_data_is_the_prefix(prefix: bytes) -> None:
-    text = prefix + b'{"data":2}}'
-    command = messages.decode_command(text)
-    assert isinstance(command, messages.Publish)
-    assert prefix_of(text, command) == prefix
-    assert messages.decode_command(prefix + b"[3]}") == messages.Publish("a/b", "e", msgspec.Raw(b"[3]"))
-
-
-# --- a session ---------------------------------------------------------------------------------------------
-
-
-def read(connection: Connection, data: Any, *, topic: str = "a/b", event: str = "e") -> Awaitable[None] | None:
-    """Give a connection the bytes of a publish, as its socket does."""
-    text = msgspec.json.encode({"type": "publish", "topic": topic, "event": event, "data": data})
-    repeated = connection.line.repeated
-    if repeated is not None and repeated.take(masked(text)):
-        return None
-    return connection.session.receive(text)
-
-
-async def expecting(node: Stage, user: str | None = None) -> Connection:
-    """A connection that has published twice, so that what repeats it is expected."""
-    publisher = node.connect(user)
-    read(publisher, "first")
-    before = publisher.line.repeated
-    read(publisher, "second")
-    assert before is None, "many connections publish once only"
-    assert publisher.line.repeated is not None
-    return publisher
-
-
-async def listening(node: Stage, **options: Any) -> Connection:
-    listener = node.connect()
-    await listener.ask(type="subscribe", topic="a/b", **options)
-    return listener
 
 
 @pytest.fixture
