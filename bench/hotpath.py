@@ -39,6 +39,7 @@ from aerostack_realtime.interpreter import freeze_garbage_collector
 from aerostack_realtime.protocol import frames, messages, topics
 from aerostack_realtime.protocol.errors import AerostackError
 from aerostack_realtime.records import ConnectionRecords
+from aerostack_realtime.sdk.outbox import new_id
 from bench import summary
 from bench.load import websocket
 from bench.machine import describe
@@ -128,8 +129,10 @@ def steps() -> list[tuple[str, float]]:
     return [(name, max(0.0, each - nothing)) for name, each in found]
 
 
-def _with_id(number: int) -> bytes:
-    return websocket.encode(COMMAND[:-1] + b',"id":"%d"}' % number)
+def _with_id() -> bytes:
+    """The publish as the SDK in Python sends it."""
+    command = messages.Publish("bench/rooms-17", "m", DATA, id=new_id())
+    return websocket.encode(messages.encode(command))
 
 
 def _hub(database: Database, journal: Journal, records: ConnectionRecords) -> Hub:
@@ -194,7 +197,7 @@ async def publisher(
     for _ in range(subscribers):
         connection().data_received(subscribe)
     speaker, command = connection(Nowhere), websocket.encode(COMMAND)
-    others = [_with_id(number) for number in range(TIMES * ROUNDS)] if ids else []
+    others = [_with_id() for _ in range(TIMES * ROUNDS)] if ids else []
 
     published = 0
 

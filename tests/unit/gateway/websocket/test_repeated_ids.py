@@ -142,7 +142,7 @@ async def test_a_repeated_id_is_acknowledged_and_not_delivered_again(node: Stage
     assert [each["id"] for each in listener.take()] == ["i-2", "i-3"]
 
 
-async def test_ids_of_other_users_and_other_ways_are_told_apart(node: Stage) -> None:
+async def test_an_id_belongs_to_its_user_in_every_way_of_publishing(node: Stage) -> None:
     ann, ben, listener = (
         await expecting(node, "ann", id="i-0"),
         await expecting(node, "ben", id="i-0"),
