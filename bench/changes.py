@@ -30,7 +30,7 @@ _RATE = 100.0
 _COUNT = 500
 _BURST = 50_000
 _BATCH = 500
-_WAIT_S = 60.0
+_WAIT_S = 300.0
 _IDLE_S = 5.0
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from bench.load import websocket
 from bench.load.dialects import Dialect
 
-_SETUP_S = 20.0
+_SETUP_S = 60.0
 _COMPRESSED = 0x40
 _TAIL = b"\x00\x00\xff\xff"
 """The end of a compressed message, left out on the wire (RFC 7692 §7.2.1)."""
@@ -104,7 +104,7 @@ async def enter(
     """Connect, offering `extensions`, get subscribed to `channel` (None: only connect) and hand the connection to
     `successor`.
 
-    Raises Refused when the server says no, TimeoutError after 20 s.
+    Raises Refused when the server says no, TimeoutError after 60 s.
     """
     request = websocket.request(host, port, dialect.target, dialect.offered(), extensions)
     handshake = Handshake(dialect, request, channel, successor)

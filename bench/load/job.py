@@ -34,7 +34,8 @@ class Job(Struct, kw_only=True, forbid_unknown_fields=True):
     measure_s: float = 5.0
     settle_s: float = 0.5
     """Between the last subscription and the reading of memory."""
-    drain_s: float = 30.0
+    drain_s: float = 120.0
+    """How long the deliveries of the last messages may take; on a busy machine they need it."""
     concurrency: int = 100
     """Connections being set up at a time."""
     leave_s: float = 0.0
