@@ -69,6 +69,7 @@ test('an operator walks through the console', async ({ arrive, browser }) => {
 
   await page.getByRole('link', { name: 'chat/general' }).click()
   await expect(heading(page, 'chat/general')).toBeVisible()
+  await expect(page.getByRole('region', { name: 'Live tail' })).toContainText('Nothing has happened yet.')
   await amelia.page.getByLabel('Message to general').fill('Hello, operators')
   await amelia.page.keyboard.press('Enter')
   await expect(page.getByRole('region', { name: 'Live tail' })).toContainText('Hello, operators')

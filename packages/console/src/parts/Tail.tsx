@@ -18,6 +18,7 @@ interface Entry {
 export function Tail({ topic }: { topic: string }) {
   const { tail } = useClients()
   const [entries, setEntries] = useState<Entry[]>([])
+  const [live, setLive] = useState(false)
   const [error, setError] = useState<string>()
   const [wanted, setWanted] = useState('')
   const [paused, setPaused] = useState(false)
@@ -25,7 +26,10 @@ export function Tail({ topic }: { topic: string }) {
   const held = useRef(false)
   held.current = paused
   useEffect(() => {
+    let current = true
     setEntries([])
+    setLive(false)
+    setError(undefined)
     const channel = tail.channel(topic, { presence: false, slow: 'drop' }).on('*', (payload) => {
       if (held.current) return
       number.current += 1
@@ -33,17 +37,20 @@ export function Tail({ topic }: { topic: string }) {
       setEntries((known) => [entry, ...known].slice(0, KEPT))
     })
     channel.subscribe().then(
-      () => setError(undefined),
-      (failure: Error) => setError(failure.message),
+      () => current && setLive(true),
+      (failure: Error) => current && setError(failure.message),
     )
-    return () => channel.unsubscribe()
+    return () => {
+      current = false
+      channel.unsubscribe()
+    }
   }, [tail, topic])
   const lower = wanted.toLowerCase()
   const shown = lower
     ? entries.filter((each) => `${each.name} ${each.by} ${each.text}`.toLowerCase().includes(lower))
     : entries
   return (
-    <section className="panel tail" aria-label="Live tail">
+    <section className="panel tail" aria-label="Live tail" aria-busy={!live && !error}>
       <header>
         <h2>Live tail</h2>
         <input
@@ -80,7 +87,8 @@ export function Tail({ topic }: { topic: string }) {
         </ol>
       ) : (
         <p className="quiet">
-          {entries.length ? 'Nothing matches the filter.' : 'Nothing has happened yet.'}
+          {!live && !error && 'Connecting…'}
+          {live && (entries.length ? 'Nothing matches the filter.' : 'Nothing has happened yet.')}
         </p>
       )}
     </section>
