@@ -56,14 +56,19 @@ export function useView<T>(view: string, query: Query = {}): Live<T> {
   const [found, setFound] = useState<Live<T>>({ data: undefined, error: undefined })
   useEffect(() => {
     const ended = new AbortController()
+    let live = false // what was fetched is older than what has arrived by the subscription
     const show = (data: T) => !ended.signal.aborted && setFound({ data, error: undefined })
-    get<T>(topic, {}, ended.signal).then(show, (error: unknown) => {
-      if (!ended.signal.aborted && error instanceof CallError)
-        setFound({ data: undefined, error: error.message })
+    get<T>(topic, {}, ended.signal).then(
+      (data) => live || show(data),
+      (error: unknown) => {
+        if (!live && !ended.signal.aborted && error instanceof CallError)
+          setFound({ data: undefined, error: error.message })
+      },
+    )
+    const channel = views.channel(topic, { slow: 'latest', presence: false }).on('view', ({ data }) => {
+      live = true
+      show(data as T)
     })
-    const channel = views
-      .channel(topic, { slow: 'latest', presence: false })
-      .on('view', ({ data }) => show(data as T))
     channel.subscribe().catch(() => {}) // what was fetched stays on the page
     return () => {
       ended.abort()

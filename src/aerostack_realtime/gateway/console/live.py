@@ -1,7 +1,7 @@
 """Live data of the console, over our own protocol: each open page is a topic of the reserved project.
 
 The data of a topic is collected once a second while somebody on this node is subscribed to it, and sent when it
-has changed. While no console is open, nothing runs.
+has changed or when somebody is new there, whose page may show older data. While no console is open, nothing runs.
 """
 
 import asyncio
@@ -45,6 +45,8 @@ class Live:
         self._sessions: dict[Session, Operator] = {}
         self._opened = asyncio.Event()
         self._sent: dict[str, bytes] = {}
+        self._subscribed: set[tuple[str, str]] = set()
+        """Connection and topic, when the data was collected last."""
 
     def opened(self, session: Session, operator: Operator) -> None:
         """An operator's console has connected to this node."""
@@ -76,20 +78,23 @@ class Live:
                 self._sent.clear()
 
     async def collect(self) -> None:
-        """Send the data of every open topic that has changed."""
-        open_topics = {
-            topic
+        """Send the data of every open topic that has changed or has a new subscriber."""
+        subscribed = {
+            (session.connection_id, topic)
             for session in self._sessions
             for topic in self._hub.inspection.joined(session.connection_id)
             if topics.is_console(topic)
         }
+        open_topics = {topic for _, topic in subscribed}
+        new = {topic for _, topic in subscribed - self._subscribed}
+        self._subscribed = subscribed
         for topic in open_topics:
             try:
                 data = msgspec.json.encode(await self._views.view(query_of(topic)))
             except AerostackError as error:
                 log.debug("no data for the console's topic %s: %s", topic, error)
                 continue
-            if self._sent.get(topic) != data:
+            if topic in new or self._sent.get(topic) != data:
                 self._sent[topic] = data
                 self._show(topic, data)
         for topic in self._sent.keys() - open_topics:

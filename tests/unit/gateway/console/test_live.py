@@ -29,6 +29,17 @@ async def test_an_open_page_receives_its_data_when_it_has_changed(console: Desk)
     assert [each["name"] for each in event["data"]["rows"]] == ["a/1"]
 
 
+async def test_a_second_page_receives_data_that_has_not_changed(console: Desk) -> None:
+    first, second = console.open(), console.open()
+    for page in (first, second):
+        await page.ask(type="subscribe", topic=topic("channels"), slow="latest")
+        await console.live.collect()
+    [event] = second.take()
+    assert event["data"] == {"total": 0, "rows": []}
+    await console.live.collect()
+    assert second.take() == []
+
+
 async def test_nothing_is_collected_for_a_page_that_was_left(console: Desk) -> None:
     page = console.open()
     written = topic("connections")
