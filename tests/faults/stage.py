@@ -19,15 +19,16 @@ from tests.faults.history import Shown
 from tests.faults.hosts import SHARED, Host, share_address
 from tests.faults.network import Network
 from tests.faults.plan import AFAR, PUBLISHERS, SUBSCRIBERS, WRITERS, DatabaseKind
-from tests.faults.postgres import Postgres
+from tests.faults.postgres import DATABASE, Postgres
 from tests.faults.postgres_backup import PostgresVault
 from tests.faults.recorded import SHOWN
 from tests.faults.server import AGAIN_SECONDS, Server
 from tests.faults.transactions import schema
+from tests.faults.waiting import report
 from tests.redis import RedisServer, WatchedRedis
 
-PATIENCE_SECONDS: Final = 150.0
-"""Until something that has to happen counts as never."""
+PATIENCE_SECONDS: Final = 300.0
+"""Until something that has to happen counts as never: half a second of CPU may take half of it at a load of 40."""
 LOG_SHOWN: Final = 2_000
 """Characters of the log of a client that ended unasked."""
 PROBE: Final = "fault/probe"
@@ -281,8 +282,14 @@ class Stage:
         if self._failed.done():
             self._failed.result()
         if waiting.cancelled():
-            raise Stuck(f"waited {PATIENCE_SECONDS:.0f} s for {what}")
+            raise Stuck(f"waited {PATIENCE_SECONDS:.0f} s for {what}\n{await asyncio.to_thread(self._report)}")
         waiting.result()
+
+    def _report(self) -> str:
+        pids = [each.process.pid for each in self.actors.values() if each.life >= 0]
+        if self.postgres is None:
+            return report(pids, None)
+        return report([*pids, self.postgres.server.pid], self.postgres.server.socket_dsn(DATABASE))
 
     # --- progress ----------------------------------------------------------------------------------------
 
