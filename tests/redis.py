@@ -23,7 +23,7 @@ import hiredis
 EMPTY = '""'
 HIGHEST_PORT = 55_535
 """A node of Redis Cluster also listens on the port that is higher by 10,000."""
-PATIENCE = 40.0
+PATIENCE = 100.0
 """Seconds after which a server is not going to answer."""
 
 

@@ -22,7 +22,7 @@ from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import AerostackError
 from tests.postgres import PostgresServer
 
-PATIENCE = 40.0
+PATIENCE = 100.0
 """Seconds after which what a test waits for is not going to come."""
 
 

@@ -24,7 +24,8 @@ TOPIC = "chat/general/default"
 async def opened(store: MessageStore, id: str = "s", position: int = 5_000, data: bytes = b'""') -> StoredMessage:
     new = NewMessage(TOPIC, id, "bot", "answer", Raw(data), position, stream=StreamProgress(0, "open"))
     [outcome] = await append(store, new)
-    assert isinstance(outcome, Stored)
+    if isinstance(outcome, AerostackError):
+        raise outcome
     return outcome.message
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
 
 POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 100.0
 
 
 class ClusterNode:

@@ -286,7 +286,7 @@ async def test_a_handshake_that_never_ends_is_ended(serve: Callable[[str], Await
     for half, (_, writer) in zip(halves, opened, strict=True):
         writer.write(half)
     for reader, writer in opened:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await reader.read()
         writer.close()
     wire = await Wire.open(server.url)
@@ -301,7 +301,7 @@ async def test_bytes_that_are_no_request_are_refused(node: "ServerProcess", sent
     parts = urlsplit(node.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(sent)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await reader.readline()).split()[1] in (b"400", b"431")
     writer.close()
 

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from aerostack_realtime import Explanation
 from tests.flow.causes import produce
@@ -21,7 +20,6 @@ AT_ONCE = 4
 """Commands that run at a time."""
 
 
-@pytest.mark.timeout(300)
 async def test_the_command_explains_every_cause_as_the_guide_says(
     tmp_path: Path, postgres_server: PostgresServer, redis: RedisServer
 ) -> None:

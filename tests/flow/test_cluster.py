@@ -7,7 +7,7 @@ import pytest
 
 from tests.flow.cluster import Cluster
 from tests.flow.command import aerostack
-from tests.flow.wire import Dial, Wire
+from tests.flow.wire import PATIENCE_SECONDS, Dial, Wire
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -272,7 +272,7 @@ async def test_a_restarted_redis_is_a_gap_and_loses_nothing_persisted(
 
 async def _publish_until_accepted(wire: Wire, topic: str, data: Any) -> None:
     """Publish, again while the journal is being joined."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             fields = {"topic": topic, "event": "message", "data": data, "persist": True}
             if (await wire.ask("publish", **fields))["type"] == "ack":

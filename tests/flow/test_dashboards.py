@@ -134,7 +134,6 @@ async def load(server: "ServerProcess", dial: Dial, http: Http, shell: Shell) ->
         await dial(server, query={"token": "no.valid.token"})
 
 
-@pytest.mark.timeout(120)
 async def test_every_query_of_board_and_alerts_works_on_a_loaded_server(
     serve: Serve,
     calls: Calls,

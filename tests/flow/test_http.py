@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.flow.calls import Http
-from tests.flow.wire import Dial
+from tests.flow.wire import PATIENCE_SECONDS, Dial
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -227,7 +227,7 @@ async def test_a_body_that_never_comes_ends_with_408(
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     head = f"POST {PUBLISH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + "{"
     writer.write(head.encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert b" 408 " in await reader.readline()
     writer.transport.abort()
 

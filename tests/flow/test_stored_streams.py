@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.flow.calls import Http
 from tests.flow.stream_wire import Reader, answer, append, open_stream
-from tests.flow.wire import Dial, Wire
+from tests.flow.wire import PATIENCE_SECONDS, Dial, Wire
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -17,7 +17,7 @@ Calls = Callable[["ServerProcess"], Http]
 
 async def stored(http: Http, topic: str, **fields: Any) -> dict[str, Any]:
     """The newest message of a topic, once the history has these fields of it."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             [newest] = await http.history(topic, limit=1)
             if fields.items() <= newest.items():

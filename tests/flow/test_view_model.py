@@ -14,7 +14,7 @@ from tests.flow.conftest import SECRET_KEY, ServerProcess
 
 COLUMNS: Final = ("a", "b", "c")
 OPERATORS: Final = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-PATIENCE_SECONDS: Final = 40.0
+PATIENCE_SECONDS: Final = 100.0
 
 Condition = tuple[str, str, Any]
 View = list[Condition]

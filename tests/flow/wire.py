@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
-PATIENCE_SECONDS: Final = 40.0
+PATIENCE_SECONDS: Final = 100.0
 """Longer than any promise under test, shorter than the timeout of a test."""
 
 RECEIVE_BYTES: Final = 1 << 18

@@ -13,7 +13,7 @@ from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.backplane.items import AnyItem, Publish
 from aerostack_realtime.protocol.errors import AerostackError
 
-PATIENCE = 40.0
+PATIENCE = 100.0
 """Seconds after which what a test waits for is not going to come."""
 TICK = 0.02
 """Seconds between the appends of a node that publishes steadily."""

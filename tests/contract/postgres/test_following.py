@@ -31,10 +31,12 @@ async def test_a_crashed_server_causes_no_gap(own: Shop, recorder: Recorder) -> 
 
 
 async def test_an_orderly_shutdown_does_not_wait_for_us(own: Shop, recorder: Recorder) -> None:
+    own.execute("ALTER SYSTEM SET wal_sender_timeout = '1h'")
+    own.execute("SELECT pg_reload_conf()")
     async with watching(own, recorder):
         own.insert(1)
         await recorder.until_changes(1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.to_thread(own.server.stop)
         own.server.start()
         own.insert(2)

@@ -23,7 +23,7 @@ from aerostack_realtime.backplane.redis.tail import (
 )
 from aerostack_realtime.backplane.redis.window import LogWindow
 
-PATIENCE = 40.0
+PATIENCE = 100.0
 
 
 class Server:

@@ -16,6 +16,8 @@ from aerostack_realtime.database.base import Change, Database
 from aerostack_realtime.database.sqlite import SqliteDatabase
 from aerostack_realtime.protocol.errors import NotFound, Unavailable
 
+PATIENCE = 60.0
+"""Seconds after which what a test waits for is not going to come."""
 COLUMNS = ("room_id", "user_id")
 TABLE = "CREATE TABLE room_members(room_id TEXT, user_id TEXT, note TEXT)"
 
@@ -44,7 +46,7 @@ class Feed:
         self._event.set()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while self.heard < count:
                 self._event.clear()
                 await self._event.wait()
@@ -81,7 +83,7 @@ async def settled(database: Database, memberships: Memberships) -> None:
     memberships.hold(member("last", "one"), last, "")
     await database.query("INSERT INTO room_members VALUES('last', 'one', '')")
     await database.query("DELETE FROM room_members WHERE room_id = 'last'")
-    await asyncio.wait_for(last.event.wait(), 15)
+    await asyncio.wait_for(last.event.wait(), PATIENCE)
 
 
 async def test_nobody_is_let_in_before_the_table_is_read(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ async def test_a_dropped_table_evicts_everyone_until_it_is_read_again(
         ann = Held()
         memberships.hold(member("1", "ann"), ann, "rooms/1")
         await database.query("DROP TABLE room_members")
-        await asyncio.wait_for(ann.event.wait(), 15)
+        await asyncio.wait_for(ann.event.wait(), PATIENCE)
         with pytest.raises(Unavailable):
             memberships.holds(member("1", "ann"))
         await database.query(TABLE)
