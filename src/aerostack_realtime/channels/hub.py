@@ -66,6 +66,8 @@ class Hub:
         self._replays = parts.replays
         self._replica = parts.replica
         self._slow_readers = parts.slow_readers
+        self._shared_log = parts.shared_log
+        self.shared_history = parts.shared_history
 
     # --- the cluster -------------------------------------------------------------------------------------
 
@@ -222,12 +224,14 @@ class Hub:
 
     def changed(self, changes: Sequence[Change]) -> None:
         for table, run in groupby(changes, attrgetter("table")):
+            self._shared_log.changed(table)
             channel = self._registry.of_table(table)
             if channel is not None:
                 channel.deliver(run)
 
     def interrupted(self, table: str, cursor: str, present: bool) -> None:
         self.records.interrupted(table, cursor, present)
+        self._shared_log.interrupted(table)
         channel = self._registry.of_table(table)
         if channel is None:
             return
@@ -251,6 +255,8 @@ class Hub:
         self._registry.expire(self._journal.last)
         self._publishing.report_settlements()
         self._streaming.sweep()
+        self._shared_log.sweep()
+        self.shared_history.sweep()
         self._cluster.beat(len(self._connections))
 
     def flush(self) -> None:

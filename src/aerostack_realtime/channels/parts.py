@@ -24,6 +24,8 @@ from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.replays import Replays
 from aerostack_realtime.channels.replica import Replica
 from aerostack_realtime.channels.resolver import RETRY_SECONDS, Resolver
+from aerostack_realtime.channels.shared_history import SharedHistory
+from aerostack_realtime.channels.shared_log import SharedLog
 from aerostack_realtime.channels.slow_readers import SlowReaders
 from aerostack_realtime.channels.stream_commands import StreamCommands
 from aerostack_realtime.channels.stream_limits import DEFAULT_LIMITS, StreamLimits
@@ -224,6 +226,14 @@ class Parts:
         return PresenceCommands(self.replica, self.cluster, given.journal, self.cursors, given.presence_limit)
 
     @cached_property
+    def shared_log(self) -> SharedLog:
+        return SharedLog(self.options.changes)
+
+    @cached_property
+    def shared_history(self) -> SharedHistory:
+        return SharedHistory(self.options.store)
+
+    @cached_property
     def subscriptions(self) -> Subscriptions:
         given, holds = self.options, self.holds
         return Subscriptions(
@@ -236,6 +246,7 @@ class Parts:
             given.buffer_limit,
             given.presence_limit,
             given.records,
+            self.shared_log,
             None if self.is_alone else lambda topic: holds.reached(topic, given.journal.last),
         )
 

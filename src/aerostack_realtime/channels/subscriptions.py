@@ -6,7 +6,6 @@ from functools import partial
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.backplane.base import Journal
 from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay
 from aerostack_realtime.channels.custom.log import Cursors, Entry
@@ -16,14 +15,15 @@ from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.fanout.subscriber import REPLY_SHARE, Subscriber, try_write
 from aerostack_realtime.channels.joined_topics import JoinedTopics
 from aerostack_realtime.channels.registry import Registry
+from aerostack_realtime.channels.shared_log import SharedLog
+from aerostack_realtime.channels.table_subscriptions import TableSubscriptions
 from aerostack_realtime.channels.tables.channel import TableChannel
-from aerostack_realtime.channels.tables.views import View, visible
 from aerostack_realtime.counters import ChannelCounters
-from aerostack_realtime.database.base import ChangeFeed, Replay, Selection
+from aerostack_realtime.database.base import ChangeFeed, Selection
 from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import frames, messages, presence, topics
 from aerostack_realtime.protocol.answers import Answer
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, NotFound
+from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.records import ConnectionRecords
 
 
@@ -48,6 +48,7 @@ class Subscriptions:
         buffer_limit: int,
         presence_limit: int,
         records: ConnectionRecords,
+        shared: SharedLog,
         reached: Callable[[str], int] | None = None,
     ) -> None:
         self._registry = directory
@@ -61,6 +62,15 @@ class Subscriptions:
         self._records = records
         self._reached = reached
         self._joined = JoinedTopics()
+        self._tables = TableSubscriptions(
+            registry=directory,
+            changes=changes,
+            shared=shared,
+            joined=self._joined,
+            records=records,
+            flushed=self._flushed,
+            write=self._write_to,
+        )
         self._using_chat: set[Subscriber] = set()
 
     @property
@@ -114,7 +124,7 @@ class Subscriptions:
         """
         table = topics.table_of(command.topic)
         if table is not None:
-            self._subscribe_table(subscriber, command, table)
+            self._tables.subscribe(subscriber, command, table)
             return
         if command.filter:
             raise BadMessage("A filter needs a table topic: custom channels have no columns.")
@@ -218,7 +228,8 @@ class Subscriptions:
         Returns the command without the streams that the subscriber has whole now."""
         streams = command.streams
         frame = partial(self._delivery.stored_frame, streams=streams is not False)
-        self._write_to(subscriber, b"".join(map(frame, stored)))
+        if stored:
+            self._write_to(subscriber, b"".join(map(frame, stored)))
         if isinstance(streams, dict):
             sent = {each.id for each in stored if each.stream is not None}
             command = replace(command, streams={id: n for id, n in streams.items() if id not in sent})
@@ -231,11 +242,7 @@ class Subscriptions:
 
         Raises InvalidFilter, NotFound, Forbidden.
         """
-        channel, view = self._view(subscriber, command, table)
-        channel.views.discard(view)
-        self._registry.tidy(channel)
-        shown = self._changes.columns(table) if view.shown is None else view.shown
-        return Selection(view.shows, view.equal), shown
+        return self._tables.selection(subscriber, command, table)
 
     def resume(
         self,
@@ -246,29 +253,12 @@ class Subscriptions:
         *,
         confirmed: bool,
     ) -> None:
-        """Subscribe to a watched table from the cursor `since`, one part of its log at a time.
+        """See `TableSubscriptions.resume`."""
+        self._tables.resume(subscriber, command, since, part, confirmed=confirmed)
 
-        Answers `subscribed` unless that was `confirmed` and is still true. `part` gets the cursor to call again
-        with, once the peer has taken this part, or None after the last part, when the subscription has passed
-        into live changes without a seam. Nothing happens if nobody awaits `part` any more.
-        """
-        table = topics.table_of(command.topic)
-        assert table is not None, "a custom channel resumes in one step"
-
-        def then(replay: Replay) -> None:
-            if not part.awaited:
-                return
-            if not self._flushed(subscriber, command.topic):
-                part.done(None)
-                return
-            try:
-                self._replay(subscriber, command, table, replay, confirmed=confirmed)
-            except AerostackError as error:
-                part.done(error)
-            else:
-                part.done(replay.cursor if replay.more else None)
-
-        self._changes.replay(table, since, then, part.done)
+    def resume_at_once(self, subscriber: Subscriber, command: messages.Subscribe) -> bool:
+        """See `TableSubscriptions.resume_at_once`."""
+        return self._tables.resume_at_once(subscriber, command)
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
         """End a subscription; one that is not there is nothing."""
@@ -280,56 +270,6 @@ class Subscriptions:
             channel.remove(subscriber)
             self._joined.discard(subscriber, topic)
             self._registry.tidy(channel)
-
-    def _subscribe_table(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> None:
-        if not self._flushed(subscriber, command.topic):
-            return
-        channel, view = self._view(subscriber, command, table)
-        channel.add(subscriber, view, policy(command), presence=command.presence)
-        self._joined.add(subscriber, command.topic)
-        cursor = self._changes.cursor(table)
-        self._records.subscribed(subscriber.connection_id, command, cursor, None)
-        subscribed = messages.Subscribed(
-            command.topic, cursor, None, command.id, column_types=_column_types(channel, view)
-        )
-        self._write_to(subscriber, frames.encode(subscribed))
-
-    def _replay(
-        self, subscriber: Subscriber, command: messages.Subscribe, table: str, part: Replay, *, confirmed: bool
-    ) -> None:
-        channel, view = self._view(subscriber, command, table)
-        try:
-            missed = b"".join(frame for _, frame in channel.replayed(part.changes, view))
-        except RuleFailed:
-            channel.views.discard(view)
-            raise
-        if not (confirmed and part.recovered):
-            assert command.since is not None, "a replay starts from a cursor"
-            subscribed = messages.Subscribed(
-                command.topic, command.since, part.recovered, command.id, column_types=_column_types(channel, view)
-            )
-            missed = frames.encode(subscribed) + missed
-            _count_resume(channel.counters, part.recovered, database=True)
-        if part.more:
-            channel.views.discard(view)
-            self._write_to(subscriber, missed)
-            return
-        self._joined.add(subscriber, command.topic)
-        self._records.subscribed(subscriber.connection_id, command, part.cursor, part.recovered)
-        channel.add(subscriber, view, policy(command), presence=command.presence)
-        self._write_to(subscriber, missed)
-
-    def _view(self, subscriber: Subscriber, command: messages.Subscribe, table: str) -> tuple[TableChannel, View]:
-        if not self._changes.watches(table):
-            raise NotFound(f"There is no table {table!r}.")
-        scope = subscriber.scope(table)
-        columns = self._changes.columns(table)
-        asked = policy(command)
-        if asked is not None and (missing := set(asked.key).difference(visible(columns, scope))):
-            raise BadMessage(f"The table has no column {min(missing)[:80]!r} that could be its key.")
-        channel = self._registry.table(command.topic, table)
-        channel.column_types = self._changes.column_types(table)
-        return channel, channel.views.view(command.filter, columns, scope, channel.column_types)
 
     def _flushed(self, subscriber: Subscriber, topic: str) -> bool:
         """Write what waits on a topic; whether `subscriber` is still there, which was not too slow for it."""
@@ -385,14 +325,8 @@ def _is_new(entry: Entry, position: int, command: messages.Subscribe) -> bool:
     return isinstance(command.streams, dict) and stream.id in command.streams
 
 
-def _count_resume(counters: ChannelCounters, recovered: bool, *, database: bool = False) -> None:
-    if not recovered:
-        counters.not_recovered += 1
-    elif database:
-        counters.resumed_database += 1
-    else:
+def _count_resume(counters: ChannelCounters, recovered: bool) -> None:
+    if recovered:
         counters.resumed_log += 1
-
-
-def _column_types(channel: TableChannel, view: View) -> dict[str, str] | UnsetType:
-    return view.column_types(channel.column_types) or UNSET
+    else:
+        counters.not_recovered += 1

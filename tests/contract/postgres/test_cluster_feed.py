@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from aerostack_realtime.channels.shared_log import SharedLog
 from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.settings import PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import ORDERS, Shop, ids
+from tests.contract.test_shared_log import shared_after
 
 ROWS = 20_000
 """Of one transaction: more than the buffers between PostgreSQL and a node hold."""
@@ -93,6 +95,18 @@ async def test_a_cursor_of_one_node_resumes_on_another(shop: Shop) -> None:
         await b.recorder.until_changes(2)
         assert await b.resumes(a.recorder.changes[0].cursor) == ([2], True)
         assert await a.resumes(b.recorder.changes[0].cursor) == ([2], True)
+
+
+async def test_cursors_of_other_nodes_share_what_is_read(shop: Shop) -> None:
+    async with nodes(shop, "a", "b") as (a, b):
+        shop.insert(1, 2, 3)
+        first, second, third = await a.recorder.until_changes(3)
+        await b.recorder.until_changes(3)
+        shared = SharedLog(b.database.changes)
+        for change, ids_after in ((first, [2, 3]), (second, [3]), (third, [])):
+            changes, recovered = await shared_after(shared, change.cursor)
+            assert ([each.data["id"] for each in changes], recovered) == (ids_after, True)
+            assert shared.to_the_end("orders", second.cursor) is not None, "one read was enough"
 
 
 async def test_a_newcomer_adopts_the_epoch_of_its_peers(shop: Shop) -> None:

@@ -118,6 +118,14 @@ class TableChannel:
             (change.cursor, self._frame(change, operation, view)) for change, operation in concerned if operation
         ]
 
+    def numbered(self, changes: Sequence[Change], view: View, first: int) -> list[tuple[int, bytes]]:
+        """The frames of past changes, as one view shows them, each with the number of its change, counted from
+        `first`. Raises RuleFailed."""
+        concerned = [(number, change, view.operation(change)) for number, change in enumerate(changes, first)]
+        return [
+            (number, self._frame(change, operation, view)) for number, change, operation in concerned if operation
+        ]
+
     def _frame(self, change: Change, operation: Operation, view: View) -> bytes:
         if change.large and self._is_beyond(change, operation, view):
             return self._gap(change)

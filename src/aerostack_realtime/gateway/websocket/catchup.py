@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.hub import Hub
 from aerostack_realtime.channels.subscriptions import Subscriptions
+from aerostack_realtime.channels.table_subscriptions import AT_ONCE_BYTES
 from aerostack_realtime.database.base import NUMBERS, ChangeFeed, Database, Row, Selection
 from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import messages, topics
@@ -55,6 +56,29 @@ def takes_steps(command: messages.Subscribe, subscriptions: Subscriptions, chang
             return False
         return command.history is not None or subscriptions.gap(command) is not None
     return command.since is not None or _options(command) is not None or not changes.watches(table)
+
+
+def resumes_at_once(command: messages.Subscribe, subscriber: Subscriber, hub: Hub, epoch: str) -> bool:
+    """Carry out a resume that takes steps at once, if what it needs was read for others just now. `epoch` is the
+    database's. Returns whether it was carried out. Raises AerostackError."""
+    if command.since is None or _options(command) is not None:
+        return False
+    subscriptions = hub.subscriptions
+    if topics.table_of(command.topic) is not None:
+        return subscriptions.resume_at_once(subscriber, command)
+    if waits(command, subscriptions) or command.topic in subscriptions.of(subscriber):
+        return False
+    gap = subscriptions.gap(command)
+    if gap is None or (command.history is not None and not subscriptions.is_known(command)):
+        return False
+    page = hub.shared_history.find(epoch, command.topic, gap.after, gap.until)
+    if page is None or sum(len(memoryview(each.data)) for each in page) > AT_ONCE_BYTES:
+        return False
+    subscriptions.tell(subscriber, command, recovered=False)
+    command = subscriptions.send_stored(subscriber, command, page)
+    command = replace(command, since=subscriptions.cursor_at(gap.until))
+    subscriptions.subscribe(subscriber, command, confirmed=True)
+    return True
 
 
 def waits(command: messages.Subscribe, subscriptions: Subscriptions) -> bool:
@@ -108,7 +132,8 @@ class CatchUp:
         if table is None:
             await self._custom(command, stored=stored)
             return
-        await asyncio.shield(self._database.changes.watch(table))
+        if not self._database.changes.watches(table):
+            await asyncio.shield(self._database.changes.watch(table))
         options = _options(command)
         if options is not None:
             await self._snapshot(command, table, options)
@@ -130,9 +155,8 @@ class CatchUp:
             if epoch != self._database.epoch:
                 self._subscriptions.tell(self._subscriber, command, recovered=False)
                 confirmed, epoch = True, self._database.epoch
-            reading = self._database.messages.after(command.topic, gap.after, gap.until, PAGE)
             began = perf_counter()
-            page = await asyncio.shield(reading)
+            page = await self._hub.shared_history.after(epoch, command.topic, gap.after, gap.until, PAGE)
             self._counters.history_pages.observe(perf_counter() - began)
             command = self._subscriptions.send_stored(self._subscriber, command, page)
             reached = page[-1].position if len(page) == PAGE else gap.until

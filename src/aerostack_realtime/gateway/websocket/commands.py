@@ -15,7 +15,7 @@ from aerostack_realtime.access.rows import RuleFailed
 from aerostack_realtime.channels.fanout.backlog import policy
 from aerostack_realtime.channels.hub import CHAT_MESSAGE, Outcome
 from aerostack_realtime.gateway.websocket import streams
-from aerostack_realtime.gateway.websocket.catchup import CatchUp, takes_steps, waits
+from aerostack_realtime.gateway.websocket.catchup import CatchUp, resumes_at_once, takes_steps, waits
 from aerostack_realtime.gateway.websocket.client import CommandClient
 from aerostack_realtime.gateway.websocket.rights import Rights
 from aerostack_realtime.gateway.websocket.services import Services
@@ -250,12 +250,17 @@ class Commands:
             changes = self._services.database.changes
             stored = takes_steps(command, subscriptions, changes) and self._may_catch_up(command)
             if stored or waits(command, subscriptions):
+                if stored and self._resumes_at_once(command):
+                    return None
                 return self._catch_up(command, stored=stored, before=before)
             subscriptions.subscribe(self._client, command)
         except (AerostackError, Undecided):
             self._keep(command.topic, before=before)
             raise
         return None
+
+    def _resumes_at_once(self, command: messages.Subscribe) -> bool:
+        return resumes_at_once(command, self._client, self._hub, self._services.database.epoch)
 
     def _check_watched(self, topic: str) -> None:
         """An operator looks on, and does not change which tables are watched."""
