@@ -3,8 +3,6 @@
 import json
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -90,9 +88,9 @@ def test_persisted_publishes_on_two_nodes_are_received_and_stored() -> None:
     assert list(found.cpu_us) == ["nodes", "Redis", "PostgreSQL", "generator"]
 
 
-async def test_clients_reconnect_after_a_restart_without_loss(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as keeper, ExitStack() as host:
-        found = await reconnect(30, signal.SIGKILL, tmp_path, host, keeper)
+@pytest.mark.parametrize("at_once", [0, 8])
+def test_clients_reconnect_after_a_restart_without_loss(tmp_path: Path, at_once: int) -> None:
+    found = reconnect(30, signal.SIGKILL, tmp_path, at_once=at_once)
     assert (len(found.back), found.gaps) == (30, 0)
     assert "| clients" in report(found)
 

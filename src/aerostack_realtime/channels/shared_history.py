@@ -2,8 +2,8 @@
 
 After a restart the logs of all custom channels are empty, so every client that resumes asks the store for what it
 has missed. The clients of a channel have the same cursor, or cursors close to each other. A client that is given
-what was read a moment ago is like one for which it was read and which is slow to take it: what follows the page comes
-from the channel's log, or again from the store if that log has forgotten it meanwhile.
+what was read a moment ago is like one for which it was read and which is slow to take it: what follows the page
+comes from the channel's log, or again from the store if that log has forgotten it meanwhile.
 """
 
 import asyncio
