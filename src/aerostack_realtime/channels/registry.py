@@ -166,6 +166,11 @@ class Registry:
             self._defer(self.flush)
         self._growing.append(channel)
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether a buffer holds anything."""
+        return bool(self._dirty or self._growing)
+
     def flush(self) -> int:
         """Write every buffer. Returns to how many audiences."""
         if self._growing:
