@@ -166,6 +166,15 @@ async def test_the_messages_after_a_position_come_oldest_first_up_to_another(sto
     assert [each.position for each in found] == [7_000, 8_000]
 
 
+async def test_reads_that_are_asked_for_together_have_each_its_page(store: MessageStore) -> None:
+    topics = [f"chat/{number}/p" for number in range(5)]
+    await append(store, *(message(1_000 * number, topic=topic) for topic in topics for number in range(1, 4)))
+    asked = [(topic, position) for topic in topics for position in (0, 1_000, 3_000)]
+    pages = await asyncio.gather(*(store.after(topic, position, 3_000, 10) for topic, position in asked))
+    found = [[(each.topic, each.position) for each in page] for page in pages]
+    assert found == [[(topic, at) for at in (1_000, 2_000, 3_000) if at > position] for topic, position in asked]
+
+
 async def test_a_clock_that_was_set_back_does_not_hide_messages_from_a_position(stores: Stores) -> None:
     async with stores.open(now=lambda: 5) as store:
         await append(store, message(9_000_000_000))

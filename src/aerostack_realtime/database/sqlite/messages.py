@@ -51,6 +51,14 @@ class _Task(Struct, frozen=True):
     failed: Callable[[AerostackError], None]
 
 
+class _Read(Struct, frozen=True):
+    topic: str
+    position: int
+    until: int
+    limit: int
+    answer: Answer[list[StoredMessage]]
+
+
 class SqliteMessageStore:
     """Implements `MessageStore`. `now` gives ms since the Unix epoch."""
 
@@ -66,6 +74,8 @@ class SqliteMessageStore:
         self._retention = [(topics.like(rule.pattern), rule) for rule in retention]
         self._now = now
         self._last: dict[str, int] = {}
+        self._reads: list[_Read] = []
+        """Those that were asked for in this iteration of the loop."""
         self._waiting = 0
         self._waiting_bytes = 0
         self._inbox: Inbox[_Write | _Task] = Inbox()
@@ -89,13 +99,13 @@ class SqliteMessageStore:
         return await self._ask(lambda connection: message_table.history(connection, topic, until, limit))
 
     async def after(self, topic: str, position: int, until: int, limit: int) -> list[StoredMessage]:
-        def read(connection: apsw.Connection) -> list[StoredMessage]:
-            known = self._file.known_mark
-            with transaction(connection, "DEFERRED"):
-                self._file.check_mark(changelog.high_water(connection), known)
-                return message_table.after(connection, topic, position, until, limit)
-
-        return await self._ask(read)
+        if self._inbox.closed:
+            raise ServerClosing
+        answer = Answer[list[StoredMessage]]()
+        if not self._reads:
+            asyncio.get_running_loop().call_soon(self._read_all)
+        self._reads.append(_Read(topic, position, until, limit, answer))
+        return await answer
 
     async def compacted(self, topic: str) -> int:
         return await self._ask(lambda connection: message_table.compacted(connection, topic))
@@ -131,6 +141,32 @@ class SqliteMessageStore:
         """Commit all accepted messages, then end the thread."""
         self._inbox.close()
         await self._worker.ended()
+
+    def _read_all(self) -> None:
+        """Read what was asked for in this iteration of the loop: a transaction, and a change of threads, cost more
+        than a read."""
+        reads, self._reads = self._reads, []
+
+        def read(connection: apsw.Connection) -> None:
+            known = self._file.known_mark
+            with transaction(connection, "DEFERRED"):
+                self._file.check_mark(changelog.high_water(connection), known)
+                pages = [
+                    message_table.after(connection, each.topic, each.position, each.until, each.limit)
+                    for each in reads
+                ]
+            self._worker.post(done, pages)
+
+        def done(pages: list[list[StoredMessage]]) -> None:
+            for each, page in zip(reads, pages, strict=True):
+                each.answer.done(page)
+
+        def failed(error: AerostackError) -> None:
+            for each in reads:
+                each.answer.done(error)
+
+        if not self._inbox.put(_Task(read, failed)):
+            failed(ServerClosing())
 
     def _put(self, write: _Write) -> None:
         if self._inbox.closed:
