@@ -41,7 +41,8 @@ def demo(
     try:
         samples.seed_tables(database)
     except sqlite3.Error as error:
-        fail(f"Cannot write the sample data into {database}: {error}.", 2)
+        access = "Give this user write access to the file and its directory, or name another one with --db."
+        fail(f"Cannot write the sample data into {database}: {error}. {access}", 2)
 
     async def fill(url: str) -> None:
         try:

@@ -93,7 +93,7 @@ def init(
     except FileNotFoundError:
         fail(f"Cannot write {path}: create the directory {path.parent} first.", 2)
     except OSError as error:
-        fail(f"Cannot write {path}: {error.strerror}.", 2)
+        fail(f"Cannot write {path}: {error.strerror}. Name a file that this user may create.", 2)
     out.print(f"wrote {path}; it contains token_secret, so keep it out of version control", markup=False)
     out.print(f"secret key of your backend, shown only now: {key}", markup=False)
     named = "" if path == config.FILE else f" --config {path}"
