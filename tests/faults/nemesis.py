@@ -75,7 +75,7 @@ class Nemesis:
         await self._all_nodes()
 
     async def _carry_out(self, fault: Fault) -> None:
-        stage, server, network = self._stage, self._stage.server, self._stage.network
+        stage, server = self._stage, self._stage.server
         match fault.kind:
             case "kill server" | "terminate server":
                 await server.end(signal.SIGKILL if fault.kind == "kill server" else signal.SIGTERM)
@@ -91,17 +91,8 @@ class Nemesis:
                 stage.actors[fault.target].process.send_signal(signal.SIGSTOP)
                 await asyncio.sleep(fault.seconds)
                 stage.actors[fault.target].process.send_signal(signal.SIGCONT)
-            case "cut network":
-                network.cut()
-            case "stall network":
-                network.stall()
-                await self._hold(fault)
-            case "silence network":
-                network.silence()
-                await self._hold(fault)
-            case "slow network":
-                network.latency = LATENCY_SECONDS
-                await self._hold(fault)
+            case "cut network" | "stall network" | "silence network" | "slow network":
+                await self._hit_network(fault)
             case "pull cable":
                 stage.cable.pull()
                 await asyncio.sleep(fault.seconds)
@@ -146,6 +137,20 @@ class Nemesis:
             case _:
                 assert self._postgres is not None, f"{fault.kind} is of PostgreSQL"
                 await self._postgres.carry_out(fault)
+
+    async def _hit_network(self, fault: Fault) -> None:
+        network = self._stage.network
+        match fault.kind:
+            case "cut network":
+                network.cut()
+                return
+            case "stall network":
+                network.stall()
+            case "silence network":
+                network.silence()
+            case _:
+                network.latency = LATENCY_SECONDS
+        await self._hold(fault)
 
     async def _all_nodes(self) -> None:
         """Wait until the node that was killed last is there again: one is away at a time."""

@@ -72,18 +72,7 @@ class Result(Struct):
 async def run(options: Options) -> Result:
     """Carry out one run, and check it."""
     place = _place()
-    stage = Stage(
-        place,
-        options.seed,
-        options.database,
-        source=options.source,
-        rates=(options.published, options.written),
-        megabytes=options.megabytes,
-        nodes=options.nodes,
-        sentinel=options.sentinel,
-        namespaces=options.namespaces,
-        plant=options.plant,
-    )
+    stage = _stage(options, place)
     result = Result(options, place=place)
     stored: dict[str, list[Message]] = {}
     states: dict[str, tuple[dict[str, object], dict[str, object]]] = {}
@@ -131,6 +120,21 @@ async def run(options: Options) -> Result:
     if not (options.keep or result.anomalies):
         shutil.rmtree(place)
     return result
+
+
+def _stage(options: Options, place: Path) -> Stage:
+    return Stage(
+        place,
+        options.seed,
+        options.database,
+        source=options.source,
+        rates=(options.published, options.written),
+        megabytes=options.megabytes,
+        nodes=options.nodes,
+        sentinel=options.sentinel,
+        namespaces=options.namespaces,
+        plant=options.plant,
+    )
 
 
 def _kinds(options: Options) -> frozenset[FaultKind]:

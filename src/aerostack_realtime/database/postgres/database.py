@@ -104,14 +104,7 @@ class PostgresDatabase:
         self._role = settings.query_role
         self._node = node
         self._epoch_table = EpochTable(connections, node)
-        self._generations = PostgresGenerations(
-            connections,
-            cluster,
-            node or "",
-            self._messages.fence,
-            lambda: self._messages.known_marks,
-            self._messages.raised,
-        )
+        self._generations = _generations(connections, cluster, node or "", self._messages)
         self._consumer = WalConsumer(
             connections,
             SlotAccess(self._slot, self._publication, clustered=node is not None),
@@ -349,6 +342,14 @@ class PostgresDatabase:
     def _died(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_result(error)
+
+
+def _generations(
+    connections: Connections, cluster: str, own: str, messages: PostgresMessageStore
+) -> PostgresGenerations:
+    return PostgresGenerations(
+        connections, cluster, own, messages.fence, lambda: messages.known_marks, messages.raised
+    )
 
 
 async def _left_over(work: Coroutine[Any, Any, None]) -> list[str]:
