@@ -67,7 +67,7 @@ async def test_a_full_postgresql_disk_fails_the_publish_and_loses_nothing(
     calls: Callable[[ServerProcess], Http],
 ) -> None:
     if not disk.small:
-        pytest.skip("a disk that is full needs root or user namespaces, to mount one")
+        pytest.skip("mounting a small disk needs root, or user namespaces (sysctl user.max_user_namespaces)")
     http = calls(server)
     room = await dial(server)
     await room.subscribe("full/other")
