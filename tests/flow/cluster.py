@@ -38,7 +38,7 @@ class ClusterNode:
         self._way.cut()
 
     def join_redis_again(self) -> None:
-        self._way.mend()
+        self._way.restore()
 
     async def close(self) -> None:
         await self.process.close()

@@ -35,7 +35,7 @@ class Proxy:
     def cut(self) -> None:
         self._whole = False
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let new connections through; those from before have lost bytes."""
         self._whole = True
 

@@ -1,4 +1,4 @@
-"""Row rules: what of a table a user sees, in changes, snapshots, replays and errors; and what never."""
+"""Row rules: which rows and columns a user sees in changes, snapshots, replays and errors, and which never."""
 
 import json
 import time

@@ -32,7 +32,7 @@ class Undecided(Exception):
 
 
 class Denied(Forbidden):
-    """The rules deny an action. `rule` names the rule that decided, and `part` what of it: the action, its
+    """The rules deny an action. `rule` names the rule that decided, and `part` its part: the action, its
     `members` or its `authorize`. Both are for the audit log; the message does not contain them."""
 
     def __init__(self, message: str, rule: RuleName | None, part: str) -> None:

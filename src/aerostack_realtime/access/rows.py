@@ -56,7 +56,7 @@ class RowTest:
 
 
 class Scope(Struct, frozen=True):
-    """What of a table an identity sees: rows with these values that pass the test, of these columns.
+    """The part of a table that an identity sees: rows with these values that pass the test, of these columns.
 
     A value that is a tuple stands for any of its items. None for `columns`: all of them.
     """

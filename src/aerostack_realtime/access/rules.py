@@ -73,7 +73,7 @@ class ChannelRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TableRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who sees what of a table: `[[tables]]` in aerostack.toml."""
+    """Who sees which rows and columns of a table: `[[tables]]` in aerostack.toml."""
 
     name: str
     """The name of the table."""

@@ -188,7 +188,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[ChannelRule, ...] = ()
     """The rights on the topics of a pattern. The first rule whose topic matches decides."""
     tables: tuple[TableRule, ...] = ()
-    """Who sees what of a table."""
+    """Who sees which rows and columns of a table."""
     retention: tuple[RetentionRule, ...] = ()
     """How long stored messages are kept."""
     logs: tuple[LogRule, ...] = ()

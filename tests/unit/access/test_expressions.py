@@ -1,4 +1,4 @@
-"""Expressions: compiled strictly, bounded, and grouped by what of a user they can see."""
+"""Expressions: compiled strictly, bounded, and grouped by the claims of a user that they can see."""
 
 import time
 from typing import Any

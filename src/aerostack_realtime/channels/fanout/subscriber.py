@@ -19,8 +19,8 @@ class Subscriber(Protocol):
     the peer negotiated compression: `write` then compresses, and `write_shared` writes what
     `protocol.deflate.compressed` has returned. `buffered` is how many bytes
     the peer has not taken yet; it never raises. `overflow` is called once when the peer is too slow: the
-    connection ends, and its client resumes from its cursor. `scope` is what of a table it may see (Forbidden:
-    nothing); `deny` ends a subscription whose rule failed.
+    connection ends, and its client resumes from its cursor. `scope` is the part of a table that it may see
+    (Forbidden: nothing); `deny` ends a subscription whose rule failed.
     """
 
     @property

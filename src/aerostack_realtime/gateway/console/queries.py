@@ -22,7 +22,7 @@ LARGEST_PAGE: Final = 200
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A view and what of it: rows from `offset` on that contain `search`. `name` is the topic of a channel or the
+    """A part of a view: its rows from `offset` on that contain `search`. `name` is the topic of a channel or the
     id of a connection, `kind` one of the logs."""
 
     view: View
