@@ -109,6 +109,7 @@ class ReplicationStream:
         self._connection = connection
         self._silence_seconds = silence_seconds
         self._pgconn = connection.pgconn
+        self._copy_data = self._pgconn.get_copy_data
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
         self._aborted: Exception | None = None
@@ -162,6 +163,7 @@ class ReplicationStream:
         while (result := self._pgconn.get_result() if not self._pgconn.is_busy() else None) is None:
             async with silence_limit(self._silence_seconds):
                 await self._readable()
+            self._pgconn.consume_input()
         if result.status != pq.ExecStatus.COPY_BOTH:
             raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"08000").decode())(
                 result.get_error_message()
@@ -169,15 +171,21 @@ class ReplicationStream:
 
     def receive(self) -> Received:
         """The next message; None when none has arrived: wait for `more`."""
-        size, data = self._pgconn.get_copy_data(1)
+        size, data = self._copy_data(1)
         if size == 0:
-            return None
+            self._pgconn.consume_input()  # libpq reads 16 KiB of the socket at a time
+            size, data = self._copy_data(1)
+            if size == 0:
+                return None
         if size < 0:
             result = self._pgconn.get_result()
             raise ReplicationEnded(result.get_error_message() if result is not None else "the server closed it")
-        if data[0] == _WAL_DATA:
-            return data[_HEAD:] if size > LARGE_BYTES else data.tobytes()[_HEAD:]
-        _, wal_end, _, reply = _KEEPALIVE.unpack_from(data)
+        if size > LARGE_BYTES and data[0] == _WAL_DATA:
+            return data[_HEAD:]
+        message = data.tobytes()
+        if message[0] == _WAL_DATA:
+            return message[_HEAD:]
+        _, wal_end, _, reply = _KEEPALIVE.unpack_from(message)
         return Keepalive(wal_end, reply)
 
     async def more(self) -> None:
@@ -219,7 +227,6 @@ class ReplicationStream:
         finally:
             self._waiting = None
             self._loop.remove_reader(socket)
-        self._pgconn.consume_input()
 
 
 def _text(value: object) -> str:
