@@ -39,10 +39,6 @@ class EntryQueue(Generic[Placed]):
         return chain.from_iterable(self._blocks)
 
     @property
-    def first(self) -> Placed:
-        return self._blocks[0][0]
-
-    @property
     def last(self) -> Placed:
         return self._blocks[-1][-1]
 
@@ -53,12 +49,27 @@ class EntryQueue(Generic[Placed]):
         self._blocks[-1].extend(items)
         self._length += len(items)
 
-    def popleft(self) -> Placed:
-        first = self._blocks[0].popleft()
-        self._length -= 1
-        if not self._blocks[0]:
+    def drop(self, count: int) -> None:
+        """Remove the first `count` items."""
+        self._length -= count
+        while count:
+            block = self._blocks[0]
+            if len(block) > count:
+                for _ in range(count):
+                    block.popleft()
+                return
+            count -= len(block)
             self._blocks.popleft()
-        return first
+
+    def drop_until(self, position: Position) -> None:
+        """Remove the items at or before a position, of which there are few."""
+        count = 0
+        for block in self._blocks:
+            if block[-1].position > position:
+                count += _count_until(block, lambda each: each.position > position)
+                break
+            count += len(block)
+        self.drop(count)
 
     def after(self, position: Position) -> Iterator[Placed]:
         """The items after a position."""

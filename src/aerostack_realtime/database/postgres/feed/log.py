@@ -116,13 +116,8 @@ class Log:
                 self._tables[table] = EntryQueue()
             self._tables[table].extend(entries)
         self._bytes += sum([entry.size for entry in entries])
-        while self._bytes > self._max_bytes:
-            self._drop()
-
-    def expire(self, before: int) -> None:
-        """Remove what was committed before the position `before`."""
-        while self._entries and self._entries.first.position.lsn < before:
-            self._drop()
+        if self._bytes > self._max_bytes:
+            self._shrink(self._bytes - self._max_bytes)
 
     def clear(self, start: Position) -> None:
         """Start again: what comes from now on does not continue the entries."""
@@ -172,13 +167,26 @@ class Log:
             return self.start, self._before if position >= self.start else None
         return entry.position, entry.timestamp
 
-    def _drop(self) -> None:
-        entry = self._entries.popleft()
-        self._bytes -= entry.size
-        self.start, self._before = entry.position, entry.timestamp
-        for table in self._within[entry.table.oid]:
+    def _shrink(self, excess: int) -> None:
+        """Remove the oldest entries, of `excess` bytes and more."""
+        count = freed = 0
+        last: Entry | None = None
+        oids: set[int] = set()
+        for entry in self._entries:
+            if last is None or entry.table is not last.table:
+                oids.add(entry.table.oid)
+            last = entry
+            count += 1
+            freed += entry.size
+            if freed >= excess:
+                break
+        assert last is not None, "there are as many bytes as their entries have"
+        self._entries.drop(count)
+        self._bytes -= freed
+        self.start, self._before = last.position, last.timestamp
+        for table in {each for oid in oids for each in self._within[oid]}:
             of_table = self._tables.get(table)
-            if of_table and of_table.first is entry:  # else it was not among the table's rows yet, or not any more
-                of_table.popleft()
+            if of_table is not None:
+                of_table.drop_until(self.start)
                 if not of_table:
                     del self._tables[table]

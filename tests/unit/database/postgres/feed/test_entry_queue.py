@@ -21,11 +21,15 @@ def test_a_queue_finds_what_a_list_finds(steps: list[tuple[int, int]], asked: in
         number += added
         queue.extend(run)
         items += run
-        for _ in range(min(removed, len(items))):
-            assert queue.popleft() is items.pop(0)
+        count = min(removed, len(items))
+        if added % 2 or not count:
+            queue.drop(count)
+        else:
+            queue.drop_until(items[count - 1].position)
+        del items[:count]
     assert (list(queue), len(queue)) == (items, len(items))
     if items:
-        assert (queue.first, queue.last) == (items[0], items[-1])
+        assert queue.last == items[-1]
     position = Position(asked, 0)
     assert list(queue.after(position)) == [each for each in items if each.position > position]
     assert queue.newest(position) == max(

@@ -91,6 +91,21 @@ def test_entries_beyond_the_bound_are_dropped_and_move_the_start() -> None:
     assert [each.position.lsn for each in log.after(0, Position(0, 0))] == [2, 3]
 
 
+def test_one_run_of_changes_can_drop_entries_of_several_tables() -> None:
+    log = Log(Position(0, 0), 100)
+    for number in range(1, 10):
+        log.extend([entry(number, 1, number % 3)], [number % 3])
+    log.extend([entry(number, 1, 0) for number in range(10, 17)], [0])
+    assert log.start == Position(6, 1)
+    assert [[each.position.lsn for each in log.after(table, Position(0, 0))] for table in range(3)] == [
+        [9, *range(10, 17)],
+        [7],
+        [8],
+    ]
+    log.extend([entry(number, 1, 0) for number in range(17, 29)], [0])
+    assert [log.count(table) for table in range(3)] == [10, 0, 0]
+
+
 def test_a_forgotten_table_frees_its_memory() -> None:
     log = Log(Position(0, 0), 25)
     log.extend([entry(1, 1, 0)], [0])
