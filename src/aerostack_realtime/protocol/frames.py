@@ -45,12 +45,16 @@ def binary(payload: bytes) -> bytes:
 
 def headed(kind: int, payload: bytes) -> bytes:
     """A complete frame whose first byte is `kind`."""
-    size = len(payload)
+    return header(kind, len(payload)) + payload
+
+
+def header(kind: int, size: int) -> bytes:
+    """The header of a frame whose first byte is `kind`, with a payload of `size` bytes."""
     if size < 126:
-        return _SHORT(kind, size) + payload
+        return _SHORT(kind, size)
     if size < 65536:
-        return _MEDIUM(kind, 126, size) + payload
-    return _LONG(kind, 127, size) + payload
+        return _MEDIUM(kind, 126, size)
+    return _LONG(kind, 127, size)
 
 
 def payload(frame: bytes) -> bytes:

@@ -119,6 +119,8 @@ class Memberships:
     # --- the change feed's listener ----------------------------------------------------------------------
 
     def changed(self, changes: Sequence[Change]) -> None:
+        if not self._tables:
+            return
         touched: dict[Held, None] = {}
         for change in changes:
             table = self._tables.get(change.table)

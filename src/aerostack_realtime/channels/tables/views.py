@@ -139,6 +139,8 @@ class Views:
         self._index: dict[Columns, dict[Key, list[View]]] = {}
         self._keys: list[tuple[Callable[[Row], Key], dict[Key, list[View]]]] = []
         """The index as changes pass it: what finds the key of a row, and the views by that key."""
+        self.only: tuple[Callable[[Row], Key], dict[Key, list[View]]] | None = None
+        """The index of a table whose views all have the same columns of equality: the same two; else None."""
 
     def __len__(self) -> int:
         return len(self._views)
@@ -183,6 +185,7 @@ class Views:
         if view.columns not in self._index:
             views = self._index[view.columns] = {}
             self._keys.append((_key_of(view.columns), views))
+            self.only = self._keys[0] if len(self._keys) == 1 else None
         self._index[view.columns].setdefault(view.key, []).append(view)
 
     def _remove(self, view: View) -> None:
@@ -195,6 +198,7 @@ class Views:
         if not keys:
             del self._index[view.columns]
             self._keys = [each for each in self._keys if each[1] is not keys]
+            self.only = self._keys[0] if len(self._keys) == 1 else None
 
     def route(self, change: Change) -> list[tuple[View, Operation | RuleFailed]]:
         """The views that a change concerns, and what it is to each: a rule that fails concerns its view alone."""

@@ -100,6 +100,10 @@ class DeliveryLatency:
 
     def changed(self, changes: Sequence[Change]) -> None:
         now, timestamp, count = self._now(), changes[0].timestamp, 0
+        commit = changes[0].commit
+        if commit is not None and commit == changes[-1].commit:  # and so are all in between
+            self._histogram.observe(max(0.0, now - timestamp / 1000), len(changes))
+            return
         for change in changes:  # those of one commit have one time
             if change.timestamp != timestamp:
                 self._histogram.observe(max(0.0, now - timestamp / 1000), count)
