@@ -71,13 +71,15 @@ test('a tool changes rows that both see beside the answer', async ({ arrive }) =
 })
 
 test('an answer survives a reload, late joiners see it, and either stops it', async ({ arrive }) => {
-  const ada = await arrive(app, '/', 'Ada')
+  // A word a second: the story lasts until Bob is there, however busy the machine is.
+  const slow = { url: await start({ ASSISTANT_PIECES_PER_SECOND: '1' }) }
+  const ada = await arrive(slow, '/', 'Ada')
   await ask(ada, 'Tell me a story')
   const answer = saying(ada.page, 'Nobody is announced')
   await expect(answer).toContainText('writing…')
   await ada.page.reload()
   await expect(answer).toContainText('writing…')
-  const bob = await arrive(app, '/', 'Bob')
+  const bob = await arrive(slow, '/', 'Bob')
   const same = saying(bob.page, 'Nobody is announced')
   await same.getByRole('button', { name: 'Stop' }).click()
   for (const each of [answer, same]) await expect(each).toContainText('stopped')

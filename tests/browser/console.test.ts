@@ -61,6 +61,7 @@ test('an operator walks through the console', async ({ arrive, browser }) => {
   await picture(page, 'overview')
 
   await link(page, 'Channels').click()
+  await expect(heading(page, 'Channels')).toBeVisible()
   await page.keyboard.press('/')
   await page.keyboard.type('general')
   await expect(row(page, 'chat/general')).toContainText('1')

@@ -1,11 +1,14 @@
-/** A network with delays, for tests that look for races: `LATENCY_SEED=1 npm run test:browser`. */
+/** A network with delays and slow pages, for tests that look for races: `LATENCY_SEED=1 npm run test:browser`. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Page } from '@playwright/test'
 
 const SEED = process.env.LATENCY_SEED
 /** Longer than a page needs for anything that it does without the network. */
 const LONGEST_DELAY = 600
+/** How many times slower a slow page is. */
+const SLOWDOWN = 4
 
 /** Numbers between 0 and 1, the same ones for the same seed (xorshift32). */
 function randomOf(seed: number): () => number {
@@ -18,11 +21,13 @@ function randomOf(seed: number): () => number {
   }
 }
 
+const random = randomOf(Number(SEED))
+
 /**
  * Pass on what arrives at `from`, in order, each part later by a time of its own. Each connection and direction has
  * its own longest delay, so that one page is ahead of the other, and another one the next time.
  */
-function pass(from: Socket, to: Socket, random: () => number): void {
+function pass(from: Socket, to: Socket): void {
   const longest = random() * LONGEST_DELAY
   let before = Promise.resolve()
   const later = (action: () => void) => {
@@ -38,14 +43,20 @@ function pass(from: Socket, to: Socket, random: () => number): void {
 /** Where `url` is reached with delays; `url` itself unless `LATENCY_SEED` is set. */
 export async function delayed(url: string): Promise<{ url: string; proxy?: Server }> {
   if (!SEED) return { url }
-  const random = randomOf(Number(SEED))
   const port = Number(new URL(url).port)
   const proxy = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
     const server = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-    pass(client, server, random)
-    pass(server, client, random)
+    pass(client, server)
+    pass(server, client)
   })
   proxy.listen(0, '127.0.0.1')
   await once(proxy, 'listening')
   return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, proxy }
+}
+
+/** Make every second page slow, if `LATENCY_SEED` is set. */
+export async function slowed(page: Page): Promise<void> {
+  if (!SEED || random() < 0.5) return
+  const browser = await page.context().newCDPSession(page)
+  await browser.send('Emulation.setCPUThrottlingRate', { rate: SLOWDOWN })
 }

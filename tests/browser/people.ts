@@ -1,6 +1,7 @@
 /** People in front of browsers: each has a context of their own, as on a machine of their own. */
 import { AxeBuilder } from '@axe-core/playwright'
 import { type BrowserContext, test as base, expect, type Page } from '@playwright/test'
+import { slowed } from './latency.ts'
 import type { Server } from './server.ts'
 
 export interface Person {
@@ -22,6 +23,7 @@ export const test = base.extend<{ arrive: Arrive }>({
     const errors: string[] = []
     const open = async (context: BrowserContext, address: string) => {
       const page = await context.newPage()
+      await slowed(page)
       page.on('pageerror', (error) => errors.push(`${address}: ${error.message}`))
       page.on('console', (message) => {
         if (message.text().includes('Content Security Policy')) errors.push(`${address}: ${message.text()}`)
