@@ -6,6 +6,7 @@ import type { UIMessage, UIMessageChunk } from 'ai'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Question, RealtimeChatTransport } from '../../src/ai-sdk/index.js'
 import type { Client, Stream } from '../../src/index.js'
+import '../support/patience.js'
 import { clientOf, Heard, Server } from '../support/server.js'
 
 const server = new Server()
@@ -54,14 +55,14 @@ async function begun(chatId: string) {
   act(() => void asker.current.sendMessage({ text: 'Hello?' }))
   const answer = await answers.next()
   await answer.append([{ type: 'start', messageId: 'm' }, { type: 'text-start', id: 't' }, delta('Hel')])
-  await waitFor(() => expect(textOf(asker.current.messages[1])).toBe('Hel'), { timeout: 10_000 })
+  await waitFor(() => expect(textOf(asker.current.messages[1])).toBe('Hel'))
   return { asker, answer }
 }
 
 test('another device continues a running answer, and both see its end', async () => {
   const { asker, answer } = await begun('resume')
   const other = device('ada', 'resume', true)
-  await waitFor(() => expect(textOf(other.current.messages[0])).toBe('Hel'), { timeout: 10_000 })
+  await waitFor(() => expect(textOf(other.current.messages[0])).toBe('Hel'))
   await answer.append([delta('lo!'), { type: 'text-end', id: 't' }, { type: 'finish' }])
   await answer.finish()
   for (const each of [asker, other]) {
@@ -76,7 +77,7 @@ test('another device continues a running answer, and both see its end', async ()
 test('stop on one device stops the agent, and ends the answer on the other', async () => {
   const { asker, answer } = await begun('stop')
   const other = device('ada', 'stop', true)
-  await waitFor(() => expect(other.current.status).toBe('streaming'), { timeout: 10_000 })
+  await waitFor(() => expect(other.current.status).toBe('streaming'))
   const aborted = new Promise((resolve) => answer.signal.addEventListener('abort', resolve))
   await act(() => other.current.stop())
   await aborted

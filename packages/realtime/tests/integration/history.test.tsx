@@ -5,11 +5,11 @@ import type { ReactNode } from 'react'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Client, createClient } from '../../src/index.js'
 import { AerostackProvider, useHistory } from '../../src/react/index.js'
+import '../support/patience.js'
 import { clientOf, Server } from '../support/server.js'
 
 const server = new Server()
 const clients: Client[] = []
-const PATIENCE = { timeout: 60_000 }
 
 beforeAll(() => server.start())
 afterAll(() => server.remove())
@@ -61,7 +61,7 @@ test('history, what grows and what is new, without a seam', async () => {
     for (; last < 40; last++) await channel.publish('message', `live ${last}`, { persist: true })
   })()
   const { result, texts, frames } = reader(topic, 5)
-  await waitFor(() => expect(result.current.loading).toBe(false), PATIENCE)
+  await waitFor(() => expect(result.current.loading).toBe(false))
   for (let n = 0; n < 200; n++) answer.append(`${n} `)
   await answer.finish()
   await publishing
@@ -72,7 +72,7 @@ test('history, what grows and what is new, without a seam', async () => {
       data: text,
       state: 'complete',
     })
-  }, PATIENCE)
+  })
   const shown = result.current.messages.map(({ data }) => data).filter((data) => data !== text)
   const all = [
     ...Array.from({ length: 6 }, (_, n) => `m${n}`),
@@ -95,10 +95,10 @@ test('older pages follow those of the subscription', async () => {
   const { result } = renderHook(() => useHistory<string>(topic, { pageSize: 4, live: 'message' }), {
     wrapper,
   })
-  await waitFor(() => expect(result.current.messages).toHaveLength(4), PATIENCE)
+  await waitFor(() => expect(result.current.messages).toHaveLength(4))
   expect(result.current.hasMore).toBe(true)
   await act(() => result.current.loadMore())
-  await waitFor(() => expect(result.current.messages).toHaveLength(7), PATIENCE)
+  await waitFor(() => expect(result.current.messages).toHaveLength(7))
   expect(result.current.messages.map(({ data }) => data)).toEqual(['m0', 'm1', 'm2', 'm3', 'm4', 'm5', 'm6'])
   expect(result.current.hasMore).toBe(false)
 })

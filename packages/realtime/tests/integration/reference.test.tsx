@@ -7,6 +7,7 @@ import type { Client } from '../../src/index.js'
 import { AerostackProvider, useTable } from '../../src/react/index.js'
 import { AerostackProvider as DocumentProvider } from '../../src/yjs/index.js'
 import { eventually } from '../support/eventually.js'
+import '../support/patience.js'
 import { reference } from '../support/reference.js'
 import { clientOf, Server } from '../support/server.js'
 

@@ -9,6 +9,7 @@ import { type Question, RealtimeChatTransport } from '../../src/ai-sdk/index.js'
 import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled } from '../support/network.js'
 import { append, stream, subscribed } from '../support/page.js'
+import '../support/patience.js'
 
 afterEach(cleanup)
 

@@ -6,6 +6,7 @@ import { AerostackProvider, useHistory } from '../../src/react/index.js'
 import { eventually } from '../support/eventually.js'
 import { type Bench, connected, settled } from '../support/network.js'
 import { append, CHAT, say, stream, subscribed, types, within } from '../support/page.js'
+import '../support/patience.js'
 
 afterEach(cleanup)
 
@@ -128,9 +129,7 @@ describe('useHistory', () => {
     await eventually(() => expect(made.socket.last('subscribe').history).toBeUndefined())
     await act(settled)
     act(() => made.socket.subscribed())
-    await waitFor(() => expect(result.current.error).toMatchObject({ code: 'forbidden' }), {
-      timeout: 40_000,
-    })
+    await waitFor(() => expect(result.current.error).toMatchObject({ code: 'forbidden' }))
     say(made, 'message', 'new', 'e:1')
     await waitFor(() => expect(result.current.messages.map(({ data }) => data)).toEqual(['new']))
   })
@@ -165,7 +164,7 @@ function store(made: Bench, event: string, n: number): void {
 
 /** Resolves when the first page is there. The module that reads it is loaded on demand. */
 function loaded(result: { current: { loading: boolean } }): Promise<void> {
-  return waitFor(() => expect(result.current.loading).toBe(false), { timeout: 40_000 })
+  return waitFor(() => expect(result.current.loading).toBe(false))
 }
 
 /** Uses every hook that must work on a server. */

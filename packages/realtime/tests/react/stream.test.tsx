@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest'
 import { useStream } from '../../src/react/index.js'
 import { connected } from '../support/network.js'
 import { append, stream, subscribed, within } from '../support/page.js'
+import '../support/patience.js'
 
 afterEach(cleanup)
 
