@@ -32,6 +32,8 @@ Status = Literal["idle", "connecting", "connected", "reconnecting", "disconnecte
 GetToken = Callable[[], Awaitable[str] | str]
 """Returns a token: called when there is none, or when the server no longer accepts the last one."""
 
+TOGETHER: Final = 64 * 1024
+"""Bytes of waiting frames that are sent under one timer: as large as the largest frame of most servers."""
 _PING: Final = encode(Ping())
 
 
@@ -268,6 +270,11 @@ class Connection:
                     continue
                 async with asyncio.timeout(heartbeat.interval):
                     await socket.send_str((frame or _PING).decode())
+                    left = TOGETHER - len(frame or _PING)
+                    while left > 0 and not outgoing.empty():
+                        another = outgoing.get_nowait()
+                        await socket.send_str(another.decode())
+                        left -= len(another)
                 heartbeat.sent() if frame else heartbeat.pinged()
         except TimeoutError:
             pass  # the server does not read
@@ -294,6 +301,8 @@ class Connection:
 
 async def _next(outgoing: "asyncio.Queue[bytes]", within: float) -> bytes | None:
     """The next frame to send; None when there is none `within` that many seconds."""
+    if not outgoing.empty():
+        return outgoing.get_nowait()
     try:
         async with asyncio.timeout(within):
             return await outgoing.get()
