@@ -7,12 +7,13 @@ A row has six columns. The best of five rounds counts, as in bench.hotpath.
 import struct
 import time
 from collections.abc import Callable
+from itertools import count
 
 from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.tables.channel import TableChannel
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.database.postgres.feed.epochs import Position
-from aerostack_realtime.database.postgres.feed.log import Entry, LoggedTable
+from aerostack_realtime.database.postgres.feed.log import ENTRY_BYTES, Entry, Log, LoggedTable
 from aerostack_realtime.database.postgres.feed.transactions import Transactions
 from aerostack_realtime.database.postgres.types.types import Types
 from aerostack_realtime.database.postgres.wal.pgoutput import Decoder
@@ -28,6 +29,8 @@ START = Position(0, 0)
 TOPIC = "orders/default"
 ROWS = 1_000
 """Of one transaction."""
+TURN = 250
+"""Rows that are delivered at once."""
 
 
 def relation_message() -> bytes:
@@ -64,6 +67,23 @@ def through_runs(messages: list[bytes]) -> Callable[[], None]:
             assert isinstance(message, bytes)
             for _ in transactions.feed(message):
                 pass
+
+    return feed
+
+
+def into_full_log(row: bytes) -> Callable[[], None]:
+    """Transactions of rows as the server reads them, into a log that drops as many as it is given."""
+    transactions, log, lsn = Transactions(), Log(START, ROWS * ENTRY_BYTES), count(1)
+    list(transactions.feed(relation_message()))
+
+    def feed() -> None:
+        begin = b"B" + struct.pack(">QqI", next(lsn), 0, 7)
+        list(transactions.feed(begin))
+        waiting: list[Received] = [None, *[row] * ROWS]
+        for _ in range(0, ROWS, TURN):
+            entries: list[Entry] = []
+            transactions.read_rows(waiting.pop, entries, START, TURN)
+            log.extend(entries, [16_385])
 
     return feed
 
@@ -114,6 +134,7 @@ def steps() -> list[tuple[str, float]]:
     return [
         ("BEGIN", cost(lambda: decode(begin))),
         (f"INSERT in a transaction of {ROWS:,}, to an entry of the log", bulk_cost(bulk)),
+        ("the same, and into a log that is full", bulk_cost(into_full_log(insert))),
         ("BEGIN, INSERT, COMMIT, to an entry of the log", cost(single)),
         ("an INSERT's row: bigint, text, text, numeric, timestamptz, NULL", cost(inserted.rows)),
         ("both rows of an UPDATE", cost(updated.rows)),
