@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -139,6 +139,18 @@ def test_an_address_without_a_scheme_is_refused_with_one_sentence(command: tuple
     ran = invoke(*command, "--url", "127.0.0.1:8787")
     assert ran.exit_code == 2
     assert ran.stderr == "error: --url needs http:// or https://, such as http://127.0.0.1:8787.\n"
+
+
+@pytest.mark.database("sqlite")
+async def test_commands_use_the_project_of_the_server(
+    serve: Callable[[str], Awaitable["ServerProcess"]],
+) -> None:
+    server = await serve('project = "shop"\nanonymous = true')
+    place = ("--url", server.url, "--key", server.secret_key)
+    assert (await aerostack("db", "query", "SELECT 1", *place)).code == 0
+    other = await aerostack("emit", "cli/shop", "other", *place, "--project", "default")
+    assert "holds no project 'default'" in other.complaint
+    assert (await aerostack("emit", "cli/shop", "own", *place)).code == 0
 
 
 async def test_a_token_replaces_the_secret_key(node: "ServerProcess", dial: Dial) -> None:

@@ -33,7 +33,12 @@ Token = Annotated[
 ]
 Project = Annotated[
     str | None,
-    typer.Option("--project", envvar="AEROSTACK_PROJECT", help="The project's name, if it is not the default."),
+    typer.Option(
+        "--project",
+        envvar="AEROSTACK_PROJECT",
+        help="The project's name. Default: the server's.",
+        show_default=False,
+    ),
 ]
 
 DEFAULT_URL = "http://127.0.0.1:8787"
@@ -109,9 +114,7 @@ def run_with_server(
         fail("--token is a JWT of three parts, as `aerostack token` prints it; a secret key belongs to --key.", 2)
 
     async def connected() -> None:
-        async with Aerostack(
-            url, api_key=key if token is None else None, token=token, project_id=project or "default"
-        ) as sdk:
+        async with Aerostack(url, api_key=key if token is None else None, token=token, project_id=project) as sdk:
             await work(sdk)
 
     run_call(connected, url)
