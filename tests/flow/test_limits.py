@@ -112,7 +112,7 @@ async def test_refused_calls_are_audited_by_the_address_behind_the_proxy(serve: 
 
 
 async def test_messages_beyond_the_rate_are_refused_and_a_flood_is_closed(serve: Serve, people: People) -> None:
-    server = await serve(settings("messages_per_second = 1", "messages_burst = 10", "refused_messages = 20"))
+    server = await serve(settings("messages_per_second = 0.01", "messages_burst = 10", "refused_messages = 20"))
     flooder, other = await people(server), await people(server)
     for wire in (flooder, other):
         await wire.hear("connected")
@@ -128,7 +128,7 @@ async def test_messages_beyond_the_rate_are_refused_and_a_flood_is_closed(serve:
 
 
 async def test_bytes_published_beyond_the_rate_are_refused(serve: Serve, people: People) -> None:
-    server = await serve(settings("publish_bytes_per_second = 1000", "publish_bytes_burst = 3000"))
+    server = await serve(settings("publish_bytes_per_second = 1", "publish_bytes_burst = 3000"))
     wire = await people(server)
     await wire.hear("connected")
     answers = [await wire.ask("publish", topic="a/b", event="e", data="x" * 1000) for _ in range(4)]
@@ -145,7 +145,7 @@ async def test_a_secret_key_has_no_rates(serve: Serve, people: People) -> None:
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
 async def test_a_flood_of_control_frames_is_closed(serve: Serve, people: People, opcode: int) -> None:
-    server = await serve(settings("control_frames_per_second = 1", "control_frames_burst = 10"))
+    server = await serve(settings("control_frames_per_second = 0.01", "control_frames_burst = 10"))
     wire = await people(server)
     await wire.hear("connected")
     wire.write(frame(b"", opcode) * 12)

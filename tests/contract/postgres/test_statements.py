@@ -268,7 +268,7 @@ async def test_results_are_bounded_inside_a_batch(queries: Queries) -> None:
 
 
 async def test_a_statement_has_a_time_limit(postgres_dsn: str) -> None:
-    async with opened(postgres_dsn, statement_seconds=0.1) as queries:
+    async with opened(postgres_dsn, statement_seconds=0.5) as queries:
         with pytest.raises(BadMessage, match="statement_timeout"):
             await queries.run("SELECT pg_sleep(60)")
 
