@@ -28,7 +28,7 @@ from tests.faults.waiting import report
 from tests.redis import RedisServer, WatchedRedis
 
 PATIENCE_SECONDS: Final = 300.0
-"""Until something that has to happen counts as never: half a second of CPU may take half of it at a load of 40."""
+"""Until something that has to happen counts as never. At load 22, with nice 10, a transaction by psql took 7 s."""
 LOG_SHOWN: Final = 2_000
 """Characters of the log of a client that ended unasked."""
 PROBE: Final = "fault/probe"
