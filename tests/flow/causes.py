@@ -1,8 +1,7 @@
 """Every cause of docs/guides/explain.md, produced on real servers, with the question that it answers.
 
 `tests/flow/test_causes.py` asks with `aerostack explain`. `python -m tests.flow.causes` produces them for the
-browser test of the console, which asks on its page: it prints the questions as a line of JSON, and ends with its
-standard input.
+browser test of the console: it prints the questions as a line of JSON, and ends with its standard input.
 """
 
 import asyncio

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 
 from tests.contract.postgres.heard import Heard
+from tests.contract.postgres.published import Log, Make
 from tests.contract.postgres.shop import Shop
 from tests.postgres import PostgresServer
 
@@ -47,3 +48,16 @@ def heard() -> Iterator[Heard]:
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
+
+
+@pytest.fixture
+def log(postgres_dsn: str) -> Iterator[Make]:
+    made: list[Log] = []
+
+    def make(*statements: str) -> Log:
+        made.append(Log(postgres_dsn, *statements))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.connection.close()

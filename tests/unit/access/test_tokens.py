@@ -1,16 +1,12 @@
 """Tokens: what a valid one proves, and the attacks that are known (RFC 8725, and the CVEs of JWT libraries)."""
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -20,55 +16,17 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aerostack_realtime.access.shared_secret import SharedSecret
 from aerostack_realtime.access.tokens import (
     LEEWAY_SECONDS,
     MAX_TOKEN_BYTES,
     Algorithm,
-    TokenKey,
     Tokens,
     claimed_subject,
     public_key,
     secret_key,
 )
 from aerostack_realtime.protocol.errors import AerostackError, TokenExpired, Unauthorized
-
-NOW = 1_763_912_345
-SECRET = "a-secret-of-at-least-thirty-two-bytes"
-CLAIMS = {"sub": "ann", "exp": NOW + 60}
-
-
-@cache
-def private(algorithm: str) -> Any:
-    if algorithm == "RS256":
-        return rsa.generate_private_key(65537, 2048)
-    return (
-        ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
-    )
-
-
-def pem(algorithm: str) -> str:
-    public = private(algorithm).public_key()
-    return str(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
-
-
-def tokens(*keys: TokenKey) -> Tokens:
-    return Tokens(lambda: keys or (secret_key(SECRET),), lambda: NOW)
-
-
-def made(key: Any = SECRET, algorithm: str = "HS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
-    return jwt.encode({**CLAIMS, **claims}, key, algorithm=algorithm, headers=header)
-
-
-def part(content: Any) -> str:
-    data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def by_hand(header: Any, claims: Any = CLAIMS, secret: bytes = SECRET.encode()) -> str:
-    """A token signed by HMAC, whatever its header says."""
-    signed = f"{part(header)}.{part(claims)}"
-    return f"{signed}.{part(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
+from tests.unit.access.signed_tokens import CLAIMS, NOW, SECRET, by_hand, made, part, pem, private, tokens
 
 
 def test_a_valid_token_proves_its_claims() -> None:
@@ -322,89 +280,6 @@ def test_no_token_is_accepted_that_pyjwt_alone_refuses(
         assert edits or expected is None, "an untouched token is refused only where PyJWT refuses it"
     else:
         assert found == expected
-
-
-class CountedKeys:
-    """Keys of one secret that can be replaced."""
-
-    def __init__(self) -> None:
-        self.keys = [secret_key(SECRET)]
-
-    def __call__(self) -> list[TokenKey]:
-        return self.keys
-
-
-@pytest.fixture
-def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens, without their signature, whose signature was verified."""
-    seen: list[str] = []
-    verify = SharedSecret.signed
-
-    def counted(secret: SharedSecret, message: bytes, written: str) -> bool:
-        seen.append(message.decode())
-        return verify(secret, message, written)
-
-    monkeypatch.setattr(SharedSecret, "signed", counted)
-    return seen
-
-
-def signed(token: str) -> str:
-    """The part of a token that its signature is for."""
-    return token.rpartition(".")[0]
-
-
-def test_the_signature_of_a_token_is_verified_once(verifications: list[str]) -> None:
-    checks, token = Tokens(CountedKeys(), lambda: NOW), made()
-    assert checks.check(token) == checks.check(token) == CLAIMS
-    assert verifications == [signed(token)]
-
-
-def test_a_remembered_token_expires(verifications: list[str]) -> None:
-    now = [NOW]
-    key = secret_key(SECRET)
-    checks, token = Tokens(lambda: [key], lambda: now[0]), made()
-    checks.check(token)
-    now[0] += 60 + LEEWAY_SECONDS + 1
-    with pytest.raises(TokenExpired):
-        checks.check(token)
-
-
-def test_a_key_that_is_replaced_no_longer_vouches_for_remembered_tokens(verifications: list[str]) -> None:
-    keys = CountedKeys()
-    checks, token = Tokens(keys, lambda: NOW), made()
-    checks.check(token)
-    keys.keys = [secret_key("another-secret-of-thirty-two-bytes!!")]
-    with pytest.raises(Unauthorized):
-        checks.check(token)
-
-
-def test_a_refused_token_is_not_remembered(verifications: list[str]) -> None:
-    checks, token = tokens(), made("another-secret-of-thirty-two-bytes!!")
-    for _ in range(2):
-        with pytest.raises(Unauthorized):
-            checks.check(token)
-    assert len(verifications) == 2
-
-
-def test_as_many_tokens_are_remembered_as_there_is_room_for(
-    verifications: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aerostack_realtime.access.tokens.MAX_REMEMBERED", 2)
-    keys = CountedKeys()
-    checks = Tokens(keys, lambda: NOW)
-    first, second, third = (made(n=n) for n in range(3))
-    for token in (first, second, third, third, second, first):
-        checks.check(token)
-    assert verifications == [signed(token) for token in (first, second, third, first)]
-
-
-def test_remembered_claims_are_a_copy_each_time(verifications: list[str]) -> None:
-    keys = CountedKeys()
-    checks, token = Tokens(keys, lambda: NOW), made(roles=["a"])
-    for _ in range(3):
-        claims = checks.check(token)
-        assert claims["roles"] == ["a"]
-        claims["roles"].append("b")
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\udcff.\udcfe.x", "e30.W10.x", "." * 9000])

@@ -8,7 +8,8 @@ import pytest
 
 from aerostack_realtime.backplane import items
 from tests.unit.backplane import previous_items as previous
-from tests.unit.channels.replicas import SECOND, TOPIC, Entry, Node, Opening, Replicas, SharedLog, events, presence
+from tests.unit.channels.replica_journal import SECOND, Entry, Opening, SharedLog
+from tests.unit.channels.replicas import TOPIC, Node, Replicas, events, presence
 
 RECORDED = Path(__file__).parent / "journal_1.txt"
 FIRST = 1_000 * SECOND

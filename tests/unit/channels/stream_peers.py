@@ -10,7 +10,7 @@ from aerostack_realtime.protocol import messages
 from aerostack_realtime.protocol.errors import AerostackError, Cancelled, Conflict, NotFound, OutOfStep
 from aerostack_realtime.protocol.messages import End
 from tests.unit.channels.peers import Peer
-from tests.unit.channels.replicas import TOPIC, Node
+from tests.unit.channels.replicas import TOPIC, Node, Replicas
 
 
 class Writer:
@@ -154,3 +154,11 @@ class StreamReader:
 def whole(peer: Peer) -> Iterable[tuple[str, Any]]:
     """The events that a subscriber without streams received: id and data."""
     return [(each["id"], each["data"]) for each in peer.take() if each["type"] == "event"]
+
+
+def commit(cluster: Replicas) -> None:
+    """Store everything that waits, on all nodes, and let it be known."""
+    cluster.settle()
+    for node in cluster.nodes:
+        node.store.commit()
+    cluster.settle()

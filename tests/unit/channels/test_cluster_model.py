@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.channels.observed import Observed
 from tests.unit.channels.peers import Peer
-from tests.unit.channels.replicas import SECOND, TOPIC, Node, Replicas
+from tests.unit.channels.replica_journal import SECOND
+from tests.unit.channels.replicas import TOPIC, Node, Replicas
 
 NODES = 3
 Pick = st.integers(0, NODES - 1)

@@ -10,7 +10,8 @@ from aerostack_realtime.channels.custom.nodes import DEAD_US, Nodes
 from aerostack_realtime.channels.hub import Outcome
 from aerostack_realtime.protocol.errors import AerostackError
 from tests.unit.channels.observed import Observed
-from tests.unit.channels.replicas import SECOND, TOPIC, Node, Replicas, SharedLog
+from tests.unit.channels.replica_journal import SECOND, SharedLog
+from tests.unit.channels.replicas import TOPIC, Node, Replicas
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.unit.channels.replicas import SECOND, TOPIC, Node, Replicas
+from tests.unit.channels.replica_journal import SECOND
+from tests.unit.channels.replicas import TOPIC, Node, Replicas
 from tests.unit.channels.stream_peers import StreamReader, Writer
 
 NODES = 3

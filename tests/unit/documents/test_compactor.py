@@ -13,7 +13,8 @@ from aerostack_realtime.database.message_store import MessageStore
 from aerostack_realtime.documents.compactor import FEWEST, TAKEOVER_SECONDS, Compactor, DocumentRule
 from aerostack_realtime.documents.process import DocumentWorker
 from aerostack_realtime.protocol import documents
-from tests.unit.channels.replicas import SECOND, Node, Replicas
+from tests.unit.channels.replica_journal import SECOND
+from tests.unit.channels.replicas import Node, Replicas
 from tests.unit.documents.test_merge import Editor, read, typed
 
 TOPIC = "docs/a/p"
