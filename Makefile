@@ -155,7 +155,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
 	@touch $@
 
-$(VENV)/.native: $(VENV)/.installed $(addprefix native/,pyproject.toml setup.py src/aerostack_batched_writes/__init__.py src/aerostack_batched_writes/_native.c)
+$(VENV)/.native: $(VENV)/.installed native/pyproject.toml native/setup.py $(wildcard native/src/*/*.py native/src/*/*.c)
 	@scripts/build_native $(BIN)/python
 	@touch $@
 
