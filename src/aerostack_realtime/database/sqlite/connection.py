@@ -89,9 +89,7 @@ def translate(error: Exception, path: Path) -> AerostackError:
         case apsw.InterruptError():
             return ServerClosing()
         case apsw.BindingsError():
-            return BadMessage(
-                "The number of parameters differs from the number of placeholders: give one for each ?."
-            )
+            return BadMessage(f"Give one parameter for each placeholder of the statement: {error}.")
         case apsw.TooBigError():
             return TooLarge(f"A value is too big for SQLite: {error}.")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError():
