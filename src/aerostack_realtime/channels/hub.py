@@ -210,12 +210,15 @@ class Hub:
             item = replace(item, compacts=until, keeps=keeps)
         self._replica.append(item, done)
 
-    def repeated(self, topic: str, event: str, user_id: str | None) -> RepeatedEvents:
-        """The short way for further events like one that `publish` took, without options."""
+    def repeated(
+        self, topic: str, command: messages.Publish, user_id: str | None, connection_id: str
+    ) -> RepeatedEvents:
+        """The short way for further events like that of a command from a connection, which is not persisted."""
         return RepeatedEvents(
-            *(topic, event, user_id),
+            *(topic, command.event, user_id, None if command.echo else connection_id),
             journal=self._journal,
             channels=self._registry.heard,
+            connections=self._connections,
             publishing=self._publishing,
             otherwise=self.publish,
         )

@@ -4,7 +4,7 @@ Most publishers stay with one channel and one kind of event: positions of a curs
 Then all checks have passed, and the frame but for its data, time and position can be kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Raw
@@ -14,17 +14,18 @@ from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import SentEvent
 from aerostack_realtime.channels.custom.receipts import Receipt
+from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.protocol.event_frames import ack_frame, published_frame, template
 
-Publish = Callable[[str, str, Raw, Done | None, str | None, str | None], None]
+Publish = Callable[[str, str, Raw, Done | None, str | None, str | None, bool, str | None], None]
 """As `Hub.publish`."""
 
 
 class RepeatedEvents:
     """Publishes further events of a user on a canonical topic, all with the same name; the first one was published
-    by `otherwise`. They are not persisted.
+    by `otherwise`. They are not persisted. The connection `without` does not receive them.
 
     In the `journal` of a single node an event enters at once. So it can be delivered here, if the channel is heard
     and nothing of it waits; in all other cases it is published by `otherwise`.
@@ -34,6 +35,7 @@ class RepeatedEvents:
         "_begin",
         "_channels",
         "_clock",
+        "_connections",
         "_end",
         "_event",
         "_journal",
@@ -42,6 +44,7 @@ class RepeatedEvents:
         "_publishing",
         "_topic",
         "_user_id",
+        "_without",
     )
 
     def __init__(
@@ -49,9 +52,11 @@ class RepeatedEvents:
         topic: str,
         event: str,
         user_id: str | None,
+        without: str | None,
         *,
         journal: Journal,
         channels: dict[str, CustomChannel],
+        connections: Mapping[str, Subscriber],
         publishing: Publishing,
         otherwise: Publish,
     ) -> None:
@@ -62,9 +67,11 @@ class RepeatedEvents:
         self._owner = user_id or ""
         self._event = event
         self._user_id = user_id
+        self._without = without
         self._journal = journal
         self._clock = journal.clock if isinstance(journal, MemoryJournal) else None
         self._channels = channels
+        self._connections = connections
         self._publishing = publishing
         self._otherwise = otherwise
 
@@ -93,8 +100,12 @@ class RepeatedEvents:
         publishing.delivered += position
         frame = published_frame(self._begin, data, at, position, epoch, self._end, id)
         size = len(frame)
-        channel.log.add(SentEvent(position, frame, False, size))
-        channel.audience.append(frame, False, None, size)
+        if self._without is None:
+            channel.log.add(SentEvent(position, frame, False, size))
+            channel.audience.append(frame, False, None, size)
+        else:
+            channel.log.add(SentEvent(position, frame, False, size, None, self._without))
+            channel.audience.append(frame, False, self._connections.get(self._without), size)
         if key is None:
             return b""
         publishing.receipts.remember(key, Receipt(position, at, position))
@@ -102,4 +113,4 @@ class RepeatedEvents:
 
     def publish_otherwise(self, data: bytes, id: str | None = None, done: Done | None = None) -> None:
         """Publish another one as any event; `done` is its answer. Raises Conflict, Overloaded, Unavailable."""
-        self._otherwise(self._topic, self._event, Raw(data), done, self._user_id, id)
+        self._otherwise(self._topic, self._event, Raw(data), done, self._user_id, id, False, self._without)

@@ -34,7 +34,7 @@ class PublishShape(Struct, frozen=True):
 
 
 def shape_of(text: bytes, command: messages.Publish) -> PublishShape | None:
-    """The shape of the text of a publish that has no options but an id behind its data. None for any others.
+    """The shape of the text of a publish with no options but `echo`, and an id behind its data. None for others.
 
     Any other JSON value as the data, and any other plain id, make the same command but for these two: both are
     members of the outer object, no name occurs twice, and all other members are scalars.
@@ -42,7 +42,6 @@ def shape_of(text: bytes, command: messages.Publish) -> PublishShape | None:
     if (
         command.persist
         or command.stream
-        or not command.echo
         or command.ref is not UNSET
         or command.traceparent is not UNSET
         or command.compacts is not UNSET

@@ -290,7 +290,7 @@ class Session:
         expected = self._transport.repeated
         if (expected is None or expected.is_outdated) and (shape := shape_of(frame, publish)) is not None:
             topic = self._rights.publishing(publish.topic, self._project)
-            events = self._services.hub.repeated(topic, publish.event, self.user_id)
+            events = self._services.hub.repeated(topic, publish, self.user_id, self.connection_id)
             self._transport.repeated = RepeatedPublish(
                 *(publish, shape, self, events, self._throttle),
                 answer=lambda command: self._commands.answer_publish(command, topic),

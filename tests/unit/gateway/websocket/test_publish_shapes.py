@@ -165,7 +165,6 @@ def test_deeper_values_are_left_to_the_decoder(way: Any, shape: PublishShape, le
         b'{"type":"publish","topic":"a/b","event":"e","data":1,"id":"7","data":1}',
         b'{"type":"publish","topic":"a/b","event":"e","persist":true,"data":1}',
         b'{"type":"publish","topic":"a/b","event":"e","data":1,"persist":true,"id":"7"}',
-        b'{"type":"publish","topic":"a/b","event":"e","echo":false,"data":1}',
         b'{"type":"publish","topic":"a/b","event":"e","stream":true,"data":1,"id":"7"}',
         b'{"type":"publish","topic":"a/b","event":"e","ref":"r","data":1}',
         b'{"type":"publish","topic":"a/b","event":"e","traceparent":"t","data":1}',
@@ -248,5 +247,5 @@ def test_other_data_and_another_id_change_nothing_else(
     value = json.dumps(data).encode()
     found = decoded(text_of(shape, value, id))
     assert found == messages.Publish(
-        "a/b", "e", msgspec.Raw(value), id=UNSET if shape.between is None else id.decode()
+        "a/b", "e", msgspec.Raw(value), id=UNSET if shape.between is None else id.decode(), echo=command.echo
     )

@@ -146,3 +146,25 @@ async def test_bytes_are_limited_as_always(tmp_path: Path) -> None:
         assert taken == list(range(len(taken)))
         assert 0 < len(taken) < 5
         assert [each["code"] for each in publisher.take()] == ["rate_limited"] * (5 - len(taken))
+
+
+async def test_events_without_echo_do_not_return_to_their_sender(node: Stage) -> None:
+    publisher, listener = await expecting(node, "ann", echo=False), await listening(node)
+    await publisher.ask(type="subscribe", topic="a/b")
+    assert read(publisher, {"n": 1}, echo=False)
+    assert publisher.take() == []
+    assert [each["data"] for each in listener.take()] == [{"n": 1}]
+    assert not read(publisher, {"n": 2})
+    assert [each["data"] for each in publisher.take()] == [{"n": 2}]
+
+
+async def test_events_without_echo_are_delivered_when_their_sender_has_left(node: Stage) -> None:
+    publisher, listener = await expecting(node, "ann", echo=False), await listening(node)
+    await publisher.ask(type="subscribe", topic="a/b")
+    await publisher.ask(type="unsubscribe", topic="a/b")
+    assert read(publisher, {"n": 1}, echo=False)
+    [event] = listener.take()
+    assert event["data"] == {"n": 1}
+    late = node.connect()
+    [subscribed, *missed] = await late.ask(type="subscribe", topic="a/b", since=event["cursor"])
+    assert (subscribed["recovered"], missed) == (True, [])

@@ -67,7 +67,7 @@ def comparable(frames: list[dict[str, Any]], places: dict[str, int]) -> list[dic
     return frames
 
 
-async def everything(path: Path, seed: int, *, takes: bool) -> tuple[list[Any], int]:
+async def everything(path: Path, seed: int, *, takes: bool, echo: bool) -> tuple[list[Any], int]:
     """What a publisher and two subscribers receive, and what is counted, with the short way or without it; and how
     many reads took it."""
     async with stage(path, limits=replace(UNLIMITED, bad_messages=1_000_000)) as node:
@@ -83,9 +83,10 @@ async def everything(path: Path, seed: int, *, takes: bool) -> tuple[list[Any], 
                 publisher.send(type="append", topic="a/b", id="an-open-stream", n=0, state="complete")
             if not takes:
                 publisher.line.repeated = None
-            taken += take(
-                publisher, *(hostile(chance, 4 * number + n) for n in range(chance.choice((1, 1, 1, 3))))
-            )
+            texts = [hostile(chance, 4 * number + n) for n in range(chance.choice((1, 1, 1, 3)))]
+            if not echo:
+                texts = [text.replace(b'"echo":true', b'"echo":false') for text in texts]
+            taken += take(publisher, *texts)
             found += [comparable(each.take(), places) for each in (publisher, *listeners)]
         node.hub.sweep()
         counters = node.hub.counters
@@ -96,12 +97,13 @@ async def everything(path: Path, seed: int, *, takes: bool) -> tuple[list[Any], 
         return found, taken
 
 
+@pytest.mark.parametrize("echo", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-async def test_everything_is_as_without_the_short_way(tmp_path: Path, seed: int) -> None:
+async def test_everything_is_as_without_the_short_way(tmp_path: Path, seed: int, *, echo: bool) -> None:
     for each in ("with", "without"):
         (tmp_path / each).mkdir()
-    found, taken = await everything(tmp_path / "with", seed, takes=True)
-    expected, none = await everything(tmp_path / "without", seed, takes=False)
+    found, taken = await everything(tmp_path / "with", seed, takes=True, echo=echo)
+    expected, none = await everything(tmp_path / "without", seed, takes=False, echo=echo)
     assert found == expected
     assert taken > 10
     assert none == 0
