@@ -8,7 +8,7 @@ import pytest
 from aerostack_realtime.database.base import Selection
 from aerostack_realtime.database.postgres.queries import snapshots
 from aerostack_realtime.database.postgres.queries.snapshots import AT_ONCE
-from aerostack_realtime.protocol.errors import Overloaded
+from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.contract.postgres.shop import Shop, watching
 from tests.contract.test_snapshot import everything, rows_of
@@ -27,6 +27,22 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(shop: Shop, recorde
             assert reading.cancelled()
             assert shop.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0
         assert await rows_of(database, "orders", Selection(everything))
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE orders DROP COLUMN {}", "DROP TABLE orders"])
+async def test_a_table_that_is_altered_as_it_is_read_asks_for_another_attempt(
+    shop: Shop, recorder: Recorder, change: str
+) -> None:
+    async with watching(shop, recorder) as database:
+        column = shop.value("SELECT max(attname) FROM pg_attribute WHERE attrelid = 'orders'::regclass "
+                            "AND attnum > 1 AND NOT attisdropped")  # fmt: skip
+        with psycopg.connect(shop.dsn()) as altering:
+            altering.execute(change.format(column))
+            reading = asyncio.create_task(rows_of(database, "orders", Selection(everything)))
+            while not await asyncio.to_thread(shop.value, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+        with pytest.raises(Unavailable, match="orders is being altered"):
+            await reading
 
 
 async def test_limited_snapshots_do_not_wait_for_whole_tables(

@@ -89,7 +89,7 @@ def translate(error: Exception, path: Path) -> AerostackError:
         case apsw.InterruptError():
             return ServerClosing()
         case apsw.BindingsError():
-            return BadMessage(f"Give one parameter for each placeholder of the statement: {error}.")
+            return BadMessage(f"The parameters do not fit the statement ({error}): give one for each ?.")
         case apsw.TooBigError():
             return TooLarge(f"A value is too big for SQLite: {error}.")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError():

@@ -19,7 +19,7 @@ from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
 from aerostack_realtime.database.postgres.feed.publication import Columns
 from aerostack_realtime.database.postgres.types.types import Layout, Types
 from aerostack_realtime.database.postgres.wal.rows import Values, bytes_of
-from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, ServerClosing
+from aerostack_realtime.protocol.errors import InvalidFilter, Overloaded, ServerClosing, Unavailable
 
 AT_ONCE: Final = 4
 """Snapshots of whole tables that are read at the same time, and as many with a limit: those are short, and do not
@@ -61,7 +61,10 @@ class Snapshots:
                 key = await _key_columns(table, connection) if ordered else ()
                 if selection.limit is not None and not key:
                     raise InvalidFilter(UNIDENTIFIED_ROWS)
-                await connection.execute(_declare(table, columns, key, selection, connection))
+                try:
+                    await connection.execute(_declare(table, columns, key, selection, connection))
+                except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):  # the feed is behind
+                    raise Unavailable(f"The table {table} is being altered. Try again in a moment.") from None
                 yield PostgresSnapshot(
                     cursor,
                     connection,
