@@ -81,9 +81,9 @@ class Journal(Epochs, Protocol):
     def append(self, item: AnyItem) -> None:
         """Put `item` into the journal. Returns at once; the item arrives through `entered`.
 
-        The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended,
-        and Unavailable when the journal has been out of reach for 2 seconds; in both cases the item is not in
-        the journal and never will be.
+        The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended
+        or the journal has no room (which a Hello, Beat or Bye does not need), and Unavailable when the journal
+        has been out of reach for 2 seconds; in both cases the item is not in the journal and never will be.
         """
 
     @property

@@ -237,6 +237,9 @@ AnyItem = (
 )
 OPTIONAL: Final = (StreamState,)
 """Items that a node of the previous version may skip."""
+SIGNS: Final = (Hello, Beat, Bye)
+"""Items that a journal without room takes as well: without them its time stands still, and nobody announces up to
+where it may be trimmed."""
 
 
 class Batch(Struct, frozen=True, array_like=True, gc=False):

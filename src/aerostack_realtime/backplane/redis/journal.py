@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from aerostack_realtime.backplane.base import Generation, Generations, JournalListener, JournalUnusable
-from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.backplane.items import SIGNS, AnyItem
 from aerostack_realtime.backplane.redis.address import Address
 from aerostack_realtime.backplane.redis.appender import Appender, Target
 from aerostack_realtime.backplane.redis.connection import ConnectionLost, Reply, ServerError
@@ -147,7 +147,7 @@ class RedisJournal:
     def append(self, item: AnyItem) -> None:
         if self._cut:
             raise Unavailable("The journal is out of reach; retry in a moment.")
-        if self._window.full:
+        if self._window.full and not isinstance(item, SIGNS):
             raise Overloaded("The journal has no room; retry in a moment.")
         self._appender.append(item)
 

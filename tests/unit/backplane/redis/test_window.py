@@ -33,6 +33,16 @@ def test_the_newest_thirty_seconds_are_never_asked_for() -> None:
     assert window.full
 
 
+def test_a_log_that_filled_at_once_has_room_thirty_seconds_later() -> None:
+    window = filled(10_000, 12)
+    assert (window.full, window.size_floor()) == (True, 0)
+    for second in range(13, 45):
+        window.read(second * SECOND, second * SECOND, 0)  # a sign of life, which a full log takes
+    assert window.full
+    window.trim(window.size_floor())
+    assert not window.full
+
+
 def test_an_entry_that_holds_the_floor_stays() -> None:
     window = filled(100_000, 10)
     assert window.trim(5 * SECOND + 3) == 5 * SECOND
