@@ -11,7 +11,7 @@ from psycopg.pq.abc import PGresult
 from aerostack_realtime.database.postgres.marks import RAISE_NEXT_MARK, Marks
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.protocol.errors import Unavailable
-from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder
+from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder, replay
 from tests.postgres import PostgresServer
 
 CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
@@ -121,6 +121,20 @@ def server() -> Iterator[PostgresServer]:
     server.remove()
 
 
+def back_up(server: PostgresServer) -> None:
+    server.stop()
+    shutil.copytree(server.data, server.directory / "backup")
+    server.start()
+
+
+def restore(server: PostgresServer) -> None:
+    server.stop()
+    shutil.rmtree(server.data)
+    shutil.copytree(server.directory / "backup", server.data)
+    server.own_files()
+    server.start()
+
+
 async def test_restored_changes_are_not_delivered_again(server: PostgresServer, recorder: Recorder) -> None:
     backend = PostgresBackend(server.dsn())
     backend.write("CREATE TABLE t(id int PRIMARY KEY)")
@@ -128,20 +142,38 @@ async def test_restored_changes_are_not_delivered_again(server: PostgresServer, 
         await database.changes.watch("t")
         backend.write("INSERT INTO t VALUES(1)")
         await recorder.until_changes(1)
-        await asyncio.to_thread(server.stop)
-        shutil.copytree(server.data, server.directory / "backup")
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(back_up, server)
         backend.write("INSERT INTO t SELECT generate_series(2, 5001)")
         await recorder.until_changes(5001)
-        await asyncio.to_thread(server.stop)
-        shutil.rmtree(server.data)
-        shutil.copytree(server.directory / "backup", server.data)
-        server.own_files()
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(restore, server)
         await recorder.until_interruptions(1)
         backend.write("INSERT INTO t VALUES(9000)")
         changes = await recorder.until_changes(5002)
     assert [change.data["id"] for change in changes] == [*range(1, 5002), 9000]
+
+
+async def test_a_table_that_was_replaced_after_the_backup_is_complete_again(
+    server: PostgresServer, recorder: Recorder
+) -> None:
+    """Its changes were complete from a position on that the restored log has not reached."""
+    backend = PostgresBackend(server.dsn())
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)", "CREATE TABLE other AS SELECT generate_series(1, 10)")
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        backend.write("INSERT INTO t VALUES(1)")
+        await recorder.until_changes(1)
+        await asyncio.to_thread(back_up, server)
+        backend.write("INSERT INTO other SELECT generate_series(1, 10000)")
+        backend.write("DROP TABLE t", "CREATE TABLE t(id int PRIMARY KEY)")
+        await recorder.until_interruptions(1)
+        await asyncio.to_thread(restore, server)
+        backend.write("INSERT INTO t VALUES(2)")
+        changes = await recorder.until_changes(2)
+        backend.write("INSERT INTO t VALUES(3)")
+        await recorder.until_changes(3)
+        missed, parts = await replay(database, "t", changes[1].cursor)
+    assert [each.data["id"] for each in missed] == [3]
+    assert all(part.recovered for part in parts)
 
 
 async def test_messages_of_a_restored_backup_are_not_served_as_complete(

@@ -183,7 +183,7 @@ class PostgresChangeFeed:
             self._progress.restart(start)
             self._following.set()
         if discontinuous and not first:
-            self._watches.interrupt()
+            self._watches.restart_all()
 
     async def table_described(self, table: LoggedTable) -> None:
         await self.describe(table)

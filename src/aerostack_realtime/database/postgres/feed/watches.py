@@ -23,7 +23,7 @@ class Watch(Struct):
     columns.
 
     `start` is the position after which its changes are complete, `readable` the one after which the changes in the
-    log convert by the table's definition of now.
+    log convert by the table's definition of now. `since` is what the database has as its start.
     """
 
     relation: int | None
@@ -31,6 +31,7 @@ class Watch(Struct):
     columns: Columns
     start: Position
     readable: Position
+    since: Position
 
 
 class Watches:
@@ -114,11 +115,17 @@ class Watches:
             await self._refresh()
             return result
 
-    def interrupt(self, relation: int | None = None) -> None:
-        """A table's changes are not complete up to now; without a table, no table's are."""
-        names = list(self._watches) if relation is None else self.names(relation)
-        for name in names:
+    def interrupt(self, relation: int) -> None:
+        """A table's changes are not complete up to now."""
+        for name in self.names(relation):
             self._interrupted(name, self._watches[name])
+
+    def restart_all(self) -> None:
+        """No table's changes are complete up to now. The log is another one, which may have been restored: where
+        changes of the one before were complete says nothing about it."""
+        for name, watch in self._watches.items():
+            watch.start = watch.readable = watch.since
+            self._interrupted(name, watch)
 
     def restart(self, relation: int, position: Position, until: Position) -> None:
         """A change at `position` cannot be converted: the table's changes are complete only after `until`."""
@@ -169,9 +176,13 @@ class Watches:
         start = Position(watched.since, 0)
         known = self._watches.get(watched.name)
         if known is None:
-            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start, start)
+            self._watches[watched.name] = Watch(relation, watched.parts, watched.columns, start, start, start)
             self._index()
-        elif (
+            return
+        if start < known.since:  # it only grows, so this is the start of a backup that was restored
+            known.start = known.readable = start
+        known.since = start
+        if (
             (known.relation, known.parts) != (relation, watched.parts)
             or set(known.columns) != set(watched.columns)
             or known.start < start
