@@ -48,7 +48,7 @@ test('earlier messages come a page at a time', async ({ arrive }) => {
 
 test('typing shows to the others while it lasts, and the message ends it', async ({ arrive }) => {
   const [amelia, bessie] = await Promise.all([arrive(server, CHAT, 'Amelia'), arrive(server, CHAT, 'Bessie')])
-  // While the time of a page stands still, it forgets nobody, however busy the machine is.
+  // The clock of each page is stopped, so that no typist expires while the machine is busy.
   for (const { page } of [amelia, bessie]) await page.clock.setFixedTime(Date.now())
   await amelia.page.getByLabel('Message to general').pressSequentially('Wind from')
   await expect(bessie.page.getByText('Amelia is typing…')).toBeVisible()

@@ -238,8 +238,8 @@ AnyItem = (
 OPTIONAL: Final = (StreamState,)
 """Items that a node of the previous version may skip."""
 SIGNS: Final = (Hello, Beat, Bye)
-"""Items that a journal without room takes as well: without them its time stands still, and nobody announces up to
-where it may be trimmed."""
+"""Items that a journal without room takes as well: without them its time does not advance, and no node announces
+up to where it may be trimmed."""
 
 
 class Batch(Struct, frozen=True, array_like=True, gc=False):

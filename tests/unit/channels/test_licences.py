@@ -1,7 +1,5 @@
 """The right to commit: a node that was declared dead stores nothing that the others have decided about."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from aerostack_realtime.channels.hub import Outcome
@@ -9,14 +7,6 @@ from aerostack_realtime.database.message_store import OutcomeUnknown
 from aerostack_realtime.protocol.errors import Unavailable
 from aerostack_realtime.protocol.messages import Subscribe
 from tests.unit.channels.replicas import TOPIC, Node, Replicas, events
-
-
-@pytest.fixture
-def cluster() -> Iterator[Replicas]:
-    found = Replicas("a", "b")
-    found.settle()
-    yield found
-    found.close()
 
 
 def test_a_licence_renewed_before_a_node_reads_its_death_stores_nothing(cluster: Replicas) -> None:

@@ -1,6 +1,5 @@
 """After the journal began again: what was acknowledged reaches the subscribers that stayed connected."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +8,6 @@ from msgspec import Raw
 from aerostack_realtime.channels import replays
 from aerostack_realtime.channels.hub import Outcome
 from tests.unit.channels.replicas import TOPIC, Node, Replicas, events, presence
-
-
-@pytest.fixture
-def cluster() -> Iterator[Replicas]:
-    found = Replicas("a", "b")
-    found.settle()
-    yield found
-    found.close()
 
 
 def store(cluster: Replicas, node: Node, *payloads: Any, topic: str = TOPIC) -> int:
