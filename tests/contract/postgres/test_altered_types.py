@@ -1,13 +1,19 @@
 """Types that are altered while tables with columns of them are written to: a gap, then values by the new type."""
 
 import asyncio
+import os
+import signal
+from collections.abc import Awaitable
 from typing import Any
 
 import psycopg
 import pytest
 
 from aerostack_realtime.database.base import Change, Selection
-from tests.contract.conftest import Recorder, replay
+from aerostack_realtime.database.postgres.feed.changes import PostgresChangeFeed
+from aerostack_realtime.database.postgres.feed.log import Entry
+from aerostack_realtime.database.postgres.types.types import Types
+from tests.contract.conftest import PATIENCE, Recorder, replay
 from tests.contract.postgres.shop import Shop, opened
 from tests.contract.test_snapshot import everything, rows_of
 
@@ -56,6 +62,45 @@ async def test_altered_attributes_are_right_from_the_first_change_on(shop: Shop,
             4: {"why": 2, "z": "3"},
         }
         assert seen(recorder.changes) == expected
+
+
+async def test_a_change_that_arrives_while_its_type_is_read_is_delivered(
+    shop: Shop, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed before the catalogs were read, and arrives before the types are known."""
+    load, types_changed = Types.load, PostgresChangeFeed.types_changed
+    loading, resumed, asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def load_later(types: Types, *args: Any) -> bool:
+        loading.set()
+        await resumed.wait()
+        return await load(types, *args)
+
+    def ask(feed: PostgresChangeFeed, entry: Entry) -> Awaitable[bool]:
+        asked.set()
+        return types_changed(feed, entry)
+
+    shop.execute(*PLACES)
+    async with opened(shop, recorder) as database:
+        await database.changes.watch("places")
+        shop.execute(insert(1, 1, 2))
+        await recorder.until_changes(1)
+        sender = shop.active_pid()
+        os.kill(sender, signal.SIGSTOP)
+        try:
+            shop.execute("ALTER TYPE point2 ADD ATTRIBUTE z text", insert(2, 1, 2, 3))
+            monkeypatch.setattr(Types, "load", load_later)
+            monkeypatch.setattr(PostgresChangeFeed, "types_changed", ask)
+            async with asyncio.timeout(PATIENCE):
+                await loading.wait()
+        finally:
+            os.kill(sender, signal.SIGCONT)
+        async with asyncio.timeout(PATIENCE):
+            await asked.wait()
+        resumed.set()
+        await recorder.until_changes(2)
+        await gap(recorder, 1)
+        assert seen(recorder.changes) == {1: {"x": 1, "y": 2}, 2: {"x": 1, "y": 2, "z": "3"}}
 
 
 async def test_changes_before_an_altered_type_are_covered_by_its_gap(shop: Shop, recorder: Recorder) -> None:

@@ -197,10 +197,10 @@ class PostgresChangeFeed:
         table.layout = self._types.layout(table.columns).compiled()
 
     async def types_changed(self, entry: Entry) -> bool:
-        if entry.position.lsn > self._publication.read_at:
+        if entry.position.lsn > self._watches.read_at:
             await self._watches.refresh()
         if not entry.fits:  # it was printed before the type was altered
-            self._watches.restart(entry.table.oid, entry.position, Position(self._publication.read_at, 0))
+            self._watches.restart(entry.table.oid, entry.position, Position(self._watches.read_at, 0))
         return entry.fits
 
     async def layout_now(self, table: str) -> Layout:

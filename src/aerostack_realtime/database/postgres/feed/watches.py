@@ -55,6 +55,9 @@ class Watches:
         self._reported: dict[str, str] = {}
         """The errors that were logged for names; the repair is retried at every poll."""
         self._changing = asyncio.Lock()
+        self.read_at = 0
+        """Where the WAL stood when the catalogs, and then the types, were last read: what was committed before it
+        is converted by types as they were at its commit or later."""
 
     def find(self, name: str) -> Watch | None:
         """The watch of a name whose table exists."""
@@ -155,8 +158,10 @@ class Watches:
             await self._repair(name)
         if wrong:
             found = await self._publication.refresh()
+        read_at = self._publication.read_at
         if await self._read_types({oid for watched in found for _, oid in watched.columns}):
             found = await self._publication.refresh()
+        self.read_at = read_at
         for name in self._watches.keys() - {watched.name for watched in found}:
             self._drop(name)
         for watched in found:
