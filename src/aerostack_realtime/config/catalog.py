@@ -19,16 +19,21 @@ _WORDS: Final = {int: "whole number", float: "number", str: "text", bool: "true 
 
 
 class Setting(Struct, frozen=True):
-    """One setting. `section` is None for those at the top of the file; `variable` is None where the environment
-    cannot set it. `default` is NODEFAULT for a required one."""
+    """One setting, a field of `struct`. `section` is None for those at the top of the file; `variable` is None
+    where the environment cannot set it. `default` is NODEFAULT for a required one."""
 
+    struct: type[Struct]
     section: str | None
     name: str
     type: Any
     kind: str
     default: Any
-    description: str
     variable: str | None
+
+    @property
+    def description(self) -> str:
+        """Read from the source of the struct, which takes longer than everything else here."""
+        return _descriptions(self.struct).get(self.name, "")
 
 
 class Section(Struct, frozen=True):
@@ -87,18 +92,17 @@ def kind_of(type_: Any) -> str:
 
 
 def _settings(struct: type[Struct], section: str | None, environment: bool) -> Iterator[Setting]:
-    described = _descriptions(struct)
     for field in fields(struct):
         default = field.default
         if default is NODEFAULT and field.default_factory is not NODEFAULT:
             default = field.default_factory()
         yield Setting(
+            struct=struct,
             section=section,
             name=field.name,
             type=field.type,
             kind=kind_of(field.type),
             default=default,
-            description=described.get(field.name, ""),
             variable=_variable(section, field.name, field.type) if environment else None,
         )
 
