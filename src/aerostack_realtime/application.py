@@ -12,7 +12,6 @@ from msgspec import Struct
 from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.config import Settings
 from aerostack_realtime.console import Console, console
-from aerostack_realtime.documents.service import Documents
 from aerostack_realtime.gateway.explain.explainer import Explainer
 from aerostack_realtime.gateway.explain.silence import SilentSubscriptions
 from aerostack_realtime.gateway.http import api, static
@@ -29,10 +28,10 @@ from aerostack_realtime.gateway.websocket.services import Services
 from aerostack_realtime.gateway.websocket.session import Session
 from aerostack_realtime.gateway.websocket.transport import Transport
 from aerostack_realtime.gateway.websocket.upgrade import ConnectRequest
-from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
 from aerostack_realtime.reload import Parts, Reloader
 
 if TYPE_CHECKING:
+    from aerostack_realtime.documents.service import Documents
     from aerostack_realtime.gateway.tracing import Tracing
 
 VERSION: Final = version("aerostack-realtime")
@@ -56,7 +55,7 @@ class ApplicationBuilder(Struct, frozen=True):
     proxies: Proxies
     reloader: Reloader
     tracing: "Tracing | None"
-    documents: Documents | None
+    documents: "Documents | None"
     batch: WriteBatch | None
 
     def build(self) -> Application:
@@ -94,6 +93,8 @@ class ApplicationBuilder(Struct, frozen=True):
         app.add_routes(self._calls(metrics, admin, explainer, callers))
         app.add_routes(static.routes(project=settings.project, examples=settings.open_access))
         if self.documents is not None:
+            from aerostack_realtime.gateway.yjs.endpoint import PATH, DocumentEndpoint
+
             door = DocumentEndpoint(endpoint, self.documents, settings.project, settings.limits)
             app.add_routes([web.get(PATH, door.handle)])
         if settings.console.enabled:

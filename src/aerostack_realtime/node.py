@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from aerostack_realtime.backplane.base import Generations, Journal
 from aerostack_realtime.backplane.factory import MEMORY, open_journal
-from aerostack_realtime.backplane.redis.journal import RedisJournal, RedisSettings
+from aerostack_realtime.backplane.redis.settings import RedisSettings
 from aerostack_realtime.channels.cluster import NodeInfo
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.config import Settings
@@ -21,6 +21,9 @@ from aerostack_realtime.database.base import Cluster, Database
 from aerostack_realtime.database.factory import open_database
 from aerostack_realtime.database.message_store import Retention
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+
+if TYPE_CHECKING:
+    from aerostack_realtime.backplane.redis.journal import RedisJournal
 
 _VARIABLE: Final = re.compile(r"\{[^}]*\}")
 NAME_BYTES: Final = 8
@@ -48,7 +51,7 @@ class Node(Struct, frozen=True):
 class Licences:
     """The right of nodes to commit, which the database grants for a generation of the journal."""
 
-    def __init__(self, database: Cluster, journal: RedisJournal) -> None:
+    def __init__(self, database: Cluster, journal: "RedisJournal") -> None:
         self.database = database
         self._journal = journal
 
@@ -102,8 +105,13 @@ async def open_node(settings: Settings, changes: ChangeFanOut) -> Node:
         node=name,
         redis=RedisSettings(name=settings.backplane_name, max_log=settings.backplane_bytes),
     )
-    licences = Licences(shared, journal) if shared is not None and isinstance(journal, RedisJournal) else None
-    return Node(database, journal, licences)
+    return Node(database, journal, None if name is None or shared is None else _licences(shared, journal))
+
+
+def _licences(database: Cluster, journal: Journal) -> Licences | None:
+    from aerostack_realtime.backplane.redis.journal import RedisJournal
+
+    return Licences(database, journal) if isinstance(journal, RedisJournal) else None
 
 
 def info(settings: Settings, version: str) -> NodeInfo:

@@ -29,8 +29,6 @@ from aerostack_realtime.config import Settings
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.factory import claim
-from aerostack_realtime.documents.compactor import DocumentRule
-from aerostack_realtime.documents.service import Documents
 from aerostack_realtime.gateway.http.admin import stored_revocations
 from aerostack_realtime.gateway.http.metrics import DeliveryLatency, MetricsCall
 from aerostack_realtime.gateway.limits.connections import PendingSockets
@@ -47,6 +45,7 @@ from aerostack_realtime.records import ConnectionRecords
 from aerostack_realtime.reload import Parts, Reloader, access_of, log_bounds
 
 if TYPE_CHECKING:
+    from aerostack_realtime.documents.service import Documents
     from aerostack_realtime.gateway.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -148,7 +147,7 @@ class _Service:
         parts: Parts,
         application: Application,
         reloader: Reloader,
-        documents: Documents | None,
+        documents: "Documents | None",
     ) -> None:
         self._settings = settings
         self._node = node
@@ -281,12 +280,17 @@ async def _guard(hub: Hub, database: Database, changes: ChangeFanOut, rules: Rul
     return Guard(rules, memberships, time.monotonic)
 
 
-def _documents(settings: Settings, hub: Hub, database: Database) -> Documents | None:
-    """The documents of this node, if the settings name any."""
+def _documents(settings: Settings, hub: Hub, database: Database) -> "Documents | None":
+    """The documents of this node, if the settings name any. Imported only then."""
+    if not settings.documents:
+        return None
+    from aerostack_realtime.documents.compactor import DocumentRule
+    from aerostack_realtime.documents.service import Documents
+
     rules = [
         DocumentRule(Pattern(each.topic), each.compact_bytes, each.idle_seconds) for each in settings.documents
     ]
-    return Documents(rules, hub, database.messages) if rules else None
+    return Documents(rules, hub, database.messages)
 
 
 async def _tracing(settings: Settings, opened: AsyncExitStack) -> "Tracing | None":

@@ -1,4 +1,4 @@
-"""Which engine of the journal an address names."""
+"""Which engine of the journal an address names. That of Redis is imported for a cluster only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Final
 
 from aerostack_realtime.backplane.base import Epochs, Generations, Journal, JournalUnusable
 from aerostack_realtime.backplane.memory import HighWater, MemoryJournal
-from aerostack_realtime.backplane.redis import check as redis_check
 from aerostack_realtime.backplane.redis.address import is_redis_url, parse_address
-from aerostack_realtime.backplane.redis.journal import DEFAULTS, RedisJournal, RedisSettings
-from aerostack_realtime.backplane.redis.scripts import Keys
+from aerostack_realtime.backplane.redis.settings import DEFAULTS, RedisSettings
 
 MEMORY: Final = "memory"
 
@@ -37,6 +35,9 @@ async def problems(url: str, *, name: str) -> list[str]:
     """What is wrong with the server at an address that passed `check_backplane`; `name` is that of the journal."""
     if url == MEMORY:
         return []
+    from aerostack_realtime.backplane.redis import check as redis_check
+    from aerostack_realtime.backplane.redis.scripts import Keys
+
     address = parse_address(url)
     return await redis_check.problems(address, Keys.of(name, address.database))
 
@@ -60,6 +61,8 @@ def open_journal(
     check_backplane(url, clustered=arbiter is not None)
     if arbiter is None or url == MEMORY:
         return MemoryJournal(store=store, now=now, epochs=epochs)
+    from aerostack_realtime.backplane.redis.journal import RedisJournal
+
     return RedisJournal(parse_address(url), arbiter, node or secrets.token_hex(8), settings=redis, now=now)
 
 

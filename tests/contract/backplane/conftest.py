@@ -10,7 +10,8 @@ import pytest
 
 from aerostack_realtime.backplane.factory import open_journal
 from aerostack_realtime.backplane.redis.address import parse_address
-from aerostack_realtime.backplane.redis.journal import RedisJournal, RedisSettings
+from aerostack_realtime.backplane.redis.journal import RedisJournal
+from aerostack_realtime.backplane.redis.settings import RedisSettings
 from tests.contract.backplane.arbiter import SqliteGenerations
 from tests.contract.backplane.checker import violations
 from tests.contract.backplane.node import Node

@@ -6,4 +6,5 @@ scripts     the steps that run in Redis      session     from an address to a se
 appender    what waits, batches, order       tail        reads, each handled as it arrives
 reader      entries to items, broken logs    window      how much of the log Redis holds
 journal     the engine: backplane.base.Journal
+settings    how a node uses it
 """

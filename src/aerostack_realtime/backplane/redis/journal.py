@@ -10,8 +10,6 @@ from functools import partial
 from time import time_ns
 from typing import Any, Final
 
-from msgspec import Struct
-
 from aerostack_realtime.backplane.base import Generation, Generations, JournalListener, JournalUnusable
 from aerostack_realtime.backplane.items import SIGNS, AnyItem
 from aerostack_realtime.backplane.redis.address import Address
@@ -22,6 +20,7 @@ from aerostack_realtime.backplane.redis.login import ServerUnreachable
 from aerostack_realtime.backplane.redis.reader import LogReader
 from aerostack_realtime.backplane.redis.scripts import Keys
 from aerostack_realtime.backplane.redis.session import HEADROOM_US, Opener, Session
+from aerostack_realtime.backplane.redis.settings import DEFAULTS, RedisSettings
 from aerostack_realtime.backplane.redis.tail import Tail
 from aerostack_realtime.backplane.redis.window import LogWindow
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
@@ -35,20 +34,6 @@ REACH_SECONDS: Final = 2.0
 """Seconds out of reach after which the journal is reported as cut off."""
 RETRY_SECONDS: Final = 0.2
 """How soon a server that could not be used is tried again: it bounds the silence after a failover."""
-
-
-class RedisSettings(Struct, frozen=True):
-    """`name` tells the journals on one Redis apart. `max_waiting` bounds what a node accepted and has not read
-    back yet, `max_log` what Redis holds, both in bytes. `start_seconds`: how long `start` tries to connect, or to
-    read the next part of the log."""
-
-    name: str = "default"
-    max_waiting: int = 16 * 1024 * 1024
-    max_log: int = 512 * 1024 * 1024
-    start_seconds: float = 10.0
-
-
-DEFAULTS: Final = RedisSettings()
 
 
 def _wall_clock() -> int:

@@ -11,15 +11,11 @@ from msgspec import Struct
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.address import parameters, shown
 from aerostack_realtime.database.postgres.connection.errors import unusable
-from aerostack_realtime.database.postgres.connection.pool import (
-    OLDEST_VERSION,
-    SILENCE_SECONDS,
-    Connection,
-    TimeoutConnection,
-)
+from aerostack_realtime.database.postgres.connection.pool import OLDEST_VERSION, Connection, TimeoutConnection
 from aerostack_realtime.database.postgres.feed.catalogs import PUBLISHED
 from aerostack_realtime.database.postgres.feed.publication import creation
 from aerostack_realtime.database.postgres.migrations import SCHEMA, sql
+from aerostack_realtime.database.postgres.settings import SILENCE_SECONDS
 from aerostack_realtime.database.postgres.wal.slot import PLUGIN, default_name
 
 Server = dict[str, Any]

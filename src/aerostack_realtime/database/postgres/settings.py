@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS
+SILENCE_SECONDS: Final = 30.0
+"""Seconds without a reply that is due, after which the server counts as unreachable."""
 
 _SLOT: Final = re.compile("[a-z0-9_]{1,63}")
 

@@ -1,6 +1,7 @@
 """The address of a PostgreSQL server: a URL, or libpq's keywords and values (`host=… dbname=…`).
 
 Nothing of an address that cannot be read is ever printed, because any part of it may belong to the password.
+psycopg is imported for the address of a server only: with other databases nothing else imports it.
 """
 
 from __future__ import annotations
@@ -8,9 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any, Final
-
-import psycopg
-from psycopg import conninfo
 
 from aerostack_realtime.database.base import DatabaseUnusable
 
@@ -72,6 +70,9 @@ def shown(dsn: str) -> str:
 
 def _read(dsn: str) -> dict[str, Any]:
     """The parameters in `dsn`. libpq's own message may quote the password, so it is not repeated."""
+    import psycopg
+    from psycopg import conninfo
+
     try:
         given = conninfo.conninfo_to_dict(dsn)
         if not _is_misread(dsn, given):

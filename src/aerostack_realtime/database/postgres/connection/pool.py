@@ -27,6 +27,7 @@ from aerostack_realtime.database.postgres.connection.cancellation import (
     raise_if_cancelled,
 )
 from aerostack_realtime.database.postgres.connection.errors import translate, unusable
+from aerostack_realtime.database.postgres.settings import SILENCE_SECONDS
 from aerostack_realtime.protocol.errors import Overloaded, ServerClosing, Unavailable
 
 OLDEST_VERSION: Final = 13
@@ -38,9 +39,6 @@ WAITING_LIMIT: Final = 1_000
 """Commands that may wait for a connection: any more would wait longer than their clients do."""
 CLOSE_SECONDS: Final = 5.0
 """How long closing waits for cancelled statements."""
-
-SILENCE_SECONDS: Final = 30.0
-"""Seconds without a reply that is due, after which the server counts as unreachable."""
 
 Connection = AsyncConnection[TupleRow]
 Result = TypeVar("Result")

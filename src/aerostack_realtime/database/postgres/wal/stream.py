@@ -19,7 +19,8 @@ from psycopg import pq, sql
 from aerostack_realtime.database.base import LARGE_BYTES, DatabaseUnusable
 from aerostack_realtime.database.postgres.connection.address import parameters
 from aerostack_realtime.database.postgres.connection.errors import unusable
-from aerostack_realtime.database.postgres.connection.pool import SILENCE_SECONDS, TimeoutConnection
+from aerostack_realtime.database.postgres.connection.pool import TimeoutConnection
+from aerostack_realtime.database.postgres.settings import SILENCE_SECONDS
 
 PG_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in µs since the Unix epoch: the zero of PostgreSQL's timestamps."""

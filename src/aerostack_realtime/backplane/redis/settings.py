@@ -1,0 +1,21 @@
+"""How a node uses the Redis of its journal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class RedisSettings(Struct, frozen=True):
+    """`name` tells the journals on one Redis apart. `max_waiting` bounds what a node accepted and has not read
+    back yet, `max_log` what Redis holds, both in bytes. `start_seconds`: how long `start` tries to connect, or to
+    read the next part of the log."""
+
+    name: str = "default"
+    max_waiting: int = 16 * 1024 * 1024
+    max_log: int = 512 * 1024 * 1024
+    start_seconds: float = 10.0
+
+
+DEFAULTS: Final = RedisSettings()
