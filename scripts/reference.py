@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 import aerostack_realtime
 from aerostack_realtime import blocking
-from aerostack_realtime.cli.main import app
+from aerostack_realtime.cli.main import COMMANDS, command
 from aerostack_realtime.gateway.http import openapi
 from aerostack_realtime.protocol import close_codes, errors
 
@@ -34,9 +32,9 @@ def cli() -> str:
     """Every command with its arguments and options."""
     parts = ["# Command line\n\n", _NOTE.format(source="src/aerostack_realtime/cli/")]
     parts.append("`aerostack COMMAND --help` prints the same in a terminal.\n")
-    for name, command in _commands("aerostack", typer.main.get_command(app)):
-        parts += [f"\n## `{name}`\n\n{_prose(command.help)}\n"]
-        shown = [each for each in command.params if each.name != "help" and not getattr(each, "hidden", False)]
+    for name, found in [pair for word in COMMANDS for pair in _commands(f"aerostack {word}", command(word))]:
+        parts += [f"\n## `{name}`\n\n{_prose(found.help)}\n"]
+        shown = [each for each in found.params if each.name != "help" and not getattr(each, "hidden", False)]
         rows = [(_spelling(each), _meaning(each)) for each in shown]
         if rows:
             parts += ["\n", _table(("argument", "meaning"), rows)]

@@ -27,7 +27,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Final, Self
 
-MODULES: Final = ("aerostack_realtime.cli.main", "aerostack_realtime.gateway.http.openapi", "tests.faults.skewed")
+from aerostack_realtime.cli.main import COMMANDS
+
+MODULES: Final = (
+    *(f"aerostack_realtime.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()),
+    "aerostack_realtime.backplane.redis.check",
+    "aerostack_realtime.backplane.redis.journal",
+    "aerostack_realtime.database.postgres.database",
+    "aerostack_realtime.database.sqlite.database",
+    "aerostack_realtime.documents.service",
+    "aerostack_realtime.gateway.http.openapi",
+    "aerostack_realtime.gateway.yjs.endpoint",
+    "tests.faults.skewed",
+)
+"""What a server imports only when it needs it is among them."""
 ROOT: Final = Path(__file__).parents[1]
 MAX_BYTES: Final = 1 << 20
 """Of a request: the arguments and the environment."""

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from aerostack_realtime import Aerostack
 from aerostack_realtime.access.identity import sign
-from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http import pages
 from aerostack_realtime.protocol.errors import NotFound
 from tests.flow.cluster import Cluster
 from tests.flow.conftest import OPEN_RULE, SERVE_KEY, ServerProcess
@@ -122,7 +122,7 @@ async def audited(server: ServerProcess) -> list[dict[str, Any]]:
 async def test_the_page_has_a_strict_policy_and_dev_offers_its_key(
     node: ServerProcess, console: Callable[[str], Console]
 ) -> None:
-    assert static.missing() is None, "make install builds the pages"
+    assert pages.missing() is None, "make install builds the pages"
     async with aiohttp.ClientSession() as http, http.get(f"{node.url}/console") as answer:
         assert answer.url.path == "/console/"
         assert answer.headers["Cache-Control"] == "no-cache"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http import pages
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -17,7 +17,7 @@ async def test_dev_serves_the_documentation_when_it_is_built(node: "ServerProces
     async with aiohttp.ClientSession(node.url) as browser:
         async with browser.get("/docs/") as answer:
             text = await answer.text()
-        if not (static.ROOT / "docs").is_dir():  # `make check` builds it
+        if not (pages.ROOT / "docs").is_dir():  # `make check` builds it
             assert (answer.status, "run `make docs`" in text) == (404, True)
             return
         assert "<title>Aerostack Realtime" in text

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from aerostack_realtime import Aerostack
-from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http import pages
 from tests.flow.command import COMMAND, environment
 from tests.flow.wire import PATIENCE_SECONDS
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.database("sqlite")
 
 @pytest.fixture(autouse=True)
 def built() -> None:
-    assert static.missing() is None, "make install builds them"
+    assert pages.missing() is None, "make install builds them"
 
 
 @asynccontextmanager

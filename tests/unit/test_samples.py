@@ -13,7 +13,7 @@ import typer
 from click import UsageError
 
 from aerostack_realtime import config
-from aerostack_realtime.cli.main import app
+from aerostack_realtime.cli.main import COMMANDS, app, command
 from aerostack_realtime.config import SettingsError
 
 ROOT: Final = Path(__file__).parents[2]
@@ -63,12 +63,14 @@ def commands() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("place", "line"), list(commands()))
 def test_a_command_of_a_sample_exists_with_its_options(place: str, line: str) -> None:
-    command: Any = typer.main.get_command(app)
+    found: Any = typer.main.get_command(app)
     arguments = shlex.split(line)[1:]
-    while getattr(command, "commands", None) and arguments and arguments[0] in command.commands:
-        command = command.commands[arguments.pop(0)]
+    if arguments and arguments[0] in COMMANDS:
+        found = command(arguments.pop(0))
+    while getattr(found, "commands", None) and arguments and arguments[0] in found.commands:
+        found = found.commands[arguments.pop(0)]
     try:
-        command.make_context("aerostack", arguments)
+        found.make_context("aerostack", arguments)
     except UsageError as error:
         pytest.fail(f"{place}: {line}: {error.format_message()}")
     except typer.Exit:

@@ -17,7 +17,7 @@ from aerostack_realtime.cli.tables import DatabaseAddress, opened
 from aerostack_realtime.config import Loaded, Settings, SettingsError
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import backend_of, shown
-from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http import pages
 from aerostack_realtime.gateway.websocket.batched_writes import open_batch, path_of
 from aerostack_realtime.protocol.errors import AerostackError
 
@@ -71,7 +71,7 @@ def _check_all(found: Loaded, address: str, named: bool) -> None:
     except DatabaseUnusable as error:
         problems.append(str(error))
     problems += _backplane_problems(found.settings)
-    if (unbuilt := static.missing()) is not None:
+    if (unbuilt := pages.missing()) is not None:
         note(unbuilt)
     out.print(f"frames are written by: {path_of(open_batch(found.settings.batched_writes, lambda _: None))}")
     if problems:

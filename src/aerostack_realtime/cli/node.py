@@ -24,7 +24,7 @@ from aerostack_realtime.config import DEV_SECRET_KEY, Loaded, Settings, Settings
 from aerostack_realtime.config.log_settings import LogSettings
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.database.factory import shown
-from aerostack_realtime.gateway.http import static
+from aerostack_realtime.gateway.http import pages
 from aerostack_realtime.server import run
 
 DevPort = Annotated[
@@ -270,7 +270,7 @@ def run_server(
         log_format.configure(settings.logging)
     except OSError as error:
         fail(f"Cannot write the audit log to {settings.logging.audit_file}: {error.strerror}.", 2)
-    if (unbuilt := static.missing()) is not None:
+    if (unbuilt := pages.missing()) is not None:
         note(unbuilt)
     try:
         uvloop.run(_until_signal(settings, ready, reread, shared_port))

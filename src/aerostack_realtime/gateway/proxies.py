@@ -1,12 +1,17 @@
-"""The address that a request comes from, also behind trusted proxies."""
+"""The address that a request comes from, also behind trusted proxies.
+
+The settings are checked with it by every command, so it does not import aiohttp.
+"""
+
+from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiohttp import hdrs
-from aiohttp.web import BaseRequest
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN: Final = "unknown"
@@ -27,7 +32,7 @@ class Proxies:
 
     def of(self, request: BaseRequest) -> str:
         """The address of the client that sent a request."""
-        return self.client(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+        return self.client(request.remote, request.headers.getall("X-Forwarded-For", []))
 
     def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """The client's address: the last hop that is not a trusted proxy, so that addresses which a client
@@ -45,7 +50,7 @@ class Proxies:
 
     def secure(self, request: BaseRequest) -> bool:
         """Whether the client's own connection uses TLS, which a trusted proxy reports in X-Forwarded-Proto."""
-        forwarded = request.headers.get(hdrs.X_FORWARDED_PROTO)
+        forwarded = request.headers.get("X-Forwarded-Proto")
         return request.secure or (forwarded == "https" and self.trusts(request.remote))
 
     def trusts(self, peer: str | None) -> bool:

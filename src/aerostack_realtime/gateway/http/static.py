@@ -1,19 +1,13 @@
 """Files for browsers: the client as ES modules and, for development, the home page and the examples."""
 
 from html import escape
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from aerostack_realtime.gateway.http import headers
+from aerostack_realtime.gateway.http.pages import ROOT, missing
 
-ROOT: Final = Path(__file__).parent.parent.parent / "web"
-"""Built by `make install` from packages/ and examples/; the wheel contains it."""
-
-BUILT: Final = tuple(
-    ROOT / each for each in ("index.html", "console/index.html", "sdk/aerostack.js", "sdk/aerostack-react.js")
-)
 _TYPES: Final = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -28,13 +22,6 @@ _DOCS: Final = ROOT / "docs"
 
 _PROJECT: Final = '<meta name="aerostack-project" content="'
 """How a page learns which project the server holds; the pages are built with `default`."""
-
-
-def missing() -> str | None:
-    """What to say when the pages were not built; None when they are there."""
-    if all(path.is_file() for path in BUILT):
-        return None
-    return "The browser client and the pages are not built: run `make install` in the source tree."
 
 
 def routes(*, project: str, examples: bool) -> list[web.RouteDef]:
