@@ -22,6 +22,11 @@ export default defineConfig({
         },
       },
       {
+        root: `${import.meta.dirname}/../console`,
+        resolve: { alias },
+        test: { name: 'console', include: ['tests/*.test.{ts,tsx}'], testTimeout: 60_000 },
+      },
+      {
         resolve: { alias },
         test: {
           name: 'integration',
