@@ -14,6 +14,9 @@ import apsw
 from aerostack_realtime.database.base import DatabaseUnusable
 from aerostack_realtime.protocol.errors import AerostackError, BadMessage, ServerClosing, TooLarge, Unavailable
 
+IN_MEMORY = ":memory:"
+"""SQLite opens no file of this name."""
+
 
 def connect(path: Path, *, busy_ms: int, create: bool = False) -> apsw.Connection:
     """Open `path` for reading and writing. Raises apsw.Error."""
@@ -29,6 +32,10 @@ def first_connection(path: Path, *, busy_ms: int) -> apsw.Connection:
 
     A file with content keeps its journal mode, since others may rely on it. Raises DatabaseUnusable.
     """
+    if str(path) == IN_MEMORY:
+        raise DatabaseUnusable(
+            f"{path} is a database without a file, which no other program can write: name a file."
+        )
     if path.is_dir():
         raise DatabaseUnusable(f"{path} is a directory: name a database file in it.")
     if not path.parent.is_dir():

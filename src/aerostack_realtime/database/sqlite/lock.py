@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from aerostack_realtime.database.base import DatabaseUnusable
+from aerostack_realtime.database.sqlite.connection import IN_MEMORY
 
 
 def lock_path(path: Path) -> Path:
@@ -30,7 +31,7 @@ class ServerLock:
     def __init__(self, path: Path) -> None:
         self._path = lock_path(path)
         self._descriptor: int | None = None
-        if not self._path.parent.is_dir() or path.is_dir():
+        if not self._path.parent.is_dir() or path.is_dir() or str(path) == IN_MEMORY:
             return  # opening the database reports it
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
