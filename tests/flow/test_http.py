@@ -142,9 +142,17 @@ async def test_a_wrong_body_is_a_bad_message(http: Http, path: str, body: bytes)
     assert (status, answer["error"]["code"]) == (400, "bad_message")
 
 
+async def test_a_missing_topic_names_the_parameter(http: Http) -> None:
+    for path, parameter in (HISTORY, "room"), (PRESENCE, "topic"):
+        status, answer = await http.get(path.partition("?")[0])
+        assert (status, answer["error"]["code"]) == (400, "invalid_topic")
+        assert f"?{parameter}=chat/general" in answer["error"]["message"]
+
+
 async def test_a_body_beyond_the_limit_is_too_large(http: Http) -> None:
     status, answer = await http.post(PUBLISH, data=io.BytesIO(b" " * (1024 * 1024 + 1)))
     assert (status, answer["error"]["code"]) == (413, "too_large")
+    assert "at most 1048576 bytes" in answer["error"]["message"]
 
 
 async def test_an_unknown_path_is_not_found(http: Http) -> None:

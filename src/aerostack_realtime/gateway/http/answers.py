@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, RateLimited
+from aerostack_realtime.protocol import topics
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, InvalidTopic, RateLimited
 from aerostack_realtime.protocol.messages import too_deep
 from aerostack_realtime.protocol.nesting import exceeds
 
@@ -39,6 +40,14 @@ async def read_body(request: web.Request, kind: Any, nesting: int) -> Any:
         raise BadMessage(f"The body does not fit this call: {invalid}. See /openapi.json.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise BadMessage(f"The body has to be JSON in UTF-8: {malformed}.") from None
+
+
+def read_topic(request: web.Request, name: str, project: str) -> str:
+    """The topic of the query string, in its canonical form. Raises InvalidTopic, also when it is missing."""
+    written = request.query.get(name)
+    if not written:
+        raise InvalidTopic(f"The parameter {name} is missing: name a topic, such as ?{name}=chat/general.")
+    return topics.canonical(written, project)
 
 
 def read_integer(request: web.Request, name: str, low: int, high: int) -> int | None:

@@ -37,6 +37,9 @@ ALLOWED_HEADERS: Final = ", ".join(
     )
 )
 """What pages may send: our own clients the first three, the published ones the others as well."""
+_TOO_LARGE: Final = (
+    "A call's body is at most {} bytes, and this one is larger: send less at once, or raise [limits] body_bytes."
+)
 
 
 METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
@@ -91,7 +94,7 @@ async def _answer(
         return error_response(error)
     except web.HTTPRequestEntityTooLarge:
         counters.errors[TooLarge.code] += 1
-        return error_response(TooLarge("The body is too large for this call."))
+        return error_response(TooLarge(_TOO_LARGE.format(request.client_max_size)))
     except web.HTTPException as answer:
         if answer.status < 400:
             raise

@@ -11,7 +11,7 @@ from aerostack_realtime.access.identity import Identity
 from aerostack_realtime.channels.counts import ChannelStatus
 from aerostack_realtime.channels.hub import Hub, Outcome
 from aerostack_realtime.database.message_store import MessageStore
-from aerostack_realtime.gateway.http.answers import as_json, read_body, read_integer
+from aerostack_realtime.gateway.http.answers import as_json, read_body, read_integer, read_topic
 from aerostack_realtime.gateway.http.callers import Callers, traceparent_of
 from aerostack_realtime.gateway.limits.settings import Limits
 from aerostack_realtime.gateway.websocket.rights import Guard
@@ -50,7 +50,7 @@ class RealtimeCalls:
 
     async def history(self, request: web.Request) -> web.Response:
         identity = self._callers.identify(request)
-        topic = topics.canonical(request.query.get("room", ""), self._project)
+        topic = read_topic(request, "room", self._project)
         await self._guard.permissions(identity).settle(topic, "history")
         limit = read_integer(request, "limit", 1, 2**63 - 1)
         before = read_integer(request, "before", 0, 2**63 - 1)
@@ -93,7 +93,7 @@ class RealtimeCalls:
 
     async def presence(self, request: web.Request) -> web.Response:
         identity = self._callers.identify(request)
-        topic = topics.canonical(request.query.get("topic", ""), self._project)
+        topic = read_topic(request, "topic", self._project)
         await self._guard.permissions(identity).settle(topic, "presence")
         return as_json({"members": self._hub.presence.members(topic)})
 
