@@ -1,10 +1,12 @@
-import type { Channel, HistoryMessage } from 'aerostack-realtime'
+import type { Channel, HistoryMessage, RealtimePayload } from 'aerostack-realtime'
 import { createClient } from 'aerostack-realtime'
+import { createServer } from 'aerostack-realtime/server'
 
 declare const roomId: string
 declare const user: { id: string; name: string }
 declare const currentUser: { name: string }
 declare const newAccessToken: string
+declare const [orderId, userId]: [number, string]
 
 const realtime = createClient({ url: 'http://localhost:8787' })
 const channel: Channel = realtime.channel(`chat/${roomId}`)
@@ -16,6 +18,45 @@ channel.publish('message', {
   text: 'Hello everyone!',
   timestamp: Date.now(),
 })
+
+// Publish from the server
+const sdk = createServer({ url: 'http://localhost:8787', secretKey: 'ac_secret_dev' })
+sdk.socket.emit('message', {
+  id: crypto.randomUUID(),
+  user: 'System',
+  text: 'Order #1234 has been shipped',
+}, `notifications/${userId}`)
+
+// Server: just run the SQL
+await sdk.db.query(
+  'INSERT INTO orders (id, user_id, total, status) VALUES (?, ?, ?, ?)',
+  [orderId, userId, 99.99, 'pending']
+)
+await sdk.db.query(
+  'UPDATE orders SET status = ? WHERE id = ?',
+  ['shipped', orderId]
+)
+
+// Event payload, word for word from the reference; a listener for it receives what the client delivers
+interface ReferencePayload<T> {
+  type: 'db_change' | 'event'
+  topic: string
+  operation?: 'INSERT' | 'UPDATE' | 'DELETE'  // DB changes only
+  event?: string                               // Custom events only
+  data: T                                      // New/current row or event data
+  old?: T                                      // Previous value (UPDATE and DELETE)
+  userId?: string
+  timestamp?: number | string
+}
+const payload: Omit<ReferencePayload<number>, 'type'> = {} as RealtimePayload<number>
+
+// Connection management and the methods of the tables
+const unsub: () => void = realtime.onStatusChange((status) => console.log(status))
+unsub()
+const listener = ({ data, old }: { data: unknown; old?: unknown }) => console.log(data, old)
+channel.on('INSERT', listener).on('*', listener).off('INSERT', listener)
+channel.untrack()
+channel.unsubscribe()
 
 // Update presence state
 channel.track({
@@ -41,4 +82,4 @@ await realtime.connect()
 realtime.disconnect()
 realtime.setToken(newAccessToken)
 
-export { older }
+export { older, payload }

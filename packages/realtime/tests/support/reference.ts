@@ -1,9 +1,20 @@
 import type { ComponentType } from 'react'
 
+/** The components of the reference, and their properties. */
+interface Components {
+  Chat: { roomId: string }
+  ChatRoom: { roomId: string }
+  CollaborativeTodos: { listId: string }
+  ConnectionIndicator: object
+  LiveMetrics: object
+  LiveOrders: object
+  OnlineUsers: { roomId: string }
+}
+
 /** A component of the reference. Its types are loose on purpose, so it is compiled separately (tests/reference). */
-export async function reference(
-  name: 'ChatRoom' | 'OnlineUsers',
-): Promise<ComponentType<{ roomId: string }>> {
+export async function reference<Name extends keyof Components>(
+  name: Name,
+): Promise<ComponentType<Components[Name]>> {
   const file = new URL(`../reference/${name}.tsx`, import.meta.url).pathname
   return (await import(/* @vite-ignore */ file))[name]
 }
