@@ -187,8 +187,8 @@ class StreamRecovery:
         await self._rows.announce_unknown(NOTHING_LOST if self._alone else self._journal.last)
         self._restored = True
 
-    def tell(self, stream: Stream) -> None:
-        """Let all nodes know what this one knows of a stream, as soon as it is delivered here."""
+    def share(self, stream: Stream) -> None:
+        """Send all nodes what this one knows of a stream, once it is delivered here."""
         if stream.visible and not self._alone:
             with suppress(AerostackError):
                 self._journal.append(stream.snapshot(self._journal.last))

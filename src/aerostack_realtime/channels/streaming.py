@@ -252,7 +252,7 @@ class Streaming:
         """An opening of this node turned out not to be one; for a node that knows less it may have been."""
         stream = self.streams.find(*key)
         if stream is not None:
-            self.recovery.tell(stream)
+            self.recovery.share(stream)
         if item.persist and stream is not None and stream.visible:
             self._report(Settlement(position, "stored", stream.timestamp))
         elif item.persist:

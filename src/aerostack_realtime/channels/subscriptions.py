@@ -185,7 +185,7 @@ class Subscriptions:
         channel = self._registry.heard.get(topic)
         return None if channel is None else channel.replay
 
-    def tell(
+    def confirm(
         self,
         subscriber: Subscriber,
         command: messages.Subscribe,

@@ -74,7 +74,7 @@ def resumes_at_once(command: messages.Subscribe, subscriber: Subscriber, hub: Hu
     page = hub.shared_history.find(epoch, command.topic, gap.after, gap.until)
     if page is None or sum(len(memoryview(each.data)) for each in page) > AT_ONCE_BYTES:
         return False
-    subscriptions.tell(subscriber, command, recovered=False)
+    subscriptions.confirm(subscriber, command, recovered=False)
     command = subscriptions.send_stored(subscriber, command, page)
     command = replace(command, since=subscriptions.cursor_at(gap.until))
     subscriptions.subscribe(subscriber, command, confirmed=True)
@@ -153,7 +153,7 @@ class CatchUp:
             await self._replayed(command)
         while stored and (gap := self._subscriptions.gap(command)) is not None:
             if epoch != self._database.epoch:
-                self._subscriptions.tell(self._subscriber, command, recovered=False)
+                self._subscriptions.confirm(self._subscriber, command, recovered=False)
                 confirmed, epoch = True, self._database.epoch
             began = perf_counter()
             page = await self._hub.shared_history.after(epoch, command.topic, gap.after, gap.until, PAGE)
@@ -188,7 +188,7 @@ class CatchUp:
             position = _place(page[0]) - 1 if page else until
             count = len(page)
         command = replace(command, since=self._subscriptions.cursor_at(max(position, 0)))
-        self._subscriptions.tell(self._subscriber, command, recovered=recovered, history=count)
+        self._subscriptions.confirm(self._subscriber, command, recovered=recovered, history=count)
         command = self._subscriptions.send_stored(self._subscriber, command, page)
         more, sent = command.history == "all", 0
         while more:
@@ -256,7 +256,7 @@ class CatchUp:
         """Send all rows but the last ones, which are returned with their cursor: the transaction has ended."""
         async with self._database.snapshot(table, selection) as snapshot:
             command = replace(command, since=snapshot.cursor)
-            self._subscriptions.tell(self._subscriber, command, recovered=None)
+            self._subscriptions.confirm(self._subscriber, command, recovered=None)
             self.sends_rows = True
             waiting: list[Row] = []
             async for rows in snapshot:
