@@ -227,7 +227,7 @@ class Channel:
         own, so that two programs of one user have a cursor each. Raises like `publish`, but continues to try after
         a retryable refusal, which goes to `on_error`.
         """
-        await self._tracking.track(dict(state), per)
+        await self._tracking.track(state, per)
 
     async def untrack(self) -> None:
         """Leave the channel's members; does nothing when not tracked."""

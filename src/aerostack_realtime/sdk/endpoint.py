@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import ClientSession, ClientTimeout, ClientWebSocketResponse, ClientWSTimeout
 
 from aerostack_realtime.protocol import topics
-from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, BadMessage, Internal, InvalidTopic, Unavailable
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
 from aerostack_realtime.sdk.reconnect_policy import NextStep, error_of, error_of_status, next_step_of_status
 from aerostack_realtime.sdk.server_list import ServerList
@@ -83,12 +83,12 @@ class Endpoint:
 
         Raises InvalidTopic.
         """
-        return topics.without_project(topics.canonical(topic, self._project))
+        return topics.without_project(topics.canonical(_text(topic), self._project))
 
     def wire_topic(self, topic: str) -> str:
         """The topic as it is sent: canonical where the project is known, otherwise without it. Raises
         InvalidTopic."""
-        return topics.canonical(topic, self._project) if self._project else self.channel_name(topic)
+        return topics.canonical(_text(topic), self._project) if self._project else self.channel_name(topic)
 
     def next_server(self) -> None:
         """The connection to the current server ended: the next dial begins with another one."""
@@ -256,6 +256,13 @@ def reason_of(failure: Exception) -> str:
     if isinstance(failure, TimeoutError):
         return "no answer in time"
     return str(failure).rstrip(".") or type(failure).__name__
+
+
+def _text(topic: object) -> str:
+    """The topic, if it is a text. Raises InvalidTopic."""
+    if isinstance(topic, str):
+        return topic
+    raise InvalidTopic(f"A topic is a text such as 'orders' or 'chat/general', not {topic!r:.80}.")
 
 
 def _checked(credential: str | None, name: str) -> str | None:

@@ -1,12 +1,12 @@
 """The presence of this client in one channel, which is restored after a reconnect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET
 
 from aerostack_realtime.protocol import messages
-from aerostack_realtime.protocol.errors import Unavailable
+from aerostack_realtime.protocol.errors import BadMessage, Unavailable
 from aerostack_realtime.protocol.messages import MemberKind
 from aerostack_realtime.sdk.internals import ClientInternals
 from aerostack_realtime.sdk.outbox import new_id
@@ -32,8 +32,11 @@ class Tracking:
         """Whether the client is a member, or is about to be one."""
         return self._newest is not None
 
-    async def track(self, state: dict[str, Any], per: MemberKind) -> None:
+    async def track(self, state: Mapping[str, Any], per: MemberKind) -> None:
         """Become a member with `state`, or change the state. Raises as `Channel.track`."""
+        if not isinstance(state, Mapping):
+            raise BadMessage(f"A state is a mapping such as {{'name': 'Ada'}}, not {state!r:.80}.")
+        state = dict(state)
         id = self._newest = new_id()
         self._changed()
         try:

@@ -28,7 +28,7 @@ def test_an_unusable_file_is_refused_with_a_next_step(
 
 
 @pytest.mark.parametrize("name", [":memory:", ".", "nowhere/shop.db"])
-def test_no_lock_is_made_where_there_is_no_file(
+def test_a_lock_without_a_database_file_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
