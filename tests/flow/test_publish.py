@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.flow.calls import Http
-from tests.flow.wire import TEXT, Dial, Wire, frame
+from tests.flow.wire import PATIENCE_SECONDS, TEXT, Dial, Wire, frame
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -47,8 +47,9 @@ async def test_data_is_passed_on_byte_for_byte(node: "ServerProcess", dial: Dial
     await wire.subscribe("publish/bytes")
     data = b'{"big": 12345678901234567890123, "z":1,"a" : 1.10, "a":"\\u00e9"}'
     wire.write(frame(b'{"type":"publish","topic":"publish/bytes","event":"e","data":' + data + b"}"))
-    while data not in (await wire._frame())[1]:
-        pass
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while data not in (await wire._frame())[1]:
+            pass
 
 
 async def test_a_publish_without_an_id_is_not_acknowledged(node: "ServerProcess", dial: Dial) -> None:

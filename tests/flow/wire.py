@@ -11,7 +11,8 @@ import socket
 import struct
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +21,10 @@ PATIENCE_SECONDS: Final = 100.0
 
 RECEIVE_BYTES: Final = 1 << 18
 """What is taken from the network for a client that does not read; the rest waits at the server."""
+
+LISTED: Final = 20
+LISTED_CHARACTERS: Final = 300
+"""How many of the messages that were passed over a failure lists, and how much of each."""
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 ABNORMAL = 1006
@@ -55,6 +60,18 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, masked: bool 
     else:
         head += struct.pack("!BQ", mask | 127, size)
     return head + (b"\0\0\0\0" if masked else b"") + payload
+
+
+@contextmanager
+def _noting(awaited: str, passed: Collection[dict[str, Any]]) -> Iterator[None]:
+    """Say in an exception what was awaited, and what came instead."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"Awaited: {awaited[:LISTED_CHARACTERS]}. Passed over, the last {LISTED}:")
+        for message in list(passed)[-LISTED:]:
+            error.add_note(f"  {json.dumps(message)[:LISTED_CHARACTERS]}")
+        raise
 
 
 class Wire:
@@ -139,8 +156,9 @@ class Wire:
         """Say something with an `id`, and return what is answered to it; what comes before is heard later."""
         fields.setdefault("id", os.urandom(6).hex())
         self.say(type, **fields)
-        while (answer := await self._receive()).get("id") != fields["id"] or answer["type"] == "event":
-            self._passed.append(answer)
+        with _noting(f"an answer to {type} {fields}", self._passed):
+            while (answer := await self._receive()).get("id") != fields["id"] or answer["type"] == "event":
+                self._passed.append(answer)
         return answer
 
     async def subscribe(self, topic: str, **fields: Any) -> dict[str, Any]:
@@ -160,22 +178,30 @@ class Wire:
         return self._passed.popleft() if self._passed else await self._receive()
 
     async def _receive(self) -> dict[str, Any]:
-        while True:
-            opcode, payload = await self._frame()
-            if opcode == TEXT:
-                message: dict[str, Any] = json.loads(payload)
-                return message
-            if opcode == PING and self.answers_pings:
-                self.write(frame(payload, PONG))
-            if opcode == CLOSE:
-                raise Closed(struct.unpack("!H", payload[:2])[0], payload[2:].decode())
+        """The next message from the network. Pings do not lengthen the wait for it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                opcode, payload = await self._frame()
+                if opcode == TEXT:
+                    message: dict[str, Any] = json.loads(payload)
+                    return message
+                if opcode == PING and self.answers_pings:
+                    self.write(frame(payload, PONG))
+                if opcode == CLOSE:
+                    raise Closed(struct.unpack("!H", payload[:2])[0], payload[2:].decode())
 
     async def hear(self, type: str, **fields: Any) -> dict[str, Any]:
-        """The next message of that type with those fields; others are passed over."""
-        while True:
-            message = await self.next()
-            if message["type"] == type and all(message.get(name) == value for name, value in fields.items()):
-                return message
+        """The next message of that type with those fields; others are passed over.
+
+        If there is none, the exception lists the messages that were passed over.
+        """
+        passed: deque[dict[str, Any]] = deque(maxlen=LISTED)
+        with _noting(f"{type} {fields}", passed):
+            while True:
+                message = await self.next()
+                if message["type"] == type and all(message.get(name) == value for name, value in fields.items()):
+                    return message
+                passed.append(message)
 
     async def events(self, count: int) -> list[dict[str, Any]]:
         """The next `count` events; other messages are passed over."""
@@ -185,16 +211,18 @@ class Wire:
         """Everything that the server had for us when it handled a ping sent now."""
         self.say("ping")
         heard: list[dict[str, Any]] = []
-        while (message := await self.next())["type"] != "pong":
-            heard.append(message)
+        with _noting("pong", heard):
+            while (message := await self.next())["type"] != "pong":
+                heard.append(message)
         return heard
 
     async def control(self, opcode: int) -> bytes:
         """The payload of the next control frame of a kind."""
-        while True:
-            found, payload = await self._frame()
-            if found == opcode:
-                return payload
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                found, payload = await self._frame()
+                if found == opcode:
+                    return payload
 
     async def ended(self) -> Closed:
         """How the server ends the connection; ABNORMAL when it cuts it."""
@@ -217,22 +245,21 @@ class Wire:
         self.writer.transport.abort()
 
     async def _frame(self) -> tuple[int, bytes]:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            first, second = await self.reader.readexactly(2)
-            assert first & 0x30 == 0, "no other extension exists"
-            assert second & 0x80 == 0, "a server does not mask"
-            size = second & 0x7F
-            if size == 126:
-                [size] = struct.unpack("!H", await self.reader.readexactly(2))
-            elif size == 127:
-                [size] = struct.unpack("!Q", await self.reader.readexactly(8))
-            payload = await self.reader.readexactly(size)
-            if first & 0x40:
-                assert self.extensions is not None, "no extension was agreed on"
-                assert first == 0xC1, "only text is compressed"
-                self.compressed += 1
-                payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
-            return first & 0x0F, payload
+        first, second = await self.reader.readexactly(2)
+        assert first & 0x30 == 0, "no other extension exists"
+        assert second & 0x80 == 0, "a server does not mask"
+        size = second & 0x7F
+        if size == 126:
+            [size] = struct.unpack("!H", await self.reader.readexactly(2))
+        elif size == 127:
+            [size] = struct.unpack("!Q", await self.reader.readexactly(8))
+        payload = await self.reader.readexactly(size)
+        if first & 0x40:
+            assert self.extensions is not None, "no extension was agreed on"
+            assert first == 0xC1, "only text is compressed"
+            self.compressed += 1
+            payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
+        return first & 0x0F, payload
 
 
 Dial = Callable[..., Awaitable[Wire]]
