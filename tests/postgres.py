@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+
+from tests.ports import Port
 
 SETTINGS = {
     "wal_level": "logical",
@@ -86,7 +87,8 @@ class PostgresServer:
         begins with those files but for their replication slots, as after a base backup."""
         self.directory = Path(tempfile.mkdtemp(prefix="apg-", dir=None if disk else _memory()))
         self.data = data or self.directory / "data"
-        self.port = _free_port() if tcp else PORT
+        self._kept = Port() if tcp else None
+        self.port = PORT if self._kept is None else self._kept.number
         self._host = "127.0.0.1" if tcp else str(self.directory)
         self._settings = (
             SETTINGS
@@ -191,6 +193,8 @@ class PostgresServer:
     def remove(self) -> None:
         if self.runs:
             self.crash()
+        if self._kept is not None:
+            self._kept.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
@@ -293,12 +297,6 @@ def _memory() -> Path | None:
         if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
             return MEMORY
     return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

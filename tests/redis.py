@@ -20,9 +20,9 @@ from typing import Any, Self
 
 import hiredis
 
+from tests.ports import Port
+
 EMPTY = '""'
-HIGHEST_PORT = 55_535
-"""A node of Redis Cluster also listens on the port that is higher by 10,000."""
 PATIENCE = 100.0
 """Seconds after which a server is not going to answer."""
 
@@ -40,13 +40,6 @@ def _locks_debug(name: str) -> bool:
     return int(major[1]) >= 7
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class RedisError(Exception):
     pass
 
@@ -59,9 +52,8 @@ class RedisServer:
 
     def __init__(self, **settings: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ard-"))
-        self.port = free_port()
-        while self.port > HIGHEST_PORT:
-            self.port = free_port()
+        self._port = Port()
+        self.port = self._port.number
         self.socket = self.directory / "redis.sock"
         self._settings = {
             "bind": "127.0.0.1",
@@ -187,6 +179,7 @@ class RedisServer:
     def remove(self) -> None:
         if self._process is not None:
             self.kill()
+        self._port.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _arguments(self) -> tuple[str, ...]:
@@ -229,13 +222,15 @@ class WatchedRedis:
 
     NAME = "main"
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", *, down_after_ms: int = 500) -> None:
         """`host`: the address of this machine by which the servers know each other and clients find them."""
         self._host = host
         how = {"bind": host, "protected_mode": "no"}
         self.master = RedisServer.started(**how)
         self.replica = RedisServer.started(**how, replicaof=f"{host} {self.master.port}")
-        self.sentinels = [Sentinel(self.NAME, self.master, quorum=2, host=host) for _ in range(3)]
+        self.sentinels = [
+            Sentinel(self.NAME, self.master, quorum=2, down_after_ms=down_after_ms, host=host) for _ in range(3)
+        ]
         for sentinel in self.sentinels:
             sentinel.start()
         for sentinel in self.sentinels:

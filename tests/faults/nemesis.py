@@ -16,7 +16,7 @@ from tests.faults.plan import LONGEST_PAUSE, Fault, FaultKind, of_database
 from tests.faults.postgres_backup import PostgresVault
 from tests.faults.postgres_faults import PostgresFaults
 from tests.faults.stage import Stage, Stuck
-from tests.redis import free_port
+from tests.ports import free_port
 
 BACKUP_EVERY: Final = 12
 """Faults between two backups."""

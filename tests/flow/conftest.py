@@ -23,6 +23,7 @@ from tests.flow.calls import Http
 from tests.flow.cluster import Cluster
 from tests.flow.databases import Database, Databases, PostgresDatabases, SqliteFiles
 from tests.flow.wire import Dial, Wire
+from tests.ports import Port
 from tests.redis import RedisServer
 
 SECRET_KEY = "ac_secret_dev"
@@ -61,7 +62,7 @@ class ServerProcess:
         self.config = config
         self.url = ""
         self.secret_key = SECRET_KEY
-        self._port = "0"
+        self._port = Port()
         self._process: preloaded.Process | asyncio.subprocess.Process | None = None
 
     @property
@@ -72,10 +73,11 @@ class ServerProcess:
     async def start(self) -> None:
         """Start it, and return when it listens."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEROSTACK_")}
-        arguments = ["dev", "--port", self._port, "--db", self.database.address]
+        port = str(self._port.number)
+        arguments = ["dev", "--port", port, "--db", self.database.address]
         if self.config is not None:
             arguments = ["serve", "--config", str(self.config)]
-            environment |= {"AEROSTACK_PORT": self._port, "AEROSTACK_DATABASE": self.database.address}
+            environment |= {"AEROSTACK_PORT": port, "AEROSTACK_DATABASE": self.database.address}
         if self.backplane is not None:
             environment["AEROSTACK_BACKPLANE"] = self.backplane
         with self.log.open("ab") as log:
@@ -91,7 +93,7 @@ class ServerProcess:
         assert self._process.stdout is not None, "it is a pipe"
         async for line in self._process.stdout:
             if ready := _READY.search(line.decode()):
-                self.url, self._port = ready.groups()
+                self.url = ready[1]
                 return
         raise AssertionError(f"The server did not start: {self.log.read_text()}")
 
@@ -111,6 +113,7 @@ class ServerProcess:
         """End it if it runs."""
         if self._process is not None:
             await self._end("kill")
+        self._port.release()
 
     async def _end(self, how: str, *arguments: int) -> int:
         process, self._process = self._process, None

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ import pytest
 
 from tests.flow.calls import Http
 from tests.flow.wire import Closed, Dial
+from tests.ports import free_port
 from tests.redis import RedisServer
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ async def prometheus(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
                 f"rule_files: [{ALERTS}]\n"
                 f"scrape_configs: [{{job_name: aerostack, static_configs: [{{targets: ['{target}']}}]}}]\n"
             )
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            port = free_port()
             process = await asyncio.create_subprocess_exec(
                 "prometheus",
                 f"--config.file={config}",

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 from aerostack_realtime import Payload, RealtimeClient
 from tests.flow.reverse_proxy import NAMES, caddy, haproxy, nginx
 from tests.flow.wire import PATIENCE_SECONDS, PING, PONG, Wire, frame
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.flow.conftest import ServerProcess
@@ -41,8 +41,7 @@ class Proxy:
 @contextlib.asynccontextmanager
 async def running(name: str, server: "ServerProcess", folder: Path) -> AsyncIterator[Proxy]:
     """The proxy, once a WebSocket passes it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (folder / "proxy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *COMMANDS[name](server.url.removeprefix("http://"), f"127.0.0.1:{port}", folder),

@@ -6,7 +6,8 @@ import pytest
 
 from aerostack_realtime.backplane import factory
 from tests.contract.backplane.sharing_proxy import SharingProxy
-from tests.redis import RedisServer, Sentinel, free_port
+from tests.ports import free_port
+from tests.redis import RedisServer, Sentinel
 
 PASSWORD = "s3cret-pa55"
 ADMIN = ("default", PASSWORD)

@@ -7,12 +7,16 @@ import pytest
 
 from tests.contract.backplane.conftest import RedisCluster
 from tests.contract.backplane.node import Node, settle
-from tests.redis import WatchedRedis, free_port
+from tests.ports import free_port
+from tests.redis import WatchedRedis
+
+DOWN_AFTER_MS = 2_000
+"""A master that a busy machine stops for half a second must not be replaced before a test does something to it."""
 
 
 @pytest.fixture
 def watched() -> Iterator[WatchedRedis]:
-    watched = WatchedRedis()
+    watched = WatchedRedis(down_after_ms=DOWN_AFTER_MS)
     yield watched
     watched.remove()
 

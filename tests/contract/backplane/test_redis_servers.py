@@ -13,7 +13,8 @@ from tests.authority import Authority
 from tests.contract.backplane.conftest import RedisCluster
 from tests.contract.backplane.node import settle
 from tests.contract.backplane.sharing_proxy import SharingProxy
-from tests.redis import RedisServer, Sentinel, free_port
+from tests.ports import free_port
+from tests.redis import RedisServer, Sentinel
 
 PASSWORD = "s3cret-pa55"
 RIGHTS = ("+@stream", "+@hash", "+@scripting", "+@connection", "+@pubsub", "+time", "+exists", "+info", "+role")
