@@ -131,7 +131,7 @@ class SqliteBackend:
         """
         finished = subprocess.run(
             ["sqlite3", "-batch", "-bail", str(self.path)],
-            input=".timeout 10000\nPRAGMA synchronous=OFF;\n" + ";\n".join([*statements, ""]),
+            input=".timeout 100000\nPRAGMA synchronous=OFF;\n" + ";\n".join([*statements, ""]),
             capture_output=True,
             encoding="utf-8",
             check=False,

@@ -39,7 +39,7 @@ class SqliteFile:
         self.address = str(path)
 
     async def write(self, sql: str) -> str:
-        settings = ("-cmd", ".timeout 5000", "-cmd", "PRAGMA synchronous=OFF")  # no test ends the machine
+        settings = ("-cmd", ".timeout 100000", "-cmd", "PRAGMA synchronous=OFF")  # no test ends the machine
         return await _run(("sqlite3", "-bail", *settings, self.address), sql)
 
     def restore(self, backup: Path) -> None:

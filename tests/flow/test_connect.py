@@ -148,7 +148,7 @@ async def test_an_unauthenticated_client_is_closed_in_time(serve: Serve) -> None
 
 
 async def test_an_expired_token_is_warned_of_and_then_receives_nothing(serve: Serve) -> None:
-    server = await serve(f"{CLOSED}\n[limits]\ntoken_grace_seconds = 3")
+    server = await serve(f"{CLOSED}\n[limits]\ntoken_grace_seconds = 6")
     forgets = await Wire.open(server.url, query={"token": token(lives=0.2)})
     renews = await Wire.open(server.url, query={"token": token("bob", lives=0.2)})
     for wire in (forgets, renews):

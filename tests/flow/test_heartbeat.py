@@ -17,7 +17,7 @@ Serve = Callable[[str], Awaitable["ServerProcess"]]
 
 
 async def test_only_who_answers_stays(serve: Serve, dial: Dial) -> None:
-    server = await serve("anonymous = true\n[limits]\nheartbeat_seconds = 1")
+    server = await serve("anonymous = true\n[limits]\nheartbeat_seconds = 2")
     silent, alive = await dial(server), await dial(server)
     silent.answers_pings = False
     await alive.subscribe("heartbeat/alive")

@@ -86,7 +86,7 @@ async def test_every_event_of_a_list_counts(serve: Serve, calls: Calls) -> None:
 
 
 async def test_bytes_published_have_the_rate_that_they_have_over_websocket(serve: Serve, calls: Calls) -> None:
-    http = calls(await serve(settings("publish_bytes_per_second = 10", "publish_bytes_burst = 2500")))
+    http = calls(await serve(settings("publish_bytes_per_second = 0.1", "publish_bytes_burst = 2500")))
     event = {"topic": "a/b", "event": "e", "data": "x" * 1000}
     found = [(await http.post(PUBLISH, event, token("ann")))[0] for _ in range(3)]
     assert found == [200, 200, 429]

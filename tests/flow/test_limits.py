@@ -128,7 +128,7 @@ async def test_messages_beyond_the_rate_are_refused_and_a_flood_is_closed(serve:
 
 
 async def test_bytes_published_beyond_the_rate_are_refused(serve: Serve, people: People) -> None:
-    server = await serve(settings("publish_bytes_per_second = 1", "publish_bytes_burst = 3000"))
+    server = await serve(settings("publish_bytes_per_second = 0.01", "publish_bytes_burst = 3000"))
     wire = await people(server)
     await wire.hear("connected")
     answers = [await wire.ask("publish", topic="a/b", event="e", data="x" * 1000) for _ in range(4)]

@@ -126,7 +126,7 @@ async def test_unread_snapshots_cost_little_and_block_nobody(
 
 
 async def test_a_snapshot_that_times_out_names_the_next_step(serve: Serve, dial: Dial, calls: Calls) -> None:
-    server = await serve(f"{UNTHROTTLED}\nsnapshot_seconds = 0.5\n{TABLES}")
+    server = await serve(f"{UNTHROTTLED}\nsnapshot_seconds = 3\n{TABLES}")
     await fill(calls(server), server.database)
     wire = await dial(server)
     came = await begin(wire)
@@ -144,7 +144,7 @@ async def test_a_snapshot_that_times_out_names_the_next_step(serve: Serve, dial:
 async def test_a_ping_is_answered_while_the_rows_wait_for_their_reader(
     serve: Serve, dial: Dial, calls: Calls
 ) -> None:
-    server = await serve(f"{UNTHROTTLED}\nheartbeat_seconds = 2\n{TABLES}")
+    server = await serve(f"{UNTHROTTLED}\nheartbeat_seconds = 4\n{TABLES}")
     await fill(calls(server), server.database)
     wire, other = await dial(server), await dial(server)
     await begin(wire)

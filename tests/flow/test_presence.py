@@ -171,7 +171,7 @@ async def test_a_killed_client_leaves(node: "ServerProcess", dial: Dial) -> None
 async def test_a_client_behind_a_cut_network_leaves_after_the_heartbeat(
     serve: Callable[[str], Awaitable["ServerProcess"]], dial: Dial
 ) -> None:
-    server = await serve("anonymous = true\n[limits]\nheartbeat_seconds = 1")
+    server = await serve("anonymous = true\n[limits]\nheartbeat_seconds = 2")
     watcher = await dial(server)
     await watcher.subscribe("presence/cut")
     async with Proxy(server.url) as proxy:

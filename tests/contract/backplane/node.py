@@ -76,9 +76,12 @@ class Recorder:
     async def until_gap(self, count: int = 1) -> None:
         await self.until(lambda: len(self.gaps) >= count)
 
-    async def until_reach(self, *reports: str) -> None:
-        """Until exactly these reports were made: "cut off", "reconnected"."""
-        await self.until(lambda: self.reach == [*reports])
+    async def until_cut_off(self) -> None:
+        await self.until(lambda: self.reach[-1:] == ["cut off"])
+
+    async def until_reconnected(self) -> None:
+        """Until it reports so. On a busy machine it may be cut off more than once."""
+        await self.until(lambda: self.reach[-1:] == ["reconnected"])
 
     async def until_more(self, count: int = 100) -> None:
         wanted = len(self.entries) + count

@@ -46,7 +46,7 @@ async def _until_gap(nodes: list[Node]) -> None:
 
 async def _until_cut_off(nodes: list[Node]) -> None:
     for node in nodes:
-        await node.heard.until_reach("cut off")
+        await node.heard.until_cut_off()
 
 
 async def test_redis_restarts_with_its_data_and_a_gap_is_reported(tmp_path: Path) -> None:
@@ -82,15 +82,16 @@ async def test_a_frozen_redis_cuts_nodes_off_and_loses_nothing(
             node.append()
     redis_server.thaw()
     for node in nodes:
-        await node.heard.until_reach("cut off", "reconnected")
+        await node.heard.until_reconnected()
     await _quiet(nodes)
     assert [node.heard.gaps for node in nodes] == [[], [], []]
 
 
-async def test_a_redis_that_stalls_for_a_second_goes_unnoticed(
+async def test_a_redis_that_stalls_for_a_moment_goes_unnoticed(
     redis_server: RedisServer, nodes: list[Node]
 ) -> None:
-    redis_server.command("DEBUG", "SLEEP", "1")
+    """For less than the two seconds of REACH_SECONDS, with time for a busy machine to answer."""
+    redis_server.command("DEBUG", "SLEEP", "0.5")
     await _quiet(nodes)
     assert [node.heard.gaps for node in nodes] == [[], [], []]
     assert [node.heard.reach for node in nodes] == [[], [], []]
@@ -119,7 +120,7 @@ async def test_many_generations_within_a_minute_are_reported_and_slowed_down(
         redis_server.command("FLUSHALL")
         await a.heard.until_gap(number)
     redis_server.command("FLUSHALL")
-    await a.heard.until_reach("cut off")
+    await a.heard.until_cut_off()
     assert "nodes disagree about which Redis is the master" in caplog.text
 
 

@@ -34,7 +34,8 @@ async def test_nodes_are_sent_what_is_appended(redis_server: RedisServer, redis_
     before = reads(redis_server)
     for _ in range(ROUNDS):
         await settle(a, b)
-    assert reads(redis_server) - before < ROUNDS, "each round would take two reads of each node"
+    found = reads(redis_server) - before  # beside those by the clock, which are more on a busy machine
+    assert found < 2 * ROUNDS, "each round would take two reads of each node"
 
 
 async def test_large_entries_are_announced_and_read(redis_cluster: RedisCluster) -> None:
