@@ -230,7 +230,7 @@ async def test_openapi_describes_every_call(http: Http) -> None:
 async def test_a_body_that_never_comes_ends_with_408(
     serve: Callable[[str], Awaitable["ServerProcess"]],
 ) -> None:
-    server = await serve("anonymous = true\n[limits]\nhandshake_seconds = 0.2")
+    server = await serve("anonymous = true\n[limits]\nhandshake_seconds = 2")
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     head = f"POST {PUBLISH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + "{"
