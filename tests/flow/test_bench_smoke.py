@@ -83,7 +83,7 @@ def test_two_nodes_deliver_all_in_order() -> None:
 
 def test_persisted_publishes_on_two_nodes_are_received_and_stored() -> None:
     with started(), OURS_PERSISTED.running() as nodes:
-        found = run(saturate(nodes, publishers=4, window=4, seconds=0.5))
+        found = run(saturate(nodes, publishers=4, window=4, seconds=1.5))
     assert found.rate > 0
     assert list(found.cpu_us) == ["nodes", "Redis", "PostgreSQL", "generator"]
 
@@ -128,7 +128,7 @@ def test_a_snapshot_and_the_changes_after_it_are_the_table(database: Database) -
 
 def test_every_acknowledged_message_is_stored_once(database: Database) -> None:
     with database.running() as server:
-        assert run(acknowledge(server, database, warm_s=0.1, measure_s=0.5)).rate > 0
+        assert run(acknowledge(server, database, warm_s=0.1, measure_s=1.5)).rate > 0
 
 
 def test_a_filled_history_is_read_by_whole_pages(database: Database) -> None:

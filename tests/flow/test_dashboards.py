@@ -92,7 +92,7 @@ async def prometheus(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
         async def run(target: str) -> Prometheus:
             config = tmp_path / "prometheus.yml"
             config.write_text(
-                "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\n"
+                "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}\n"
                 f"rule_files: [{ALERTS}]\n"
                 f"scrape_configs: [{{job_name: aerostack, static_configs: [{{targets: ['{target}']}}]}}]\n"
             )
