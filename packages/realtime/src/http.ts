@@ -12,8 +12,11 @@ export async function call<T>(
   try {
     response = await fetch(url, init)
   } catch (error) {
-    const { message } = error as Error
-    throw new AerostackError('network', message, true, topic, error)
+    const { message, cause } = error as Error
+    const reason = (cause as Error | undefined)?.message || message // Node's message is only "fetch failed"
+    const [address] = url.split('?')
+    const sentence = `No answer from ${address}: ${reason}. Check that a server runs there, and the address.`
+    throw new AerostackError('network', sentence, true, topic, error)
   }
   const body = await response.json().catch(() => null)
   if (response.ok && body) return body

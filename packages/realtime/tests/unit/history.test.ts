@@ -34,10 +34,14 @@ test('a refusal rejects with the error of the server', async () => {
 })
 
 test('a network failure is a retryable error', async () => {
-  const fetch = () => Promise.reject(new TypeError('fetch failed'))
+  const cause = new Error('connect ECONNREFUSED 127.0.0.1:1')
+  const fetch = () => Promise.reject(new TypeError('fetch failed', { cause }))
   const { client } = bench({ fetch })
   await expect(client.channel('chat/general').getHistory()).rejects.toMatchObject({
     code: 'network',
     retryable: true,
+    message: expect.stringMatching(
+      /^No answer from http.*history: connect ECONNREFUSED.*Check that a server/,
+    ),
   })
 })
