@@ -52,10 +52,11 @@ def check(content: Mapping[str, Any], struct: type[Struct], at: Path = ()) -> li
             found += check(value, inner, path)
         else:
             found.append(Mistake(path, f"{name} is a table: write [{name}] and its settings below"))
-    missing = [name for name, field in known.items() if field.required and name not in content]
+    required = [name for name, field in known.items() if field.required]
+    missing = [name for name in required if name not in content]
     if missing:
         found.append(Mistake(at, f"{_title(at)} needs {' and '.join(missing)}"))
-    elif not found or all(each.path != (*at, name) for each in found for name in plain):
+    elif plain.keys() >= set(required):
         found += _out_of_bounds(struct, plain, at)
     return found
 

@@ -1,11 +1,14 @@
 """Mistakes in a settings file: all at once, each with its line and the nearest name."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import fields
 
-from aerostack_realtime.config import SettingsError, load, read
-from aerostack_realtime.config.mistakes import lines
+from aerostack_realtime.config import Settings, SettingsError, catalog, load, read
+from aerostack_realtime.config.mistakes import check, lines
 
 WRONG = """\
 datbase = "x.db"
@@ -56,6 +59,7 @@ def test_all_mistakes_are_reported_with_line_and_nearest_name(tmp_path: Path) ->
         ("limits = 1", "line 1: limits is a table: write [limits] and its settings below."),
         ("channels = 1", "line 1: channels is a list of tables: write [[channels]] before each."),
         ("zzz = 1", "line 1: there is no setting 'zzz'; `aerostack config` lists all settings."),
+        ("[[channels]]\ntopic = 5", "line 2: topic is a text, not 5."),
         ("port = 70000", "line 1: port is a number from 0 (a free one) to 65535."),
         ("port = 2026-11-28", 'line 1: port is a whole number, not "2026-11-28".'),
         (f'port = "{"x" * 99}"', f'line 1: port is a whole number, not "{"x" * 38}….'),
@@ -63,6 +67,23 @@ def test_all_mistakes_are_reported_with_line_and_nearest_name(tmp_path: Path) ->
 )
 def test_a_mistake_says_what_to_write(tmp_path: Path, text: str, sentence: str) -> None:
     assert refused(tmp_path / "aerostack.toml", text) == [sentence]
+
+
+VALUES: list[Any] = [-1, float("nan"), "", [5], {"a": 1}]
+
+
+def test_no_value_of_any_setting_makes_the_check_itself_fail() -> None:
+    for section in fields(Settings):
+        inner = catalog.struct_of(section.type)
+        contents = [{section.name: value} for value in VALUES]
+        for field in fields(inner) if inner is not None else ():
+            tables: list[dict[str, Any]] = [{field.name: value} for value in VALUES]
+            tables += [{**table, "topic": "a/{b}"} for table in tables]
+            is_list = catalog.is_list(section.type)
+            contents += [{section.name: [table] if is_list else table} for table in tables]
+        for content in contents:
+            if not check(content, Settings):
+                msgspec.convert(content, Settings)
 
 
 def test_mistakes_in_variables_name_the_variable(tmp_path: Path) -> None:
