@@ -98,7 +98,8 @@ return position
 )
 
 # Called by every node that comes to this generation; the first one writes. It also completes an opening that ended
-# between the arbiter and Redis.
+# between the arbiter and Redis. Trimming to the known floor comes first: then a server that is out of memory takes
+# the opening, too. It is small, and nodes can make room only in a generation that has begun.
 OPEN: Final = Script.of(
     _TIME
     + """
@@ -119,6 +120,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     end
   end
 end
+redis.call('XTRIM', KEYS[1], 'MINID', '~', head[7] or '0')
 local position = math.max(tonumber(ARGV[2]), top + 1)
 local at = text(time(tonumber(head[3] or '0'), tonumber(head[4] or '0')))
 redis.call('XADD', KEYS[1], text(position) .. '-0',
