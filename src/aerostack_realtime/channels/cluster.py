@@ -51,6 +51,8 @@ class Cluster:
         self.digests = Digests()
         self.is_learning = True
         """Whether this node still lacks members that other nodes make. It announces no changes meanwhile."""
+        self.has_joined = False
+        """Whether this node has said Hello, at its start."""
         self.joined_at = 0
         """The position at which this node joined last."""
         self._journal = journal
@@ -83,6 +85,7 @@ class Cluster:
         """Say Hello, at the start or after this node was declared dead. Raises Overloaded, Unavailable."""
         self._joining = True
         self._journal.append(Hello(self._info.name, self._info.version))
+        self.has_joined = True
         if not self.is_learning:
             self.announce_members()
 
@@ -131,7 +134,7 @@ class Cluster:
 
     def beat(self, connections: int) -> None:
         """Give a sign of life; call it once a second."""
-        if self._leaving:
+        if self._leaving or not self.has_joined:
             return
         if self._roster_due:
             self.announce_members()

@@ -27,7 +27,7 @@ from aerostack_realtime.channels.repeated_events import RepeatedEvents
 from aerostack_realtime.channels.totals import Totals, totals
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.protocol import frames, messages
-from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Unavailable
+from aerostack_realtime.protocol.errors import BadMessage, Conflict, NotFound, Overloaded, Unavailable
 from aerostack_realtime.records import Person
 
 
@@ -72,15 +72,18 @@ class Hub:
     # --- the cluster -------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take in what the journal holds, and join the cluster; `caught_up` follows, at once for a single node.
+        """Take in what the journal holds, and join the cluster, as soon as the journal takes that; `caught_up`
+        follows, at once for a single node.
 
         Raises JournalUnusable, Unavailable.
         """
         await self._journal.start(self._replica)
         await self._streaming.recovery.restore()
-        with suppress(Unavailable):  # the resolver tries again
+        with suppress(Overloaded, Unavailable):  # the resolver tries again
             await self._resolver.take_licence()
-        self._cluster.join()
+        with suppress(Overloaded, Unavailable):
+            self._cluster.join()
+        self._resolver.wake()
 
     async def run(self) -> None:
         """Deal with dead nodes and with a journal that began again, until cancelled."""

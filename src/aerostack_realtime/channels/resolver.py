@@ -63,10 +63,13 @@ class Resolver:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        trouble = ""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             try:
+                if not self._cluster.has_joined and not self._cluster.is_leaving:
+                    self._cluster.join()
                 if self._cluster.is_dead:
                     await self._rejoin()
                 elif self._store.needs_licence:
@@ -75,8 +78,11 @@ class Resolver:
                 await self._settle_doubtful()
                 await self._settle_orphans()
                 await self._restore()
+                trouble = ""
             except AerostackError as error:
-                log.warning("a dead node cannot be dealt with now, trying again: %s", error.message)
+                if error.message != trouble:
+                    log.warning("this node's part in the cluster waits, trying again: %s", error.message)
+                trouble = error.message
                 await asyncio.sleep(self._retry_seconds)
                 self._wanted.set()
 

@@ -252,9 +252,19 @@ class Replicas:
         for name in names:
             self.start(name)
 
-    def start(self, name: str, *, feed: object = None, previous: bool = False, alone: bool = False) -> Node:
-        """A node joins; it is ready once the others have run. One that is `alone` has no cluster."""
+    def start(
+        self,
+        name: str,
+        *,
+        feed: object = None,
+        previous: bool = False,
+        alone: bool = False,
+        refusal: AerostackError | None = None,
+    ) -> Node:
+        """A node joins; it is ready once the others have run. One that is `alone` has no cluster. `refusal` is
+        what its journal says at first."""
         node = Node(self, name, feed=feed, previous=previous, alone=alone)
+        node.journal.refusal = refusal
         self.loop.run_until_complete(node.hub.start())
         self.nodes.append(node)
         self.tasks[name] = self.loop.create_task(node.hub.run())

@@ -5,7 +5,7 @@ import pytest
 
 from aerostack_realtime.backplane.items import Settle
 from aerostack_realtime.channels.hub import Outcome
-from aerostack_realtime.protocol.errors import AerostackError, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 from tests.unit.channels.replicas import TOPIC, Replicas, events, is_ready, presence
 
 
@@ -148,6 +148,25 @@ def test_a_question_that_the_journal_refuses_is_forgotten(cluster: Replicas) -> 
     cluster.settle()
     assert [data for _, data in events(peer.take())] == [2]
     assert len(answer) == 1, "the answers of refused commands are not expected any more"
+
+
+def test_a_node_that_the_journal_refuses_at_its_start_joins_later(cluster: Replicas) -> None:
+    a = cluster.nodes[0]
+    a.hub.presence.track(a.peer(), TOPIC, "ann", {})
+    cluster.beat()
+    c = cluster.start("c", refusal=Overloaded("Redis is out of memory."))
+    cluster.beat(3)
+    assert not is_ready(c)
+    assert [each.name for each in a.hub.nodes()] == ["a", "b"]
+    c.journal.refusal = None
+    cluster.settle()
+    assert is_ready(c)
+    assert [each.name for each in a.hub.nodes()] == ["a", "b", "c"]
+    assert c.hub.presence.members(TOPIC) == a.hub.presence.members(TOPIC)
+    answer = c.publish("stored", persist=True)
+    cluster.settle()
+    c.store.commit()
+    assert isinstance(answer[0], Outcome)
 
 
 def test_presence_that_changed_while_cut_off_is_made_up_for(cluster: Replicas) -> None:
