@@ -95,6 +95,12 @@ class RedisServer:
         return str(next(line.partition(":")[2] for line in lines if line.startswith("redis_version:")))
 
     @property
+    def used_memory(self) -> int:
+        """In bytes, as it is compared with maxmemory."""
+        lines = self.command("INFO", "memory").decode().splitlines()
+        return next(int(line.partition(":")[2]) for line in lines if line.startswith("used_memory:"))
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "it runs"
         return self._process.pid

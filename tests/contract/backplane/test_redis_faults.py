@@ -153,6 +153,34 @@ async def test_a_full_redis_refuses_publishes_and_loses_nothing(
     assert [node.heard.gaps for node in nodes] == [[], [], []]
 
 
+async def test_a_redis_that_the_journal_has_filled_takes_publishes_again(
+    redis_server: RedisServer, redis_cluster: RedisCluster
+) -> None:
+    a, b = [await redis_cluster.join(name, kept_seconds=2) for name in ("a", "b")]
+    await settle(a, b)
+    for number in range(200):
+        item = a.append(publish(f"{number} " + 10_000 * "x"))
+    for node in (a, b):
+        await node.heard.until_item(item)
+    redis_server.command("CONFIG", "SET", "maxmemory", redis_server.used_memory - 500_000)
+    assert "out of memory" in (await a.until_refused()).message
+    await settle(a, b)
+    c = await redis_cluster.join("c")
+    await settle(a, b, c)
+    assert [node.heard.gaps for node in (a, b, c)] == [[], [], []]
+
+
+async def test_a_generation_begins_on_a_redis_that_is_out_of_memory(
+    redis_server: RedisServer, nodes: list[Node]
+) -> None:
+    redis_server.command("CONFIG", "SET", "maxmemory", "1")
+    redis_server.command("FLUSHALL")
+    await _until_gap(nodes)
+    assert "out of memory" in (await nodes[0].until_refused()).message
+    redis_server.command("CONFIG", "SET", "maxmemory", "0")
+    await _quiet(nodes)
+
+
 @pytest.fixture
 async def lossy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
     async with LossyProxy(redis_server.port) as proxy:

@@ -28,9 +28,16 @@ BATCH_BYTES: Final = 256 * 1024
 """A batch is a step that stops Redis for a moment: 256 KiB take it about 0.1 ms."""
 RETRY_SECONDS: Final = 0.1
 """How soon a batch is offered again to a server that refused it for now: out of memory, too few replicas."""
+CALM_SECONDS: Final = 5.0
+"""How long nothing may be refused until a trouble is over: a full server takes a batch now and then."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _FULL: Final = "Redis is out of memory, so nothing can be published now; retry in a moment."
+FULL: Final = (
+    "Redis is out of memory and refuses publishes. The journal is trimmed to its newest 30 seconds meanwhile; "
+    "raise the maxmemory of Redis, or remove other data from it."
+)
+"""For operators."""
 _WAITING: Final = "Too many messages wait for the journal; retry in a moment."
 
 
@@ -78,6 +85,9 @@ class Appender:
         self.refusal: AerostackError | None = None
         """Why the server takes nothing for now; None while it does."""
         self.out_of_memory = False
+        self._trouble = ""
+        """What was logged of the server's last refusal, until nothing has been refused for a while."""
+        self._calm: asyncio.TimerHandle | None = None
         self.mark = 0
         self.floor = 0
         self.batches = 0
@@ -130,6 +140,8 @@ class Appender:
         self._target = None
         self._flying = None
         self._accept()
+        self._stay_troubled()
+        self._trouble = ""
 
     async def drain(self) -> None:
         """Return when all is appended, or there is no server to append to."""
@@ -180,8 +192,8 @@ class Appender:
             self._flying = None
             batch.position = reply
             if self.refusal is not None:
-                log.info("the journal can be appended to again")
                 self._accept()
+                self._calm = self._loop.call_later(CALM_SECONDS, self._calmed)
             self._send()
             return
         if isinstance(reply, ConnectionLost):
@@ -201,22 +213,34 @@ class Appender:
         """The server wrote nothing and may take it later."""
         words = str(error)
         self.out_of_memory = "OOM" in words
+        trouble, reason = error.code, f"the journal cannot be appended to: {words[:200]}"
         if self.out_of_memory:
-            refusal: AerostackError = Overloaded(_FULL)
+            self.refusal, trouble, reason = Overloaded(_FULL), _FULL, FULL
         elif error.code == scripts.MARK:
-            refusal = Unavailable(
+            self.refusal = Unavailable(
                 "The database that keeps the journal's high-water mark is out of reach; retry in a moment."
             )
         else:
-            refusal = Unavailable(f"Redis refuses to write ({words[:120]}); retry in a moment.")
-        if self.refusal is None:
-            log.warning("the journal cannot be appended to: %s", words[:200])
-        self.refusal = refusal
+            self.refusal = Unavailable(f"Redis refuses to write ({words[:120]}); retry in a moment.")
+        self._stay_troubled()
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning("%s", reason)
         self._loop.call_later(RETRY_SECONDS, self._retry, target, batch)
 
     def _accept(self) -> None:
         self.refusal = None
         self.out_of_memory = False
+
+    def _stay_troubled(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
+            self._calm = None
+
+    def _calmed(self) -> None:
+        self._trouble = ""
+        self._calm = None
+        log.info("the journal can be appended to again")
 
     def _retry(self, target: Target, batch: _Batch) -> None:
         if self._target is target and self._flying is batch:

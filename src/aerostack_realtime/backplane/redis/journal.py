@@ -60,13 +60,15 @@ class RedisJournal:
         self._now = now
         self._opener = Opener(address, self._keys, arbiter, node, now)
         self._appender = Appender(node, max_bytes=settings.max_waiting, headroom=HEADROOM_US)
-        self._window = LogWindow(settings.max_log)
+        self._window = LogWindow(settings.max_log, int(settings.kept_seconds * 1e6))
         self._loop = asyncio.get_running_loop()
         self._listener: JournalListener | None = None
         self._reader: LogReader | None = None
         self._log: Log | None = None
         self._session: Session | None = None
         self._lost_at = self._loop.time()
+        self._newest = 0
+        self._newest_at = self._lost_at
         self._cut = False
         self._trouble = ""
         self._starting: asyncio.Timeout | None = None
@@ -227,9 +229,19 @@ class RedisJournal:
                 session.leave(reason)
             await self._opener.raise_mark(session, self.last)
             self._appender.mark = session.mark
-            if self._appender.out_of_memory and (floor := self._window.emergency_floor()) > self._appender.floor:
-                log.warning("Redis is out of memory: the journal is trimmed to its newest 30 seconds")
-                self.trim(floor)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Trim what is older than 30 seconds while the server is out of memory. Call it every half second."""
+        newest, now = self._entries().newest, self._loop.time()
+        if newest != self._newest:
+            self._newest, self._newest_at = newest, now
+        if not self._appender.out_of_memory:
+            return
+        floor = self._window.emergency_floor(newest, int((now - self._newest_at) * 1e6))
+        if floor > self._appender.floor:
+            self._window.trim(floor)
+            self._appender.floor = floor
 
     async def _watch_reach(self) -> None:
         while True:

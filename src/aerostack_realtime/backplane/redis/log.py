@@ -31,6 +31,11 @@ class Log:
         return missing is None or self._reader.at - missing >= ALL_PUBLISHED_US
 
     @property
+    def newest(self) -> int:
+        """The position of the newest entry that was taken."""
+        return self._reader.entry
+
+    @property
     def heard(self) -> int:
         """The position of the newest entry that was heard of on the channel."""
         return self._reader.heard

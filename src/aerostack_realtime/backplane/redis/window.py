@@ -7,11 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from aerostack_realtime.backplane.redis.settings import DEFAULTS
+
 STEP_US: Final = 1_000_000
 STEPS: Final = 64
 """The size is known at one position per second of the journal's time, and per 1/64 of the limit."""
-KEPT_US: Final = 30_000_000
-"""What a node that joins, or was away for a moment, must find: the newest 30 seconds are never trimmed."""
+KEPT_US: Final = int(DEFAULTS.kept_seconds * 1_000_000)
+SIGNS: Final = 10
+"""A tenth of what is kept, three seconds, stays when all of the log is older."""
 ENTRY_BYTES: Final = 100
 """What Redis needs for an entry besides its batch."""
 
@@ -23,10 +26,11 @@ class _Mark(Struct, frozen=True):
 
 
 class LogWindow:
-    """Counts what is read. `limit` is in bytes."""
+    """Counts what is read. `limit` is in bytes, `kept` in µs: the newest part, which is never trimmed."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, kept: int = KEPT_US) -> None:
         self._limit = limit
+        self._kept = kept
         self._step = limit // STEPS
         self._total = 0
         self._marks: deque[_Mark] = deque()
@@ -66,14 +70,23 @@ class LogWindow:
         newest = self._marks[-1].at
         floor = 0
         for mark in self._marks:
-            if mark.at > newest - KEPT_US:
+            if mark.at > newest - self._kept:
                 break
             floor = mark.position
             if self._total - mark.before <= allowed:
                 break
         return floor
 
-    def emergency_floor(self) -> int:
-        """The highest floor that keeps the newest 30 seconds: for a server that is out of memory."""
-        newest = self._marks[-1].at if self._marks else 0
-        return max((mark.position for mark in self._marks if mark.at <= newest - KEPT_US), default=0)
+    def emergency_floor(self, newest: int, stalled: int = 0) -> int:
+        """The entry at which the log may begin when the server is out of memory: the newest 30 seconds stay.
+
+        `newest` is the position of the newest entry. For `stalled` µs nothing has been appended, by this node's
+        clock. The journal's time stands still meanwhile, so every entry is older by that. If the log is longer, a
+        few seconds of the journal's time stay: a node that joins finds a sign of life of every other node there.
+        """
+        if not self._marks:
+            return 0
+        kept = max(self._kept - stalled, self._kept // SIGNS)
+        limit = self._marks[-1].at - kept
+        floor = max((mark.position for mark in self._marks if mark.at <= limit), default=0)
+        return floor if floor > self._marks[0].position or stalled < self._kept else newest

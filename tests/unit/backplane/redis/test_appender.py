@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from aerostack_realtime.backplane.items import Batch, Beat, decode_batch
-from aerostack_realtime.backplane.redis.appender import Appender, Target
+from aerostack_realtime.backplane.redis.appender import FULL, Appender, Target
 from aerostack_realtime.backplane.redis.connection import Answered, Connection, ConnectionLost, ServerError
 from aerostack_realtime.backplane.redis.scripts import APPEND, PUBLISHED_BYTES, Keys
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
@@ -125,6 +125,24 @@ async def test_a_refusal_is_passed_on_until_it_ends(
     server.answer(100)
     await append(appender, 2)
     assert [numbers(batch) for batch in server.batches] == [[1], [1], [2]]
+
+
+async def test_a_server_that_takes_a_batch_now_and_then_is_logged_once(
+    appender: Appender, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = ServerError("OOM command not allowed when used memory > 'maxmemory'.")
+    appender.attach(server.target())
+    await append(appender, 1)
+    await append(appender, 2)
+    server.answer(full)
+    await server.again.wait()
+    server.answer(100)
+    server.answer(full)
+    assert [record.message for record in caplog.records] == [FULL]
+    appender.detach()
+    appender.attach(server.target())
+    server.answer(ServerError("NOREPLICAS Not enough good replicas to write."))
+    assert "NOREPLICAS" in caplog.records[-1].message
 
 
 @pytest.mark.parametrize("words", ["GENERATION 2", "READONLY You can't write against a read only replica."])

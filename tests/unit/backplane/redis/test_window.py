@@ -29,7 +29,7 @@ def test_a_log_near_its_limit_asks_to_be_trimmed_to_three_quarters() -> None:
 
 def test_the_newest_thirty_seconds_are_never_asked_for() -> None:
     window = filled(10_000, 40)
-    assert window.size_floor() == window.emergency_floor() == 10 * SECOND
+    assert window.size_floor() == window.emergency_floor(40 * SECOND) == 10 * SECOND
     assert window.full
 
 
@@ -43,6 +43,22 @@ def test_a_log_that_filled_at_once_has_room_thirty_seconds_later() -> None:
     assert not window.full
 
 
+def test_what_cannot_be_appended_to_becomes_older_by_the_clock() -> None:
+    window = filled(100_000, 20)
+    floors = [window.emergency_floor(20 * SECOND, stalled * SECOND) for stalled in (0, 10, 11, 20, 27, 28, 60)]
+    assert floors == [0, 0, SECOND, 10 * SECOND, 17 * SECOND, 17 * SECOND, 17 * SECOND]
+    window.trim(17 * SECOND)
+    floors = [window.emergency_floor(20 * SECOND, stalled * SECOND) for stalled in (29, 30)]
+    assert floors == [17 * SECOND, 20 * SECOND], "nothing else is left"
+
+
+def test_a_log_that_filled_within_a_second_is_trimmed_to_its_newest_entry() -> None:
+    window = LogWindow(100_000)
+    for position in range(1, 11):
+        window.read(position, SECOND, SIZE)
+    assert [window.emergency_floor(10, stalled * SECOND) for stalled in (0, 29, 30)] == [0, 0, 10]
+
+
 def test_an_entry_that_holds_the_floor_stays() -> None:
     window = filled(100_000, 10)
     assert window.trim(5 * SECOND + 3) == 5 * SECOND
@@ -51,7 +67,8 @@ def test_an_entry_that_holds_the_floor_stays() -> None:
 
 def test_an_empty_window_has_no_floor() -> None:
     window = LogWindow(1000)
-    assert (window.held, window.size_floor(), window.emergency_floor(), window.trim(5)) == (0, 0, 0, 0)
+    floors = (window.size_floor(), window.emergency_floor(7, 40 * SECOND), window.trim(5))
+    assert (window.held, *floors) == (0, 0, 0, 0)
 
 
 def test_a_lost_log_is_counted_anew() -> None:
