@@ -1,17 +1,16 @@
 """What a node says about a server that it cannot use, and the ways to a server that it can."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from aerostack_realtime.backplane.base import JournalUnusable
-from aerostack_realtime.backplane.redis.connection import CONNECT_SECONDS
 from tests.authority import Authority
 from tests.contract.backplane.conftest import RedisCluster
-from tests.contract.backplane.node import settle
+from tests.contract.backplane.node import PATIENCE, settle
 from tests.contract.backplane.sharing_proxy import SharingProxy
 from tests.ports import free_port
 from tests.redis import RedisServer, Sentinel
@@ -21,15 +20,46 @@ RIGHTS = ("+@stream", "+@hash", "+@scripting", "+@connection", "+@pubsub", "+tim
 WRONG = "wr0ng-pa55"
 
 
-async def refusal(url: str, directory: Path, **settings: Any) -> str:
+async def refusal(url: str, directory: Path, *, start_seconds: float = PATIENCE) -> str:
     """Why a node does not start with this address."""
     async with RedisCluster(url, directory) as cluster:
         with pytest.raises(JournalUnusable) as raised:
-            await cluster.join("a", **settings)
+            await cluster.join("a", start_seconds=start_seconds)
     sentence = str(raised.value)
     assert PASSWORD not in sentence
     assert WRONG not in sentence
     return sentence
+
+
+class Awaited(logging.Handler):
+    """`heard` is set once a part of the journal's log contains `words`."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+        self.heard = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.words in record.getMessage():
+            self.heard.set()
+
+
+async def until_logged(words: str, url: str, directory: Path) -> None:
+    """Return once a node that tries to start with this address has logged `words`."""
+    logger = logging.getLogger("aerostack_realtime.backplane.redis.journal")
+    awaited = Awaited(words)
+    logger.addHandler(awaited)
+    async with RedisCluster(url, directory) as cluster:
+        starting = asyncio.create_task(cluster.join("a", start_seconds=PATIENCE))
+        heard = asyncio.create_task(awaited.heard.wait())
+        try:
+            await asyncio.wait((starting, heard), return_when=asyncio.FIRST_COMPLETED)
+            assert awaited.heard.is_set(), starting.exception() or "it started"
+        finally:
+            logger.removeHandler(awaited)
+            for task in (starting, heard):
+                task.cancel()
+            await asyncio.wait((starting, heard))
 
 
 @pytest.fixture
@@ -105,9 +135,9 @@ async def test_something_else_listens(tmp_path: Path) -> None:
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
-    sentence = await refusal(f"redis://127.0.0.1:{free_port()}", tmp_path, start_seconds=2)
-    assert "is out of reach" in sentence
-    assert "check that it runs and listens there" in sentence
+    url = f"redis://127.0.0.1:{free_port()}"
+    await until_logged("check that it runs and listens there", url, tmp_path)
+    assert "is out of reach" in await refusal(url, tmp_path, start_seconds=1)
 
 
 async def test_redis_is_too_old(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -150,8 +180,8 @@ async def test_sentinels_are_wrong(redis_server: RedisServer, tmp_path: Path) ->
         sentence = await refusal(f"redis+sentinel://127.0.0.1:{redis_server.port}/main", tmp_path)
         assert "is not a Sentinel" in sentence
         dead = f"127.0.0.1:{free_port()}"
-        sentence = await refusal(f"redis+sentinel://{place},{dead}/main", tmp_path, start_seconds=2)
-        assert "1 of 2 Sentinels name a master, less than a majority" in sentence
+        both = f"redis+sentinel://{place},{dead}/main"
+        await until_logged("1 of 2 Sentinels name a master, less than a majority", both, tmp_path)
         async with RedisCluster(f"redis+sentinel://{place}/main", tmp_path) as cluster:
             await settle(await cluster.join("a"))
     finally:
@@ -185,16 +215,15 @@ async def test_tls_goes_wrong(with_tls: RedisServer, tmp_path: Path) -> None:
     assert "cannot be trusted" in await refusal(f"rediss://{place}", tmp_path)
     address = f"rediss://127.0.0.1:{with_tls.tls_port}?{authority}"
     assert "write the host as the certificate does" in await refusal(address, tmp_path)
-    sentence = await refusal(f"rediss://{place}?{authority}", tmp_path, start_seconds=2)
-    assert "if it asks for a client certificate, add cert=FILE&key=FILE" in sentence
+    words = "if it asks for a client certificate, add cert=FILE&key=FILE"
+    await until_logged(words, f"rediss://{place}?{authority}", tmp_path)
     plain = f"rediss://localhost:{with_tls.port}"  # whether Redis answers such bytes depends on which they are
-    assert "write redis:// instead" in await refusal(plain, tmp_path, start_seconds=CONNECT_SECONDS + 1)
-    sentence = await refusal(f"redis://{place}", tmp_path, start_seconds=2)
-    assert "if it expects TLS, write rediss://" in sentence
+    await until_logged("write redis:// instead", plain, tmp_path)
+    await until_logged("if it expects TLS, write rediss://", f"redis://{place}", tmp_path)
     assert "cannot be used" in await refusal(f"rediss://{place}?ca=/nowhere.crt", tmp_path)
 
 
 async def test_a_unix_socket_is_enough(redis_server: RedisServer, tmp_path: Path) -> None:
     async with RedisCluster(f"unix://{redis_server.socket}", tmp_path) as cluster:
         await settle(await cluster.join("a"), await cluster.join("b"))
-    assert "cannot be connected to" in await refusal("unix:///nowhere.sock", tmp_path, start_seconds=2)
+    await until_logged("cannot be connected to", "unix:///nowhere.sock", tmp_path)
