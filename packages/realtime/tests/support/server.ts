@@ -22,6 +22,10 @@ const SECRET = 'ac_secret_dev'
 /** The PostgreSQL server on which to create databases. Without it each server uses a SQLite file. */
 const POSTGRES = process.env.AEROSTACK_TEST_DATABASE
 
+/** Ports below those that a system gives to programs which ask for any: they stay free while a server is down. */
+const LOWEST_PORT = 20_000
+const PORTS = 12_000
+
 /** Call a function of tests/postgres.py with a database's name. */
 function postgres(call: 'create_database' | 'drop_database', name: string): void {
   const code = `import sys; from tests.postgres import ${call}; ${call}(*sys.argv[1:])`
@@ -48,22 +52,31 @@ export class Server {
   /** Start, on the same port as before if there was one. Resolves when the server listens. */
   async start(): Promise<this> {
     this.#database ??= this.#made()
-    const args = ['dev', '--port', String(this.port), '--db', this.#database, ...this.#options]
+    if (this.port) await this.#startOn(this.port)
+    else while (!this.port) await this.#startOn(LOWEST_PORT + Math.floor(Math.random() * PORTS))
+    return this
+  }
+
+  /** Start on a port. If another program has a port that was only tried, it does nothing. */
+  async #startOn(port: number): Promise<void> {
+    const args = ['dev', '--port', String(port), '--db', this.#database as string, ...this.#options]
     const child = spawn(join(ROOT, '.venv/bin/aerostack'), args, {
       cwd: this.#directory,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#process = child
+    const closed = once(child, 'close')
     const said: string[] = []
     createInterface(child.stderr).on('line', (line) => said.push(line))
     for await (const line of createInterface(child.stdout)) {
       said.push(line)
-      const port = /listening on http:\/\/[^:]+:(\d+)/.exec(line)?.[1]
-      if (!port) continue
-      this.port = Number(port)
+      if (!line.includes('listening on http://')) continue
+      this.port = port
       child.stdout.resume()
-      return this
+      return
     }
+    await closed
+    if (!this.port && said.some((line) => line.includes('the port is in use'))) return
     throw new Error(`The server did not start:\n${said.join('\n')}`)
   }
 
