@@ -12,7 +12,7 @@ ROWS = 20_000
 MEMORY: dict[str, float] = {"log_bytes": 1 << 20, "silence_seconds": 2.0}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["closed", "silent"])
 async def test_an_outage_loses_and_repeats_nothing(tmp_path: Path, kind: Kind) -> None:
     options = Options(SECONDS, kind, rate=100.0, burst=ROWS, published=20.0, look_seconds=0.2, postgres=MEMORY)

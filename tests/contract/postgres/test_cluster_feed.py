@@ -290,7 +290,7 @@ async def test_a_newcomer_that_finds_another_log_starts_an_epoch(shop: Shop, res
         epoch, lsn, index, last = first.cursor.split(".")
         claimed = f"{epoch}.{lsn}.{index}.{int(last, 16) ^ restored:x}"
         shop.execute(
-            f"INSERT INTO aerostack.peers VALUES ('ghost', '{epoch}', '{claimed}', now() + interval '2 seconds')"
+            f"INSERT INTO aerostack.peers VALUES ('ghost', '{epoch}', '{claimed}', now() + interval '60 seconds')"
         )
         b = await join(shop, "b")
         try:
