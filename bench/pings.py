@@ -8,9 +8,19 @@ from types import TracebackType
 
 import msgspec
 
+from bench.load import pinger
 from bench.load.latency import Histogram
 from bench.machine import ROOT
 from bench.servers import Running
+
+
+class Pings(msgspec.Struct, frozen=True):
+    """What pings took. `whole`: from when a ping was due to when its pong was read. `server` is the part between:
+    from when it was sent to when the pong arrived. `own` is the rest, while this process waited for its core."""
+
+    whole: Histogram
+    server: Histogram
+    own: Histogram
 
 
 class Pinger(AbstractAsyncContextManager["Pinger"]):
@@ -35,12 +45,13 @@ class Pinger(AbstractAsyncContextManager["Pinger"]):
         if self._process is not None:
             await self._process.communicate(b"")
 
-    async def take(self) -> Histogram:
+    async def take(self) -> Pings:
         """Once every ping has its pong. Raises RuntimeError when the process has ended."""
         assert self._process is not None, "it was entered"
         assert self._process.stdin is not None, "it is a pipe"
         self._process.stdin.write(b"\n")
-        return Histogram(msgspec.json.decode(await self._line()))
+        found = msgspec.json.decode(await self._line(), type=pinger.Counts)
+        return Pings(Histogram(found.whole), Histogram(found.server), Histogram(found.own))
 
     async def _line(self) -> bytes:
         assert self._process is not None, "it was entered"

@@ -79,7 +79,7 @@ async def measure(server: Running, database: Database, count: int, pause: float)
     writer = await _started("bench.load.writer", server.database, "churn", str(RATE))
     async with Pinger(server) as pinger:
         await asyncio.sleep(_BEFORE_S)
-        quiet = await pinger.take()
+        quiet = (await pinger.take()).whole
         memory, cpu = proctree.resident(server.pid), proctree.cpu_seconds(server.pid)
         clients = [
             await _started("bench.load.snapshot_client", server.host, str(server.port), str(pause))
@@ -90,7 +90,7 @@ async def measure(server: Running, database: Database, count: int, pause: float)
         await _said(clients, "taken")
         private = sum(map(proctree.private, readers))
         cpu = proctree.cpu_seconds(server.pid) - cpu
-        pings = await pinger.take()
+        pings = (await pinger.take()).whole
     await writer.communicate(b"")
     taken = [await _result(client) for client in clients]
     ((*holds,),) = database.execute(server.database, _HOLDS)

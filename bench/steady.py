@@ -4,8 +4,11 @@ A foreign process writes many rows. Slow clients, at speeds between 1,000 and 50
 of them, beside quick ones that each take the rows of one customer. After some seconds: how many were
 disconnected, which must be none; how many changes they had, in order and without a gap; how far the server's
 memory rose; how much CPU time it took until the quick ones had all of their rows; and what another connection
-noticed. It sends a ping every 10 ms, each counted from when it was due. The same without the slow clients is the
-line to compare with.
+noticed. It sends a ping every 10 ms: before the writer began, until the quick clients had all, and after that. The
+same without the slow clients is the line to compare with.
+
+The pings of a line are the time from when they were sent to when their pongs had arrived. How late the process was
+that sent and read them is its own, because it shares its core with clients and writers.
 """
 
 import argparse
@@ -23,12 +26,11 @@ from msgspec import Struct
 from bench import proctree, summary
 from bench.changes import on_fresh_server, write
 from bench.databases import DATABASES, Database, about, add_choice, started
-from bench.load.latency import Histogram
 from bench.load.listener import listen
 from bench.load.steady_readers import Taken
 from bench.load.writer import TABLE
 from bench.machine import LOAD_CORE, ROOT, describe
-from bench.pings import Pinger, shares
+from bench.pings import Pinger, Pings, shares
 from bench.report import table
 from bench.servers import Running
 from bench.transaction import in_mib
@@ -44,8 +46,8 @@ _WAIT_S = 300.0
 
 class Steady(Struct, frozen=True):
     """`changes` of all slow clients together. `quick` is when the last quick client had its last row, in seconds
-    after the writer began, and `cpu` is how much CPU time the server took until then, in seconds. Memory in bytes;
-    pings `quiet`: before the writer began."""
+    after the writer began, and `cpu` is how much CPU time the server took until then, in seconds. Memory in bytes.
+    Pings: `before` the writer began, `meanwhile`, until the last quick client had its last row, and `after` it."""
 
     readers: int
     changes: int
@@ -55,8 +57,9 @@ class Steady(Struct, frozen=True):
     cpu: float
     memory_before: int
     memory_peak: int
-    quiet: Histogram
-    pings: Histogram
+    before: Pings
+    meanwhile: Pings
+    after: Pings
 
 
 class _Quick:
@@ -85,12 +88,13 @@ async def steady(server: Running, readers: int, quick: int, rows: int, seconds: 
     memory = proctree.resident(server.pid)
     async with Pinger(server) as pinger:
         await asyncio.sleep(_BEFORE_S)
-        quiet = await pinger.take()
+        before = await pinger.take()
         began, cpu = monotonic(), proctree.cpu_seconds(server.pid)
         await write(server, "burst", rows, quick, _BATCH)
         done, cpu_done = await asyncio.wait_for(tally.complete, _WAIT_S)
+        meanwhile = await pinger.take()
         await asyncio.sleep(max(0.0, began + seconds - monotonic()))
-        pings = await pinger.take()
+        after = await pinger.take()
     output, _ = await asyncio.wait_for(slow.communicate(b""), _WAIT_S)
     taken = msgspec.json.decode(output, type=Taken)
     closed = taken.closed + sum(each.gone.is_set() for each in listeners)
@@ -107,8 +111,9 @@ async def steady(server: Running, readers: int, quick: int, rows: int, seconds: 
         cpu=cpu_done - cpu,
         memory_before=memory,
         memory_peak=proctree.peak(server.pid),
-        quiet=quiet,
-        pings=pings,
+        before=before,
+        meanwhile=meanwhile,
+        after=after,
     )
 
 
@@ -145,8 +150,10 @@ def report(databases: Sequence[Database], rows: int, readers: int, quick: int, s
                     f"{each.quick:.1f} s",
                     f"{each.cpu:.1f} s",
                     in_mib(each.memory_before, each.memory_peak),
-                    shares(each.quiet),
-                    shares(each.pings),
+                    shares(each.before.server),
+                    shares(each.meanwhile.server),
+                    shares(each.meanwhile.own),
+                    shares(each.after.server),
                 ]
             )
     head = [f"{rows:,} rows, {quick:,} quick clients", "disconnected", "gaps", "changes to slow clients"]
@@ -157,7 +164,9 @@ def report(databases: Sequence[Database], rows: int, readers: int, quick: int, s
             "server's CPU until then",
             "memory",
             "pings before",
-            "pings p50 / p99 / max",
+            "pings meanwhile, p50 / p99 / max",
+            "of their process",
+            "pings after",
         ],
         lines,
     )

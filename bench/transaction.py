@@ -67,12 +67,12 @@ async def bulk(server: Running, rows: int, *, filtered: bool) -> Bulk:
     await subscriber.stdout.readline()
     async with Pinger(server) as pinger:
         await asyncio.sleep(_BEFORE_S)
-        quiet = await pinger.take()
+        quiet = (await pinger.take()).whole
         memory, cpu = proctree.resident(server.pid), proctree.cpu_seconds(server.pid)
         begun, committed = await write(server, "transaction", rows)
         output, _ = await asyncio.wait_for(subscriber.communicate(), _WAIT_S)
         cpu = proctree.cpu_seconds(server.pid) - cpu
-        pings = await pinger.take()
+        pings = (await pinger.take()).whole
     if subscriber.returncode:
         raise RuntimeError(f"the subscriber ended with code {subscriber.returncode}")
     found = msgspec.json.decode(output, type=Counts)
@@ -108,7 +108,7 @@ async def large(server: Running, size: int) -> Large:
                 kind, now = await came.get()
             seen.append(kind)
             took.append(now - committed)
-        pings = await pinger.take()
+        pings = (await pinger.take()).whole
     listener.close()
     return Large(seen, took, memory, proctree.peak(server.pid), pings)
 

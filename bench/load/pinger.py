@@ -1,82 +1,130 @@
-"""A connection in its own process that sends a ping every 10 ms, each counted from when it was due.
+"""A connection in its own process that sends a ping every 10 ms, and what each took the server and this process.
 
 `python -m bench.load.pinger HOST PORT` prints `ready` when it is connected. For each line on its standard input it
-waits for the pongs of all pings so far, and prints as JSON a `Histogram` of what they took since the last line. It
-ends with its standard input.
+waits for the pongs of all pings so far, and prints the `Counts` since the last line as JSON. It ends with its
+standard input.
 
-Where it may, it runs with real-time priority: it shares the generator's core with clients and writers that keep it
-busy, and would measure how long it waits for them.
+It shares the generator's core with clients and writers that keep it busy. Where it may, it runs with real-time
+priority, and the kernel's time stamps (SO_TIMESTAMPNS) say when a pong arrived. So what it waits for its core is
+known, and not counted as the server's.
 """
 
-import asyncio
 import contextlib
 import os
+import select
+import socket
 import sys
 from collections import deque
-from time import monotonic
+from struct import Struct
+from time import CLOCK_REALTIME, clock_gettime_ns
 
 import msgspec
-import uvloop
 
 from bench.load import websocket
+from bench.load.dialects import Aerostack
 from bench.load.latency import Histogram
-from bench.load.listener import Listener, listen
 from bench.machine import LOAD_CORE
 
 _PING = websocket.encode(b'{"type":"ping"}')
-_PING_S = 0.01
+_PING_NS = 10_000_000
 _HIGHER = 10
 """Above the processes that it was started with, also where these have a real-time priority."""
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = Struct("@qq")
+_BYTES = 65536
+
+
+class Counts(msgspec.Struct):
+    """The three histograms of `bench.pings.Pings`, as `Histogram.dump` gives them."""
+
+    whole: dict[str, int]
+    server: dict[str, int]
+    own: dict[str, int]
 
 
 class _Pinger:
-    """Pings on a connection of its own."""
+    """Pings on a connection of its own. Times are in ns by the clock of the kernel's time stamps."""
 
-    def __init__(self) -> None:
-        self._due: deque[float] = deque()
-        self._found = Histogram()
-        self._idle = asyncio.Event()
-        self._listener: Listener | None = None
+    def __init__(self, host: str, port: int) -> None:
+        self._sent: deque[tuple[int, int]] = deque()
+        """When each ping without a pong was sent, and how late that was."""
+        self._whole, self._server, self._own = Histogram(), Histogram(), Histogram()
+        self._data = b""
+        self._socket = socket.create_connection((host, port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._socket.sendall(websocket.request(host, port, Aerostack.target, Aerostack.subprotocols))
+        while b'"type":"connected"' not in self._data:
+            if not (data := self._socket.recv(_BYTES)):
+                raise ConnectionError(f"the server answered {self._data[:300]!r}")
+            self._data += data
+        self._data = b""
+        self._socket.setblocking(False)
 
-    async def begin(self, host: str, port: int) -> None:
-        self._listener = await listen(host, port, None, self._hear)
-        self._ping(monotonic())
+    def run(self) -> None:
+        """Ping until the standard input ends."""
+        due, asked = _now(), False
+        while True:
+            while (now := _now()) >= due:
+                self._send(now, due)
+                due += _PING_NS
+            # Not poll or epoll, which wait for whole milliseconds.
+            readable, _, _ = select.select([self._socket, sys.stdin], [], [], (due - now) / 1e9)
+            if self._socket in readable:
+                self._receive()
+            if sys.stdin in readable:
+                if not sys.stdin.readline():
+                    return
+                asked = True
+            if asked and not self._sent:
+                self._print()
+                asked = False
 
-    async def take(self) -> Histogram:
-        """Once every ping has its pong."""
-        if self._due:
-            self._idle.clear()
-            await self._idle.wait()
-        found, self._found = self._found, Histogram()
-        return found
+    def _send(self, now: int, due: int) -> None:
+        self._sent.append((now, now - due))
+        self._socket.sendall(_PING)
 
-    def _ping(self, due: float) -> None:
-        assert self._listener is not None, "it is connected"
-        while due <= monotonic():
-            self._due.append(due)
-            self._listener.send(_PING)
-            due += _PING_S
-        asyncio.get_running_loop().call_later(due - monotonic(), self._ping, due)
+    def _receive(self) -> None:
+        data, ancillary, _, _ = self._socket.recvmsg(_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
+        now = _now()
+        if not data:
+            raise ConnectionError("the server hung up")
+        arrived = now
+        for _, _, stamp in ancillary:  # none on the first: the kernel needs a moment to begin with them
+            seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+            arrived = seconds * 1_000_000_000 + nanoseconds
+        data, at = self._data + data, 0
+        while frame := websocket.decode(data, at):
+            at = frame.end
+            if frame.opcode == websocket.TEXT:
+                sent, late = self._sent.popleft()
+                self._whole.add((late + now - sent) / 1e9)
+                self._server.add((arrived - sent) / 1e9)
+                self._own.add((late + now - arrived) / 1e9)
+            elif frame.opcode == websocket.PING:
+                self._socket.sendall(websocket.encode(frame.content, websocket.PONG))
+        self._data = data[at:]
 
-    def _hear(self, _content: bytes, now: float) -> None:
-        self._found.add(now - self._due.popleft())
-        if not self._due:
-            self._idle.set()
+    def _print(self) -> None:
+        found = Counts(self._whole.dump(), self._server.dump(), self._own.dump())
+        self._whole, self._server, self._own = Histogram(), Histogram(), Histogram()
+        print(msgspec.json.encode(found).decode(), flush=True)
 
 
-async def main() -> None:
+def _now() -> int:
+    return clock_gettime_ns(CLOCK_REALTIME)
+
+
+def main() -> None:
     """Ping until the standard input ends."""
     host, port = sys.argv[1:]
-    pinger = _Pinger()
-    await pinger.begin(host, int(port))
+    pinger = _Pinger(host, int(port))
     print("ready", flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
-        print(msgspec.json.encode((await pinger.take()).dump()).decode(), flush=True)
+    pinger.run()
 
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {LOAD_CORE})
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_getparam(0).sched_priority + _HIGHER))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    main()
