@@ -1,8 +1,27 @@
 """The size of a turn of row changes, by what deliveries took."""
 
-from aerostack_realtime.database.turns import LEAST, TURN_SECONDS, TurnSize
+import pytest
+
+from aerostack_realtime.database.turns import LEAST, OTHERS, TURN_SECONDS, TurnSize
 
 MOST = 256
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def grown(clock: Clock) -> TurnSize:
+    """A size of MOST: changes cost nothing."""
+    size = TurnSize(MOST, clock)
+    while size.changes < MOST:
+        size.begin()
+        size.delivered(size.changes)
+    return size
 
 
 def after(changes_per_second: float, turns: int = 60) -> TurnSize:
@@ -37,3 +56,51 @@ def test_a_turn_that_was_not_filled_leaves_the_size() -> None:
     before = size.changes
     size.took(1, 0.0)
     assert size.changes == before
+
+
+def test_reading_is_part_of_a_turn() -> None:
+    clock = Clock()
+    size = grown(clock)
+    size.begin()
+    clock.now += 2 * TURN_SECONDS
+    size.delivered(MOST)
+    assert size.changes == MOST // 2
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.0, 1.0), (0.5, 0.5), (OTHERS, 1 - OTHERS), (9.0, 1 - OTHERS)])
+def test_a_turn_leaves_the_time_that_other_tasks_have_taken(share: float, left: float) -> None:
+    clock = Clock()
+    size = grown(clock)
+    size.pause()
+    clock.now += share * TURN_SECONDS
+    size.begin()
+    assert size.changes == MOST * left
+
+
+def test_a_turn_that_begins_with_input_has_all_of_its_time() -> None:
+    clock = Clock()
+    size = grown(clock)
+    clock.now += TURN_SECONDS
+    size.begin()
+    assert size.changes == MOST
+
+
+def test_a_short_turn_does_not_make_the_next_one_shorter() -> None:
+    clock = Clock()
+    size = grown(clock)
+    size.pause()
+    clock.now += TURN_SECONDS
+    size.begin()
+    assert size.changes < MOST
+    size.delivered(size.changes)
+    assert size.changes == MOST
+
+
+def test_two_deliveries_of_one_turn_are_measured_apart() -> None:
+    clock = Clock()
+    size = grown(clock)
+    size.begin()
+    for _ in range(2):
+        clock.now += TURN_SECONDS
+        size.delivered(MOST)
+    assert size.changes == MOST

@@ -45,15 +45,15 @@ class Batch:
 
 
 class PacedCalls:
-    """Calls and batches, in the order of `post`, which any thread may call. Between two turns of batches, other
-    tasks of the loop run, but no later call. `most` changes are the largest turn."""
+    """Calls and batches, in the order of `post`, which any thread may call. Between two turns, other tasks of the
+    loop run, but no later call. `most` changes are the largest turn."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, most: int, clock: Callable[[], float] = thread_time
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._size = TurnSize(most)
+        self._turn_size = TurnSize(most, clock)
         self._waiting: deque[Callable[[], object] | Batch] = deque()
         self._pausing = False
 
@@ -68,28 +68,31 @@ class PacedCalls:
             self._turn()
 
     def _turn(self) -> None:
+        self._turn_size.begin()
         self._pausing = False
-        room = self._size.changes
+        room = most = self._turn_size.changes
         try:
             while self._waiting and room > 0:
                 room -= self._next(room)
         finally:  # also when one of them has raised
-            if self._waiting:
+            if self._waiting or room < most // 2:  # a batch posted meanwhile then begins as the next turn
                 self._pausing = True
+                self._turn_size.pause()
                 self._loop.call_soon(self._turn)
 
     def _next(self, room: int) -> int:
-        """Make the next call, or deliver what there is room for; returns how many changes were delivered."""
+        """Make the next call, or deliver what there is room for; returns how many changes were delivered, or would
+        have been in the time of the call."""
         item = self._waiting[0]
+        began = self._clock()
         if not isinstance(item, Batch):
             self._waiting.popleft()
             item()
-            return 0
-        began = self._clock()
+            return self._turn_size.worth(self._clock() - began)
         try:
             count = item.next(room)
         finally:
             if item.is_done:
                 self._waiting.popleft()
-        self._size.took(count, self._clock() - began)
+        self._turn_size.took(count, self._clock() - began)
         return count

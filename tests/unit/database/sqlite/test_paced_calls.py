@@ -8,7 +8,7 @@ import pytest
 
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.database.sqlite.paced_calls import Batch, PacedCalls
-from aerostack_realtime.database.turns import LEAST
+from aerostack_realtime.database.turns import LEAST, TURN_SECONDS
 
 MOST = 8 * LEAST
 
@@ -28,6 +28,9 @@ class Stage:
 
     def batch(self, first: int, count: int, end: int) -> None:
         self.calls.post(Batch(changes(first, count), end, self._deliver, lambda: self.log.append("done")))
+
+    def work(self, seconds: float) -> None:
+        self._now += seconds
 
     def note(self, what: object) -> None:
         self.calls.post(lambda: self.log.append(what))
@@ -65,7 +68,7 @@ async def test_a_part_of_a_batch_ends_at_its_last_change() -> None:
         position += count
         assert end == (1_000 if index == len(parts) - 1 else position)
     assert position == MOST
-    assert parts[1:-1] == [(LEAST, end) for _, end in parts[1:-1]], "changes that take long come in small turns"
+    assert parts[2:-1] == [(LEAST, end) for _, end in parts[2:-1]], "changes that take long come in small turns"
 
 
 async def test_other_tasks_run_between_the_parts_of_a_batch() -> None:
@@ -83,6 +86,15 @@ async def test_other_tasks_run_between_the_parts_of_a_batch() -> None:
     parts = [index for index, each in enumerate(stage.log) if isinstance(each, tuple)]
     assert len(parts) > 2
     assert all("other" in stage.log[before:behind] for before, behind in pairwise(parts))
+
+
+async def test_the_time_of_a_call_is_taken_from_the_changes_behind_it() -> None:
+    stage = Stage(0.0)
+    stage.calls.post(lambda: stage.work(TURN_SECONDS))
+    stage.batch(1, LEAST, end=LEAST)
+    asyncio.get_running_loop().call_soon(stage.log.append, "other")
+    await stage.finish()
+    assert stage.log == ["other", (LEAST, LEAST), "done"]
 
 
 async def test_a_call_that_raises_does_not_stop_those_behind_it() -> None:

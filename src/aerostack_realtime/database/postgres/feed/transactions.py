@@ -142,8 +142,8 @@ class Transactions:
         beyond `after` and certain to fit their tables; returns the first other message, for `feed`, and the bytes
         of the rows.
 
-        It is `feed` for the messages of which there are many, without decoding them: it stops after `most` rows
-        or ROWS_BYTES.
+        It is `feed` for the messages of which there are many, without decoding them: it stops when `entries` has
+        `most` rows, or after ROWS_BYTES.
         """
         transaction = self._open
         if transaction is None or self._spool is not None or not transaction.passes(after):
@@ -154,7 +154,7 @@ class Transactions:
         head: bytes | None = None
         operation: Operation
         table: LoggedTable
-        until, room = index + most, ROWS_BYTES
+        until, room = index + most - len(entries), ROWS_BYTES
         while True:
             message = receive()
             if type(message) is not bytes or index >= until or room <= 0:

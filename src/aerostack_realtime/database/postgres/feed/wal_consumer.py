@@ -262,15 +262,16 @@ class WalConsumer:
     async def _read(self, stream: ReplicationStream) -> None:
         transactions = Transactions()
         batch = _Batch()
+        turn = batch.turn
         confirmations = self._confirmations
         try:
             while True:
                 if self._continuity is None:
                     message, size = transactions.read_rows(
-                        stream.receive, batch.entries, self.position, batch.turn.changes
+                        stream.receive, batch.entries, self.position, turn.changes
                     )
                     batch.bytes += size
-                    if len(batch.entries) >= batch.turn.changes or batch.bytes >= ROWS_BYTES:
+                    if len(batch.entries) >= turn.changes or batch.bytes >= ROWS_BYTES:
                         await self._yield(batch)
                 else:
                     message = stream.receive()
@@ -278,6 +279,7 @@ class WalConsumer:
                     self._flush(batch)
                     confirmations.waits_since = time.monotonic()
                     await stream.more()
+                    turn.begin()
                     confirmations.waits_since = None
                 elif isinstance(message, Keepalive):
                     self._keepalive(stream, message, batch, between=transactions.between)
@@ -298,7 +300,9 @@ class WalConsumer:
         """Let other tasks run now and then, whatever the log brings."""
         batch.steps = batch.bytes = 0
         self._flush(batch)
+        batch.turn.pause()
         await asyncio.sleep(0)
+        batch.turn.begin()
 
     def _take(self, entry: Entry, batch: _Batch) -> None:
         if entry.position > self.position:
@@ -358,9 +362,8 @@ class WalConsumer:
         entries, batch.entries = batch.entries, []
         xids, batch.xids = batch.xids, []
         batch.position = None
-        began = time.thread_time()
         self._sink.committed(entries, self.position, xids)
-        batch.turn.took(len(entries), time.thread_time() - began)
+        batch.turn.delivered(len(entries))
 
     def _keepalive(self, stream: ReplicationStream, message: Keepalive, batch: _Batch, *, between: bool) -> None:
         if self._continuity is not None and between and self._continuity.reached(message.wal_end):

@@ -102,6 +102,16 @@ def test_a_run_ends_after_its_number_of_rows_and_of_bytes() -> None:
         assert size > len(row) * most
 
 
+def test_a_run_counts_the_rows_that_wait_from_the_transaction_before() -> None:
+    transactions, entries = Transactions(), list[Entry]()
+    for lsn, first in ((5, 4), (9, 20)):
+        for each in (begin(lsn, 1), PLAIN.relation()):
+            list(transactions.feed(each))
+        transactions.read_rows(Stream([PLAIN.insert("a")] * first).receive, entries, START, 7)
+        entries += [each for each in transactions.feed(commit(lsn)) if isinstance(each, Entry)]
+    assert len(entries) == 7
+
+
 def test_rows_that_were_handed_on_before_are_left_to_the_careful_way() -> None:
     rows = [PLAIN.insert(str(number)) for number in range(6)]
     transactions = Transactions()
