@@ -16,9 +16,9 @@ from aerostack_realtime.counters import ChannelCounters
 from aerostack_realtime.protocol.frames import LARGEST_ROWS
 from aerostack_realtime.records import ConnectionRecords
 
-TABLE_SHARE: Final = 4
-"""A subscriber leaves the live delivery of a table when a quarter of the limit waits for it: the log has the rest,
-and costs no memory."""
+TABLE_SHARE: Final = 16
+"""A subscriber leaves the live delivery of a table when a sixteenth of the limit waits for it: the log has the
+rest, and costs no memory. What waits is written at once when the client reads, however busy the server is."""
 
 
 class Registry:

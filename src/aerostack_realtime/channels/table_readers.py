@@ -3,7 +3,7 @@
 A turn serves few readers, in the order in which they became ready, and bounds what it writes. After each turn the
 loop's other tasks run. If these took long, live delivery and commands need the time, and the next turn follows
 only after a pause that leaves the readers a small share. It is never nothing, because databases do not keep their
-logs forever.
+logs forever. Turns are short meanwhile, because a reply waits for one of them beside a turn of live changes.
 """
 
 from collections import deque
@@ -23,9 +23,13 @@ from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.errors import AerostackError, NotFound
 
 PART_CHANGES: Final = 128
-"""Changes of a part: reading and encoding them takes about half a millisecond of the loop."""
+"""Changes of a part: reading and encoding them takes about a millisecond of the loop."""
+BUSY_CHANGES: Final = 32
+"""Changes of a part while the loop has other work."""
 TURN_BYTES: Final = 256 * 1024
-"""What a turn writes, to within one part: about half a millisecond as well."""
+"""What a turn writes, to within one part: about half a millisecond."""
+BUSY_BYTES: Final = 64 * 1024
+"""What a turn writes while the loop has other work."""
 SERVE_BYTES: Final = 512
 """What serving a reader costs besides, as bytes."""
 SHARED_BYTES: Final = 8 << 20
@@ -57,8 +61,20 @@ class _Lane:
         self.changes = changes
         self.queue: deque[Reader] = deque()
         self.is_active = False
+        self.is_busy = False
+        """Whether the loop had other work after the last turn."""
         self.began = 0.0
         self.worked = 0.0
+
+    @property
+    def part(self) -> int:
+        """How many changes are read at once."""
+        return BUSY_CHANGES if self.is_busy else PART_CHANGES
+
+    @property
+    def room(self) -> int:
+        """How many bytes a turn writes."""
+        return BUSY_BYTES if self.is_busy else TURN_BYTES
 
 
 class TableReaders:
@@ -88,7 +104,7 @@ class TableReaders:
         self._room = limit // ROOM_SHARE
         self._rejoin = rejoin
         self._parts = SharedParts(SHARED_BYTES)
-        self._near = _Lane(PART_CHANGES)
+        self._near = _Lane(BUSY_CHANGES)
         self._far = _Lane(FAR_CHANGES)
 
     def look(self, reader: Reader) -> None:
@@ -110,7 +126,7 @@ class TableReaders:
 
     def _turn(self, lane: _Lane) -> None:
         lane.began = self._clock()
-        room = TURN_BYTES
+        room = lane.room
         while lane.queue and room > 0:
             reader = lane.queue.popleft()
             channel = self._channel(reader)
@@ -120,11 +136,11 @@ class TableReaders:
             if found is None:
                 lane.worked = self._clock() - lane.began
                 then, failed = partial(self._read, lane, reader), partial(self._failed, lane, reader)
-                self._changes.replay(channel.table, reader.cursor, then, failed, PART_CHANGES)
+                self._changes.replay(channel.table, reader.cursor, then, failed, lane.part)
                 return
             data, reader.cursor = found
             self._write(reader, channel, data)
-            reader.taken += PART_CHANGES
+            reader.taken += lane.part
             self._queue(reader)
             room -= len(data) + SERVE_BYTES
         self._pause(lane, self._clock() - lane.began)
@@ -140,7 +156,7 @@ class TableReaders:
         if channel is not None:
             self._serve(reader, channel, replay)
             reader.is_far = not replay.recent
-            reader.taken += PART_CHANGES  # also where it has fewer: it was as much work to look
+            reader.taken += lane.part  # also where it has fewer: it was as much work to look
             self._queue(reader)
         # Reading takes about as long, on the loop or on a thread that takes the interpreter from it.
         self._pause(lane, lane.worked + 2 * (self._clock() - began))
@@ -192,6 +208,7 @@ class TableReaders:
 
     def _paused(self, lane: _Lane, worked: float, others: float) -> None:
         pause = pause_after(worked, others, reading=self._changes.is_behind())
+        lane.is_busy = pause > 0
         if pause:
             self._later(pause, partial(self._continue, lane))
         else:
