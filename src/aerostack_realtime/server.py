@@ -1,6 +1,7 @@
 """The composition root: builds the parts, owns every task, starts and stops them in order."""
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,7 +26,7 @@ from aerostack_realtime.channels.stream_limits import StreamLimits
 from aerostack_realtime.channels.tables.changes import ChangeFanOut
 from aerostack_realtime.channels.tables.memberships import Memberships
 from aerostack_realtime.coalescing import Coalescing, Deferred
-from aerostack_realtime.config import Settings
+from aerostack_realtime.config import Settings, SettingsError
 from aerostack_realtime.counters import Counters
 from aerostack_realtime.database.base import Database
 from aerostack_realtime.database.factory import claim
@@ -73,6 +74,7 @@ async def run(
     """
     config.check_backplane(settings)
     config.check_documents(settings)
+    config.check_ports(settings)
     config.check_tracing(settings)
     with claim(settings.database) as claimed:
 
@@ -317,7 +319,7 @@ async def _watch(database: Database) -> None:
 async def _metrics_listener(
     settings: Settings, metrics: MetricsCall, pending_sockets: PendingSockets
 ) -> Listener | None:
-    """The listener of `metrics_port`, if that is set."""
+    """The listener of `metrics_port`, if that is set. Raises SettingsError where it cannot listen."""
     if settings.metrics_port is None:
         return None
     app = web.Application()
@@ -325,7 +327,14 @@ async def _metrics_listener(
     listener = Listener(
         app, limits=settings.limits, pending_sockets=pending_sockets, shutdown_seconds=STOP_SECONDS
     )
-    port = await listener.bind(settings.metrics_host, settings.metrics_port)
+    try:
+        port = await listener.bind(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        place = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise SettingsError(
+            f"Cannot listen on {place} for the metrics: {reason}. Set another metrics_port."
+        ) from error
     await listener.start()
     log.info("metrics: http://%s:%d/metrics", settings.metrics_host, port)
     return listener

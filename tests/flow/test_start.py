@@ -102,6 +102,14 @@ async def test_a_port_in_use(node: "ServerProcess", tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in ran.complaint
 
 
+async def test_a_metrics_port_in_use_is_named(node: "ServerProcess", tmp_path: Path) -> None:
+    port = str(urlsplit(node.url).port)
+    variables = {"AEROSTACK_METRICS_PORT": port}
+    ran = await aerostack("dev", "--port", "0", "--db", str(tmp_path / "shop.db"), settings=variables)
+    assert ran.code == 2
+    assert f"127.0.0.1:{port} for the metrics: the port is in use. Set another metrics_port." in ran.complaint
+
+
 async def test_dev_takes_the_next_free_port_and_says_so(tmp_path: Path) -> None:
     first, second = (Development(tmp_path / name) for name in ("one.db", "two.db"))
     async with first as url, second as other:

@@ -19,6 +19,7 @@ from aerostack_realtime.gateway.origins import Origins
 from aerostack_realtime.gateway.proxies import Proxies
 from aerostack_realtime.gateway.tls import Certificate
 
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 Place = Callable[[mistakes.Path], str | None]
 """Where a setting was written, for the person who has to change it."""
 
@@ -82,6 +83,14 @@ def check_backplane(settings: Settings) -> None:
         raise SettingsError(str(error)) from None
 
 
+def check_ports(settings: Settings) -> None:
+    """Whether the metrics have a port of their own. Raises SettingsError."""
+    hosts = {settings.host, settings.metrics_host}
+    shared = len(hosts) == 1 or not hosts.isdisjoint(_EVERY_ADDRESS)
+    if settings.metrics_port == settings.port != 0 and shared:
+        raise SettingsError(f"metrics_port {settings.port} is the server's own port: choose another one.")
+
+
 def check_tracing(settings: Settings) -> None:
     """Whether the packages that tracing needs are installed. Raises SettingsError."""
     if settings.tracing and not all(map(_is_installed, ("opentelemetry.sdk", "opentelemetry.exporter.otlp"))):
@@ -127,6 +136,7 @@ def problems(settings: Settings, place: Place = _nowhere) -> list[str]:
         found.append(f"origins: {error}.")
     found += _refusal(lambda: certificate(settings))
     found += _refusal(lambda: check_backplane(settings))
+    found += _refusal(lambda: check_ports(settings))
     found += _refusal(lambda: check_tracing(settings))
     found += _refusal(lambda: check_documents(settings))
     if settings.open_access or settings.loopback_origins:

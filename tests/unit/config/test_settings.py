@@ -155,6 +155,21 @@ def test_a_project_is_one_segment_of_a_topic(project: str) -> None:
         Settings(project=project)
 
 
+@pytest.mark.parametrize("metrics_host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_the_metrics_have_a_port_of_their_own(metrics_host: str) -> None:
+    settings = Settings(port=8787, metrics_port=8787, metrics_host=metrics_host)
+    with pytest.raises(SettingsError, match="metrics_port 8787"):
+        config.check_ports(settings)
+    assert any("metrics_port 8787" in each for each in config.problems(settings))
+    for free in (None, 0, 8788):
+        config.check_ports(Settings(port=8787, metrics_port=free, metrics_host=metrics_host))
+
+
+def test_the_metrics_may_use_the_port_of_another_address() -> None:
+    config.check_ports(Settings(host="10.0.0.1", port=8787, metrics_port=8787, metrics_host="127.0.0.1"))
+    config.check_ports(Settings(port=0, metrics_port=0))
+
+
 def test_a_mistake_in_the_operators_of_the_console_is_named() -> None:
     with pytest.raises(ValueError, match=r"operators of \[console\]: line 1"):
         ConsoleSettings(operators="user.claims.role ==")
