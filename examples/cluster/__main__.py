@@ -16,8 +16,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from tests.ports import free_port
 from tests.postgres import PostgresServer
-from tests.redis import RedisServer, free_port
+from tests.redis import RedisServer
 
 NODES: Final = 3
 START_SECONDS: Final = 60.0

@@ -15,7 +15,7 @@ from msgspec import Struct
 from tests.flow.command import environment
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 90.0
+START_SECONDS = 200.0
 _NODE = re.compile(r"process (\d+): --port (\d+) ")
 _READY = re.compile(r"the cluster is at (http://\S+);")
 
