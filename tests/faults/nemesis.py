@@ -130,7 +130,7 @@ class Nemesis:
                 | "mute-postgres node"
             ):
                 await self._hit_cables(fault)
-            case "kill redis" | "empty redis" | "freeze redis" | "flush redis":
+            case "kill redis" | "empty redis" | "freeze redis" | "flush redis" | "fill redis":
                 await self._hit_redis(fault)
             case "kill master" | "lose writes" | "freeze master" | "command failover":
                 await asyncio.to_thread(self._hit_master, fault)
@@ -201,6 +201,11 @@ class Nemesis:
             redis.freeze()
             await asyncio.sleep(LONGER * fault.seconds)
             redis.thaw()
+            return
+        if fault.kind == "fill redis":
+            await asyncio.to_thread(redis.command, "CONFIG", "SET", "maxmemory", "1")
+            await asyncio.sleep(LONGER * fault.seconds)
+            await asyncio.to_thread(redis.command, "CONFIG", "SET", "maxmemory", "0")
             return
         if fault.kind == "flush redis":
             await asyncio.to_thread(redis.command, "FLUSHALL")

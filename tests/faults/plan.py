@@ -49,6 +49,7 @@ FaultKind = Literal[
     "empty redis",
     "freeze redis",
     "flush redis",
+    "fill redis",
     # with Sentinels
     "kill master",
     "lose writes",
@@ -113,6 +114,7 @@ _WEIGHTS: dict[FaultKind, int] = {
     "empty redis": 4,
     "freeze redis": 3,
     "flush redis": 3,
+    "fill redis": 3,
     "kill master": 6,
     "lose writes": 8,
     "freeze master": 4,
