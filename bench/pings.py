@@ -63,5 +63,7 @@ class Pinger(AbstractAsyncContextManager["Pinger"]):
 
 
 def shares(found: Histogram) -> str:
-    """The median, the 99th percentile and the longest, for a table."""
+    """The median, the 99th percentile and the longest, for a table; a dash when there are none."""
+    if not found.counts:
+        return "–"
     return " / ".join(f"{found.percentile(share):.1f}" for share in (0.5, 0.99, 1)) + " ms"

@@ -165,7 +165,7 @@ def report(databases: Sequence[Database], rows: int, readers: int, quick: int, s
             "memory",
             "pings before",
             "pings meanwhile, p50 / p99 / max",
-            "of their process",
+            "own delay of the pinging process",
             "pings after",
         ],
         lines,
