@@ -30,6 +30,9 @@ TURN_BYTES: Final = 256 * 1024
 """What a turn writes, to within one part: about half a millisecond."""
 BUSY_BYTES: Final = 64 * 1024
 """What a turn writes while the loop has other work."""
+BUSY_SECONDS: Final = 0.25
+"""CPU time of the loop for which turns stay short after it had other work: a bulk write comes in transactions, and
+a long turn between two of them would delay the next one."""
 SERVE_BYTES: Final = 512
 """What serving a reader costs besides, as bytes."""
 SHARED_BYTES: Final = 8 << 20
@@ -61,20 +64,10 @@ class _Lane:
         self.changes = changes
         self.queue: deque[Reader] = deque()
         self.is_active = False
-        self.is_busy = False
-        """Whether the loop had other work after the last turn."""
         self.began = 0.0
         self.worked = 0.0
-
-    @property
-    def part(self) -> int:
-        """How many changes are read at once."""
-        return BUSY_CHANGES if self.is_busy else PART_CHANGES
-
-    @property
-    def room(self) -> int:
-        """How many bytes a turn writes."""
-        return BUSY_BYTES if self.is_busy else TURN_BYTES
+        self.part = PART_CHANGES
+        """How many changes the current turn reads at once."""
 
 
 class TableReaders:
@@ -104,6 +97,8 @@ class TableReaders:
         self._room = limit // ROOM_SHARE
         self._rejoin = rejoin
         self._parts = SharedParts(SHARED_BYTES)
+        self._busy_until = 0.0
+        """Turns are short until then, because the loop had other work."""
         self._near = _Lane(BUSY_CHANGES)
         self._far = _Lane(FAR_CHANGES)
 
@@ -126,7 +121,9 @@ class TableReaders:
 
     def _turn(self, lane: _Lane) -> None:
         lane.began = self._clock()
-        room = lane.room
+        lane.part, room = PART_CHANGES, TURN_BYTES
+        if lane.began < self._busy_until:
+            lane.part, room = BUSY_CHANGES, BUSY_BYTES
         while lane.queue and room > 0:
             reader = lane.queue.popleft()
             channel = self._channel(reader)
@@ -208,8 +205,8 @@ class TableReaders:
 
     def _paused(self, lane: _Lane, worked: float, others: float) -> None:
         pause = pause_after(worked, others, reading=self._changes.is_behind())
-        lane.is_busy = pause > 0
         if pause:
+            self._busy_until = self._clock() + BUSY_SECONDS
             self._later(pause, partial(self._continue, lane))
         else:
             self._continue(lane)

@@ -12,6 +12,8 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.channels.store_reading import Reader
 from aerostack_realtime.channels.table_readers import (
+    BUSY_CHANGES,
+    BUSY_SECONDS,
     BUSY_SHARE,
     FAR_CHANGES,
     IDLE_SECONDS,
@@ -33,19 +35,21 @@ LIMIT = 1 << 22
 
 class Stage:
     """Slow readers of one table behind its first change, and its log of `count` changes, which is read when the
-    test asks for it. `work` is what each look at the clock adds to it."""
+    test asks for it. `work` is what each look at the clock adds to it, and `now` what the clock shows."""
 
     def __init__(self, count: int, work: float = 0.0) -> None:
+        self.work, self.now = work, 0.0
         self.log = [
             Change("orders", "INSERT", {"id": id, "note": "x" * 100}, None, 0, f"{id}") for id in range(count)
         ]
         self.asked: list[tuple[str, Callable[[], None]]] = []
+        self.sizes: list[int | None] = []
+        """How many changes each read asked for at most."""
         self.delays: list[float] = []
         self.timers: list[Callable[[], None]] = []
         self.peers: list[Peer] = []
         self.far: set[int] = set()
         """Where the log is distant, as the ids of changes."""
-        self._work, self._now = work, 0.0
         self._tick = Tick()
         self._readers: list[Reader] = []
         self._registry = Registry(
@@ -108,6 +112,7 @@ class Stage:
         failed: Callable[[AerostackError], None],
         most: int | None = None,
     ) -> None:
+        self.sizes.append(most)
         first = int(since) + 1
         part: Sequence[Change] = self.log[first : first + (most or len(self.log))]
         recent = first not in self.far
@@ -121,8 +126,8 @@ class Stage:
         return False
 
     def _clock(self) -> float:
-        self._now += self._work
-        return self._now
+        self.now += self.work
+        return self.now
 
     def _wait(self, delay: float, call: Callable[[], None]) -> None:
         self.delays.append(delay)
@@ -261,3 +266,23 @@ def test_an_idle_loop_leaves_slow_readers_all_of_its_time() -> None:
 
 def test_no_turn_is_followed_by_a_long_pause() -> None:
     assert pause_after(10.0, 10.0, reading=True) == LONGEST_PAUSE_SECONDS
+
+
+def test_turns_stay_short_in_the_gaps_between_two_transactions() -> None:
+    stage = Stage(100 * PART_CHANGES, work=2 * IDLE_SECONDS)
+    stage.slow()
+
+    def next_size() -> int | None:
+        count = len(stage.sizes)
+        while len(stage.sizes) == count:
+            stage.read()
+            stage.step()
+        return stage.sizes[-1]
+
+    stage.begin()
+    assert stage.sizes == [PART_CHANGES]
+    assert next_size() == BUSY_CHANGES
+    stage.work = 0.0
+    assert [next_size(), next_size()] == [BUSY_CHANGES] * 2
+    stage.now += BUSY_SECONDS
+    assert next_size() == PART_CHANGES
