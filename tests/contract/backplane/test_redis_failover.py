@@ -82,6 +82,22 @@ async def test_a_commanded_failover_leaves_two_masters(watched: WatchedRedis, no
     await _moved(nodes, watched)
 
 
+async def test_a_failover_back_to_the_same_process_happens_at_once(
+    watched: WatchedRedis, nodes: list[Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.fail_over()
+    await _moved(nodes, watched)
+    watched.await_master(watched.replica)
+    watched.master.command("REPLICAOF", "127.0.0.1", watched.replica.port)  # Sentinels take their time
+    watched.await_complete()
+    watched.fail_over()
+    for node in nodes:
+        await node.heard.until_gap(2)
+    await settle(*nodes)
+    assert watched.master.is_master
+    assert "disagree" not in caplog.text
+
+
 async def test_a_minority_of_sentinels_decides_nothing(watched: WatchedRedis, nodes: list[Node]) -> None:
     for sentinel in watched.sentinels[1:]:
         sentinel.kill()

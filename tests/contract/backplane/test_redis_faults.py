@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aerostack_realtime.backplane.redis.session import OPENINGS
+from aerostack_realtime.backplane.redis.openings import DELETIONS
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.backplane.conftest import RedisCluster
 from tests.contract.backplane.lossy_proxy import LossyProxy
@@ -112,16 +112,43 @@ async def test_flushall_is_noticed_by_nodes_that_append_nothing(
     await _until_gap(nodes)
 
 
-async def test_many_generations_within_a_minute_are_reported_and_slowed_down(
+async def test_a_journal_that_is_deleted_again_and_again_begins_more_rarely(
     redis_server: RedisServer, redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     a = await redis_cluster.join("a")
-    for number in range(1, OPENINGS):
+    for number in range(1, DELETIONS + 3):
         redis_server.command("FLUSHALL")
         await a.heard.until_gap(number)
-    redis_server.command("FLUSHALL")
-    await a.heard.until_cut_off()
-    assert "nodes disagree about which Redis is the master" in caplog.text
+    assert [f"begins after {seconds} seconds" in caplog.text for seconds in (1, 2, 4)] == [True, True, False]
+
+
+async def test_many_restarts_in_a_row_are_not_taken_for_a_disagreement(
+    redis_server: RedisServer, redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failover, too, leads to a process that the node has not been on before."""
+    a = await redis_cluster.join("a")
+    for number in range(1, 8):
+        redis_server.kill()
+        redis_server.start()
+        await a.heard.until_gap(number)
+    await settle(a)
+    assert "disagree" not in caplog.text
+    assert "again after" not in caplog.text
+
+
+async def test_nodes_that_disagree_about_the_master_begin_ever_more_rarely(
+    redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = RedisServer.started()
+    try:
+        a, b = await redis_cluster.join("a"), await redis_cluster.join("b", url=other.url)
+        for node in (a, b):
+            await node.heard.until_gap(2)
+        begun = [int(node.journal.epoch) for node in (a, b)]
+        assert max(begun) <= 6, "each node begins once, and contradicts the other twice"
+        assert [f"again after {seconds} seconds" in caplog.text for seconds in (1, 2)] == [True, True]
+    finally:
+        other.remove()
 
 
 async def test_a_deleted_log_is_reported_to_the_node_that_had_not_read_it(

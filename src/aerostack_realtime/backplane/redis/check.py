@@ -35,7 +35,7 @@ async def problems(address: Address, keys: Keys) -> list[str]:
     """Sentences that say what is wrong and what fixes it; none where nodes can use this Redis as it is meant."""
     locator = Locator(address)
     try:
-        endpoint = await locator.locate()
+        endpoint = (await locator.locate()).endpoint
         try:
             return await _examined(address, endpoint, keys)
         except RightMissing as error:

@@ -16,7 +16,9 @@ ANSWER_SECONDS: Final = 1.0
 """A Sentinel that takes longer has no say this time."""
 
 
-class _Answer(Struct, frozen=True):
+class Master(Struct, frozen=True):
+    """`epoch` is that of the configuration by which the Sentinels name it, 0 without Sentinels."""
+
     endpoint: Endpoint
     epoch: int
 
@@ -31,7 +33,7 @@ class Locator:
         self._address = address
         self._connections: dict[Endpoint, Connection] = {}
 
-    async def locate(self) -> Endpoint:
+    async def locate(self) -> Master:
         """The newest configuration that any Sentinel names, once a majority of the configured ones has answered.
 
         A failover is decided by a majority, under a new epoch; so the highest epoch is right before the other
@@ -41,12 +43,12 @@ class Locator:
         asked or do not know the master.
         """
         if self._address.master is None:
-            return self._address.endpoints[0]
+            return Master(self._address.endpoints[0], 0)
         sentinels = self._address.endpoints
         answers = await asyncio.gather(*(self._ask(one) for one in sentinels), return_exceptions=True)
-        named = [answer for answer in answers if isinstance(answer, _Answer)]
+        named = [answer for answer in answers if isinstance(answer, Master)]
         if len(named) > len(sentinels) // 2:
-            return max(named, key=lambda answer: answer.epoch).endpoint
+            return max(named, key=lambda answer: answer.epoch)
         if answers.count(None) > len(sentinels) // 2:
             raise JournalUnusable(
                 f"The Sentinels know no master named {self._address.master!r}: correct the name in the address, "
@@ -65,7 +67,7 @@ class Locator:
             connection.abort()
         self._connections.clear()
 
-    async def _ask(self, sentinel: Endpoint) -> _Answer | None:
+    async def _ask(self, sentinel: Endpoint) -> Master | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._answer(sentinel)
@@ -73,7 +75,7 @@ class Locator:
             self._forget(sentinel)
             raise ServerUnreachable(f"the Sentinel at {sentinel} does not answer") from None
 
-    async def _answer(self, sentinel: Endpoint) -> _Answer | None:
+    async def _answer(self, sentinel: Endpoint) -> Master | None:
         connection = self._connections.get(sentinel)
         if connection is None or connection.lost.done():
             connection = await connected(self._address, sentinel)
@@ -91,7 +93,7 @@ class Locator:
         if not found:
             return None
         epoch = dict(zip(known[::2], known[1::2], strict=True)).get(b"config-epoch", b"0")
-        return _Answer(Endpoint(found[0].decode(), int(found[1])), int(epoch))
+        return Master(Endpoint(found[0].decode(), int(found[1])), int(epoch))
 
     def _forget(self, sentinel: Endpoint) -> None:
         if connection := self._connections.pop(sentinel, None):
@@ -111,5 +113,5 @@ def _meaning(error: ServerError, sentinel: Endpoint) -> Exception:
     return ServerUnreachable(f"the Sentinel at {sentinel} answers with an error ({str(error)[:100]})")
 
 
-def _first(answers: list[_Answer | BaseException | None]) -> str:
+def _first(answers: list[Master | BaseException | None]) -> str:
     return next((str(answer) for answer in answers if isinstance(answer, BaseException)), "they disagree")

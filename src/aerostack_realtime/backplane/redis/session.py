@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -13,7 +12,8 @@ from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.address import Address, Endpoint
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, ServerError
 from aerostack_realtime.backplane.redis.login import Identity, ServerUnreachable, log_in_twice, may_publish
-from aerostack_realtime.backplane.redis.sentinels import Locator
+from aerostack_realtime.backplane.redis.openings import Openings
+from aerostack_realtime.backplane.redis.sentinels import Locator, Master
 from aerostack_realtime.protocol.errors import AerostackError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,6 @@ ARBITER_SECONDS: Final = 2.0
 """A database that takes longer to answer is out of reach."""
 OPENING_SECONDS: Final = 0.2
 """How long another node may take between winning a generation and opening it in Redis."""
-OPENINGS: Final = 5
-OPENINGS_SECONDS: Final = 60.0
-"""More generations than that, opened by one node in a minute, mean that nodes disagree about the master."""
 
 T = TypeVar("T")
 
@@ -86,18 +83,19 @@ class Opener:
         self._locator = Locator(address)
         self._known: Generation | None = None
         self._marked = 0
-        self._openings: deque[float] = deque()
+        self._openings = Openings()
 
     async def open(self, last: int) -> Session:
         """A session; `last` is the newest position that this node knows.
 
         Raises ServerUnreachable when it is worth another try, else JournalUnusable.
         """
-        endpoint = await self._locator.locate()
+        master = await self._locator.locate()
+        endpoint = master.endpoint
         appends, tail, identity = await log_in_twice(self._address, endpoint, name=self._name)
         opened = [appends, tail]
         try:
-            generation, mark = await self._generation(appends, identity, endpoint, last)
+            generation, mark = await self._generation(appends, identity, master, last)
             await appends.call("SCRIPT", "LOAD", scripts.APPEND.source)
             publishes = await may_publish(appends, self._keys.entries)
             return Session(endpoint, generation, mark, appends, tail, publishes=publishes)
@@ -118,7 +116,7 @@ class Opener:
             if newest is None or newest.number != session.generation.number:
                 return "another generation of the journal has begun"
         try:
-            endpoint = await self._locator.locate()
+            endpoint = (await self._locator.locate()).endpoint
         except (ServerUnreachable, JournalUnusable):
             return None
         return None if endpoint == session.endpoint else f"the Sentinels name {endpoint} as the master now"
@@ -140,8 +138,9 @@ class Opener:
         self._locator.close()
 
     async def _generation(
-        self, connection: Connection, identity: Identity, endpoint: Endpoint, last: int
+        self, connection: Connection, identity: Identity, master: Master, last: int
     ) -> tuple[Generation, int]:
+        endpoint = master.endpoint
         number, position = await self._head(connection, endpoint)
         last = max(last, position)
         try:
@@ -156,7 +155,7 @@ class Opener:
         if newest is not None and newest.server == identity.run_id and newest != self._known:
             number = await self._awaited(connection, endpoint, newest.number, number)
         if newest is None or newest.server != identity.run_id or number is None or number > newest.number:
-            newest = await self._begin(newest, identity, last)
+            newest = await self._begin(newest, identity, master, last)
         if number != newest.number:
             await self._open(connection, newest, identity, endpoint)
         self._known = newest
@@ -168,6 +167,7 @@ class Opener:
         if not raised:
             raise ServerUnreachable("Another generation of the journal began meanwhile.")
         self._marked = mark
+        self._openings.joined(identity.run_id, master.epoch)
         return newest, mark
 
     async def _head(self, connection: Connection, endpoint: Endpoint) -> tuple[int | None, int]:
@@ -188,18 +188,8 @@ class Opener:
             number, _ = await self._head(connection, endpoint)
         return number
 
-    async def _begin(self, seen: Generation | None, identity: Identity, last: int) -> Generation:
-        loop = asyncio.get_running_loop()
-        while self._openings and self._openings[0] < loop.time() - OPENINGS_SECONDS:
-            self._openings.popleft()
-        if len(self._openings) >= OPENINGS:
-            log.error(
-                "this node began %d generations of the journal within a minute: nodes disagree about which "
-                "Redis is the master. Check that all name the same one, and the same Sentinels",
-                len(self._openings),
-            )
-            await asyncio.sleep(self._openings[0] + OPENINGS_SECONDS - loop.time())
-            raise ServerUnreachable("Nodes disagree about which Redis is the master.")
+    async def _begin(self, seen: Generation | None, identity: Identity, master: Master, last: int) -> Generation:
+        self._check_pause(seen, identity, master)
         try:
             begun = await self._in_time(self._arbiter.open(seen, identity.run_id, max(last + 1, self._now())))
         except Unavailable as error:
@@ -208,9 +198,27 @@ class Opener:
             ) from None
         if begun.server != identity.run_id:
             raise ServerUnreachable("Another node has just begun the journal on another Redis.")
-        self._openings.append(loop.time())
+        self._openings.begun(identity.run_id, master.epoch, asyncio.get_running_loop().time())
         log.warning("generation %d of the journal begins", begun.number)
         return begun
+
+    def _check_pause(self, seen: Generation | None, identity: Identity, master: Master) -> None:
+        """Raises ServerUnreachable when it is too early to begin another generation there."""
+        now = asyncio.get_running_loop().time()
+        deleted = seen is not None and seen.server == identity.run_id
+        if not self._openings.pause(identity.run_id, master.epoch, now, deleted=deleted):
+            return
+        seconds = self._openings.length(now, deleted=deleted)
+        if deleted:
+            raise ServerUnreachable(
+                f"The journal at {master.endpoint} was deleted several times: find what runs FLUSHALL or DEL "
+                f"there, or set maxmemory-policy noeviction. The next generation begins after {seconds:g} seconds."
+            )
+        raise ServerUnreachable(
+            "Nodes disagree about which Redis is the master: another node has begun the journal elsewhere than at "
+            f"{master.endpoint}. Check that all name the same one, and the same Sentinels. This node begins it "
+            f"there again after {seconds:g} seconds."
+        )
 
     async def _open(
         self, connection: Connection, generation: Generation, identity: Identity, endpoint: Endpoint
