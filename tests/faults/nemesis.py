@@ -28,6 +28,10 @@ LOOSE_SECONDS: Final = 0.03
 LONGER: Final = 6.0
 """How much longer than others the faults of a cluster last: some exceed the 5 seconds of a dead node."""
 
+SUSPENDED_SECONDS: Final = 20.0
+"""A machine that is moved, or swaps: by then the others have declared the node dead and settled what it left, and
+several of its own time limits are over at once when it continues."""
+
 
 class Nemesis:
     """Counts what it did in `done`."""
@@ -116,7 +120,15 @@ class Nemesis:
             case "restore a copy" | "restore in place" | "restore while running" | "restore without slots":
                 await self._aged()
                 await self._restore(fault)
-            case "kill node" | "terminate node" | "pause node" | "cut way" | "silence way" | "lag way":
+            case (
+                "kill node"
+                | "terminate node"
+                | "pause node"
+                | "suspend node"
+                | "cut way"
+                | "silence way"
+                | "lag way"
+            ):
                 await self._hit_node(fault, int(fault.target))
             case "all at once":
                 await self._hit_all(fault)
@@ -166,9 +178,9 @@ class Nemesis:
                 await server.end(signal.SIGKILL if fault.kind == "kill node" else signal.SIGTERM)
                 await asyncio.sleep(fault.seconds)
                 self._node_starts = asyncio.create_task(server.start(patient=True))
-            case "pause node":
+            case "pause node" | "suspend node":
                 server.pause()
-                await asyncio.sleep(LONGER * fault.seconds)
+                await asyncio.sleep(LONGER * fault.seconds if fault.kind == "pause node" else SUSPENDED_SECONDS)
                 server.resume()
             case "cut way":
                 self._stage.ways[number].cut()

@@ -32,6 +32,7 @@ FaultKind = Literal[
     "kill node",
     "terminate node",
     "pause node",
+    "suspend node",
     "all at once",
     # where each node has a host of its own
     "unplug-redis node",
@@ -99,6 +100,7 @@ _WEIGHTS: dict[FaultKind, int] = {
     "kill node": 18,
     "terminate node": 10,
     "pause node": 8,
+    "suspend node": 3,
     "all at once": 3,
     "unplug-redis node": 4,
     "unplug-postgres node": 4,
