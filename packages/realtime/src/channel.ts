@@ -125,8 +125,7 @@ export class Channel<E extends Events = Events> {
   on(event: PresenceEvent | 'gap' | '*', listener: Listener): this
   on(event: string, listener: Listener): this {
     this.#used = true
-    const listeners = this.#listeners.get(event) ?? new Set()
-    this.#listeners.set(event, listeners.add(listener))
+    this.#listeners.set(event, new Set(this.#listeners.get(event)).add(listener))
     return this
   }
 

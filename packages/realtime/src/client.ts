@@ -272,11 +272,9 @@ export class Client {
         this.#outbox.settle(frame.id, frame.members)
         break
       case 'error': {
-        const { code, message, retryable, topic, n } = frame
-        this.#refused(
-          Object.assign(new AerostackError(code, message, retryable, topic), { n }),
-          frame.ref ?? frame.id,
-        )
+        const error = new AerostackError(frame.code, frame.message, frame.retryable, frame.topic)
+        error.n = frame.n
+        this.#refused(error, frame.ref ?? frame.id)
         break
       }
       case 'cancel':

@@ -207,9 +207,9 @@ export class Connection {
 
   /** Wait until the server has been silent for a heartbeat, then send a ping. */
   #listen(): void {
-    const silence = this.#options.clock.now() - this.#lastFrame
-    if (silence >= this.#heartbeat) this.#probe()
-    else this.#after(this.#heartbeat - silence, () => this.#listen())
+    const wait = this.#lastFrame + this.#heartbeat - this.#options.clock.now()
+    if (wait <= 0) this.#probe()
+    else this.#after(wait, () => this.#listen())
   }
 
   #probe(): void {

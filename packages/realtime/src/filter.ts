@@ -1,6 +1,7 @@
 /** A filter makes a view of a table: it decides which rows a subscriber sees and what a row change means to it. */
 import { type ColumnTypes, type Comparable, comparable, comparableOfFilter } from './column-types.js'
 import type { Filter, Operation, Row } from './protocol.js'
+import type { Subscriber } from './subscription.js'
 
 /** All but `in`, which is `eq` with one of several values. */
 type Operator = 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte'
@@ -73,4 +74,16 @@ export function changeInView<C extends Change>(
   }
   if (before) return { ...change, operation: 'DELETE', data: old ?? data, old: old ?? data }
   return undefined
+}
+
+/** One of the subscribers of a topic whose filter the server has to see, because it will not be a part of a request. */
+export function unseen(subscribers: readonly Subscriber[]): Subscriber | undefined {
+  if (new Set(subscribers.map(({ filter }) => JSON.stringify(filter))).size < 2) return undefined
+  const accepted = new Set(subscribers.filter((each) => each.accepted).map(shape))
+  return subscribers.find((each) => each.filter && !accepted.has(shape(each)))
+}
+
+/** The columns, operators and types of values of a filter: all that the server accepts or refuses. */
+function shape({ filter }: Subscriber): string | undefined {
+  return JSON.stringify(filter, (_, value) => (Object(value) === value ? value : typeof value))
 }

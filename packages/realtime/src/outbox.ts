@@ -67,9 +67,9 @@ export class Outbox {
 
   /** The text of the change of presence that waits for an answer, by its id or its topic. */
   presence(key: string | undefined): string | undefined {
-    return [...this.#requests].find(
-      ([id, { presence }]) => presence && [id, presence].includes(key ?? ''),
-    )?.[1].text
+    for (const [id, { text, presence }] of this.#requests)
+      if (presence && (id === key || presence === key)) return text
+    return undefined
   }
 
   /** The ids and texts of all requests, changes of presence first. */

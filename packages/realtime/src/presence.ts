@@ -34,7 +34,7 @@ export function reconcile(members: Members, actual: readonly Member[]): EventFra
   const gone = new Map(members)
   for (const member of actual) gone.delete(keyOf(member))
   const frames = [
-    ...Array.from(gone.values(), (member) => event(LEAVE, member)),
+    ...[...gone.values()].map((member) => event(LEAVE, member)),
     ...actual.map((member) => event(JOIN, member)),
   ]
   return frames.flatMap((frame) => applyPresence(members, frame) ?? [])
@@ -42,7 +42,7 @@ export function reconcile(members: Members, actual: readonly Member[]): EventFra
 
 /** One join per member, for a listener that was added after they joined. */
 export function joins(members: Members): EventFrame[] {
-  return Array.from(members.values(), (member) => ({ ...event(JOIN, member), snapshot: true }))
+  return [...members.values()].map((member) => ({ ...event(JOIN, member), snapshot: true }))
 }
 
 function event(event: string, { state, since, ...member }: Member): EventFrame {
@@ -72,14 +72,14 @@ export class Tracking {
 
   /** End what `owner` tracks, or without an owner everything. Returns false when there was nothing. */
   untrack(topic: string, owner?: object): boolean {
-    const before = this.#tracked.size
+    let ended = false
     for (const [each, command] of this.#tracked)
-      if (command.topic === topic && each === (owner ?? each)) this.#tracked.delete(each)
-    return this.#tracked.size < before
+      if (command.topic === topic && each === (owner ?? each)) ended = this.#tracked.delete(each)
+    return ended
   }
 
   /** The command that counts on each topic where this client is present. */
   commands(): Map<string, Track> {
-    return new Map(Array.from(this.#tracked.values(), (command) => [command.topic, command]))
+    return new Map([...this.#tracked.values()].map((command) => [command.topic, command]))
   }
 }

@@ -1,7 +1,7 @@
 /** One subscription on the wire, shared by all channels of a topic: frames in, payloads out. No I/O. */
 import type { ColumnTypes } from './column-types.js'
 import type { AerostackError } from './errors.js'
-import type { changeInView } from './filter.js'
+import type * as Filters from './filter.js'
 import type { Gap, RealtimePayload } from './payload.js'
 import { applyPresence, isPresence, joins, type Members, reconcile } from './presence.js'
 import type {
@@ -38,6 +38,8 @@ export interface Subscriber {
   readonly streams?: boolean | undefined
   /** How many persisted messages it begins with. */
   readonly history?: number | 'all' | undefined
+  /** Whether the server has accepted its filter in a request for it alone. Set by the subscription. */
+  accepted?: boolean
   /**
    * Call the listeners. The promise, if any, settles when asynchronous listeners have finished. Never throws or
    * rejects.
@@ -79,11 +81,11 @@ export class Subscription {
   /** Whether the last resumption was without a gap; null when there was nothing to resume. */
   recovered: boolean | null = null
   /** Callers of `subscribe` that wait for the server's answer. */
-  readonly waiting: Settle[] = []
+  readonly waiting = new Map<Settle, Subscriber>()
   /** Retryable refusals in a row. */
   refusals = 0
-  /** Makes each subscriber's view where the server sends more than one filter lets through. */
-  #changeInView: typeof changeInView | undefined
+  /** Make each subscriber's view where the server sends more than one filter lets through. */
+  #filters: typeof Filters | undefined
   #columnTypes: ColumnTypes = {}
   readonly #subscribers = new Set<Subscriber>()
   readonly #members: Members = new Map()
@@ -97,7 +99,7 @@ export class Subscription {
   #begun = false
   /** The streams that are open, where a subscriber asks for them. */
   #reader: Reader | undefined
-  /** The subscriber whose rows were requested. Until they have arrived nobody else is served. */
+  /** The subscriber whose rows were requested, or whose filter. Until the answer nobody else is served. */
   #loader: Subscriber | undefined
 
   constructor(topic: string) {
@@ -130,15 +132,15 @@ export class Subscription {
     const { since, history } = subscriber
     if (this.empty) this.cursor ??= since
     else if ((since || (history && this.#begun)) && !this.has(subscriber))
-      subscriber.deliver(gap(this.cursor, { reason: 'not_recovered', since: since ?? null }))
+      subscriber.deliver(this.#gap('not_recovered', since))
     this.#subscribers.add(subscriber)
     return (
       this.state === 'off' ||
       (!this.#loader &&
-        (!!subscriber.wants ||
+        (!!this.#next() ||
           JSON.stringify(this.#wanted()) !== this.#requested ||
           (!this.#begun && this.#agreed('history') !== this.#request?.history) ||
-          (this.filters && !this.#changeInView)))
+          (this.filters && !this.#filters)))
     )
   }
 
@@ -162,12 +164,10 @@ export class Subscription {
     return this.subscribers.some(({ streams }) => streams)
   }
 
-  /**
-   * Whether the next request is wider than some filter, so that `request` needs `changeInView`.
-   */
+  /** Whether the next request is for subscribers with different filters, so that it needs `Filters`. */
   get filters(): boolean {
     const all = this.subscribers
-    return !all.some(({ wants }) => wants) && all.some(({ filter }) => filter) && !this.#wanted().filter
+    return all.some(({ filter }) => filter) && !all.some(({ wants }) => wants) && !this.#agreed('filter')
   }
 
   /** Deliver nothing until the answer to the next request. */
@@ -176,12 +176,15 @@ export class Subscription {
     this.#request = undefined
   }
 
-  /** The next request to the server: for one subscriber's rows, or else for everything that is wanted. */
-  request(id: string, view?: typeof changeInView, reader?: typeof Reader): SubscribeFrame {
+  /**
+   * The next request to the server: for one subscriber's rows; or else for one subscriber's filter, which the server
+   * would not see otherwise; or else for everything that is wanted.
+   */
+  request(id: string, filters?: typeof Filters, reader?: typeof Reader): SubscribeFrame {
     this.pause()
-    this.#reader = this.streams ? (this.#reader ?? (reader && new reader())) : undefined
-    this.#changeInView = view
-    const loader = this.subscribers.find(({ wants }) => wants)
+    this.#reader = this.streams && reader ? (this.#reader ?? new reader()) : undefined
+    this.#filters = filters
+    const loader = this.#next()
     this.#loader = loader
     const wanted = loader ? { filter: loader.filter, presence: false, ...loader.policy } : this.#wanted()
     this.#requested = JSON.stringify(wanted)
@@ -206,25 +209,42 @@ export class Subscription {
 
   /** Resolve all callers that wait. */
   resolve(): void {
-    for (const { resolve } of this.waiting.splice(0)) resolve()
+    for (const { resolve } of this.waiting.keys()) resolve()
+    this.waiting.clear()
   }
 
   /**
-   * Reject all callers that wait if the error is `final`; the others wait for the next request. Returns false when
-   * no caller receives the error.
+   * Reject all callers that wait, or those of the `only` subscriber, if the error is `final`; the others wait for the
+   * next request. Returns false when no caller receives the error.
    */
-  failed(error: AerostackError, final = !error.retryable): boolean {
-    for (const subscriber of this.#subscribers) subscriber.failed?.(error)
-    return final && this.waiting.splice(0).map(({ reject }) => reject(error)).length > 0
+  failed(error: AerostackError, final = !error.retryable, only?: Subscriber): boolean {
+    for (const subscriber of only ? [only] : this.#subscribers) subscriber.failed?.(error)
+    let received = false
+    for (const [settle, subscriber] of final ? this.waiting : [])
+      if (!only || subscriber === only) {
+        settle.reject(error)
+        received = this.waiting.delete(settle)
+      }
+    return received
   }
 
-  /** Apply a `subscribed` frame. Returns true when it answers the current request. */
-  subscribed({ id, cursor, recovered = null, dropped, columnTypes, history }: Answer): boolean {
-    if (id ? id !== this.#request?.id || this.#loader : this.state !== 'live') return false
+  /**
+   * Apply a `subscribed` frame. Returns true when it answers the current request for everything that is wanted;
+   * undefined when another request is necessary, because this one was about one subscriber's filter.
+   */
+  subscribed({ id, cursor, recovered = null, dropped, columnTypes, history }: Answer): boolean | undefined {
+    const loader = this.#loader
+    if (id ? id !== this.#request?.id : this.state !== 'live') return false
+    if (loader) {
+      loader.accepted = true
+      if (loader.wants) return false // its rows follow
+      this.#loader = undefined
+      return undefined
+    }
     if (id || columnTypes) this.#columnTypes = columnTypes ?? {}
     this.state = 'live'
     this.recovered = recovered
-    const since = this.cursor ?? null
+    const since = this.cursor
     const begins = !this.#begun
     this.#begun = true
     this.#reader?.live()
@@ -234,27 +254,27 @@ export class Subscription {
     }
     if (recovered === false) {
       const reason = id ? 'not_recovered' : dropped === undefined ? 'interrupted' : 'dropped'
-      this.#deliver(() => gap(this.cursor, { reason, since, dropped }))
+      this.#deliver(() => this.#gap(reason, since, dropped))
     }
     if (begins && !this.#request?.history)
-      this.#deliver(({ history }) => history && gap(this.cursor, { reason: 'not_recovered', since }))
+      this.#deliver(({ history }) => history && this.#gap('not_recovered', since))
     if (id) for (const subscriber of this.#subscribers) subscriber.live?.(history)
     return !!id
   }
 
   /**
    * Apply a part of a snapshot. After the last part: true when its changes follow, which is the case for an only
-   * subscriber; false when another request is necessary, so that the other subscribers continue where they were.
+   * subscriber; undefined when another request is necessary, so that the other subscribers continue where they were.
    */
   load(frame: SnapshotFrame): boolean | undefined {
     const loader = this.#loader
-    if (!loader || frame.id !== this.#request?.id) return undefined
+    if (!loader || frame.id !== this.#request?.id) return false
     loader.load?.(frame)
-    if (!frame.last) return undefined
+    if (!frame.last) return false
     this.#loader = undefined
-    const alone = this.#subscribers.size === 1 && this.has(loader)
-    if (!alone) this.cursor ??= frame.cursor
-    return alone && this.subscribed(frame)
+    if (this.#subscribers.size === 1 && this.has(loader)) return this.subscribed(frame)
+    this.cursor ??= frame.cursor
+    return undefined
   }
 
   /** Deliver an event, unless it is a repetition. */
@@ -268,8 +288,7 @@ export class Subscription {
     const positioned = cursor && !(frame as EventFrame).snapshot
     if (positioned) {
       if (this.#recent.has(cursor)) return
-      this.#recent.add(cursor)
-      if (this.#recent.size > RECENT + this.#unfinished.length)
+      if (this.#recent.add(cursor).size > RECENT + this.#unfinished.length)
         this.#recent.delete(this.#recent.values().next().value as string)
     }
     const unfinished = frame.type === 'db_change' ? this.#change(frame) : this.#event(frame)
@@ -281,8 +300,8 @@ export class Subscription {
    * among the frames: an event that follows it is newer.
    */
   reconcile(members: readonly Member[]): void {
-    if (this.state !== 'live' || !this.#members.size) return
-    for (const event of reconcile(this.#members, members)) this.#presence(event)
+    if (this.state === 'live' && this.#members.size)
+      for (const event of reconcile(this.#members, members)) this.#presence(event)
   }
 
   #event(frame: EventFrame): Promise<unknown>[] {
@@ -306,7 +325,7 @@ export class Subscription {
   }
 
   #change(frame: ChangeFrame): Promise<unknown>[] {
-    const view = this.#request?.filter ? undefined : this.#changeInView // the server may have filtered already
+    const view = this.#request?.filter ? undefined : this.#filters?.changeInView // the server may have filtered already
     return this.#deliver(({ filter }) => (filter && view ? view(filter, frame, this.#columnTypes) : frame))
   }
 
@@ -316,6 +335,10 @@ export class Subscription {
       const payload = view(subscriber)
       return (payload && subscriber.deliver(payload)) || []
     })
+  }
+
+  #gap(reason: Gap['reason'], since: string | null = null, dropped?: number): Payload {
+    return { type: 'event', event: 'gap', cursor: this.cursor, data: { reason, since, dropped } }
   }
 
   /** Advance the cursor over finished events, up to the first that is not finished. */
@@ -328,6 +351,12 @@ export class Subscription {
     this.#unfinished.push(entry)
     if (listeners.length) Promise.all(listeners).then(finish)
     else finish()
+  }
+
+  /** The subscriber that is to be served alone next, for its rows or because the server has not seen its filter. */
+  #next(): Subscriber | undefined {
+    const all = this.subscribers
+    return all.find(({ wants }) => wants) ?? this.#filters?.unseen(all)
   }
 
   /** What all subscribers agree on. Where they disagree, everything is requested. */
@@ -344,8 +373,4 @@ export class Subscription {
     const all = this.subscribers
     return new Set(all.map((each) => JSON.stringify(each[what]))).size > 1 ? undefined : all[0]?.[what]
   }
-}
-
-function gap(cursor: string | undefined, data: Gap): Payload {
-  return { type: 'event', event: 'gap', cursor, data }
 }

@@ -54,7 +54,7 @@ export class Subscriptions {
     if (!known) subscription.sendPresent(subscriber)
     if (subscription.state === 'live' && !needsRequest) settle.resolve()
     else {
-      subscription.waiting.push(settle)
+      subscription.waiting.set(settle, subscriber)
       if (needsRequest) this.#request(subscription)
     }
     return subscription
@@ -103,12 +103,10 @@ export class Subscriptions {
         subscription.receive(frame)
         break
       case 'subscribed':
-        if (subscription.subscribed(frame)) this.#live(subscription)
-        break
       case 'snapshot': {
-        const live = subscription.load(frame)
+        const live = frame.type === 'snapshot' ? subscription.load(frame) : subscription.subscribed(frame)
         if (live) this.#live(subscription)
-        else if (live === false) this.#request(subscription)
+        else if (live === undefined) this.#request(subscription)
         break
       }
       case 'unsubscribed':
@@ -130,7 +128,7 @@ export class Subscriptions {
     if (!subscription) return false
     const loader = subscription.lost()
     if (loader && !error.retryable) {
-      loader.failed?.(error)
+      subscription.failed(error, true, loader)
       this.detach(subscription.topic, loader)
       if (!subscription.empty) this.#request(subscription)
     } else {
@@ -155,7 +153,7 @@ export class Subscriptions {
       this.#load(subscription)
       return
     }
-    const frame = subscription.request(this.#client.internals.id(), filters?.changeInView, streams?.Reader)
+    const frame = subscription.request(this.#client.internals.id(), filters, streams?.Reader)
     try {
       this.#client.internals.send(frame)
     } catch (error) {

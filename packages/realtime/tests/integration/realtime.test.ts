@@ -166,6 +166,20 @@ test('a refusal rejects its promise with a typed error', async () => {
   })
 })
 
+test('an unknown column is refused beside a handle without a filter', async () => {
+  const user = client()
+  const heard = new Heard<number>()
+  await user
+    .channel('orders')
+    .on('INSERT', ({ data }) => heard.add(data.id))
+    .subscribe()
+  await server.query('INSERT INTO orders VALUES (71, ?, 1)', 'open')
+  const refused = user.channel('orders', { filter: { colour: 1 } })
+  await expect(refused.subscribe()).rejects.toMatchObject({ code: 'invalid_filter', retryable: false })
+  await server.query('INSERT INTO orders VALUES (72, ?, 1)', 'open')
+  expect([await heard.next(), await heard.next()]).toEqual([71, 72])
+})
+
 test('after a lost connection nothing is missed or repeated', async () => {
   const cable = await through()
   const one = client({ userId: 'ada', random: () => 0.999 }, cable)

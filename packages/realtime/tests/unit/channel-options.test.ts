@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { RealtimePayload } from '../../src/index.js'
+import type { Filter, RealtimePayload } from '../../src/index.js'
 import { event, live, reconnect, TOPIC, types } from '../support/channel.js'
 import { eventually } from '../support/eventually.js'
 import { connected } from '../support/network.js'
@@ -30,7 +30,9 @@ test('handles with different filters each receive their own view', async () => {
   subscribe('paid')
   // nothing is delivered while the code for filters loads: the answer is followed by all events
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
-  await eventually(() => expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:1' }))
+  await eventually(() => expect(made.socket.sent).toHaveLength(2))
+  made.socket.subscribed('c:2') // to a filter that the request for all changes will not contain
+  expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:1' })
   expect(made.socket.last('subscribe').filter).toBeUndefined()
   // an event of the narrow view is ignored: the answer is followed by the change itself
   made.socket.say({ type: 'db_change', topic, operation: 'DELETE', data: open, old: open, cursor: 'c:2' })
@@ -48,9 +50,48 @@ test('the answer to an earlier request is ignored', async () => {
   made.socket.say({ type: 'subscribed', topic, cursor: 'c:1', recovered: null, id })
   expect(wide.cursor).toBeUndefined()
   await eventually(() => expect(made.socket.last('subscribe').id).not.toBe(id))
+  made.socket.subscribed('c:1')
   made.socket.subscribed('c:2')
   await narrow
   expect(wide.cursor).toBe('c:2')
+})
+
+test('a refused filter is an error of its handle only', async () => {
+  const made = await connected()
+  const heard: string[] = []
+  const all = made.client.channel('orders').on('*', ({ data }) => heard.push(data.id))
+  await Promise.all([all.subscribe(), made.socket.subscribed('c:0')])
+  const subscribing = made.client.channel('orders', { filter: { nothing: 1 } }).subscribe()
+  await eventually(() => expect(made.socket.last('subscribe').filter).toEqual({ nothing: 1 }))
+  made.socket.refuse('subscribe', 'invalid_filter', false)
+  await expect(subscribing).rejects.toMatchObject({ code: 'invalid_filter', topic: 'table/orders/default' })
+  expect(made.socket.last('subscribe')).toMatchObject({ since: 'c:0' })
+  expect(made.socket.last('subscribe').filter).toBeUndefined()
+  made.socket.subscribed('c:0', true)
+  made.socket.say({
+    type: 'db_change',
+    topic: 'table/orders/default',
+    operation: 'INSERT',
+    data: { id: 1 },
+    cursor: 'c:1',
+  })
+  expect(heard).toEqual([1])
+  expect(made.errors).toEqual([])
+})
+
+test('filters that differ only in their values are checked once', async () => {
+  const made = await connected()
+  await Promise.all([made.client.channel('orders').subscribe(), made.socket.subscribed('c:0')])
+  const follow = (filter: Filter) => made.client.channel('orders', { filter }).subscribe()
+  const one = follow({ room: 'one', size: { gt: 1 } })
+  await eventually(() => expect(made.socket.sent).toHaveLength(2))
+  made.socket.subscribed('c:0')
+  made.socket.subscribed('c:0', true)
+  await one
+  await follow({ room: 'two', size: { gt: 2 } })
+  expect(types(made.socket)).toEqual(['subscribe', 'subscribe', 'subscribe'])
+  follow({ room: 'two', size: { lt: 2 } })
+  expect(made.socket.last('subscribe').filter).toEqual({ room: 'two', size: { lt: 2 } })
 })
 
 test('presence: false applies until another handle wants presence', async () => {
