@@ -39,6 +39,10 @@ _DURABLE: Final = (
 _prepared: WeakKeyDictionary[Connection, dict[str, bytes]] = WeakKeyDictionary()
 """The names of the statements that are prepared on a connection."""
 
+LOOK_SECONDS: Final = 60.0
+"""How often psycopg looks at a socket on which nothing has arrived. By default it looks in each iteration of the
+event loop, which then never sleeps while it waits for an answer."""
+
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
 _BINARY: Final = 1
 
@@ -110,7 +114,8 @@ async def exchange_prepared(connection: Connection, sql: str, params: Sequence[b
 async def _result(connection: Connection) -> PGresult:
     pgconn = connection.pgconn
     result: PGresult
-    (result,) = await cancellable(wait_async(generators.execute(pgconn), pgconn.socket))
+    waiting = wait_async(generators.execute(pgconn), pgconn.socket, interval=LOOK_SECONDS)
+    (result,) = await cancellable(waiting)
     if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
         raise error_from_result(result)
     return result
