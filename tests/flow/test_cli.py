@@ -127,6 +127,12 @@ def test_refusals_end_a_command_with_one_sentence_and_an_exit_code(
     assert (ran.exit_code, "error: " in ran.stderr, named in ran.stderr) == (code, True, True)
 
 
+async def test_listen_prints_a_final_refusal_once(node: "ServerProcess") -> None:
+    ran = await aerostack("listen", "a/b", "--token", "x.y.z", "--url", node.url)
+    refusal = "unauthorized: The token is not a JWT: a part of it is not base64url."
+    assert ran.err.splitlines() == ["connecting", "disconnected", f"error: {refusal}"]
+
+
 @pytest.mark.parametrize("command", [("emit", "a/b", "e"), ("db", "query", "SELECT 1")])
 def test_an_unreachable_server_is_reported(command: tuple[str, ...]) -> None:
     ran = invoke(*command, "--url", "http://127.0.0.1:9")

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from aerostack_realtime.access.tokens import is_token
-from aerostack_realtime.cli.console import err, fail, out
+from aerostack_realtime.cli.console import err, fail, note, out
 from aerostack_realtime.cli.settings import AsJson
 from aerostack_realtime.config import DEV_SECRET_KEY
 from aerostack_realtime.protocol.errors import AerostackError
@@ -90,7 +90,12 @@ def listen(
         fail(f"--filter has to be a JSON object: {malformed}.", 2)
 
     async def run(sdk: Aerostack) -> None:
+        def report(error: AerostackError) -> None:
+            if sdk.realtime.status != "disconnected":  # this one ends the command, which then prints it
+                note(f"{error.code}: {error.message}")
+
         channel = sdk.realtime.channel(topic, filter=wanted)
+        sdk.realtime.on_error(report)
         sdk.realtime.on_status_change(lambda status: err.print(f"[dim]{status}[/dim]"))
         await channel.subscribe()
         err.print(f"listening to {topic}; stop with ctrl-c", markup=False)
