@@ -242,8 +242,7 @@ async def rows(scene: Scene, shell: Callable[[str], Any]) -> None:
     await ann.subscribe("orders")
     await filtered.subscribe("orders", filter={"status": "paid"})
     await typed.subscribe("orders", filter={"id": "5"})
-    bidder = await scene.user("ann73")
-    await bidder.subscribe("bids")
+    await (await scene.user("ann73")).subscribe("bids")
     await sql("UPDATE orders SET owner = 'ann70' WHERE id = 1")
     await sql("UPDATE orders SET owner = 'bob' WHERE id = 2")
     await sql("UPDATE orders SET status = 'paid' WHERE id = 3")
@@ -267,6 +266,7 @@ async def rows(scene: Scene, shell: Callable[[str], Any]) -> None:
 
 
 async def tables(scene: Scene, shell: Callable[[str], Any]) -> None:
+    scene.ask("table that does not exist", topic="ordres", access="subscribe", user="ann80")
     scene.ask("table not watched", topic="unwatched", row="1", user="ann80")
     nobody = await scene.user("ann81")
     assert (await nobody.ask("subscribe", topic="scratch"))["type"] == "error"

@@ -16,7 +16,7 @@ from aerostack_realtime.gateway.explain.findings import Outcome, clock
 from aerostack_realtime.gateway.explain.table_outcomes import TableQuestion, table_outcomes
 from aerostack_realtime.gateway.websocket.rights import Guard
 from aerostack_realtime.protocol import topics
-from aerostack_realtime.protocol.errors import BadMessage, NotFound
+from aerostack_realtime.protocol.errors import BadMessage
 from aerostack_realtime.protocol.explanations import Explanation, Finding, Setting
 
 SEARCHED: Final = 1_000
@@ -53,7 +53,7 @@ class Explainer:
         self._collection = Collection(hub)
 
     async def explain(self, question: Question) -> Explanation:
-        """Raises BadMessage for a question that cannot be understood, InvalidTopic, NotFound."""
+        """Raises BadMessage for a question that cannot be understood, InvalidTopic."""
         if question.connection is not None:
             return await self._connection(question.connection)
         if not question.topic or not question.user:
@@ -65,6 +65,9 @@ class Explainer:
         wanted = Wanted(user=question.user, id=question.event, topic=topic)
         collected = await self._collection.ask(wanted)
         table = topics.table_of(topic)
+        if table is not None and question.event is None and not await self._exists(table):
+            sentence = f"There is no table {table!r}: check the spelling, or create it."
+            return _concluded(Outcome(0, Finding("no_table", sentence)), [], collected)
         if question.row is not None:
             if table is None:
                 raise BadMessage("row is for a table; of a custom channel, name the event.")
@@ -164,9 +167,6 @@ class Explainer:
     async def _row(self, user: str, topic: str, table: str, written: str, collected: Collected) -> Explanation:
         feed = self._database.changes
         if not feed.watches(table):
-            existing = {each.name for each in await self._database.tables()}
-            if table not in existing:
-                raise NotFound(f"There is no table {table!r}.")
             sentence = (
                 f"The table {table} is not watched: its changes are recorded from the first subscription on, or "
                 f"after `aerostack tables watch {table}`."
@@ -182,6 +182,11 @@ class Explainer:
         question = TableQuestion(user, topic, table, key, self._guard, self._hub, feed)
         findings, outcomes, at = await table_outcomes(question, collected)
         return await self._conclude(user, topic, at, outcomes, findings, collected)
+
+    async def _exists(self, table: str) -> bool:
+        if self._database.changes.watches(table):
+            return True
+        return table in {each.name for each in await self._database.tables()}
 
     # --- conclusions -------------------------------------------------------------------------------------
 
