@@ -118,6 +118,32 @@ async def test_the_option_chooses_the_format_and_wrong_parts_are_named(tmp_path:
     assert "a part is written database=debug" in ran.complaint
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing/audit.log", "No such file"),
+        ("folder", "Is a directory"),
+        ("folder/audit.log", "Permission denied"),
+    ],
+)
+async def test_check_reports_an_audit_file_that_cannot_be_written(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "folder").mkdir(mode=0o555)
+    config = tmp_path / "aerostack.toml"
+    config.write_text(f'anonymous = true\n[logging]\naudit_file = "{tmp_path / name}"\n')
+    for command in ("check", "serve"):
+        ran = await aerostack(command, "--config", str(config), cwd=tmp_path, powerless=True)
+        sentence = f"Cannot write the audit log to {tmp_path / name}: {reason}"
+        assert (ran.code, sentence in ran.err) == (2, True), ran.err
+
+
+async def test_check_creates_no_audit_file(tmp_path: Path) -> None:
+    config = tmp_path / "aerostack.toml"
+    config.write_text(f'[logging]\naudit_file = "{tmp_path / "audit.log"}"\n')
+    ran = await aerostack("check", "--config", str(config), cwd=tmp_path)
+    assert "audit log" not in ran.err
+    assert not (tmp_path / "audit.log").exists()
+
+
 async def test_an_audit_file_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None:
     config = tmp_path / "aerostack.toml"
     config.write_text(f'[logging]\naudit_file = "{tmp_path / "missing" / "audit.log"}"\n')

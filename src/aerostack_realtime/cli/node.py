@@ -269,8 +269,8 @@ def run_server(
     try:
         log_format.configure(settings.logging)
     except OSError as error:
-        access = "Create its directory, and give this user write access to it."
-        fail(f"Cannot write the audit log to {settings.logging.audit_file}: {error.strerror}. {access}", 2)
+        reason = error.strerror or str(error)
+        fail(str(config.unwritable_audit_file(settings.logging.audit_file or "", reason)), 2)
     if (unbuilt := pages.missing()) is not None:
         note(unbuilt)
     try:

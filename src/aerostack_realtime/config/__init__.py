@@ -14,6 +14,7 @@ from aerostack_realtime.config.validation import (
     fixed_token_keys,
     problems,
     rules,
+    unwritable_audit_file,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "problems",
     "read",
     "rules",
+    "unwritable_audit_file",
 ]

@@ -1,5 +1,7 @@
 """What a server needs from its settings: compiled rules, keys and the certificate, and what is wrong with them."""
 
+import errno
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,6 +93,29 @@ def check_ports(settings: Settings) -> None:
         raise SettingsError(f"metrics_port {settings.port} is the server's own port: choose another one.")
 
 
+def check_audit_file(settings: Settings) -> None:
+    """Whether this user can write the audit log; creates no file. Raises SettingsError."""
+    file = settings.logging.audit_file
+    if file is not None and (reason := _unwritable(file)) is not None:
+        raise unwritable_audit_file(file, os.strerror(reason))
+
+
+def unwritable_audit_file(file: str, reason: str) -> SettingsError:
+    access = "Create its directory, and give this user write access to it."
+    return SettingsError(f"Cannot write the audit log to {file}: {reason}. {access}")
+
+
+def _unwritable(file: str) -> int | None:
+    """The `errno` with which appending to a file would fail."""
+    folder = os.path.dirname(file) or "."
+    if os.path.isdir(file):
+        return errno.EISDIR
+    if not os.path.isdir(folder):
+        return errno.ENOENT
+    usable = os.access(file, os.W_OK) if os.path.exists(file) else os.access(folder, os.W_OK | os.X_OK)
+    return None if usable else errno.EACCES
+
+
 def check_tracing(settings: Settings) -> None:
     """Whether the packages that tracing needs are installed. Raises SettingsError."""
     if settings.tracing and not all(map(_is_installed, ("opentelemetry.sdk", "opentelemetry.exporter.otlp"))):
@@ -137,6 +162,7 @@ def problems(settings: Settings, place: Place = _nowhere) -> list[str]:
     found += _refusal(lambda: certificate(settings))
     found += _refusal(lambda: check_backplane(settings))
     found += _refusal(lambda: check_ports(settings))
+    found += _refusal(lambda: check_audit_file(settings))
     found += _refusal(lambda: check_tracing(settings))
     found += _refusal(lambda: check_documents(settings))
     if settings.open_access or settings.loopback_origins:
