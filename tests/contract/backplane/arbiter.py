@@ -1,10 +1,12 @@
 """An arbiter of generations in a SQLite file: the smallest one that keeps the contract `Generations`."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 from aerostack_realtime.backplane.base import Generation
 from aerostack_realtime.protocol.errors import Unavailable
+from tests.contract.backplane.node import PATIENCE, TICK
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS generations (number INTEGER PRIMARY KEY, server TEXT NOT NULL, start INTEGER NOT NULL);
@@ -81,6 +83,15 @@ class SqliteGenerations:
     async def revoke(self, node: str) -> None:
         self._check()
         self._database.execute("DELETE FROM licences WHERE node = ?", (node,))
+
+    async def until_mark(self, wanted: int) -> None:
+        """Until the high-water mark is at least `wanted`."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                (mark,) = self._database.execute("SELECT position FROM mark").fetchone()
+                if mark >= wanted:
+                    return
+                await asyncio.sleep(TICK)
 
     def close(self) -> None:
         self._database.close()

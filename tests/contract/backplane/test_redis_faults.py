@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aerostack_realtime.backplane.redis.openings import DELETIONS
+from aerostack_realtime.backplane.redis.session import HEADROOM_US
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
 from tests.contract.backplane.conftest import RedisCluster
 from tests.contract.backplane.lossy_proxy import LossyProxy
@@ -134,6 +135,21 @@ async def test_many_restarts_in_a_row_are_not_taken_for_a_disagreement(
     await settle(a)
     assert "disagree" not in caplog.text
     assert "again after" not in caplog.text
+
+
+async def test_a_generation_begins_with_room_below_its_mark(
+    redis_server: RedisServer, redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = await redis_cluster.join("a")
+    for number in range(1, 4):
+        await redis_cluster.arbiters[0].until_mark(a.heard.began_calls[-1].last + HEADROOM_US)
+        redis_server.kill()
+        redis_server.start()
+        await a.heard.until_gap(number)
+        for _ in range(100):
+            a.append()
+        await settle(a)
+    assert "MARK" not in caplog.text
 
 
 async def test_nodes_that_disagree_about_the_master_begin_ever_more_rarely(

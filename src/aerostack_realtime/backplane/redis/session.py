@@ -157,9 +157,10 @@ class Opener:
         if newest is None or newest.server != identity.run_id or number is None or number > newest.number:
             newest = await self._begin(newest, identity, master, last)
         if number != newest.number:
-            await self._open(connection, newest, identity, endpoint)
+            last = max(last, await self._open(connection, newest, identity, endpoint))
         self._known = newest
-        mark = self._mark(last)
+        # A generation begins above all marks, so up to 30 seconds ahead of the clock, and further after several.
+        mark = self._mark(max(last, newest.start))
         try:
             raised = await self._in_time(self._arbiter.raise_high_water(newest, mark))
         except Unavailable as error:
@@ -222,9 +223,10 @@ class Opener:
 
     async def _open(
         self, connection: Connection, generation: Generation, identity: Identity, endpoint: Endpoint
-    ) -> None:
+    ) -> int:
+        """Where it begins in the log; 0 where another node has just opened it."""
         try:
-            await connection.call(
+            position = await connection.call(
                 "EVAL",
                 scripts.OPEN.source,
                 "2",
@@ -241,6 +243,7 @@ class Opener:
             if error.code == scripts.GENERATION:
                 raise ServerUnreachable("Another generation of the journal began meanwhile.") from None
             raise
+        return int(position)
 
     def _mark(self, last: int) -> int:
         return max(self._now() + RESERVE_US, last + HEADROOM_US)
