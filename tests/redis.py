@@ -101,6 +101,11 @@ class RedisServer:
         return next(int(line.partition(":")[2]) for line in lines if line.startswith("used_memory:"))
 
     @property
+    def clients(self) -> list[str]:
+        """Its connections, in its own words."""
+        return str(self.command("CLIENT", "LIST").decode()).splitlines()
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "it runs"
         return self._process.pid

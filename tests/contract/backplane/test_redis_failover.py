@@ -1,14 +1,17 @@
 """A Redis with a replica and three Sentinels: what a failover does to the nodes. See also test_redis_faults.py."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.contract.backplane.conftest import RedisCluster
-from tests.contract.backplane.node import Node, settle
+from tests.contract.backplane.node import PATIENCE, TICK, Node, settle
 from tests.ports import free_port
-from tests.redis import WatchedRedis
+from tests.redis import Sentinel, WatchedRedis
 
 DOWN_AFTER_MS = 2_000
 """A master that a busy machine stops for half a second must not be replaced before a test does something to it."""
@@ -96,6 +99,40 @@ async def test_a_failover_back_to_the_same_process_happens_at_once(
     await settle(*nodes)
     assert watched.master.is_master
     assert "disagree" not in caplog.text
+
+
+async def test_a_host_that_is_gone_does_not_hold_up_the_move_to_the_next_master(
+    watched: WatchedRedis, cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aerostack_realtime.backplane.redis.connection.CONNECT_SECONDS", 2 * PATIENCE)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as gone, ExitStack() as waiting:
+        place = gone.getsockname()
+        waiting.enter_context(socket.create_connection(place))  # the queue is full: no connection is completed
+        _monitor(watched, place[1])
+        joining = asyncio.create_task(cluster.join("a", start_seconds=2 * PATIENCE))
+        for sentinel in watched.sentinels:
+            await _asked(sentinel)
+        _monitor(watched, watched.master.port)
+        node = await joining
+        await settle(node)
+
+
+async def _asked(sentinel: Sentinel) -> None:
+    """Until a node has asked it for the master."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if any(
+                "name= " in each and "cmd=sentinel" in each and "addr=127" in each for each in sentinel.clients
+            ):
+                return
+            await asyncio.sleep(TICK)
+
+
+def _monitor(watched: WatchedRedis, port: int) -> None:
+    """Let all Sentinels take the server at a port for the master."""
+    for sentinel in watched.sentinels:
+        sentinel.command("SENTINEL", "REMOVE", watched.NAME)
+        sentinel.command("SENTINEL", "MONITOR", watched.NAME, "127.0.0.1", port, 2)
 
 
 async def test_a_minority_of_sentinels_decides_nothing(watched: WatchedRedis, nodes: list[Node]) -> None:

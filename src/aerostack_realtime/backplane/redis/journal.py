@@ -19,6 +19,7 @@ from aerostack_realtime.backplane.redis.log import BLOCK_MS, Log
 from aerostack_realtime.backplane.redis.login import ServerUnreachable
 from aerostack_realtime.backplane.redis.reader import LogReader
 from aerostack_realtime.backplane.redis.scripts import Keys
+from aerostack_realtime.backplane.redis.sentinels import SEEK_SECONDS
 from aerostack_realtime.backplane.redis.session import HEADROOM_US, Opener, Session
 from aerostack_realtime.backplane.redis.settings import DEFAULTS, RedisSettings
 from aerostack_realtime.backplane.redis.tail import Tail
@@ -33,7 +34,7 @@ WATCH_SECONDS: Final = 0.5
 REACH_SECONDS: Final = 2.0
 """Seconds out of reach after which the journal is reported as cut off."""
 RETRY_SECONDS: Final = 0.2
-"""How soon a server that could not be used is tried again: it bounds the silence after a failover."""
+"""How soon a server that could not be used is tried again; one that Sentinels name, after SEEK_SECONDS."""
 
 
 def _wall_clock() -> int:
@@ -175,7 +176,7 @@ class RedisJournal:
             else:
                 if await self._joined(session):
                     return
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS if self._address.master is None else SEEK_SECONDS)
 
     async def _joined(self, session: Session) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +13,9 @@ from aerostack_realtime.backplane.redis.address import Address, Endpoint
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, NotRedis, ServerError
 from aerostack_realtime.backplane.redis.login import ServerUnreachable, authenticate, connected
 
+SEEK_SECONDS: Final = 0.05
+"""How often Sentinels are asked for the new master while nodes are without one. They name it before they publish
++switch-master, so asking finds it earlier than a subscription would."""
 ANSWER_SECONDS: Final = 1.0
 """A Sentinel that takes longer has no say this time."""
 
@@ -61,6 +65,16 @@ class Locator:
             f"{len(named)} of {len(sentinels)} Sentinels name a master, less than a majority: check that they run "
             f"and that this node reaches them ({_first(answers)})."
         )
+
+    async def until_moved(self, master: Master) -> None:
+        """Return when the Sentinels name another server. Without Sentinels, never."""
+        if self._address.master is None:
+            await asyncio.get_running_loop().create_future()
+        while True:
+            await asyncio.sleep(SEEK_SECONDS)
+            with suppress(ServerUnreachable, JournalUnusable):
+                if (await self.locate()).endpoint != master.endpoint:
+                    return
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -92,7 +92,7 @@ class Opener:
         """
         master = await self._locator.locate()
         endpoint = master.endpoint
-        appends, tail, identity = await log_in_twice(self._address, endpoint, name=self._name)
+        appends, tail, identity = await self._log_in(master)
         opened = [appends, tail]
         try:
             generation, mark = await self._generation(appends, identity, master, last)
@@ -136,6 +136,20 @@ class Opener:
 
     def close(self) -> None:
         self._locator.close()
+
+    async def _log_in(self, master: Master) -> tuple[Connection, Connection, Identity]:
+        """As log_in_twice, until the Sentinels name another master: a host that is gone takes long to fail."""
+        login = asyncio.create_task(log_in_twice(self._address, master.endpoint, name=self._name))
+        moved = asyncio.create_task(self._locator.until_moved(master))
+        try:
+            await asyncio.wait((login, moved), return_when=asyncio.FIRST_COMPLETED)
+            if not login.done():
+                raise ServerUnreachable(f"The Sentinels do not name {master.endpoint} as the master any more.")
+            return await login
+        finally:
+            for task in (login, moved):
+                task.cancel()
+            await asyncio.wait((login, moved))
 
     async def _generation(
         self, connection: Connection, identity: Identity, master: Master, last: int
