@@ -84,6 +84,9 @@ class Listener:
     def reconnected(self) -> None:
         raise AssertionError("Redis is in reach")
 
+    def refused(self, items: object, error: object) -> tuple[int, ...]:
+        raise AssertionError(f"Redis takes {items}: {error}")
+
 
 async def run_node(name: str, url: str, arbiter: str, per_tick: float, tick: float) -> None:
     """Publish for a while and print what it took, as JSON."""

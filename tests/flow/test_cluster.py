@@ -270,6 +270,22 @@ async def test_a_restarted_redis_is_a_gap_and_loses_nothing_persisted(
     assert "Redis had lost it" in found["verdict"]
 
 
+async def test_a_publish_that_a_full_redis_refuses_is_answered(cluster: Cluster, dial: Dial) -> None:
+    a, b = await cluster.start(2)
+    ann, bob = await dial(a, "ann"), await dial(b, "bob")
+    await bob.subscribe("room/full")
+    cluster.redis.command("CONFIG", "SET", "maxmemory", "1")
+    for persist in (True, False):
+        refused = await ann.ask("publish", topic="room/full", event="n", data=1, id="one", persist=persist)
+        assert (refused["type"], refused["code"]) == ("error", "overloaded")
+        assert "out of memory" in refused["message"]
+    cluster.redis.command("CONFIG", "SET", "maxmemory", "0")
+    await _publish_until_accepted(ann, "room/full", 2)
+    ack = await ann.publish("room/full", 3, id="one")
+    assert not ack.get("duplicate")
+    assert [event["data"] for event in await bob.events(2)] == [2, 3]
+
+
 async def _publish_until_accepted(wire: Wire, topic: str, data: Any) -> None:
     """Publish, again while the journal is being joined."""
     async with asyncio.timeout(PATIENCE_SECONDS):

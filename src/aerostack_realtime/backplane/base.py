@@ -1,11 +1,12 @@
 """The contract between the nodes of one service: what one node accepts, every node delivers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from aerostack_realtime.backplane.items import AnyItem
+from aerostack_realtime.protocol.errors import AerostackError
 
 
 class JournalUnusable(Exception):
@@ -53,6 +54,14 @@ class JournalListener(Protocol):
     def reconnected(self) -> None:
         """The journal is in reach again, and this node has read all of it."""
 
+    def refused(self, items: Sequence[AnyItem], error: AerostackError) -> Collection[int]:
+        """For a while the journal has not taken `items`: the newest that this node appended, in their order, none
+        of which is in the journal.
+
+        Returns the indexes of those that this node has refused to their publishers, with `error`: they never
+        enter. The others wait.
+        """
+
 
 class Journal(Epochs, Protocol):
     """One totally ordered log per cluster. Engines: memory, redis, wal.
@@ -83,7 +92,8 @@ class Journal(Epochs, Protocol):
 
         The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended
         or the journal has no room (which a Hello, Beat or Bye does not need), and Unavailable when the journal
-        has been out of reach for 2 seconds; in both cases the item is not in the journal and never will be.
+        has been out of reach for 2 seconds; in both cases the item is not in the journal and never will be. What
+        was taken and turns out to be refused for 2 seconds is offered to `refused`.
         """
 
     @property

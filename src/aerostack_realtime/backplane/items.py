@@ -5,10 +5,11 @@ the items (channels/custom). Positions are those that the journal gave to earlie
 canonical.
 """
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 ITEMS_VERSION: Final = 1
 """The version of this union. A node announces it in its Hello. An item that a node does not know is skipped if the
@@ -257,3 +258,4 @@ class Batch(Struct, frozen=True, array_like=True, gc=False):
 
 encode_batch = msgspec.msgpack.Encoder().encode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_item: Final[Callable[[bytes | Raw], AnyItem]] = msgspec.msgpack.Decoder(AnyItem).decode

@@ -5,6 +5,7 @@ publish repeats another, what waits for a commit, who is present, which nodes ar
 """
 
 from collections import deque
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from aerostack_realtime.backplane import items
@@ -137,6 +138,22 @@ class Replica:
         self.is_cut_off = False
         self._publishing.report_settlements()
 
+    def refused(self, items: Sequence[AnyItem], error: AerostackError) -> Collection[int]:
+        """Publishes that were not acknowledged are refused; everything else waits. The journal gives the newest
+        items of this node, so their publishers are the last ones that wait for an answer."""
+        awaited = [index for index, item in enumerate(items) if _is_awaited(item)]
+        waiting = [self._awaiting.pop() for _ in awaited]
+        withdrawn: dict[int, Done] = {}
+        for index, done in zip(awaited, reversed(waiting), strict=True):
+            item = items[index]
+            if done is not None and isinstance(item, Publish) and not item.stream:
+                withdrawn[index] = done
+            else:
+                self._awaiting.append(done)
+        for done in withdrawn.values():
+            done(error)
+        return withdrawn.keys()
+
     def _pop(self, node: str) -> Done | None:
         return self._awaiting.popleft() if node == self._node else None
 
@@ -145,3 +162,10 @@ class Replica:
         done = self._pop(node)
         if done is not None:
             done(Outcome(self._cursors.at(position), at // 1000))
+
+
+def _is_awaited(item: AnyItem) -> bool:
+    """Whether `append` was given this item, and so remembers whom to answer."""
+    if isinstance(item, Append):
+        return not item.by_server
+    return isinstance(item, Publish | CancelStream | Track | Untrack)

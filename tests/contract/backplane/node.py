@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Protocol, Self
 
@@ -44,6 +44,8 @@ class Recorder:
         self.entries: list[Entry] = []
         self.began_calls: list[Began] = []
         self.reach: list[str] = []
+        self.withdrawing: list[AnyItem] = []
+        self.withdrawn: list[AnyItem] = []
         self._heard = asyncio.Event()
 
     def entered(self, position: int, at: int, node: str, item: AnyItem) -> None:
@@ -61,6 +63,13 @@ class Recorder:
     def reconnected(self) -> None:
         self.reach.append("reconnected")
         self._heard.set()
+
+    def refused(self, items: Sequence[AnyItem], error: AerostackError) -> Collection[int]:
+        """Refuse what a test withdraws."""
+        indexes = [index for index, item in enumerate(items) if item in self.withdrawing]
+        self.withdrawn += [items[index] for index in indexes]
+        self._heard.set()
+        return indexes
 
     async def until(self, satisfied: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):

@@ -196,6 +196,23 @@ async def test_a_full_redis_refuses_publishes_and_loses_nothing(
     assert [node.heard.gaps for node in nodes] == [[], [], []]
 
 
+async def test_an_item_that_meets_a_full_redis_can_be_taken_back(
+    redis_server: RedisServer, redis_cluster: RedisCluster
+) -> None:
+    a, b = [await redis_cluster.join(name) for name in ("a", "b")]
+    await settle(a, b)
+    redis_server.command("CONFIG", "SET", "maxmemory", "1")
+    taken_back = publish("taken back")
+    a.heard.withdrawing.append(taken_back)
+    a.journal.append(taken_back)
+    kept = a.append()
+    await a.heard.until(lambda: a.heard.withdrawn == [taken_back])
+    redis_server.command("CONFIG", "SET", "maxmemory", "0")
+    await b.heard.until_item(kept)
+    await settle(a, b)
+    assert taken_back not in [entry.item for entry in b.heard.entries]
+
+
 async def test_a_redis_that_the_journal_has_filled_takes_publishes_again(
     redis_server: RedisServer, redis_cluster: RedisCluster
 ) -> None:

@@ -55,6 +55,9 @@ class Listener:
 
     reconnected = cut_off
 
+    def refused(self, items: object, error: object) -> tuple[int, ...]:
+        raise AssertionError("a memory journal takes an item or raises")
+
 
 async def started(store: Store, now: list[int], listener: Listener) -> MemoryJournal:
     journal = MemoryJournal(store=store, now=lambda: now[0], epochs=Database(), retry_seconds=0)

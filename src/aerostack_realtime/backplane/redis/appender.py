@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
-from aerostack_realtime.backplane.items import OPTIONAL, AnyItem
+from aerostack_realtime.backplane.items import OPTIONAL, SIGNS, AnyItem, decode_batch, decode_item
 from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, Part, Reply, ServerError
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
@@ -28,6 +28,8 @@ BATCH_BYTES: Final = 256 * 1024
 """A batch is a step that stops Redis for a moment: 256 KiB take it about 0.1 ms."""
 RETRY_SECONDS: Final = 0.1
 """How soon a batch is offered again to a server that refused it for now: out of memory, too few replicas."""
+WITHDRAW_SECONDS: Final = 2.0
+"""How long a batch is refused before its publishers are answered; as long as a node waits that is cut off."""
 CALM_SECONDS: Final = 5.0
 """How long nothing may be refused until a trouble is over: a full server takes a batch now and then."""
 
@@ -48,6 +50,8 @@ class _Batch(Struct):
     items: int
     blob: bytes
     position: int = 0
+    may_exist: bool = False
+    """Whether an attempt to append it may have succeeded: it was answered by an error each time otherwise."""
 
 
 class Target(Struct, frozen=True):
@@ -67,10 +71,13 @@ class Appender:
     `mark` is the high-water mark of positions, `floor` what the log is trimmed to at the next append.
     """
 
-    def __init__(self, node: str, *, max_bytes: int, headroom: int) -> None:
+    def __init__(
+        self, node: str, *, max_bytes: int, headroom: int, withdraw_seconds: float = WITHDRAW_SECONDS
+    ) -> None:
         self._node = node
         self._max_bytes = max_bytes
         self._headroom = str(headroom)
+        self._withdraw_seconds = withdraw_seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[Raw, bool]] = deque()
         """Encoded items, and whether other nodes may skip them."""
@@ -88,6 +95,10 @@ class Appender:
         self._trouble = ""
         """What was logged of the server's last refusal, until nothing has been refused for a while."""
         self._calm: asyncio.TimerHandle | None = None
+        self._refused_at: float | None = None
+        """Since when the batch under way is refused, until its publishers have heard of it."""
+        self.withdraw: Callable[[Sequence[AnyItem], AerostackError], Collection[int]] = lambda _items, _error: ()
+        """`JournalListener.refused`; set it before the first `attach`."""
         self.mark = 0
         self.floor = 0
         self.batches = 0
@@ -101,8 +112,8 @@ class Appender:
 
     def append(self, item: AnyItem) -> None:
         """Raises Overloaded or Unavailable; then the item is never appended."""
-        if self.refusal is not None:
-            raise type(self.refusal)(self.refusal.message)
+        if self.refusal is not None and (self._flying is not None or not isinstance(item, SIGNS)):
+            raise type(self.refusal)(self.refusal.message)  # a sign of life finds out whether that still holds
         if self._bytes >= self._max_bytes:
             raise Overloaded(_WAITING)
         encoded = _encode(item)
@@ -133,6 +144,8 @@ class Appender:
         """Append to this server from now on, first what the log lacks. It must have been read to its end."""
         self._target = target
         self._unsent = deque(self._unconfirmed)
+        for batch in self._unsent:
+            batch.may_exist = True
         self._send()
 
     def detach(self) -> None:
@@ -163,6 +176,7 @@ class Appender:
                 self._drained.set_result(None)
             return
         self._flying = batch
+        self._refused_at = None
         self.batches += 1
         self.batch_bytes += len(batch.blob)
         self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)
@@ -226,7 +240,38 @@ class Appender:
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning("%s", reason)
+        if self._refused_at is None:
+            self._refused_at = self._loop.time()
+        elif self._loop.time() - self._refused_at >= self._withdraw_seconds and not batch.may_exist:
+            self._refused_at = float("inf")
+            if not self._keeps(batch, self.refusal):
+                self._flying = None
+                self._send()
+                return
         self._loop.call_later(RETRY_SECONDS, self._retry, target, batch)
+
+    def _keeps(self, batch: _Batch, error: AerostackError) -> bool:
+        """Let the listener refuse items of a batch that is not in the log, and of what waits behind it, to their
+        publishers. Whether anything of the batch is left."""
+        items = decode_batch(batch.blob).items
+        withdrawn = self.withdraw([*items, *(decode_item(raw) for raw, _ in self._waiting)], error)
+        if not withdrawn:
+            return True
+        waiting, self._waiting = self._waiting, deque()
+        for index, (raw, is_optional) in enumerate(waiting, len(items)):
+            if index in withdrawn:
+                self._bytes -= len(raw)
+            else:
+                self._waiting.append((raw, is_optional))
+        kept = [item for index, item in enumerate(items) if index not in withdrawn]
+        self._bytes -= len(batch.blob)
+        if not kept:
+            assert self._unconfirmed.pop() is batch, "the newest batch is the only one that no server has"
+            return False
+        optional = [index for index, item in enumerate(kept) if isinstance(item, OPTIONAL)]
+        batch.items, batch.blob = len(kept), _encode((self._node, batch.sequence, kept, optional))
+        self._bytes += len(batch.blob)
+        return True
 
     def _accept(self) -> None:
         self.refusal = None

@@ -119,6 +119,7 @@ class RedisJournal:
 
     async def start(self, listener: JournalListener) -> None:
         self._listener = listener
+        self._appender.withdraw = listener.refused
         self._reader = LogReader(self._node, listener, self._appender.confirmed, self._appender.unreadable)
         self._log = Log(self._keys, self._reader, self._window)
         try:

@@ -1,15 +1,16 @@
 """What waits to be appended: batches, their order, and what happens to them when replies are lost."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
-from aerostack_realtime.backplane.items import Batch, Beat, decode_batch
+from aerostack_realtime.backplane.items import AnyItem, Ask, Batch, Beat, decode_batch
 from aerostack_realtime.backplane.redis.appender import FULL, Appender, Target
 from aerostack_realtime.backplane.redis.connection import Answered, Connection, ConnectionLost, ServerError
 from aerostack_realtime.backplane.redis.scripts import APPEND, PUBLISHED_BYTES, Keys
-from aerostack_realtime.protocol.errors import Overloaded, Unavailable
+from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
 
 
 class Server:
@@ -143,6 +144,83 @@ async def test_a_server_that_takes_a_batch_now_and_then_is_logged_once(
     appender.attach(server.target())
     server.answer(ServerError("NOREPLICAS Not enough good replicas to write."))
     assert "NOREPLICAS" in caplog.records[-1].message
+
+
+class Publishers:
+    """They take back the beats of these numbers; `asked` are all that they were asked about."""
+
+    def __init__(self, *taken_back: int) -> None:
+        self.taken_back = taken_back
+        self.asked: list[int] = []
+        self.error: AerostackError | None = None
+
+    def refused(self, items: Sequence[AnyItem], error: AerostackError) -> list[int]:
+        found = [item.connections for item in items if isinstance(item, Beat)]
+        self.asked += found
+        self.error = error
+        return [index for index, number in enumerate(found) if number in self.taken_back]
+
+
+REFUSAL = ServerError("OOM command not allowed when used memory > 'maxmemory'.")
+
+
+async def refusing(publishers: Publishers, server: Server) -> Appender:
+    """An appender of which a server has refused 1 and 2 for long enough, while 3 and 4 wait."""
+    appender = Appender("me", max_bytes=1000, headroom=10, withdraw_seconds=0.0)
+    appender.withdraw = publishers.refused
+    appender.attach(server.target())
+    await append(appender, 1, 2)
+    await append(appender, 3, 4)
+    server.answer(REFUSAL)
+    assert publishers.asked == []
+    await server.again.wait()
+    server.answer(REFUSAL)
+    return appender
+
+
+async def test_items_that_are_refused_for_long_are_taken_back(server: Server) -> None:
+    publishers = Publishers(1, 4)
+    appender = await refusing(publishers, server)
+    assert publishers.asked == [1, 2, 3, 4]
+    assert isinstance(publishers.error, Overloaded)
+    server.again.clear()
+    await server.again.wait()
+    server.answer(100)
+    server.answer(101)
+    assert [numbers(batch) for batch in server.batches] == [[1, 2], [1, 2], [2], [3]]
+    assert [batch.sequence for batch in server.batches] == [1, 1, 1, 2]
+    appender.confirmed(2)
+    assert appender.backlog == 0
+
+
+async def test_a_sign_of_life_tries_again_when_all_was_taken_back(server: Server) -> None:
+    appender = await refusing(Publishers(1, 2, 3, 4), server)
+    assert appender.backlog == 0
+    with pytest.raises(Overloaded):
+        appender.append(Ask("id", "kind", b""))
+    await append(appender, 5)
+    with pytest.raises(Overloaded):
+        appender.append(Beat())
+    server.answer(100)
+    await append(appender, 6)
+    assert [numbers(batch) for batch in server.batches] == [[1, 2], [1, 2], [5], [6]]
+
+
+async def test_nothing_is_taken_back_that_may_have_been_appended(server: Server) -> None:
+    publishers = Publishers(1)
+    appender = Appender("me", max_bytes=1000, headroom=10, withdraw_seconds=0.0)
+    appender.withdraw = publishers.refused
+    appender.attach(server.target())
+    await append(appender, 1)
+    server.answer(ConnectionLost("gone"))
+    other = Server()
+    appender.attach(other.target())
+    for _ in range(3):
+        other.answer(REFUSAL)
+        await other.again.wait()
+        other.again.clear()
+    assert publishers.asked == []
+    assert {batch.sequence for batch in other.batches} == {1}
 
 
 @pytest.mark.parametrize("words", ["GENERATION 2", "READONLY You can't write against a read only replica."])

@@ -29,6 +29,9 @@ class Heard:
     def reconnected(self) -> None:
         raise AssertionError("no connection is lost here")
 
+    def refused(self, items: object, error: object) -> tuple[int, ...]:
+        raise AssertionError("nothing is appended here")
+
 
 class Own:
     """The batches of the own node that wait to be read back."""

@@ -95,6 +95,9 @@ class Server:
     def reconnected(self) -> None:
         raise AssertionError("nothing here watches the server")
 
+    def refused(self, items: object, error: object) -> tuple[int, ...]:
+        raise AssertionError("nothing is appended here")
+
     @staticmethod
     def _unexpected(message: bytes) -> None:
         raise AssertionError(f"nobody listens to {message!r}")
