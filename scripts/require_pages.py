@@ -14,7 +14,7 @@ PAGES = (
 )
 
 
-class RequirePages(BuildHookInterface):
+class RequirePages(BuildHookInterface[Any]):
     """Fails the build of a wheel or an sdist when the pages are missing; an editable install may come before
     them."""
 
