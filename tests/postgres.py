@@ -203,6 +203,14 @@ class PostgresServer:
         with psycopg.connect(self.dsn()) as connection:
             return connection.info.server_version
 
+    def restore(self, backup: Path) -> None:
+        """Stop, put its files back as they are in `backup`, and start."""
+        self.stop()
+        shutil.rmtree(self.data)
+        shutil.copytree(backup, self.data)
+        self.own_files()
+        self.start()
+
     def own_files(self) -> None:
         """Give files that were copied into its directory to the user it runs as."""
         if os.geteuid() == 0:

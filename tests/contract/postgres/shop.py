@@ -1,10 +1,8 @@
 """A database of a test's own with a table `orders`, on a server that may be another's, and opening it."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +12,8 @@ from aerostack_realtime.database.postgres.settings import PostgresSettings
 from tests.contract.conftest import PATIENCE, Recorder
 from tests.postgres import PostgresServer
 
+CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
+"""Ends the connections by which servers follow a database."""
 ORDERS = "CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT)"
 
 
@@ -59,13 +59,6 @@ class Shop:
             except psycopg.errors.ObjectInUse:
                 continue
             return
-
-    def restore(self, backup: Path) -> None:
-        """Put the files of a server that is stopped back as they were."""
-        shutil.rmtree(self.server.data)
-        shutil.copytree(backup, self.server.data)
-        self.server.own_files()
-        self.server.start()
 
 
 NEW = "'new'"

@@ -199,7 +199,7 @@ async def test_a_restored_backup_is_a_gap_for_live_and_resuming_subscribers(own:
         beyond = recorder.changes[-1].cursor
         await database.messages.raise_high_water(2_000)
         await asyncio.to_thread(own.server.stop)
-        own.restore(backup)
+        own.server.restore(backup)
         own.insert(*range(100, 200))
         await recorder.until_interruptions(1)
         assert database.epoch != epoch
@@ -225,7 +225,7 @@ async def test_a_backup_restored_while_no_server_runs_is_a_gap(own: Shop, record
         own.insert(*range(2, 50))
         await again.until_changes(48)
     own.server.stop()
-    own.restore(backup)
+    own.server.restore(backup)
     later = Recorder()
     async with opened(own, later) as database:
         changes, parts = await replay(database, "orders", again.changes[-1].cursor)

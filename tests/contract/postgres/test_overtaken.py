@@ -39,7 +39,7 @@ async def test_a_cursor_of_an_undone_change_is_always_a_gap(own: Shop, recorder:
             undone += [database.changes.cursor("orders"), seen]
         before = own.value("SELECT pg_current_wal_lsn()::text")
     own.server.stop()
-    own.restore(backup)
+    own.server.restore(backup)
     overtake(own, before)
     async with opened(own, Recorder(), log_bytes=log_bytes) as database:
         for cursor in undone:
@@ -156,7 +156,7 @@ async def restore_and_overtake(shop: Shop, backup: Path, table: str = "orders") 
     before = shop.value("SELECT pg_current_wal_lsn()::text")
     await asyncio.to_thread(shop.server.stop)
     (backup / "pg_hba.conf").write_text("local postgres all trust\nlocal all writer trust\n")
-    shop.restore(backup)
+    shop.server.restore(backup)
     overtake(shop, before, "writer", table)
     (shop.server.data / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
     shop.server.execute("SELECT pg_reload_conf()")

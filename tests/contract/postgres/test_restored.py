@@ -2,26 +2,34 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from psycopg.pq.abc import PGresult
 
+from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.marks import RAISE_NEXT_MARK, Marks
 from aerostack_realtime.database.postgres.messages.store import PostgresMessageStore
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, PostgresBackend, Recorder, replay
+from tests.contract.postgres.shop import CUT
 from tests.postgres import PostgresServer
 
-CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
+
+@asynccontextmanager
+async def watching(backend: PostgresBackend, recorder: Recorder) -> AsyncIterator[PostgresDatabase]:
+    """A database whose table `t` is watched."""
+    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
+    async with backend.open(recorder) as database:
+        await database.changes.watch("t")
+        yield database
 
 
 async def test_a_restored_backup_is_reported_once(postgres_dsn: str, recorder: Recorder) -> None:
     backend = PostgresBackend(postgres_dsn)
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    async with watching(backend, recorder) as database:
         await database.messages.raise_high_water(1_000)
         backend.write("UPDATE aerostack.meta SET value = '900' WHERE key = 'high_water'", CUT)
         await recorder.until_interruptions(1)
@@ -35,9 +43,7 @@ async def test_a_restored_backup_is_reported_once(postgres_dsn: str, recorder: R
 
 async def test_raising_the_mark_does_not_hide_a_restored_backup(postgres_dsn: str, recorder: Recorder) -> None:
     backend = PostgresBackend(postgres_dsn)
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    async with watching(backend, recorder) as database:
         await database.messages.raise_high_water(1_000)
         backend.write("UPDATE aerostack.meta SET value = '900' WHERE key = 'high_water'")
         with pytest.raises(Unavailable, match="restored"):
@@ -57,7 +63,6 @@ async def test_a_raise_without_an_answer_does_not_hide_a_restored_backup(
 ) -> None:
     """The backup is older than the mark, and the raise is sent again to the database that was restored from it."""
     backend = PostgresBackend(postgres_dsn)
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
     read = PostgresMessageStore._read
     restored: list[int] = []
 
@@ -69,8 +74,7 @@ async def test_a_raise_without_an_answer_does_not_hide_a_restored_backup(
         return result
 
     monkeypatch.setattr(PostgresMessageStore, "_read", read_and_restore)
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    async with watching(backend, recorder) as database:
         await database.messages.raise_high_water(1_000)
         with pytest.raises(Unavailable, match="restored"):
             await database.messages.raise_high_water(2_000)
@@ -91,7 +95,6 @@ async def test_raising_the_mark_while_it_is_read_reports_no_gap(
 ) -> None:
     """As a node of a cluster does, by another connection."""
     backend = PostgresBackend(postgres_dsn)
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
     read = PostgresMessageStore.marks
     found: list[int] = []
 
@@ -104,8 +107,7 @@ async def test_raising_the_mark_while_it_is_read_reports_no_gap(
         return marks
 
     monkeypatch.setattr(PostgresMessageStore, "marks", marks)
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    async with watching(backend, recorder) as database:
         await database.messages.raise_high_water(1_000)
         backend.write(CUT, "INSERT INTO t VALUES(1)")
         await recorder.until_changes(1)
@@ -121,31 +123,23 @@ def server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-def back_up(server: PostgresServer) -> None:
+def back_up(server: PostgresServer) -> Path:
+    backup = server.directory / "backup"
     server.stop()
-    shutil.copytree(server.data, server.directory / "backup")
+    shutil.copytree(server.data, backup)
     server.start()
-
-
-def restore(server: PostgresServer) -> None:
-    server.stop()
-    shutil.rmtree(server.data)
-    shutil.copytree(server.directory / "backup", server.data)
-    server.own_files()
-    server.start()
+    return backup
 
 
 async def test_restored_changes_are_not_delivered_again(server: PostgresServer, recorder: Recorder) -> None:
     backend = PostgresBackend(server.dsn())
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)")
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    async with watching(backend, recorder):
         backend.write("INSERT INTO t VALUES(1)")
         await recorder.until_changes(1)
-        await asyncio.to_thread(back_up, server)
+        backup = await asyncio.to_thread(back_up, server)
         backend.write("INSERT INTO t SELECT generate_series(2, 5001)")
         await recorder.until_changes(5001)
-        await asyncio.to_thread(restore, server)
+        await asyncio.to_thread(server.restore, backup)
         await recorder.until_interruptions(1)
         backend.write("INSERT INTO t VALUES(9000)")
         changes = await recorder.until_changes(5002)
@@ -157,16 +151,15 @@ async def test_a_table_that_was_replaced_after_the_backup_is_complete_again(
 ) -> None:
     """Its changes were complete from a position on that the restored log has not reached."""
     backend = PostgresBackend(server.dsn())
-    backend.write("CREATE TABLE t(id int PRIMARY KEY)", "CREATE TABLE other AS SELECT generate_series(1, 10)")
-    async with backend.open(recorder) as database:
-        await database.changes.watch("t")
+    backend.write("CREATE TABLE other AS SELECT generate_series(1, 10)")
+    async with watching(backend, recorder) as database:
         backend.write("INSERT INTO t VALUES(1)")
         await recorder.until_changes(1)
-        await asyncio.to_thread(back_up, server)
+        backup = await asyncio.to_thread(back_up, server)
         backend.write("INSERT INTO other SELECT generate_series(1, 10000)")
         backend.write("DROP TABLE t", "CREATE TABLE t(id int PRIMARY KEY)")
         await recorder.until_interruptions(1)
-        await asyncio.to_thread(restore, server)
+        await asyncio.to_thread(server.restore, backup)
         backend.write("INSERT INTO t VALUES(2)")
         changes = await recorder.until_changes(2)
         backend.write("INSERT INTO t VALUES(3)")

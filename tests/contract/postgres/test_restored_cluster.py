@@ -12,10 +12,8 @@ from aerostack_realtime.database.postgres.database import PostgresDatabase
 from aerostack_realtime.database.postgres.marks import Marks
 from aerostack_realtime.protocol.errors import Unavailable
 from tests.contract.conftest import PATIENCE, Recorder
-from tests.contract.postgres.shop import ORDERS, Shop
+from tests.contract.postgres.shop import CUT, ORDERS, Shop
 from tests.contract.test_message_store import TOPIC, append, message
-
-CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
 
 
 class Node:
