@@ -25,6 +25,7 @@ from aerostack_realtime.sdk.backoff import Backoff
 from aerostack_realtime.sdk.document import Document
 from tests.faults.network import Network
 from tests.flow.cluster import Cluster
+from tests.flow.compaction import until_compacted
 from tests.flow.conftest import SERVE_KEY, ServerProcess
 from tests.flow.databases import Database, PostgresDatabases, SqliteFiles
 from tests.postgres import PostgresServer
@@ -142,12 +143,9 @@ async def _compacted(sdk: Aerostack, report: Report) -> None:
     """Wait until the document is stored as few messages."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                report.messages = len(await sdk.history(TOPIC, 1_000))
-                if report.messages < FEWEST:
-                    return
-                await asyncio.sleep(1.0)  # what is stored has no event to await
+            report.messages = await until_compacted(sdk, TOPIC, FEWEST - 1)
     except TimeoutError:
+        report.messages = len(await sdk.history(TOPIC, 1_000))
         report.anomalies.append(f"the document is not compacted: {report.messages} messages are stored")
 
 

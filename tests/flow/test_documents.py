@@ -14,6 +14,7 @@ from aerostack_realtime.protocol import documents
 from aerostack_realtime.protocol.errors import Forbidden
 from aerostack_realtime.sdk.document import CorruptDocument, Document
 from tests.flow.calls import Http
+from tests.flow.compaction import until_compacted
 from tests.flow.test_metrics import figures
 from tests.flow.wire import PATIENCE_SECONDS, Dial
 
@@ -52,15 +53,6 @@ async def until_read(document: Document, wanted: str) -> None:
         while str(document.text()) != wanted:
             changed.clear()
             await changed.wait()
-
-
-async def until_compacted(http: Http, topic: str, most: int) -> None:
-    """Wait until at most `most` messages of a document are stored."""
-    async with asyncio.timeout(PATIENCE_SECONDS * 2):
-        while True:
-            if len(await http.history(topic, limit=1_000)) <= most:
-                return
-            await asyncio.sleep(POLL_SECONDS)  # what is stored has no event to await
 
 
 @pytest.mark.database("sqlite")
@@ -113,7 +105,10 @@ async def test_the_server_compacts_a_document_that_grows_and_one_that_rests(
         for _ in range(300):
             document.text().insert(0, "a")
         await document.saved()
-        await until_compacted(http, "docs/grows", FEWEST)  # fewer that came during the last one are left
+        async with asyncio.timeout(PATIENCE_SECONDS * 2):
+            await until_compacted(
+                connect(node), "docs/grows", FEWEST
+            )  # fewer that came during the last one are left
         document.text().insert(0, "b")
         await document.saved()
     found = await figures(node)
@@ -125,9 +120,7 @@ async def test_the_server_compacts_a_document_that_grows_and_one_that_rests(
     assert len(await http.history("docs/other/topic")) == 0
 
 
-async def test_a_document_survives_a_crash_and_retention(
-    serve: Serve, connect: Callable[..., Aerostack], calls: Calls
-) -> None:
+async def test_a_document_survives_a_crash_and_retention(serve: Serve, connect: Callable[..., Aerostack]) -> None:
     node = await serve(f'{SETTINGS}\n[[retention]]\npattern = "*"\nmax_count = 1')
     async with connect(node).document("docs/kept") as document:
         for _ in range(30):
@@ -136,7 +129,8 @@ async def test_a_document_survives_a_crash_and_retention(
     await node.start()
     async with connect(node).document("docs/kept") as document:
         assert str(document.text()) == "a" * 30
-    await until_compacted(calls(node), "docs/kept", 1)
+    async with asyncio.timeout(PATIENCE_SECONDS * 2):
+        await until_compacted(connect(node), "docs/kept", 1)
     async with connect(node).document("docs/kept") as document:
         assert str(document.text()) == "a" * 30
 
