@@ -101,6 +101,8 @@ class Appender:
         """`JournalListener.refused`; set it before the first `attach`."""
         self.mark = 0
         self.floor = 0
+        self._offered_floor = self._trimmed = 0
+        """The floor that came with the newest append, and that of the newest append that was answered."""
         self.batches = 0
         self.batch_bytes = 0
         """Bytes of all batches together."""
@@ -143,6 +145,7 @@ class Appender:
     def attach(self, target: Target) -> None:
         """Append to this server from now on, first what the log lacks. It must have been read to its end."""
         self._target = target
+        self._trimmed = 0
         self._unsent = deque(self._unconfirmed)
         for batch in self._unsent:
             batch.may_exist = True
@@ -182,6 +185,8 @@ class Appender:
         self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)
 
     def _transmit(self, target: Target, batch: _Batch, *command: str) -> None:
+        self._offered_floor = self.floor
+        floor = 0 if self.floor == self._trimmed else self.floor
         parts: tuple[Part, ...] = (
             *command,
             "2",
@@ -192,7 +197,7 @@ class Appender:
             batch.blob,
             str(self.mark),
             self._headroom,
-            str(self.floor),
+            str(floor),
             target.channel,
         )
         # This node knows what it appends: the nodes that wait for its entry come first.
@@ -205,6 +210,7 @@ class Appender:
         if not isinstance(reply, ServerError | ConnectionLost):
             self._flying = None
             batch.position = reply
+            self._trimmed = self._offered_floor
             if self.refusal is not None:
                 self._accept()
                 self._calm = self._loop.call_later(CALM_SECONDS, self._calmed)

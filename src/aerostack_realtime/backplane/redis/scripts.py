@@ -68,26 +68,37 @@ PUBLISHED_BYTES: Final = 16 * 1024
 """A larger batch is only announced: what is published waits in the server's memory for a node that is slow."""
 
 # Trimming comes first: a server out of memory refuses writes that need memory, unless the script made room before.
-# Publishing comes last, and cannot fail the append: only what is in the log may be published.
+# Publishing comes last, and cannot fail the append: only what is in the log may be published. What is needed
+# rarely is asked for and formatted then only: it was a sixth of an append.
 APPEND: Final = Script.of(
-    _TIME
-    + f"local largest = {PUBLISHED_BYTES}"
+    f"local largest = {PUBLISHED_BYTES}"
     + """
--- KEYS log head  ARGV generation count blob mark headroom floor channel, which is empty when nobody may publish
-local head = redis.call('HMGET', KEYS[2], 'g', 'l', 'a', 'c', 'f')
+-- KEYS log head  ARGV generation count blob mark headroom floor channel
+-- The floor is 0 when the log was trimmed to it before, the channel is empty when nobody may publish.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local head = redis.call('HMGET', KEYS[2], 'g', 'l', 'a')
 if head[1] ~= ARGV[1] then return redis.error_reply('GENERATION ' .. tostring(head[1])) end
 local last, count, mark = tonumber(head[2]), tonumber(ARGV[2]), tonumber(ARGV[4])
 local position = now
 if now <= last or now > mark - tonumber(ARGV[5]) then position = last + 1 end
 if position + count > mark then return redis.error_reply('MARK ' .. ARGV[4]) end
-if tonumber(ARGV[6]) > tonumber(head[5]) then
+if ARGV[6] ~= '0' and tonumber(ARGV[6]) > tonumber(redis.call('HGET', KEYS[2], 'f')) then
   redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[6])
   redis.call('HSET', KEYS[2], 'f', ARGV[6])
 end
-local first, at = text(position), text(time(tonumber(head[3]), tonumber(head[4])))
+local format = string.format
+local first = format('%.0f', position)
+local wall = position == now and first or format('%.0f', now)
+local at, before = wall, tonumber(head[3])
+if now < before then
+  local slower = math.floor((now - tonumber(redis.call('HGET', KEYS[2], 'c'))) / 2)
+  at = format('%.0f', before + math.max(slower, 0))
+end
 redis.call('XADD', KEYS[1], first .. '-0',
   'g', ARGV[1], 'p', head[2], 'n', ARGV[2], 'a', at, ARGV[7] == '' and 'b' or 'B', ARGV[3])
-redis.call('HSET', KEYS[2], 'l', text(position + count - 1), 'a', at, 'c', text(now))
+local newest = count == 1 and first or format('%.0f', position + count - 1)
+redis.call('HSET', KEYS[2], 'l', newest, 'a', at, 'c', wall)
 if ARGV[7] ~= '' then
   local batch = #ARGV[3] <= largest and ARGV[3] or ''
   redis.pcall('PUBLISH', ARGV[7],
