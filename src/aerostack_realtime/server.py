@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -255,7 +255,7 @@ def _hub(settings: Settings, node: Node, counters: Counters, batch: WriteBatch |
             journal=node.journal,
             changes=node.database.changes,
             store=node.database.messages,
-            defer=partial(cast(Callable[..., object], loop.call_soon), _deferring(batch)),
+            defer=partial(node.journal.defer, _deferring(batch)),
             later=loop.call_later,
             buffer_limit=settings.limits.buffer_bytes,
             presence_limit=settings.limits.presence_members,

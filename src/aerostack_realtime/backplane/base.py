@@ -1,7 +1,7 @@
 """The contract between the nodes of one service: what one node accepts, every node delivers."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -87,14 +87,18 @@ class Journal(Epochs, Protocol):
     async def run(self) -> None:
         """Work until cancelled. Raises when the journal cannot continue, which ends the process."""
 
-    def append(self, item: AnyItem) -> None:
-        """Put `item` into the journal. Returns at once; the item arrives through `entered`.
+    def append(self, item: AnyItem, *, alone: bool = False) -> None:
+        """Put `item` into the journal. Returns at once; the item arrives through `entered`. With `alone` the
+        caller appends nothing else in this step, so a quiet journal does not wait for its end.
 
         The memory engine calls `entered` inside this method. Raises Overloaded when too much waits to be appended
         or the journal has no room (which a Hello, Beat or Bye does not need), and Unavailable when the journal
         has been out of reach for 2 seconds; in both cases the item is not in the journal and never will be. What
         was taken and turns out to be refused for 2 seconds is offered to `refused`.
         """
+
+    def defer(self, call: Callable[..., object], *args: Any) -> None:
+        """Call it once all that has arrived at once has entered, at the latest at the end of this tick."""
 
     @property
     def size_floor(self) -> int:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aerostack_realtime.backplane.base import Epochs, JournalListener
 from aerostack_realtime.backplane.items import AnyItem
@@ -177,9 +177,12 @@ class MemoryJournal:
                 fails = False
                 self.clock.reserved(mark)
 
-    def append(self, item: AnyItem) -> None:
+    def append(self, item: AnyItem, *, alone: bool = False) -> None:  # noqa: ARG002  (nothing waits here)
         clock = self.clock
         self._listener.entered(clock.next(), clock.at, self.node, item)
+
+    def defer(self, call: Callable[..., object], *args: Any) -> None:
+        asyncio.get_running_loop().call_soon(call, *args)
 
     @property
     def size_floor(self) -> int:

@@ -223,7 +223,7 @@ class Hub:
             channels=self._registry.heard,
             connections=self._connections,
             publishing=self._publishing,
-            otherwise=self.publish,
+            otherwise=self._replica.append,
         )
 
     # --- the change feed's listener ----------------------------------------------------------------------

@@ -4,12 +4,11 @@ Most publishers stay with one channel and one kind of event: positions of a curs
 Then all checks have passed, and the frame but for its data, time and position can be kept.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
-from msgspec import Raw
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from aerostack_realtime.backplane.base import Journal
+from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.backplane.memory import MemoryJournal
 from aerostack_realtime.channels.custom.channel import CustomChannel
 from aerostack_realtime.channels.custom.log import SentEvent
@@ -19,13 +18,16 @@ from aerostack_realtime.channels.outcome import Done
 from aerostack_realtime.channels.publishing import Publishing
 from aerostack_realtime.protocol.event_frames import ack_frame, published_frame, template
 
-Publish = Callable[[str, str, Raw, Done | None, str | None, str | None, bool, str | None], None]
-"""As `Hub.publish`."""
+
+class Otherwise(Protocol):
+    """As `Replica.append`."""
+
+    def __call__(self, item: Publish, done: Done | None, *, alone: bool = False) -> None: ...
 
 
 class RepeatedEvents:
-    """Publishes further events of a user on a canonical topic, all with the same name; the first one was published
-    by `otherwise`. They are not persisted. The connection `without` does not receive them.
+    """Publishes further events of a user on a canonical topic, all with the same name; the first one was checked
+    and published by the hub. They are not persisted. The connection `without` does not receive them.
 
     In the `journal` of a single node an event enters at once. So it can be delivered here, if the channel is heard
     and nothing of it waits; in all other cases it is published by `otherwise`.
@@ -58,7 +60,7 @@ class RepeatedEvents:
         channels: dict[str, CustomChannel],
         connections: Mapping[str, Subscriber],
         publishing: Publishing,
-        otherwise: Publish,
+        otherwise: Otherwise,
     ) -> None:
         kept = template(topic, event, user_id)
         self._begin: Final = kept.begin
@@ -111,6 +113,10 @@ class RepeatedEvents:
         publishing.receipts.remember(key, Receipt(position, at, position))
         return ack_frame(key[2], at, position, epoch)
 
-    def publish_otherwise(self, data: bytes, id: str | None = None, done: Done | None = None) -> None:
-        """Publish another one as any event; `done` is its answer. Raises Conflict, Overloaded, Unavailable."""
-        self._otherwise(self._topic, self._event, Raw(data), done, self._user_id, id, False, self._without)
+    def publish_otherwise(
+        self, data: bytes, id: str | None = None, done: Done | None = None, *, alone: bool = False
+    ) -> None:
+        """Publish another one as any event; `done` is its answer. `alone` as in `Journal.append`. Raises Conflict,
+        Overloaded, Unavailable."""
+        item = Publish(self._topic, self._event, data, self._user_id, id, False, self._without)
+        self._otherwise(item, done, alone=alone)

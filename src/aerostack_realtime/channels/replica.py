@@ -62,15 +62,17 @@ class Replica:
         self._awaiting: deque[Done | None] = deque()
         self._begun = False
 
-    def append(self, item: Publish | Append | CancelStream | Track | Untrack, done: Done | None) -> None:
-        """Put an item of this node into the journal.
+    def append(
+        self, item: Publish | Append | CancelStream | Track | Untrack, done: Done | None, *, alone: bool = False
+    ) -> None:
+        """Put an item of this node into the journal; `alone` as in `Journal.append`.
 
         `done` is called when it has entered, which may be at once; for a persisted publish after its commit.
         Raises Overloaded, Unavailable.
         """
         self._awaiting.append(done)
         try:
-            self._journal.append(item)
+            self._journal.append(item, alone=alone)
         except AerostackError:
             self._awaiting.pop()
             raise

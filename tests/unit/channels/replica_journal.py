@@ -1,6 +1,7 @@
 """A journal that several nodes share in a test, and what it may do to them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -110,11 +111,14 @@ class SharedJournal:
     async def run(self) -> None:
         """A test moves it by hand."""
 
-    def append(self, item: AnyItem) -> None:
+    def append(self, item: AnyItem, *, alone: bool = False) -> None:
         if self.refusal is not None:
             raise self.refusal
         if not isinstance(item, self._unknown):
             self.waiting.append(item)
+
+    def defer(self, call: Callable[..., object], *args: Any) -> None:
+        raise AssertionError("only a server asks for it")
 
     def flush(self) -> None:
         waiting, self.waiting = self.waiting, []

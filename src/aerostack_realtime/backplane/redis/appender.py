@@ -30,6 +30,9 @@ RETRY_SECONDS: Final = 0.1
 """How soon a batch is offered again to a server that refused it for now: out of memory, too few replicas."""
 WITHDRAW_SECONDS: Final = 2.0
 """How long a batch is refused before its publishers are answered; as long as a node waits that is cut off."""
+LONE_SECONDS: Final = 0.002
+"""An item that comes alone is appended at once if nothing was for this long. On a busier node others are likely to
+follow in the same iteration of the event loop, and share its batch."""
 CALM_SECONDS: Final = 5.0
 """How long nothing may be refused until a trouble is over: a full server takes a batch now and then."""
 
@@ -88,6 +91,7 @@ class Appender:
         self._target: Target | None = None
         self._flying: _Batch | None = None
         self._scheduled = False
+        self._sent_at = 0.0
         self._drained: asyncio.Future[None] | None = None
         self.refusal: AerostackError | None = None
         """Why the server takes nothing for now; None while it does."""
@@ -112,8 +116,9 @@ class Appender:
         """How much was accepted and not read back yet."""
         return self._bytes
 
-    def append(self, item: AnyItem) -> None:
-        """Raises Overloaded or Unavailable; then the item is never appended."""
+    def append(self, item: AnyItem, *, alone: bool = False) -> None:
+        """`alone`: nothing else comes in this step. Raises Overloaded or Unavailable; then the item is never
+        appended."""
         if self.refusal is not None and (self._flying is not None or not isinstance(item, SIGNS)):
             raise type(self.refusal)(self.refusal.message)  # a sign of life finds out whether that still holds
         if self._bytes >= self._max_bytes:
@@ -121,7 +126,11 @@ class Appender:
         encoded = _encode(item)
         self._bytes += len(encoded)
         self._waiting.append((Raw(encoded), isinstance(item, OPTIONAL)))
-        if self._flying is None and not self._scheduled and self._target is not None:
+        if self._flying is not None or self._scheduled or self._target is None:
+            return
+        if alone and self._loop.time() - self._sent_at >= LONE_SECONDS:
+            self._send()
+        else:
             self._scheduled = True
             self._loop.call_soon(self._start)  # what the same step appends goes into the same batch
 
@@ -180,6 +189,7 @@ class Appender:
             return
         self._flying = batch
         self._refused_at = None
+        self._sent_at = self._loop.time()
         self.batches += 1
         self.batch_bytes += len(batch.blob)
         self._transmit(target, batch, "EVALSHA", scripts.APPEND.digest)

@@ -51,6 +51,10 @@ def _ignore(_: Reply) -> None:
     """Nobody waits for it."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Connection(asyncio.Protocol):
     """Commands in, replies out, in order. Use `open`."""
 
@@ -65,6 +69,8 @@ class Connection(asyncio.Protocol):
         self._since = self._loop.time()
         self.published: Callable[[bytes], None] = _ignore
         """Gets each message of the channels that the connection has subscribed to, in RESP3; it must not raise."""
+        self.handled: Callable[[], None] = _nothing
+        """Called after all that a read brought was handled; it must not raise."""
 
     @classmethod
     async def open(cls, endpoint: Endpoint, tls: Tls | None = None) -> Self:
@@ -152,6 +158,8 @@ class Connection(asyncio.Protocol):
             self._lose(NotRedis("what answers there does not speak the protocol of Redis"))
             if self._transport is not None:
                 self._transport.abort()
+        finally:
+            self.handled()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, ssl.SSLError):

@@ -22,6 +22,7 @@ from aerostack_realtime.backplane.redis.scripts import Keys
 from aerostack_realtime.backplane.redis.sentinels import SEEK_SECONDS
 from aerostack_realtime.backplane.redis.session import HEADROOM_US, Opener, Session
 from aerostack_realtime.backplane.redis.settings import DEFAULTS, RedisSettings
+from aerostack_realtime.backplane.redis.step import Step
 from aerostack_realtime.backplane.redis.tail import Tail
 from aerostack_realtime.backplane.redis.window import LogWindow
 from aerostack_realtime.protocol.errors import Overloaded, Unavailable
@@ -63,6 +64,7 @@ class RedisJournal:
         self._appender = Appender(node, max_bytes=settings.max_waiting, headroom=HEADROOM_US)
         self._window = LogWindow(settings.max_log, int(settings.kept_seconds * 1e6))
         self._loop = asyncio.get_running_loop()
+        self._step = Step(self._loop)
         self._listener: JournalListener | None = None
         self._reader: LogReader | None = None
         self._log: Log | None = None
@@ -133,12 +135,15 @@ class RedisJournal:
     async def run(self) -> None:
         await _until_one_ends(self._serve(), self._watch_reach())
 
-    def append(self, item: AnyItem) -> None:
+    def append(self, item: AnyItem, *, alone: bool = False) -> None:
         if self._cut:
             raise Unavailable("The journal is out of reach; retry in a moment.")
         if self._window.full and not isinstance(item, SIGNS):
             raise Overloaded("The journal has no room; retry in a moment.")
-        self._appender.append(item)
+        self._appender.append(item, alone=alone)
+
+    def defer(self, call: Callable[..., object], *args: Any) -> None:
+        self._step.defer(call, *args)
 
     def trim(self, floor: int) -> None:
         self._appender.floor = max(self._appender.floor, self._window.trim(floor))
@@ -218,7 +223,7 @@ class RedisJournal:
     async def _follow(self, session: Session) -> None:
         publications = session.appends if session.publishes else None
         try:
-            await Tail(self._entries(), session.tail, publications, self._keys.entries).run()
+            await Tail(self._entries(), session.tail, publications, self._keys.entries, self._step).run()
         except (ConnectionLost, ServerError) as error:
             session.leave(str(error))
 

@@ -23,6 +23,8 @@ class Log:
         self._keys = keys
         self._reader = reader
         self._window = window
+        self._uncounted: list[tuple[int, int, int]] = []
+        """Position, time and size of the entries from the channel that are not in the window yet."""
 
     @property
     def all_published(self) -> bool:
@@ -67,10 +69,17 @@ class Log:
         return len(entries)
 
     def take_published(self, message: bytes) -> bool:
-        """Whether the entry in the message could be taken; else the log has to be read. Raises as `take`."""
+        """Whether the entry in the message could be taken; else the log has to be read. Call `count` after the
+        last one that came at once. Raises as `take`."""
         reader = self._reader
         size = reader.published(message)
         if size is None:
             return False
-        self._window.read(reader.entry, reader.at, size)
+        self._uncounted.append((reader.entry, reader.at, size))
         return True
+
+    def count(self) -> None:
+        """Count what was taken from the channel as a part of the log."""
+        for position, at, size in self._uncounted:
+            self._window.read(position, at, size)
+        self._uncounted.clear()

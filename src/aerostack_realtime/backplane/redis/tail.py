@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from aerostack_realtime.backplane.redis.connection import Answered, ConnectionLost, Part, Reply, ServerError
 from aerostack_realtime.backplane.redis.log import ENTRIES, Log
+from aerostack_realtime.backplane.redis.step import Step
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Sender(Protocol):
     """A connection."""
 
     published: Callable[[bytes], None]
+    handled: Callable[[], None]
 
     def send(self, answered: Answered, *parts: Part) -> None: ...
 
@@ -50,9 +52,9 @@ class Tail:
     """Takes entries for as long as `run` runs.
 
     The log is read over `reads`. `channel` is subscribed to over `publications`, which is None for a user who may
-    not; pass the connection whose appends publish, so that one write of the server carries both. The next read is
-    sent after what handling deferred to the end of the tick, because subscribers must not wait for it. `now` is in
-    seconds.
+    not; pass the connection whose appends publish, so that one write of the server carries both. What handling
+    messages deferred by `step` comes after all messages that came at once, and before the tail's own bookkeeping;
+    the next read is sent after it as well, because subscribers must not wait for either. `now` is in seconds.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Tail:
         reads: Sender,
         publications: Sender | None,
         channel: str,
+        step: Step,
         *,
         now: Callable[[], float] | None = None,
         check_seconds: float = CHECK_SECONDS,
@@ -69,6 +72,7 @@ class Tail:
         self._reads = reads
         self._publications = publications
         self._channel = channel
+        self._step = step
         self._loop = asyncio.get_running_loop()
         self._now = now or self._loop.time
         self._check_seconds = check_seconds
@@ -78,6 +82,10 @@ class Tail:
         self._subscribed = False
         """Whether entries come from the channel; else reads wait for them."""
         self._subscribing = False
+        self._came = 0
+        """What came over the channel in this read, as `Pace` counts it."""
+        self._missed = False
+        """Some of that has to be read."""
         self._reading = False
         self._again = False
         """Something happened since the read under way was sent that only another read can see."""
@@ -92,7 +100,7 @@ class Tail:
     async def run(self) -> None:
         """Raises ServerError or ConnectionLost when the server cannot be read, and what taking an entry raises."""
         if self._publications is not None:
-            self._publications.published = self._heard
+            self._publications.published, self._publications.handled = self._heard, self._handled
         self._consider(0)
         self._read()
         await self._ended
@@ -129,17 +137,32 @@ class Tail:
         """A message of the channel."""
         if self._ended.done():
             return
+        self._step.is_open = True
         try:
             taken = self._log.take_published(message)
         except Exception as error:
             self._ended.set_exception(error)
             return
-        if not self._subscribed:
+        if taken:
+            self._came += 1
+        else:
+            self._came += MISSED
+            self._missed = True
+
+    def _handled(self) -> None:
+        """A read of the connection is over."""
+        if not self._step.is_open:
             return
-        if not self._published_pace.take(self._now(), 1 if taken else MISSED):
+        self._step.end()
+        self._log.count()
+        came, missed = self._came, self._missed
+        self._came, self._missed = 0, False
+        if self._ended.done() or not self._subscribed:
+            return
+        if not self._published_pace.take(self._now(), came):
             self._unsubscribe()
             self._read()
-        elif not taken:
+        elif missed:
             self._again = True
             self._read()
 

@@ -91,7 +91,7 @@ class RepeatedPublish:
             return False
         self._misses = 0
         publisher.heard(now)
-        events, noted = self._events, self._counters.noted
+        events, noted, alone = self._events, self._counters.noted, len(found) == 1
         acks: list[bytes] = []
         for data, id, size in found:
             noted.append(size)
@@ -102,7 +102,7 @@ class RepeatedPublish:
                 elif ack is None:
                     acks = self._acknowledge(acks, now)
                     answer = None if id is None else self._answer(self._with(data, id))
-                    events.publish_otherwise(data, id, answer)
+                    events.publish_otherwise(data, id, answer, alone=alone)
             except Exception as failure:
                 acks = self._acknowledge(acks, now)
                 publisher.fail(self._with(data, id), failure)

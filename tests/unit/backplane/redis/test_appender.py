@@ -254,6 +254,36 @@ async def test_trimmed_unread_batches_are_reported_with_their_positions(
     assert [position for position, _ in appender.unreadable(50, 250)] == [200]
 
 
+async def test_a_floor_is_sent_until_an_append_with_it_was_answered(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    appender.floor = 70
+    await append(appender, 1)
+    server.answer(ServerError("NOREPLICAS Not enough good replicas to write."))
+    await server.again.wait()
+    server.answer(100)
+    await append(appender, 2)
+    server.answer(200)
+    appender.floor = 90
+    await append(appender, 3)
+    assert [command[10] for command in server.commands] == ["70", "70", "0", "90"]
+    server.answer(300)
+    other = Server()
+    appender.attach(other.target())
+    assert other.commands[0][10] == "90", "it may lack what the other server had"
+
+
+async def test_an_item_alone_is_appended_at_once_by_a_quiet_node(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    appender.append(Beat(connections=1), alone=True)
+    assert [numbers(batch) for batch in server.batches] == [[1]]
+    server.answer(100)
+    appender.append(Beat(connections=2), alone=True)
+    appender.append(Beat(connections=3))
+    assert len(server.batches) == 1, "others may follow on a busy node"
+    await append(appender)
+    assert [numbers(batch) for batch in server.batches] == [[1], [2, 3]]
+
+
 async def test_nodes_that_wait_for_a_published_batch_come_first(appender: Appender, server: Server) -> None:
     appender.attach(server.target())
     await append(appender, 1)

@@ -13,6 +13,7 @@ from aerostack_realtime.backplane.redis.connection import Answered, ConnectionLo
 from aerostack_realtime.backplane.redis.log import ALL_PUBLISHED_US, ENTRIES, Log
 from aerostack_realtime.backplane.redis.reader import LogReader
 from aerostack_realtime.backplane.redis.scripts import Keys
+from aerostack_realtime.backplane.redis.step import Step
 from aerostack_realtime.backplane.redis.tail import (
     CALM_PER_SECOND,
     LOADED_SECONDS,
@@ -34,6 +35,8 @@ class Server:
         self.reads: list[Answered] = []
         self.subscriptions: list[Answered] = []
         self.published: Callable[[bytes], None] = self._unexpected
+        self.handled: Callable[[], None] = lambda: None
+        self.step = Step(asyncio.get_running_loop())
         self.now = 0.0
         self.last = 0
         self._came = asyncio.Event()
@@ -65,9 +68,11 @@ class Server:
     def fail(self, error: Exception) -> None:
         self.reads.pop()(error)
 
-    def publish(self, entry: list[Any]) -> None:
-        identifier, fields = entry
-        self.published(b" ".join((identifier[:-2], *fields[1::2])))
+    def publish(self, *entries: list[Any]) -> None:
+        """Publish entries, which come at once."""
+        for identifier, fields in entries:
+            self.published(b" ".join((identifier[:-2], *fields[1::2])))
+        self.handled()
 
     def confirm(self, reply: Reply = None) -> None:
         self.subscriptions.pop(0)(reply)
@@ -83,7 +88,7 @@ class Server:
 
     def entered(self, position: int, at: int, node: str, item: AnyItem) -> None:
         self.events.append(f"entered {position}")
-        asyncio.get_running_loop().call_soon(self.events.append, "flushed")
+        self.step.defer(self.events.append, "flushed")
 
     def began(self, since: int, until: int) -> None:
         if since:
@@ -117,6 +122,7 @@ class Running:
             self.server,
             self.server if channels else None,
             "entries",
+            self.server.step,
             now=lambda: self.server.now,
             check_seconds=0.001,
         )
@@ -211,11 +217,31 @@ async def test_the_log_is_read_once_more_after_a_subscription(running: Running) 
     assert server.events == ["subscribe", "wait", "entered 10", "flushed", "read"]
 
 
-async def test_published_entries_are_handled_without_a_read(running: Running) -> None:
+async def test_published_entries_are_handled_and_flushed_without_a_read(running: Running) -> None:
     server = await running.subscribed()
     server.publish(server.entry())
+    assert server.events == ["entered 10", "flushed"]
+
+
+async def test_entries_that_come_at_once_are_flushed_before_a_read(running: Running) -> None:
+    server = await running.subscribed()
+    heard = server.entry()
+    missed = server.entry()
+    server.publish(heard, server.entry())
+    assert server.events == ["entered 10", "flushed", "read"]
+    server.answer(missed)
+    assert server.events[3:] == ["entered 20"]
+
+
+async def test_a_deferred_call_that_fails_is_reported_and_the_others_are_made(running: Running) -> None:
+    server = await running.subscribed()
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    server.step.is_open = True
+    server.step.defer([].pop)
     server.publish(server.entry())
-    assert server.events == ["entered 10", "entered 20"]
+    assert server.events == ["entered 10", "flushed"]
+    assert [type(each) for each in reported] == [IndexError]
 
 
 async def test_an_entry_before_the_confirmation_is_taken_only_if_it_continues(running: Running) -> None:
@@ -224,11 +250,11 @@ async def test_an_entry_before_the_confirmation_is_taken_only_if_it_continues(ru
     server.publish(server.entry())
     missed = server.entry()
     server.publish(server.entry())
-    assert server.events == ["subscribe", "wait", "entered 10"]
+    assert server.events == ["subscribe", "wait", "entered 10", "flushed"]
     server.confirm()
     server.last = 20
     server.answer(missed, server.entry())
-    assert server.events[3:] == ["entered 20", "entered 30"]
+    assert server.events[4:] == ["entered 20", "entered 30"]
 
 
 async def test_a_missed_entry_is_read(running: Running) -> None:
@@ -308,7 +334,7 @@ async def test_more_published_entries_than_a_node_handles_are_read(running: Runn
         server.publish(server.entry())
     assert "unsubscribe" not in server.events
     server.publish(server.entry())
-    assert [each for each in server.events if not each.startswith("entered")] == ["unsubscribe", "wait"]
+    assert server.events[-4:] == ["entered 2570", "flushed", "unsubscribe", "wait"]
 
 
 @pytest.mark.parametrize(("entries", "subscribes"), [(0, True), (CALM_PER_SECOND * 3 + 1, False)])
