@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from aerostack_realtime.backplane.items import Publish
 from aerostack_realtime.channels.custom.channel import CustomChannel, StoredReplay, pieces, so_far
@@ -14,6 +14,7 @@ from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.channels.registry import Registry
 from aerostack_realtime.database.message_store import StoredMessage
 from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.event_frames import ending, is_plain, published_frame
 
 CHAT_MESSAGE: Final = "chat_message"
 """The event that the legacy `chat` command publishes."""
@@ -30,8 +31,9 @@ class Delivery:
         self.stored_end: Callable[[StoredMessage], None] = lambda _: None
         """Called with each stream that subscribers are sent from the store, after the journal began again."""
 
-    def publish(self, position: int, timestamp: int, item: Publish, cursor: str) -> None:
-        """Deliver an event to the channel's subscribers; without any, keep it for those who resume."""
+    def publish(self, position: int, timestamp: int, item: Publish, epoch: str) -> None:
+        """Deliver an event to the channel's subscribers; without any, keep it for those who resume. Its cursor is
+        of `epoch`."""
         channel = self._heard.get(item.topic)
         if item.compacts:
             self._registry.log(item.topic).compacted(item.compacts)
@@ -41,13 +43,12 @@ class Delivery:
         log, replay = channel.log, channel.replay
         if position <= log.last and replay is None:
             return  # it waited while the journal began again: later subscribers have it from the store
-        user_id: str | UnsetType = UNSET if item.user_id is None else item.user_id
-        id = item.id or f"{position:x}"
-        trace: str | UnsetType = UNSET if item.traceparent is None else item.traceparent
-        event = messages.Event(
-            item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id, traceparent=trace
-        )
-        frame = frames.encode(event)
+        id = item.id
+        if item.traceparent is None and (id is None or is_plain(id)):
+            begin, end = channel.beginning(item.event), ending(item.user_id)
+            frame = published_frame(begin, item.data, timestamp, position, epoch, end, id)
+        else:
+            frame = self._encoded(position, timestamp, item, f"{epoch}.{position}")
         size = len(frame)
         if item.without is None:
             without = None
@@ -64,12 +65,14 @@ class Delivery:
             channel.stream_audience.append(frame, without=without)
         if channel.chat_audience is not None:
             if item.event == CHAT_MESSAGE:
-                chat = messages.ChatMessage(item.topic, item.event, Raw(item.data), timestamp, id, cursor, user_id)
-                frame = frames.encode(chat)
+                frame = as_chat(frame)
             channel.chat_audience.append(frame, without=without)
 
     def frame(self, position: int, timestamp: int, item: Publish) -> bytes:
         """The frame of an event that was kept while nobody heard its channel."""
+        return self._encoded(position, timestamp, item, self._cursors.of(position))
+
+    def _encoded(self, position: int, timestamp: int, item: Publish, cursor: str) -> bytes:
         return frames.encode(
             messages.Event(
                 topic=item.topic,
@@ -77,7 +80,7 @@ class Delivery:
                 data=Raw(item.data),
                 timestamp=timestamp,
                 id=item.id or f"{position:x}",
-                cursor=self._cursors.of(position),
+                cursor=cursor,
                 user_id=UNSET if item.user_id is None else item.user_id,
                 traceparent=UNSET if item.traceparent is None else item.traceparent,
             )

@@ -151,14 +151,13 @@ class Publishing:
             log.append_item(position, at, item)
             return
         timestamp = at // 1000
-        cursor = self._cursors.at(position)
         if held and topic in held:
             self._holds.hold(PendingEvent(topic, position, node, timestamp, True, item))
         else:
             self.delivered += position
-            self._delivery.publish(position, timestamp, item, cursor)
+            self._delivery.publish(position, timestamp, item, self._cursors.epoch)
         if done is not None:
-            done(Outcome(cursor, timestamp))
+            done(Outcome(self._cursors.at(position), timestamp))
 
     def settled(self, position: int, item: Settle) -> None:
         """Some publishes were stored, or turned out not to be delivered."""
@@ -341,8 +340,8 @@ class Publishing:
                 self._delivery.presence(topic, event.position, event.frames)
             elif not event.is_undecided or self._is_first(event):
                 self.delivered += event.position
-                cursor = self._cursors.of(event.position)
-                self._delivery.publish(event.position, event.timestamp, event.item, cursor)
+                epoch = self._cursors.epoch_of(event.position)
+                self._delivery.publish(event.position, event.timestamp, event.item, epoch)
                 if self.documents is not None and event.item.persist:
                     self.documents.stored(event.item)
 

@@ -2,11 +2,15 @@
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from aerostack_realtime.native import compiled_or
 from aerostack_realtime.protocol import frames, messages
 
+_string: Final = msgspec.json.Encoder().encode
+LONGEST_PLAIN: Final = 256
+"""Characters of the longest id that `published_frame` takes."""
 _VARYING: Final = b'null,"timestamp":0,"id":"","cursor":""'
 
 
@@ -22,6 +26,16 @@ def template(topic: str, event: str, user_id: str | None) -> EventTemplate:
     sample = messages.Event(topic, event, Raw(b"null"), 0, "", "", UNSET if user_id is None else user_id)
     begin, _, end = messages.encode(sample).rpartition(_VARYING)
     return EventTemplate(begin, end)
+
+
+def ending(user_id: str | None) -> bytes:
+    """What `template` has behind the cursor, for this user."""
+    return b"}" if user_id is None else b',"userId":%b}' % _string(user_id)
+
+
+def is_plain(id: str) -> bool:
+    """Whether `published_frame` takes an id: it needs no escapes in JSON."""
+    return id.isascii() and id.isprintable() and '"' not in id and "\\" not in id and 0 < len(id) <= LONGEST_PLAIN
 
 
 def published_frame_in_python(

@@ -8,6 +8,8 @@ from aerostack_realtime.protocol import frames, messages
 from aerostack_realtime.protocol.event_frames import (
     ack_frame,
     ack_frame_in_python,
+    ending,
+    is_plain,
     published_frame,
     published_frame_in_python,
     template,
@@ -46,6 +48,17 @@ def test_the_frame_is_the_encoder_s(
     kept = template(topic, event, user_id)
     for made in (published_frame, published_frame_in_python):
         assert made(kept.begin, data, timestamp, position, epoch, kept.end, id) == frames.encode(whole)
+        own = template(topic, event, None).begin, ending(user_id)
+        assert made(own[0], data, timestamp, position, epoch, own[1], id) == frames.encode(whole)
+
+
+@given(id=st.text(max_size=300) | IDS)
+def test_an_id_is_plain_if_it_needs_no_escapes(id: str) -> None:
+    whole = frames.encode(messages.Ack(id, "e.1", 1))
+    if is_plain(id):
+        assert ack_frame(id, 1, 1, "e") == whole
+    else:
+        assert not id or len(id) > 256 or ack_frame_in_python(id, 1, 1, "e") != whole or not id.isascii()
 
 
 @given(

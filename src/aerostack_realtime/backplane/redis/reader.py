@@ -110,7 +110,10 @@ class LogReader:
         self.heard = max(self.heard, number)
         if not continues or not positions or not blob:
             return None
-        self._enter(number, self.generation, previous, positions, time, blob)
+        self.at = max(self.at, time)  # as `_enter`, for an entry that continues
+        self.entry = number
+        self._take(number, blob)
+        self.last = number + positions - 1
         return len(blob)
 
     def _enter(self, position: int, number: int, previous: int, count: int, at: int, blob: bytes) -> None:

@@ -11,6 +11,7 @@ from aerostack_realtime.channels.fanout.audience import Audience
 from aerostack_realtime.channels.fanout.backlog import Policy
 from aerostack_realtime.channels.fanout.subscriber import Subscriber
 from aerostack_realtime.protocol import frames, messages
+from aerostack_realtime.protocol.event_frames import template
 
 
 class StoredReplay:
@@ -60,6 +61,8 @@ class CustomChannel:
         self.stream_audience: Audience | None = None
         self._new_audience = audience
         self.log = log
+        self._event = ""
+        self._beginning = b""
         self.replay: StoredReplay | None = None
         self._subscribers: set[Subscriber] = set()
         self._growing: Stream | None = None
@@ -68,6 +71,12 @@ class CustomChannel:
     @property
     def subscribers(self) -> int:
         return len(self._subscribers)
+
+    def beginning(self, event: str) -> bytes:
+        """The JSON of an event with this name up to its data. Most channels have events of one name."""
+        if event != self._event:
+            self._event, self._beginning = event, template(self.topic, event, None).begin
+        return self._beginning
 
     def most_buffered(self) -> int:
         """How many bytes wait for the subscriber for which most wait."""

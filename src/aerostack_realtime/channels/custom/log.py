@@ -327,6 +327,15 @@ class Cursors:
     def __init__(self, epochs: JournalEpochs) -> None:
         self._epochs = epochs
 
+    @property
+    def epoch(self) -> str:
+        """What the cursors of events that are delivered for the first time begin with."""
+        return self._epochs.epoch
+
+    def epoch_of(self, position: int) -> str:
+        """What the cursor of an event begins with; see `of`."""
+        return self._epochs.epoch_of(position)
+
     def at(self, position: int) -> str:
         return f"{self._epochs.epoch}.{position}"
 
