@@ -95,6 +95,8 @@ class Publishing:
         once it is known."""
         self.lost_track: Callable[[], None] = lambda: None
         """Called when `unknown` grows."""
+        self.unheld: Callable[[int], None] = lambda _position: None
+        """Called with the position of a publish that was stored and is not held here."""
         self._settlements: list[Settlement] = []
         self._unsure: dict[int, Key] | None = {}
         """While this node may lack receipts that others have: the publishes that may repeat others."""
@@ -167,6 +169,8 @@ class Publishing:
                 self._correct(settlement)
             event = self._holds.settle(settlement)
             if event is None:
+                if settlement.outcome == "stored":
+                    self.unheld(settlement.position)
                 continue
             topics[event.topic] = None
             if event.stream is not None:

@@ -36,6 +36,8 @@ PAGE: Final = 256
 SHARE: Final = 4
 """The next page follows once at most this part of every subscriber's buffer waits."""
 CHECK_SECONDS: Final = 0.02
+RANGES: Final = 16
+"""Unread ranges that are known: what came in an older one was settled long ago."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a replay waits for slow subscribers. Then it continues without them: they are closed, and resume."""
 
@@ -77,19 +79,30 @@ class Replays:
         self._retry_seconds = retry_seconds
         self._replays: dict[str, CustomChannel] = {}
         self._until = 0
+        self._unread: deque[tuple[int, int]] = deque(maxlen=RANGES)
+        """The ranges of positions whose items this node has not read."""
+        self._missed: set[int] = set()
+        """Where messages were stored that came in an unread item, which subscribers do not know yet."""
         self._shared: set[int] = set()
         """The positions of events of streams that this node has put into the journal as refused."""
         self._wanted = asyncio.Event()
+        publishing.unheld = self._unheld
 
     def __len__(self) -> int:
         """How many channels are being replayed."""
         return len(self._replays)
+
+    def starts(self, position: int) -> None:
+        """This node reads the journal from a position on."""
+        self._unread.append((0, position))
 
     def began(self, since: int, survived: int) -> None:
         """The journal began again; this node has handled what came up to `since`, of which it has what came up to
         `survived`. Call it before anything that waits is dropped."""
         self._until = self._journal.last
         self._shared.clear()
+        if since < survived:
+            self._unread.append((since, survived))
         for topic, channel in self._registry.heard.items():
             replay = self._interrupt(channel, self._holds.reached(topic, since))
             queue = self._holds.queues.get(topic)
@@ -105,6 +118,7 @@ class Replays:
             self._wanted.clear()
             try:
                 await self._catch_up()
+                await self._report_missed()
             except AerostackError as error:
                 log.warning("stored messages cannot be sent to subscribers now, trying again: %s", error.message)
                 await asyncio.sleep(self._retry_seconds)
@@ -114,6 +128,32 @@ class Replays:
         """Some publishes were stored, or not: a replay may have waited for that."""
         if self._shared:
             self._wanted.set()
+
+    def _unheld(self, position: int) -> None:
+        """A publish was stored that this node does not hold. The journal may have been trimmed beyond its item
+        before this node read it, because the commit took longer than the journal had room for."""
+        if self._registry.heard and any(since < position <= until for since, until in self._unread):
+            self._missed.add(position)
+            self._wanted.set()
+
+    async def _report_missed(self) -> None:
+        """Report a gap where subscribers missed stored messages: later events were delivered, so these cannot come
+        in their place any more. Raises AerostackError."""
+        missed, topics = sorted(self._missed), list(self._registry.heard)
+        if not missed or self._commits is None:
+            return
+        for first in range(0, len(topics), TOPICS):
+            some = topics[first : first + TOPICS]
+            for topic in await self._commits.with_messages(some, missed[0] - 1, missed[-1]):
+                if (channel := self._registry.heard.get(topic)) is not None:
+                    self._report_gap(channel, self._reached(channel))
+        self._missed.difference_update(missed)
+
+    def _reached(self, channel: CustomChannel) -> int:
+        """Up to where subscribers have what this node has read."""
+        if channel.replay is not None:
+            return channel.replay.after
+        return self._holds.reached(channel.topic, self._journal.last)
 
     def _interrupt(self, channel: CustomChannel, reached: int) -> StoredReplay:
         """Keep back what happens in a channel, whose subscribers have everything up to `reached`."""
@@ -136,7 +176,11 @@ class Replays:
         if replay.is_reported:
             return
         replay.is_reported = True
-        cursor = self._cursors.of(replay.after)
+        self._report_gap(channel, replay.after)
+
+    def _report_gap(self, channel: CustomChannel, position: int) -> None:
+        """Subscribers have everything up to a position from now on, as far as they will get it."""
+        cursor = self._cursors.of(position)
         frame = frames.encode(messages.Subscribed(channel.topic, cursor, recovered=False))
         for audience in channel.audiences():
             audience.append(frame)

@@ -125,6 +125,7 @@ class Replica:
             self._begun = True
             self._registry.restart_logs(until)
             self._publishing.began(until)
+            self._replays.starts(until)
             self._streaming.recovery.starts(until)
             return
         self._registry.journal_began()
