@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import apsw
 from msgspec import Struct
 
-from aerostack_realtime.database.base import LARGE_BYTES, Change
+from aerostack_realtime.database.base import Change
+from aerostack_realtime.database.sqlite.log_entries import EntryLayout, Values, entry_layout
 from aerostack_realtime.database.sqlite.schema import PREFIX, Table, quote, read_table
 from aerostack_realtime.database.sqlite.triggers import (
     CHANGES,
-    DELETE,
-    INSERT,
     REPLACED,
     trigger_prefix,
     triggers,
 )
-from aerostack_realtime.database.sqlite.values import repair, size, to_row, tolerant
+from aerostack_realtime.database.sqlite.values import repair, tolerant
 from aerostack_realtime.protocol.errors import NotFound
 
 META = f"{PREFIX}meta"
@@ -64,11 +64,10 @@ class Watch(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """A part of the log that ends at position `end`; `more` when the log continues before the requested bound."""
+    """A part of the log that ends at position `end`."""
 
     changes: list[Change]
     end: int
-    more: bool
 
 
 def lay_out(connection: apsw.Connection) -> None:
@@ -241,7 +240,7 @@ def _widen(connection: apsw.Connection, table: str, letters: str, count: int) ->
 
 def read(
     connection: apsw.Connection,
-    layouts: dict[int, RowLayout],
+    layouts: dict[int, EntryLayout],
     epoch: str,
     after: int,
     until: int,
@@ -249,42 +248,52 @@ def read(
     max_bytes: int,
     only: Sequence[int] | None = None,
 ) -> Reading:
-    """Entries after one position up to another, at most `rows` of them and about `size` bytes.
+    """Entries after one position up to another, at most `rows` of them and about `max_bytes` bytes.
 
     `layouts` is a cache of layouts that this call fills; `only` limits the entries to these layouts. Entries of
     unknown layout are skipped.
     """
-    width = _width(connection)
-    chosen = "" if only is None else f"AND layout IN ({', '.join(map(str, only))}) "
-    names = [f"{letter}{number}" for number in range(width) for letter in "on"]
-    head = "SELECT id, layout, op, at"
-    tail = f"FROM {CHANGES} WHERE id > ? AND id <= ? {chosen}ORDER BY id LIMIT ?"
     changes: list[Change] = []
-    end, count, taken = after, 0, 0
-    cursor = connection.execute(f"{', '.join([head, *names])} {tail}", (after, until, rows))
-    while count < rows and taken <= max_bytes:
+    end, count, taken, prefix = after, 0, 0, f"{epoch}."
+    with closing(_entries(connection, after, until, rows, only)) as entries:
+        for entry in entries:
+            count += 1
+            end = cast(int, entry[0])
+            layout = layouts.get(entry[1]) or _layout(connection, layouts, entry[1])  # type: ignore[arg-type]
+            if layout is not None:
+                change, bytes_of_entry = layout.change(entry, f"{prefix}{end}")
+                changes.append(change)
+                taken += bytes_of_entry
+                if taken > max_bytes:
+                    return Reading(changes, end)
+    return Reading(changes, end if count == rows else until)
+
+
+def _entries(
+    connection: apsw.Connection, after: int, until: int, rows: int, only: Sequence[int] | None
+) -> Generator[Values, None, None]:
+    """Entries of the log as they are stored, with text that is not UTF-8 repaired."""
+    names = [f"{letter}{number}" for number in range(_width(connection)) for letter in "on"]
+    head = "SELECT id, layout, op, at"
+    chosen = "" if only is None else f"AND layout IN ({', '.join(map(str, only))}) "
+    tail = f"FROM {CHANGES} WHERE id > ? AND id <= ? {chosen}ORDER BY id LIMIT ?"
+    while rows > 0:
+        cursor = connection.execute(f"{', '.join([head, *names])} {tail}", (after, until, rows))
         try:
-            row = next(cursor, None)
+            for entry in cursor:
+                after = entry[0]
+                rows -= 1
+                yield entry
+            return
         except UnicodeDecodeError:
+            pass
+        finally:
             cursor.close(force=True)
-            doubled = ", ".join([head, *map(tolerant, names)])
-            found = connection.execute(f"{doubled} {tail}", (end, until, 1)).fetchall()
-            row = (*found[0][:4], *repair(found[0][4:]))
-            cursor = connection.execute(
-                f"{', '.join([head, *names])} {tail}",
-                (int(row[0]), until, rows - count - 1),
-            )
-        if row is None:
-            return Reading(changes, until, False)
-        end = cast(int, row[0])
-        count += 1
-        bytes_of_row = size(row)
-        taken += bytes_of_row
-        change = _change(connection, layouts, epoch, row, large=bytes_of_row > LARGE_BYTES)
-        if change is not None:
-            changes.append(change)
-    cursor.close(force=True)
-    return Reading(changes, end, end < until)
+        doubled = ", ".join([head, *map(tolerant, names)])
+        [found] = connection.execute(f"{doubled} {tail}", (after, until, 1)).fetchall()
+        after = found[0]  # type: ignore[assignment]
+        rows -= 1
+        yield *found[:4], *repair(found[4:])
 
 
 def position_of(change: Change) -> int:
@@ -303,32 +312,14 @@ def _width(connection: apsw.Connection) -> int:
     return (len(columns) - 4) // 2
 
 
-def _change(
-    connection: apsw.Connection,
-    layouts: dict[int, RowLayout],
-    epoch: str,
-    row: Sequence[apsw.SQLiteValue],
-    *,
-    large: bool,
-) -> Change | None:
-    number = row[1]
-    if not isinstance(number, int):
+def _layout(
+    connection: apsw.Connection, layouts: dict[int, EntryLayout], number: apsw.SQLiteValue
+) -> EntryLayout | None:
+    found = read_layout(connection, number) if isinstance(number, int) else None
+    if found is None:
         return None
-    layout = layouts.get(number)
-    if layout is None:
-        layout = read_layout(connection, number)
-        if layout is None:
-            return None
-        layouts[number] = layout
-    last = 4 + 2 * len(layout.columns)
-    cursor = f"{epoch}.{row[0]}"
-    at = int(row[3] or 0)
-    if row[2] == INSERT:
-        return Change(layout.table, "INSERT", to_row(layout.columns, row[5:last:2]), None, at, cursor, large=large)
-    old = to_row(layout.columns, row[4:last:2])
-    if row[2] == DELETE:
-        return Change(layout.table, "DELETE", old, old, at, cursor, large=large)
-    return Change(layout.table, "UPDATE", to_row(layout.columns, row[5:last:2]), old, at, cursor, large=large)
+    layouts[found.id] = entry_layout(found.table, found.columns)
+    return layouts[found.id]
 
 
 def layouts_of(connection: apsw.Connection, name: str) -> list[int]:

@@ -19,10 +19,11 @@ from msgspec import Struct
 
 from aerostack_realtime.database.base import Change, Replay
 from aerostack_realtime.database.sqlite import changelog, pruning
-from aerostack_realtime.database.sqlite.changelog import RowLayout, Watch
+from aerostack_realtime.database.sqlite.changelog import Watch
 from aerostack_realtime.database.sqlite.connection import transaction, translate
 from aerostack_realtime.database.sqlite.file_events import Pace, WatchfulInbox
 from aerostack_realtime.database.sqlite.files import DatabaseFile
+from aerostack_realtime.database.sqlite.log_entries import EntryLayout
 from aerostack_realtime.database.sqlite.paced_calls import Batch, PacedCalls
 from aerostack_realtime.database.sqlite.schema import read_table
 from aerostack_realtime.protocol.errors import AerostackError, NotFound, ServerClosing
@@ -95,7 +96,7 @@ class LogReader:
         self._waiting: list[Job] = []
         self._credit = threading.Semaphore(BATCHES_AHEAD)
         self._watches: dict[str, Watch] = {}
-        self._layouts: dict[int, RowLayout] = {}
+        self._layouts: dict[int, EntryLayout] = {}
         self._interruptions: deque[tuple[int, Watch]] = deque()
         self._checked: apsw.Connection | None = None
         self._check_at = 0.0
