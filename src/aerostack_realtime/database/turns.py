@@ -17,8 +17,8 @@ OTHERS: Final = 0.75
 class TurnSize:
     """Follows what turns take: a change may concern one subscriber or all of them.
 
-    `changes` is the size of the turn, `most` the largest. `clock` is the CPU time of the loop's thread, so that
-    other processes do not count.
+    `changes` is the size of the turn, `most` the largest. `clock` is the CPU time of the loop's thread, or of all
+    threads where others take the interpreter from it, so that other processes do not count.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = thread_time) -> None:

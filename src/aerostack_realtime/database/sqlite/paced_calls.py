@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import thread_time
+from time import process_time
 
 from aerostack_realtime.database.base import Change
 from aerostack_realtime.database.sqlite.changelog import position_of
@@ -46,10 +46,11 @@ class Batch:
 
 class PacedCalls:
     """Calls and batches, in the order of `post`, which any thread may call. Between two turns, other tasks of the
-    loop run, but no later call. `most` changes are the largest turn."""
+    loop run, but no later call. `most` changes are the largest turn. `clock` is the CPU time of all threads: one
+    that reads meanwhile takes the interpreter, and often the processor core, from the turn."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, most: int, clock: Callable[[], float] = thread_time
+        self, loop: asyncio.AbstractEventLoop, most: int, clock: Callable[[], float] = process_time
     ) -> None:
         self._loop = loop
         self._clock = clock

@@ -36,9 +36,8 @@ IDLE_SECONDS = 1.0
 """Between two polls while nothing is watched: only another process could change that."""
 BATCH_ROWS = 250
 BATCH_BYTES = 1 << 20
-"""One batch for the loop: during a bulk write the loop pauses for one batch at most."""
-BATCHES_AHEAD = 2
-"""How far reading may be ahead of the loop; bounds the memory of a bulk write."""
+"""One batch for the loop. The next one is read when the loop has delivered it: reading and delivering take the
+interpreter, and often the processor core, from each other, and a reply would wait for both."""
 REPLAY_WINDOW = 20_000
 """Positions that one part of a replay scans for entries of its table: about 10 ms."""
 PRUNE_GAP_SECONDS = 0.02
@@ -94,7 +93,9 @@ class LogReader:
         self._now = now
         self._inbox: WatchfulInbox[Job] = WatchfulInbox(file.path)
         self._waiting: list[Job] = []
-        self._credit = threading.Semaphore(BATCHES_AHEAD)
+        self._delivered = threading.Event()
+        """Set unless the loop has a batch to deliver."""
+        self._delivered.set()
         self._watches: dict[str, Watch] = {}
         self._layouts: dict[int, EntryLayout] = {}
         self._interruptions: deque[tuple[int, Watch]] = deque()
@@ -126,7 +127,7 @@ class LogReader:
 
     def stop(self) -> None:
         self._inbox.close()
-        self._credit.release()
+        self._delivered.set()
 
     # --- the thread ---
 
@@ -236,25 +237,23 @@ class LogReader:
         return self._thread.identity != self._opened or epoch != self._epoch or position < self._position
 
     def _read_on(self, connection: apsw.Connection, position: int) -> bool:
-        """Post one batch to the loop; returns whether there is more to read."""
+        """Post a batch to the loop, once it has delivered the last one; returns whether there is more to read."""
         until = self._interruptions[0][0] if self._interruptions else position
         if until > self._position:
+            self._delivered.wait()
+            if self._inbox.closed:
+                return False
             part = changelog.read(
                 connection, self._layouts, self._epoch, self._position, until, BATCH_ROWS, BATCH_BYTES
             )
             self._position = part.end
-            if not self._acquire_credit():
-                return False
             changes = [change for change in part.changes if change.table in self._watches]
-            self._deliver(Batch(changes, part.end, self._sink.delivered, self._credit.release))
+            self._delivered.clear()
+            self._deliver(Batch(changes, part.end, self._sink.delivered, self._delivered.set))
         while self._interruptions and self._interruptions[0][0] <= self._position:
             at, watch = self._interruptions.popleft()
             self._post(self._sink.interrupted, watch, at)
         return bool(self._interruptions) or self._position < position
-
-    def _acquire_credit(self) -> bool:
-        self._credit.acquire()
-        return not self._inbox.closed
 
     # --- schema changes and replaced files ---
 
