@@ -36,11 +36,14 @@ class TokenBucket:
             return True
         if now is None:
             now = self._now()
-        self._left = min(self._burst, self._left + (now - self._seen) * self._rate)
+        burst, left = self._burst, self._left + (now - self._seen) * self._rate
         self._seen = now
-        if self._left < min(amount, self._burst):
+        if left >= burst:  # without min(), whose calls cost more than the rest of this
+            left = burst
+        elif left < amount:
+            self._left = left
             return False
-        self._left -= amount
+        self._left = left - amount
         return True
 
     def charge(self, amount: float) -> None:
