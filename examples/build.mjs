@@ -2,7 +2,7 @@
 import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { build } from 'vite'
 
-const root = new URL('.', import.meta.url).pathname
+const root = `${import.meta.dirname}/`
 const web = `${root}../src/aerostack_realtime/web`
 const client = `${root}../packages/realtime/dist/browser`
 const APPS = [

@@ -15,6 +15,6 @@ interface Components {
 export async function reference<Name extends keyof Components>(
   name: Name,
 ): Promise<ComponentType<Components[Name]>> {
-  const file = new URL(`../reference/${name}.tsx`, import.meta.url).pathname
+  const file = `${import.meta.dirname}/../reference/${name}.tsx`
   return (await import(/* @vite-ignore */ file))[name]
 }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path/posix'
 import { expect, test } from 'vitest'
 
-const SOURCE = new URL('../../src', import.meta.url).pathname
+const SOURCE = `${import.meta.dirname}/../../src`
 const ENTRIES: Record<string, string> = {
   'aerostack-realtime': 'index.ts',
   'aerostack-realtime/table': 'table/index.ts',

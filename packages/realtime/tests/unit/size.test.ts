@@ -12,7 +12,7 @@ async function size(entry: string): Promise<number> {
     format: 'esm',
     target: 'es2022',
     write: false,
-    entryPoints: [new URL(`../../src/${entry}`, import.meta.url).pathname],
+    entryPoints: [`${import.meta.dirname}/../../src/${entry}`],
     external: [
       './outbox-store.js',
       './filter.js',

@@ -1,0 +1,18 @@
+"""Programs of this repository run in a directory whose name has a space."""
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_path_is_taken_from_a_url() -> None:
+    """A URL writes a space as %20; `import.meta.dirname` and `fileURLToPath` give a path."""
+    found = subprocess.run(
+        ["git", "grep", "-lE", r"import\.meta\.url\)\.pathname", "--", "*.ts", "*.tsx", "*.js", "*.mjs"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (1, "")
