@@ -15,10 +15,14 @@ WORKERS ?= 4
 # Python keeps what it compiles, also on machines that say otherwise: each test process would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What the tests start; where the Makefile cannot install programs, all that is missing is named at once.
+PROGRAMS := sqlite3 initdb redis-server prometheus nginx haproxy chromium
+UNINSTALLED = { echo "error: the packages could not be installed; the lines above say why. It needs a network." >&2; exit 1; }
+
 PY := src tests bench examples scripts native
 WEB := src/aerostack_realtime/web
 
-.PHONY: help install demo check check-python check-pages quick coverage test compile-tests test-python test-node test-browser test-latency bench bench-quick faults outage test-versions test-redis test-pythons wheel docs reference check-chart test-caddy fuzz clean
+.PHONY: help install demo check check-python check-pages quick coverage test programs compile-tests test-python test-node test-browser test-latency bench bench-quick faults outage test-versions test-redis test-pythons wheel docs reference check-chart test-caddy fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -52,16 +56,19 @@ coverage: install ## lines that the unit tests alone cover, above 90 % in channe
 	for part in channels protocol access; do $(BIN)/coverage report --include="*/aerostack_realtime/$$part/*" --format=total --fail-under=90; done
 
 # Beside the longest check the tests are compiled once, for all processes that run them.
-test: install ## all checks and tests; Node's tests run beside Python's
+test: programs install ## all checks and tests; Node's tests run beside Python's
 	@$(MAKE) -j2 --output-sync=target check-python check-pages compile-tests
 	@$(MAKE) -j2 --output-sync=line test-python test-node .tools/nextjs/.installed
 	@$(MAKE) test-browser
+
+programs:
+	@scripts/require python3 node npm git $(PROGRAMS)
 
 compile-tests:
 	@mkdir -p .tools
 	@$(BIN)/pytest --collect-only -q >.tools/collected || { tail -40 .tools/collected; exit 1; }
 
-test-python: install .tools/sqlite3 .tools/initdb .tools/redis-server .tools/prometheus .tools/nginx .tools/haproxy
+test-python: install $(filter-out .tools/chromium,$(PROGRAMS:%=.tools/%))
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-node: install
@@ -151,8 +158,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@scripts/require python3 node npm
 	@echo "setting up the virtual environment in $(VENV)"
 	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	@echo "installing the Python packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' -c constraints.txt || $(UNINSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev || $(UNINSTALLED)
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.installed native/pyproject.toml native/setup.py $(wildcard native/src/*/*.py native/src/*/*.c)
@@ -162,7 +170,7 @@ $(VENV)/.native: $(VENV)/.installed native/pyproject.toml native/setup.py $(wild
 node_modules/.installed: package.json package-lock.json $(wildcard packages/*/package.json examples/*/package.json)
 	@scripts/require node npm
 	@echo "installing the npm packages"
-	npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --no-audit --no-fund --loglevel=error || $(UNINSTALLED)
 	@touch $@
 
 $(WEB)/.built: node_modules/.installed $(shell find packages examples -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print 2>/dev/null)
