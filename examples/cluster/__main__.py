@@ -1,7 +1,8 @@
-"""A cluster on one machine: `python -m examples.cluster` starts PostgreSQL, Redis, three nodes, and nginx.
+"""A cluster on one machine: PostgreSQL, Redis, three nodes, and nginx in front of them.
 
-Needs a clone, and the programs postgres, redis-server and nginx. Open the printed address in several tabs: each
-shows its node. End a node's process, and its tabs continue on another one. Ctrl-c ends everything.
+`.venv/bin/python -m examples.cluster`, in a clone after `make install`, starts them; it needs the programs
+postgres, redis-server and nginx. Open the printed address in several tabs: each shows its node. End a node's
+process, and its tabs continue on another one. Ctrl-c ends everything.
 """
 
 import argparse
@@ -25,16 +26,16 @@ START_SECONDS: Final = 60.0
 HERE: Final = Path(__file__).parent
 NGINX: Final = """
 daemon off;
-pid {place}/nginx.pid;
-error_log {place}/nginx.log;
+pid "{place}/nginx.pid";
+error_log "{place}/nginx.log";
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
+    client_body_temp_path "{place}/body";
+    proxy_temp_path "{place}/proxy";
+    fastcgi_temp_path "{place}/fastcgi";
+    uwsgi_temp_path "{place}/uwsgi";
+    scgi_temp_path "{place}/scgi";
     types {{ text/html html; text/javascript js; }}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
     map $upstream_addr $node {{ default $upstream_addr; "~, ([^ ,]+)$" $1; }}
@@ -52,7 +53,7 @@ http {{
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_read_timeout 120s;
         proxy_next_upstream error timeout http_503;
-        location = / {{ root {page}; try_files /index.html =404; }}
+        location = / {{ root "{page}"; try_files /index.html =404; }}
         location = /api/realtime {{
             proxy_pass http://nodes;
             add_header Set-Cookie "node=$node; Path=/" always;

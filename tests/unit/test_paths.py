@@ -1,7 +1,10 @@
 """Programs of this repository run in a directory whose name has a space."""
 
+import re
 import subprocess
 from pathlib import Path
+
+from examples.cluster.__main__ import NGINX
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,3 +19,9 @@ def test_no_path_is_taken_from_a_url() -> None:
         check=False,
     )
     assert (found.returncode, found.stdout) == (1, "")
+
+
+def test_the_example_quotes_the_paths_of_nginx() -> None:
+    paths = re.findall(r".\{(?:page|place)\}", NGINX)
+    assert len(paths) == 8
+    assert {path[0] for path in paths} == {'"'}
