@@ -7,6 +7,7 @@ Replication Parameters". libpq does TLS, passwords and framing; psycopg's `pgcon
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -113,6 +114,9 @@ class ReplicationStream:
         self._copy_data = self._pgconn.get_copy_data
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
+        self._duplicate = -1
+        """Of the socket's descriptor: libpq may close its own in any call, and no event loop may watch it then."""
+        self._is_watched = False
         self._aborted: Exception | None = None
 
     @classmethod
@@ -200,6 +204,10 @@ class ReplicationStream:
         self._pgconn.flush()
 
     async def close(self) -> None:
+        if self._duplicate >= 0:
+            self._unwatch()
+            os.close(self._duplicate)
+            self._duplicate = -1
         await self._connection.close()
 
     async def _rows(self, command: str) -> list[tuple[str, ...]]:
@@ -215,19 +223,32 @@ class ReplicationStream:
     async def _readable(self) -> None:
         if self._aborted is not None:
             raise self._aborted
-        ready = self._waiting = self._loop.create_future()
-
-        def resolve() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        socket = self._pgconn.socket
-        self._loop.add_reader(socket, resolve)
+        self._watch()
+        self._waiting = self._loop.create_future()
         try:
-            await ready
+            await self._waiting
         finally:
             self._waiting = None
-            self._loop.remove_reader(socket)
+
+    def _watch(self) -> None:
+        """Watch the socket until something arrives for which nobody waits. To begin and end that for each message
+        takes seven system calls."""
+        if not self._is_watched:
+            if self._duplicate < 0:
+                self._duplicate = os.dup(self._pgconn.socket)
+            self._loop.add_reader(self._duplicate, self._arrived)
+            self._is_watched = True
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._loop.remove_reader(self._duplicate)
+            self._is_watched = False
+
+    def _arrived(self) -> None:
+        if self._waiting is None:
+            self._unwatch()
+        elif not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 def _text(value: object) -> str:
