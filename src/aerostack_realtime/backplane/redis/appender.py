@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from aerostack_realtime.backplane.items import OPTIONAL, SIGNS, AnyItem, decode_batch, decode_item
+from aerostack_realtime.backplane.items import OPTIONAL, SIGNS, AnyItem, Publish, decode_batch, decode_item
 from aerostack_realtime.backplane.redis import scripts
 from aerostack_realtime.backplane.redis.connection import Connection, ConnectionLost, Part, Reply, ServerError
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
@@ -55,6 +55,8 @@ class _Batch(Struct):
     position: int = 0
     may_exist: bool = False
     """Whether an attempt to append it may have succeeded: it was answered by an error each time otherwise."""
+    others_first: bool = True
+    """Whether the other nodes are to get it before this one."""
 
 
 class Target(Struct, frozen=True):
@@ -90,6 +92,9 @@ class Appender:
         self._sequence = 0
         self._target: Target | None = None
         self._flying: _Batch | None = None
+        self._concerns_others = False
+        """Whether other nodes do something with what waits. With a publish that is to be stored they wait for its
+        Settle."""
         self._scheduled = False
         self._sent_at = 0.0
         self._drained: asyncio.Future[None] | None = None
@@ -123,6 +128,8 @@ class Appender:
             raise type(self.refusal)(self.refusal.message)  # a sign of life finds out whether that still holds
         if self._bytes >= self._max_bytes:
             raise Overloaded(_WAITING)
+        if not isinstance(item, Publish) or not item.persist:
+            self._concerns_others = True
         encoded = _encode(item)
         self._bytes += len(encoded)
         self._waiting.append((Raw(encoded), isinstance(item, OPTIONAL)))
@@ -210,8 +217,9 @@ class Appender:
             str(floor),
             target.channel,
         )
-        # This node knows what it appends: the nodes that wait for its entry come first.
-        published = target.channel != "" and len(batch.blob) <= scripts.PUBLISHED_BYTES
+        # This node knows what it appends: the nodes that wait for its entry come first. What is to be stored waits
+        # for this node.
+        published = target.channel != "" and batch.others_first and len(batch.blob) <= scripts.PUBLISHED_BYTES
         target.connection.send(lambda reply: self._answered(target, batch, reply), *parts, others_first=published)
 
     def _answered(self, target: Target, batch: _Batch, reply: Reply) -> None:
@@ -331,5 +339,8 @@ class Appender:
         self._sequence += 1
         batch = _Batch(self._sequence, len(items), _encode((self._node, self._sequence, items, optional)))
         self._bytes += len(batch.blob) - size
+        batch.others_first = self._concerns_others
+        if not waiting:
+            self._concerns_others = False
         self._unconfirmed.append(batch)
         return batch

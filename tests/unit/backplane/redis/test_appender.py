@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from aerostack_realtime.backplane.items import AnyItem, Ask, Batch, Beat, decode_batch
+from aerostack_realtime.backplane.items import AnyItem, Ask, Batch, Beat, Publish, decode_batch
 from aerostack_realtime.backplane.redis.appender import FULL, Appender, Target
 from aerostack_realtime.backplane.redis.connection import Answered, Connection, ConnectionLost, ServerError
 from aerostack_realtime.backplane.redis.scripts import APPEND, PUBLISHED_BYTES, Keys
@@ -291,6 +291,20 @@ async def test_nodes_that_wait_for_a_published_batch_come_first(appender: Append
     appender.append(Beat(bookmark="b" * PUBLISHED_BYTES))
     await append(appender)
     assert server.yielding == [True, False], "the large one is not published"
+
+
+async def test_a_node_comes_first_with_what_it_has_to_store(appender: Appender, server: Server) -> None:
+    appender.attach(server.target())
+    stored = Publish("a/b", "e", b"1", persist=True)
+    appender.append(stored)
+    await append(appender)
+    server.answer(100)
+    appender.append(stored)
+    await append(appender, 1)
+    server.answer(200)
+    appender.append(stored)
+    await append(appender)
+    assert server.yielding == [False, True, False]
 
 
 async def test_nobody_comes_first_where_entries_are_only_read(appender: Appender, server: Server) -> None:
