@@ -77,12 +77,19 @@ class Appender:
     """
 
     def __init__(
-        self, node: str, *, max_bytes: int, headroom: int, withdraw_seconds: float = WITHDRAW_SECONDS
+        self,
+        node: str,
+        *,
+        max_bytes: int,
+        headroom: int,
+        withdraw_seconds: float = WITHDRAW_SECONDS,
+        lone_seconds: float = LONE_SECONDS,
     ) -> None:
         self._node = node
         self._max_bytes = max_bytes
         self._headroom = str(headroom)
         self._withdraw_seconds = withdraw_seconds
+        self._lone_seconds = lone_seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[Raw, bool]] = deque()
         """Encoded items, and whether other nodes may skip them."""
@@ -135,7 +142,7 @@ class Appender:
         self._waiting.append((Raw(encoded), isinstance(item, OPTIONAL)))
         if self._flying is not None or self._scheduled or self._target is None:
             return
-        if alone and self._loop.time() - self._sent_at >= LONE_SECONDS:
+        if alone and self._loop.time() - self._sent_at >= self._lone_seconds:
             self._send()
         else:
             self._scheduled = True

@@ -272,16 +272,19 @@ async def test_a_floor_is_sent_until_an_append_with_it_was_answered(appender: Ap
     assert other.commands[0][10] == "90", "it may lack what the other server had"
 
 
-async def test_an_item_alone_is_appended_at_once_by_a_quiet_node(appender: Appender, server: Server) -> None:
-    appender.attach(server.target())
-    appender.append(Beat(connections=1), alone=True)
+async def test_an_item_alone_is_appended_at_once_by_a_quiet_node(server: Server) -> None:
+    quiet = Appender("me", max_bytes=1000, headroom=10, lone_seconds=0.0)
+    quiet.attach(server.target())
+    quiet.append(Beat(connections=1), alone=True)
     assert [numbers(batch) for batch in server.batches] == [[1]]
-    server.answer(100)
-    appender.append(Beat(connections=2), alone=True)
-    appender.append(Beat(connections=3))
-    assert len(server.batches) == 1, "others may follow on a busy node"
-    await append(appender)
-    assert [numbers(batch) for batch in server.batches] == [[1], [2, 3]]
+
+
+async def test_an_item_alone_waits_for_others_on_a_busy_node(server: Server) -> None:
+    busy = Appender("me", max_bytes=1000, headroom=10, lone_seconds=float("inf"))
+    busy.attach(server.target())
+    busy.append(Beat(connections=1), alone=True)
+    await append(busy, 2)
+    assert [numbers(batch) for batch in server.batches] == [[1, 2]]
 
 
 async def test_nodes_that_wait_for_a_published_batch_come_first(appender: Appender, server: Server) -> None:
