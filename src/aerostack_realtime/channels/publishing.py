@@ -202,17 +202,17 @@ class Publishing:
                 self._delivery.presence(topic, position, frames)
 
     def drop_after(self, position: int) -> None:
-        """The journal lost what followed `position`: what is held of it is never settled, and not delivered. An
-        ephemeral event among it that is sent again is a new one."""
+        """The journal lost what followed `position`: what is held of it is never settled, and not delivered.
+
+        The receipts of it are forgotten: the nodes that had not read it lack them, and all nodes have to take the
+        same publishes for repeats. So an ephemeral event that is sent again, or whose node appends it again, is a
+        new one, after the gap. A persisted message is recognised by the database."""
+        self.receipts.forget_above(position)
         for event in self._holds.drop_after(position):
             if event.stream is not None:
                 self._streaming.settled(event, Settlement(event.position, "refused"))
-            if (key := _key(event)) is not None:
-                assert event.item is not None, "it has the key of a publish"
-                if not event.settled:
-                    self._no_longer_pending(key)
-                elif not event.item.persist:
-                    self.receipts.withdraw(key, event.position)
+            if not event.settled and (key := _key(event)) is not None:
+                self._no_longer_pending(key)
             done = self._undecided.pop(event.position, None)
             if done is not None:
                 done(Unavailable("The journal has failed over and lost this event; publish it again."))

@@ -332,6 +332,17 @@ def _position(message: StoredMessage) -> int:
     return message.position
 
 
+def heard(received: list[dict[str, Any]]) -> list[Any]:
+    """The data of events, and GAP where a gap is reported."""
+    found: list[Any] = []
+    for each in received:
+        if each["type"] == "subscribed" and each["recovered"] is False:
+            found.append("GAP")
+        elif each["type"] == "event" and not each["event"].startswith("presence:"):
+            found.append(each["data"])
+    return found
+
+
 def events(received: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     """Cursor and data of the events but presence."""
     return [

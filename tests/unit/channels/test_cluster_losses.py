@@ -6,7 +6,7 @@ import pytest
 from aerostack_realtime.backplane.items import Settle
 from aerostack_realtime.channels.hub import Outcome
 from aerostack_realtime.protocol.errors import AerostackError, Overloaded, Unavailable
-from tests.unit.channels.replicas import TOPIC, Replicas, events, is_ready, presence
+from tests.unit.channels.replicas import TOPIC, Replicas, events, heard, is_ready, presence
 
 
 def test_a_lost_generation_is_a_gap_for_ephemeral_events(cluster: Replicas) -> None:
@@ -61,6 +61,64 @@ def test_events_held_over_a_failover_come_before_the_gap(cluster: Replicas) -> N
 def _cursor(outcome: Outcome | AerostackError) -> str:
     assert isinstance(outcome, Outcome)
     return outcome.cursor
+
+
+def test_a_lost_event_that_is_appended_again_is_new_on_all_nodes(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    first = b.publish("first", id="e0")
+    cluster.settle()
+    stayed = b.peer()
+    a.publish("lost", id="e1")
+    a.tick.end()
+    a.journal.flush()
+    b.step()  # b has read the event, and its own node has not
+    assert heard(stayed.take()) == ["lost"]
+    cluster.fail_over(1)
+    cluster.pump()
+    resumed = b.peer(since=_cursor(first[0]))
+    begun = resumed.take()
+    assert heard(begun) == ["GAP"]
+    cluster.settle()
+    b.publish("later")
+    cluster.settle()
+    assert heard(resumed.take()) == ["lost", "later"], "it was accepted after that gap"
+    assert heard(stayed.take()) == ["GAP", "lost", "later"]
+    moved = [node.peer(since=begun[0]["cursor"]) for node in cluster.nodes]
+    assert [heard(peer.take()) for peer in moved] == [["lost", "later"]] * 2, "the nodes have the same log"
+    assert [node.hub.mismatches for node in cluster.nodes] == [0, 0]
+
+
+def test_a_lost_event_that_is_sent_again_is_new_on_all_nodes(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    a.publish("lost", id="e1")
+    a.step()  # b has not read it
+    cluster.fail_over(1)
+    peers = [a.peer(), b.peer()]
+    again = a.publish("lost", id="e1")
+    repeated = b.publish("lost", id="e1")
+    cluster.settle()
+    assert [heard(peer.take()) for peer in peers] == [["lost"]] * 2
+    outcomes = [*again, *repeated]
+    assert [isinstance(each, Outcome) and each.duplicate for each in outcomes] == [False, True]
+    assert _cursor(again[0]) == _cursor(repeated[0])
+
+
+def test_a_stored_message_whose_settlement_was_lost_is_not_stored_again(cluster: Replicas) -> None:
+    a, b = cluster.nodes
+    peer = b.peer()
+    first = a.publish("stored", persist=True, id="e1")
+    a.step()
+    a.store.commit()
+    a.step()  # b has not read the settlement
+    cluster.fail_over(1)
+    cluster.settle()
+    again = b.publish("stored", persist=True, id="e1")
+    cluster.settle()
+    b.store.commit()
+    cluster.settle()
+    assert isinstance(again[0], Outcome)
+    assert (again[0].duplicate, again[0].cursor) == (True, _cursor(first[0]))
+    assert [each for each in heard(peer.take()) if each != "GAP"] == ["stored"]
 
 
 def test_a_failover_publishes_only_differences_of_members(

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from aerostack_realtime.channels import replays
 from aerostack_realtime.channels.hub import Outcome
-from tests.unit.channels.replicas import TOPIC, Node, Replicas, events, presence
+from tests.unit.channels.replicas import TOPIC, Node, Replicas, events, heard, presence
 
 
 def store(cluster: Replicas, node: Node, *payloads: Any, topic: str = TOPIC) -> int:
@@ -19,17 +19,6 @@ def store(cluster: Replicas, node: Node, *payloads: Any, topic: str = TOPIC) -> 
     node.step()
     node.store.commit()
     return len(cluster.log.entries) - before
-
-
-def heard(received: list[dict[str, Any]]) -> list[Any]:
-    """The data of events, and GAP where a gap is reported."""
-    found: list[Any] = []
-    for each in received:
-        if each["type"] == "subscribed" and each["recovered"] is False:
-            found.append("GAP")
-        elif each["type"] == "event" and not each["event"].startswith("presence:"):
-            found.append(each["data"])
-    return found
 
 
 def test_a_stored_message_that_the_journal_lost_reaches_all_nodes(cluster: Replicas) -> None:

@@ -1,7 +1,6 @@
 """The journal was trimmed beyond a persisted publish whose commit took longer than there was room for."""
 
-from tests.unit.channels.replicas import Replicas
-from tests.unit.channels.test_replays import heard
+from tests.unit.channels.replicas import Replicas, heard
 
 
 def test_a_node_that_skipped_a_publish_reports_a_gap_at_its_commit(cluster: Replicas) -> None:

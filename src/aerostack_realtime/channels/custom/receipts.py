@@ -1,7 +1,7 @@
 """Publishes that were accepted a short while ago, so that a repeat is answered and not delivered again.
 
 A function of the journal: every node keeps the same receipts, and forgets them by the floor that a Beat
-announces.
+announces, or when the journal lost what they were noted by.
 """
 
 from itertools import islice
@@ -45,10 +45,10 @@ class Receipts:
     def remember(self, key: Key, receipt: Receipt) -> None:
         self._receipts[key] = receipt
 
-    def withdraw(self, key: Key, position: int) -> None:
-        """Forget that the publish at a position was accepted."""
-        receipt = self._receipts.get(key)
-        if receipt is not None and receipt.position == position:
+    def forget_above(self, position: int) -> None:
+        """Forget the receipts that were noted after `position`: the journal lost what they were noted by."""
+        gone = [key for key, receipt in self._receipts.items() if receipt.noted > position]
+        for key in gone:
             del self._receipts[key]
 
     def forget_below(self, floor: int) -> None:

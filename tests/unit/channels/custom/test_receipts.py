@@ -45,3 +45,13 @@ def test_the_floor_that_bounds_the_memory_leaves_the_newest() -> None:
         receipts.remember(("a", "", str(position)), Receipt(position, 0, position))
     assert receipts.floor_for(10) == 0
     assert receipts.floor_for(3) == 8
+
+
+def test_what_the_journal_lost_was_never_accepted() -> None:
+    receipts = Receipts()
+    late: Key = ("a", "", "late")
+    for key, receipt in ((late, Receipt(5, 0, 9)), (KEY, Receipt(6, 0, 6)), (("a", "", "1"), Receipt(8, 0, 8))):
+        receipts.remember(key, receipt)
+    receipts.forget_above(6)
+    assert receipts.find(KEY) == Receipt(6, 0, 6)
+    assert [receipts.find(late), len(receipts)] == [None, 1]
