@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from bench.databases import POSTGRES, SQLITE, Database, about, started
 from bench.fanout import own_cost
 from bench.generator import Failed, Outcome, run_workload
 from bench.history import run
-from bench.machine import LOAD_CORE, ROOT, describe
+from bench.machine import LOAD_CORE, ROOT, awake, describe
 from bench.report import table
 from bench.servers import NotStarted, Plan, Running
 from bench.suite import say
@@ -36,15 +36,16 @@ COMMIT = "95373a3"
 """The last commit before the work on what was slow: 2026-11-25."""
 WITH_NODES = "b18b082"
 """An early commit whose nodes share a Redis, for what the other one cannot do: 2026-11-29."""
-OF_NODES = ("nodes", "persisted", "journal", "faults")
+OF_NODES = ("nodes", "lone", "persisted", "journal", "faults")
 ON_LOAD_CORE = ("sqlite", "postgresql", "persisted")
 """In these the process itself is the load generator, or a part of it."""
 ONCE = ("hotpath", "journal", "faults")
 """Measured in one round: they take long, or a median of them says nothing."""
 _JOURNAL = "25,000/s, one node publishes"
 _UNHEARD = "an event that nobody on this node hears"
-_A_TO_B = "two nodes, publish on A → B, p50 ms"
-_A_TO_B_P99 = "two nodes, publish on A → B, p99 ms"
+_A_TO_B = "two nodes, {}publish on A → B, {}p50 ms"
+_A_TO_B_P99 = "the same, {}p99 ms"
+_ABOVE = "above the generator's own, "
 _SATURATED = "two nodes, persisted publishes/s, 256 of each publisher on their way (more is better)"
 _WHOLE = "all of it, from the bytes read to 10 writes"
 
@@ -59,9 +60,10 @@ BUDGETS = {
     "SQLite row, foreign writer → client, p50 ms": "≤ 0.6",
     "SQLite, idle CPU with a watched table, % of a core": "less",
     "PostgreSQL, CPU of a change while they are written, µs": "≤ 6",
-    "two nodes, publish on A → B, above the generator's own, p50 ms": "≤ 0.5",
-    "the same, p99 ms": "≤ 3",
-    "two nodes, persisted publish on A → B, p50 ms": "≤ 2",
+    _A_TO_B.format("", f"{_ABOVE}cores awake, "): "≤ 0.5",
+    _A_TO_B_P99.format("cores awake, "): "≤ 3",
+    _A_TO_B.format("persisted ", ""): "≤ 2",
+    _A_TO_B.format("persisted ", "cores awake, "): "≤ 2",
     _SATURATED: "≥ 20,000",
     "the journal alone, 25,000/s, Redis µs per message": "≤ 3.5",
     f"{_UNHEARD}, µs": "≤ 1.2",
@@ -157,8 +159,6 @@ def _nodes(source: Path, seconds: float) -> Figures:
     for nodes, workload, figures in (
         (ours, cluster.FANOUT, [("two nodes, 1 → 500 + 500, µs CPU", _cpu)]),
         (ours, cluster.PAIRS, [("two nodes, 1,000 messages/s, Redis µs per message", _engine)]),
-        (ours, ONE_TO_ONE, [(_A_TO_B, _p50), (_A_TO_B_P99, _p99)]),
-        (persisted, ONE_TO_ONE, [("two nodes, persisted publish on A → B, p50 ms", _p50)]),
         (
             persisted,
             SMALL_ROOMS,
@@ -168,11 +168,27 @@ def _nodes(source: Path, seconds: float) -> Figures:
         with _of_version(nodes, source).running() as server:
             outcome = run_workload(nodes.dialect, server, **cluster.shortened(workload, seconds).fields)
         found |= _of(outcome, figures)
-    own = own_cost(ONE_TO_ONE.fields["rate"], seconds)
-    return found | {
-        "two nodes, publish on A → B, above the generator's own, p50 ms": found[_A_TO_B] - own.percentile(0.5),
-        "the same, p99 ms": found[_A_TO_B_P99] - own.percentile(0.99),
-    }
+    return found
+
+
+def _lone_messages(source: Path, seconds: float) -> Figures:
+    """From one node to another, with cores that may sleep and with cores that are kept awake."""
+    found: Figures = {}
+    fields = cluster.shortened(ONE_TO_ONE, seconds).fields
+    for cores, kept in (("", nullcontext(True)), ("cores awake, ", awake())):
+        with kept as is_possible:
+            if not is_possible:
+                continue
+            own = own_cost(fields["rate"], fields["measure_s"])
+            for nodes, kind in ((clusters.OURS, ""), (clusters.OURS_PERSISTED, "persisted ")):
+                with _of_version(nodes, source).running() as server:
+                    outcome = run_workload(nodes.dialect, server, **fields)
+                found |= _of(outcome, [(_A_TO_B.format(kind, cores), _p50)])
+                if not kind:
+                    above = outcome.latency.percentile(0.5) - own.percentile(0.5)
+                    found[_A_TO_B.format(kind, f"{_ABOVE}{cores}")] = above
+                    found[_A_TO_B_P99.format(cores)] = outcome.latency.percentile(0.99) - own.percentile(0.99)
+    return found
 
 
 def _persisted(source: Path, seconds: float) -> Figures:
@@ -243,6 +259,7 @@ MEASURES: dict[str, Measure] = {
     "sqlite": _row_changes(SQLITE),
     "postgresql": _row_changes(POSTGRES),
     "nodes": _nodes,
+    "lone": _lone_messages,
     "persisted": _persisted,
     "journal": _journal,
     "faults": _faults,

@@ -3,8 +3,10 @@
 Both nodes run on the server's core; Redis, PostgreSQL (ours only) and the load generator on the other. Subscribers
 are spread over both nodes, and each publisher is on another node than the first subscriber of its channel. Each
 workload is done by fresh nodes on a fresh Redis. CPU is that of both nodes, and that of Redis separately. Beside
-the latencies stand those of the path without a server (bench.cluster_floor). At the end the same clusters lose a
-node and their Redis (bench.cluster_faults); `--without-faults` leaves that out.
+the latencies stand those of the path without a server (bench.cluster_floor). A lone message is measured twice:
+with cores that may sleep, when much of its latency is how soon the machine wakes them, and with cores that are
+kept awake. At the end the same clusters lose a node and their Redis (bench.cluster_faults); `--without-faults`
+leaves that out.
 """
 
 import argparse
@@ -20,11 +22,11 @@ from bench.clusters import CLUSTERS, OURS, SOCKETIO_STREAMS, Cluster
 from bench.databases import started
 from bench.generator import Failed, Outcome, run_workload
 from bench.load.latency import Histogram
-from bench.machine import describe
+from bench.machine import awake, describe
 from bench.report import table
 from bench.servers import NotStarted
 from bench.suite import say
-from bench.workloads import ONE_TO_ONE, ROOMS, SMALL_ROOMS, Workload, capacity
+from bench.workloads import AWAKE, ONE_TO_ONE, ROOMS, SMALL_ROOMS, Workload, capacity
 
 FANOUT = capacity("1 → 500 + 500", 1, 1000, 32)
 PAIRS = Workload(
@@ -38,10 +40,11 @@ WORK = (
     replace(SMALL_ROOMS, title="1,000 × 1 + 1"),
     PAIRS,
     ONE_TO_ONE,
+    AWAKE,
 )
 SHORT = (OURS, CLUSTERS[2], SOCKETIO_STREAMS)
 """Those that recover after a fault."""
-SHORT_WORK = (FANOUT, WORK[2], ONE_TO_ONE)
+SHORT_WORK = (FANOUT, WORK[2], ONE_TO_ONE, AWAKE)
 
 P99_MESSAGES = 1_000
 """A p99 of fewer is one of the few slowest messages: of 200 it is the second slowest."""
@@ -90,7 +93,10 @@ def _floors(work: Sequence[Workload]) -> str:
     """The table of what a latency is without a server."""
     if not work:
         return ""
-    found = [floors(each.fields["rate"], each.fields["measure_s"]) for each in work]
+    found = []
+    for each in work:
+        with awake() if each.awake else contextlib.nullcontext():
+            found.append(floors(each.fields["rate"], each.fields["measure_s"]))
     rows = [[name, *(_latency(each[name]) for each in found)] for name in found[0]]
     return f"Without a server:\n\n{table(['', *(each.title for each in work)], rows)}"
 
@@ -99,17 +105,24 @@ def measure(clusters: Sequence[Cluster], work: Sequence[Workload]) -> dict[tuple
     """Each workload by each cluster in turn."""
     outcomes: dict[tuple[str, str], Outcome] = {}
     for workload in work:
-        for cluster in clusters:
-            say(f"{workload.title}: {cluster.name} … ")
-            try:
-                with cluster.running() as server:
-                    outcome = run_workload(cluster.dialect, server, **workload.fields)
-            except (NotStarted, Failed) as reason:
-                say(f"{reason}\n")
-                continue
-            outcomes[workload.title, cluster.name] = outcome
-            say(f"{outcome.rate:,.0f} deliveries/s{'' if outcome.correct else f', NOT ALL: {outcome.details}'}\n")
+        with awake() if workload.awake else contextlib.nullcontext(True) as is_possible:
+            for cluster in clusters if is_possible else ():
+                outcome = _measured(cluster, workload)
+                if outcome is not None:
+                    outcomes[workload.title, cluster.name] = outcome
     return outcomes
+
+
+def _measured(cluster: Cluster, workload: Workload) -> Outcome | None:
+    say(f"{workload.title}: {cluster.name} … ")
+    try:
+        with cluster.running() as server:
+            outcome = run_workload(cluster.dialect, server, **workload.fields)
+    except (NotStarted, Failed) as reason:
+        say(f"{reason}\n")
+        return None
+    say(f"{outcome.rate:,.0f} deliveries/s{'' if outcome.correct else f', NOT ALL: {outcome.details}'}\n")
+    return outcome
 
 
 def shortened(workload: Workload, seconds: float) -> Workload:

@@ -5,11 +5,16 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CORES: tuple[int, ...] = tuple(sorted(os.sched_getaffinity(0)))
 SERVER_CORE = CORES[0]
 LOAD_CORE = CORES[-1]
+
+_WAKE_UP_LIMIT = Path("/dev/cpu_dma_latency")
+"""The kernel keeps to the limit that is written there, in µs, for as long as the file is open."""
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "bench"
@@ -35,6 +40,20 @@ def describe() -> list[str]:
     if len(CORES) < 2:
         lines.append("WARNING: server and load generator share the only core: do not use these figures")
     return lines
+
+
+@contextmanager
+def awake() -> Iterator[bool]:
+    """Keep idle cores from sleeping, as `tuned-adm profile network-latency` does. Yields whether that is possible:
+    it takes Linux and root. See Documentation/power/pm_qos_interface.rst of the kernel."""
+    try:
+        limit = _WAKE_UP_LIMIT.open("wb", buffering=0)
+    except OSError:
+        yield False
+        return
+    with limit:
+        limit.write((0).to_bytes(4, "little"))
+        yield True
 
 
 def version(command: list[str]) -> str:

@@ -1,6 +1,6 @@
 """The work that all are measured on, the same for each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _IN_FLIGHT_BYTES = 65536
@@ -9,11 +9,13 @@ _IN_FLIGHT_BYTES = 65536
 
 @dataclass(frozen=True)
 class Workload:
-    """`title` for the report and the fields of a Job. `shape` is its kind: capacity, latency or half."""
+    """`title` for the report and the fields of a Job. `shape` is its kind: capacity, latency or half. It is done
+    while the cores are kept from sleeping if it is `awake`."""
 
     title: str
     shape: str
     fields: dict[str, Any]
+    awake: bool = False
 
 
 def capacity(
@@ -41,7 +43,7 @@ CAPACITY = (FANOUT, FANOUT_5000, ROOMS, SMALL_ROOMS, KILOBYTE, LARGE)
 ONE_TO_ONE = Workload(
     "1 → 1, 200 messages/s", "latency", {"subscribers": 1, "rate": 200.0, "measure_s": 10.0, "warm_s": 1.0}
 )
-
+AWAKE = replace(ONE_TO_ONE, title="the same, cores awake", awake=True)
 
 NATURAL = Workload(
     "1 → 1,000, 15 messages/s", "half", {"subscribers": 1000, "rate": 15.0, "measure_s": 10.0, "warm_s": 2.0}
@@ -53,10 +55,10 @@ def shortened(workload: Workload, measure_s: float) -> Workload:
     """The same work for a shorter time."""
     warm_s = min(0.5, workload.fields.get("warm_s", 1.0))
     fields = {**workload.fields, "measure_s": measure_s, "warm_s": warm_s}
-    return Workload(workload.title, workload.shape, fields)
+    return replace(workload, fields=fields)
 
 
 def deepened(workload: Workload, factor: int) -> Workload:
     """The same work with `factor` times as many messages in flight, if it is a closed load."""
     window = workload.fields.get("window", 0) * factor
-    return Workload(workload.title, workload.shape, {**workload.fields, "window": window})
+    return replace(workload, fields={**workload.fields, "window": window})
