@@ -6,7 +6,7 @@ MOST = 400
 SUFFIXES = (".c", ".py", ".ts", ".tsx")
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("bench", "examples", "native/src", "packages", "scripts", "src", "tests")
-MADE = {"node_modules", "dist", "web"}
+MADE = {"node_modules", "dist", "web", ".venv", ".go"}
 """Directories of what is installed or built."""
 
 
