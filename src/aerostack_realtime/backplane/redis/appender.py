@@ -112,7 +112,7 @@ class Appender:
         """What was logged of the server's last refusal, until nothing has been refused for a while."""
         self._calm: asyncio.TimerHandle | None = None
         self._refused_at: float | None = None
-        """Since when the batch under way is refused, until its publishers have heard of it."""
+        """Since when the batch under way is refused, until its publishers are answered."""
         self.withdraw: Callable[[Sequence[AnyItem], AerostackError], Collection[int]] = lambda _items, _error: ()
         """`JournalListener.refused`; set it before the first `attach`."""
         self.mark = 0
